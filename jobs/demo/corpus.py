@@ -1,0 +1,49 @@
+"""The demo's corpus: the documentation in the running Python's standard library, as JSONL shards."""
+
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+
+from corpusmill.jobs.demo.document import Document
+from corpusmill.jobs.demo.native import native_documents
+from corpusmill.jobs.demo.source import source_documents
+
+MINIMUM_CHARACTERS = 20
+
+
+def collect() -> Iterator[Document]:
+    """Cleaned docstrings, always in the same order on the same Python; of equal texts only the first."""
+    seen: set[str] = set()
+    for document in chain(source_documents(), native_documents()):
+        text = inspect.cleandoc(document.text).strip()
+        if len(text) >= MINIMUM_CHARACTERS and text not in seen:
+            seen.add(text)
+            yield Document(module=document.module, name=document.name, text=text)
+
+
+def write_jsonl(documents: Iterable[Document], folder: Path, shards: int = 4) -> list[Path]:
+    """Write consecutive runs of the documents; read in the order returned, the shards are the corpus."""
+    if shards < 1:
+        raise ValueError(f"shards: expected at least 1, got {shards}")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(asdict(document), ensure_ascii=False) + "\n" for document in documents]
+    paths = [folder / f"stdlib-{shard:05d}-of-{shards:05d}.jsonl" for shard in range(shards)]
+    for shard, path in enumerate(paths):
+        _replace(path, lines[len(lines) * shard // shards : len(lines) * (shard + 1) // shards])
+    return paths
+
+
+def _replace(path: Path, lines: Iterable[str]) -> None:
+    """A reader sees the whole file or none: unique temporary name, sync, rename."""
+    with tempfile.NamedTemporaryFile(
+        mode="w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)
