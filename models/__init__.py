@@ -1,0 +1,42 @@
+"""Compact encoders without padding: checkpoints in Hugging Face layout, run on packed batches.
+
+    model = load_model("path/to/checkpoint")
+    output = model(PackedTokens.from_sequences([[101, 7592, 102], [101, 2088, 999, 102]]))
+
+This package knows neither Ray nor Arrow; it needs torch, numpy and safetensors only. A new architecture is one file
+and one line in `architectures/`, a new task one file and one line in `heads/`.
+"""
+
+from corpusmill.models.checkpoint import Checkpoint, read_checkpoint
+from corpusmill.models.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    ModelError,
+    OptionError,
+    TensorError,
+)
+from corpusmill.models.loading import load_model
+from corpusmill.models.model import Model
+from corpusmill.models.outputs import BaseOutput, EmbeddingOutput, SequenceClassifierOutput
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.tensors import TensorPlan, check_tensors
+
+__all__ = [
+    "BaseOutput",
+    "Checkpoint",
+    "CheckpointError",
+    "ConfigError",
+    "EmbeddingOutput",
+    "InputError",
+    "Model",
+    "ModelError",
+    "OptionError",
+    "PackedTokens",
+    "SequenceClassifierOutput",
+    "TensorError",
+    "TensorPlan",
+    "check_tensors",
+    "load_model",
+    "read_checkpoint",
+]

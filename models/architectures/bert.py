@@ -1,0 +1,120 @@
+"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805), after transformers' modeling_bert.
+
+Learned absolute positions, two token types, post-norm layers, and a tanh pooler over [CLS] that the sequence
+classifier reads. Decoder variants and relative positions are refused.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from corpusmill.models.activations import known_activation
+from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
+from corpusmill.models.config_fields import Fields, divisible
+from corpusmill.models.flops import attention_flops, linear_flops
+from corpusmill.models.outputs import Encoded
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.spec import Architecture
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The fields of config.json that change what is computed."""
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    activation: str
+    eps: float
+    max_positions: int
+    token_types: int
+
+    @classmethod
+    def from_hf(cls, raw: dict[str, Any]) -> Self:
+        """Reads transformers' names, with its defaults for the optional ones."""
+        fields = Fields(raw)
+        fields.only("position_embedding_type", "absolute")
+        fields.only("is_decoder", False)
+        fields.only("add_cross_attention", False)
+        fields.only("pruned_heads", {})
+        divisible(
+            ("hidden_size", fields.size("hidden_size")),
+            ("num_attention_heads", fields.size("num_attention_heads")),
+        )
+        return cls(
+            vocab_size=fields.size("vocab_size"),
+            width=fields.size("hidden_size"),
+            layers=fields.size("num_hidden_layers"),
+            heads=fields.size("num_attention_heads"),
+            inner=fields.size("intermediate_size"),
+            activation=known_activation(fields.get("hidden_act", "gelu"), field="hidden_act"),
+            eps=fields.get("layer_norm_eps", 1e-12),
+            max_positions=fields.get("max_position_embeddings", 512),
+            token_types=fields.get("type_vocab_size", 2),
+        )
+
+    def flops_per_token(self, length: int) -> int:
+        """Floating-point operations of all layers for one token of a sequence of this length."""
+        width, inner = self.width, self.inner
+        linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
+        return self.layers * (linear + attention_flops(width=width, length=length))
+
+
+class BertEncoder(nn.Module):
+    """Embeddings and a stack of post-norm layers."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.embeddings = TokenEmbeddings(
+            vocab_size=config.vocab_size,
+            width=config.width,
+            positions=config.max_positions,
+            token_types=config.token_types,
+            eps=config.eps,
+        )
+        self.layers = Stack(
+            PostNormLayer(
+                attention=SelfAttention(config.width, config.heads),
+                feed_forward=FeedForward(config.width, config.inner, config.activation),
+                width=config.width,
+                eps=config.eps,
+            )
+            for _ in range(config.layers)
+        )
+
+    def forward(
+        self, packed: PackedTokens, position_ids: Tensor, *, hidden_states: bool, attentions: bool
+    ) -> Encoded:
+        x_TD = self.embeddings(packed, position_ids)
+        return self.layers.forward(x_TD, packed, hidden_states=hidden_states, attentions=attentions)
+
+
+RENAMES = (
+    ("encoder.embeddings.words.", "embeddings.word_embeddings."),
+    ("encoder.embeddings.positions.", "embeddings.position_embeddings."),
+    ("encoder.embeddings.token_types.", "embeddings.token_type_embeddings."),
+    ("encoder.embeddings.norm.", "embeddings.LayerNorm."),
+    ("encoder.layers.", "encoder.layer."),
+    (".attention.projections.", ".attention.self."),
+    (".attention.output.", ".attention.output.dense."),
+    (".attention_norm.", ".attention.output.LayerNorm."),
+    (".feed_forward.inner.linear.", ".intermediate.dense."),
+    (".feed_forward.outer.", ".output.dense."),
+    (".feed_forward_norm.", ".output.LayerNorm."),
+    ("head.pooler.linear.", "pooler.dense."),
+    ("head.classifier.", "classifier."),
+)
+
+SPEC = Architecture(
+    model_type="bert",
+    class_prefix="Bert",
+    config=BertConfig.from_hf,
+    encoder=BertEncoder,
+    prefix="bert.",
+    renames=RENAMES,
+    head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
+    has_pooler=True,
+    class_activation="tanh",
+)

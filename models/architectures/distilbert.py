@@ -1,0 +1,122 @@
+"""DistilBERT (Sanh et al., 2019, https://arxiv.org/abs/1910.01108), after transformers' modeling_distilbert.
+
+BERT's layers under other names, with no token types and no pooler; every norm's eps is 1e-12 whatever the config
+says. Sinusoidal positions are stored like learned ones, so the flag changes nothing. The sequence classifier has
+its own ReLU layer over [CLS].
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from corpusmill.models.activations import known_activation
+from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
+from corpusmill.models.config_fields import Fields, divisible
+from corpusmill.models.flops import attention_flops, linear_flops
+from corpusmill.models.outputs import Encoded
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.spec import Architecture
+from torch import Tensor, nn
+
+EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class DistilBertConfig:
+    """The fields of config.json that change what is computed."""
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    activation: str
+    max_positions: int
+    token_types: int = 0
+
+    @classmethod
+    def from_hf(cls, raw: dict[str, Any]) -> Self:
+        """Reads transformers' names, with its defaults for the optional ones."""
+        fields = Fields(raw)
+        fields.only("pruned_heads", {})
+        divisible(("dim", fields.size("dim")), ("n_heads", fields.size("n_heads")))
+        return cls(
+            vocab_size=fields.size("vocab_size"),
+            width=fields.size("dim"),
+            layers=fields.size("n_layers"),
+            heads=fields.size("n_heads"),
+            inner=fields.size("hidden_dim"),
+            activation=known_activation(fields.get("activation", "gelu"), field="activation"),
+            max_positions=fields.get("max_position_embeddings", 512),
+        )
+
+    def flops_per_token(self, length: int) -> int:
+        """Floating-point operations of all layers for one token of a sequence of this length."""
+        width, inner = self.width, self.inner
+        linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
+        return self.layers * (linear + attention_flops(width=width, length=length))
+
+
+class DistilBertEncoder(nn.Module):
+    """Embeddings and a stack of post-norm layers."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__()
+        self.embeddings = TokenEmbeddings(
+            vocab_size=config.vocab_size,
+            width=config.width,
+            positions=config.max_positions,
+            token_types=0,
+            eps=EPS,
+        )
+        self.layers = Stack(
+            PostNormLayer(
+                attention=SelfAttention(config.width, config.heads),
+                feed_forward=FeedForward(config.width, config.inner, config.activation),
+                width=config.width,
+                eps=EPS,
+            )
+            for _ in range(config.layers)
+        )
+
+    def forward(
+        self, packed: PackedTokens, position_ids: Tensor, *, hidden_states: bool, attentions: bool
+    ) -> Encoded:
+        x_TD = self.embeddings(packed, position_ids)
+        return self.layers.forward(x_TD, packed, hidden_states=hidden_states, attentions=attentions)
+
+
+RENAMES = (
+    ("encoder.embeddings.words.", "embeddings.word_embeddings."),
+    ("encoder.embeddings.positions.", "embeddings.position_embeddings."),
+    ("encoder.embeddings.norm.", "embeddings.LayerNorm."),
+    ("encoder.layers.", "transformer.layer."),
+    (".attention.projections.query.", ".attention.q_lin."),
+    (".attention.projections.key.", ".attention.k_lin."),
+    (".attention.projections.value.", ".attention.v_lin."),
+    (".attention.output.", ".attention.out_lin."),
+    (".attention_norm.", ".sa_layer_norm."),
+    (".feed_forward.inner.linear.", ".ffn.lin1."),
+    (".feed_forward.outer.", ".ffn.lin2."),
+    (".feed_forward_norm.", ".output_layer_norm."),
+    ("head.pooler.linear.", "pre_classifier."),
+    ("head.classifier.", "classifier."),
+)
+
+SPEC = Architecture(
+    model_type="distilbert",
+    class_prefix="DistilBert",
+    config=DistilBertConfig.from_hf,
+    encoder=DistilBertEncoder,
+    prefix="distilbert.",
+    renames=RENAMES,
+    head_tensors=(
+        "vocab_transform.",
+        "vocab_layer_norm.",
+        "vocab_projector.",
+        "pre_classifier.",
+        "classifier.",
+        "qa_outputs.",
+    ),
+    has_pooler=False,
+    class_activation="relu",
+)

@@ -1,0 +1,74 @@
+"""Reading values out of a checkpoint's JSON with errors that name the field."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from corpusmill.models.errors import ConfigError
+
+T = TypeVar("T", int, float, bool, str)
+
+
+class Fields:
+    """A JSON object whose values are asked for by name and type."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+
+    def require(self, name: str, kind: type[T]) -> T:
+        """The value of a key that must be there."""
+        if self.raw.get(name) is None:
+            raise ConfigError(f"{name}: expected {_article(kind)}, but the key is missing")
+        return self._typed(name, self.raw[name], kind)
+
+    def get(self, name: str, default: T) -> T:
+        """The value of a key, or transformers' default where it is absent or null."""
+        value = self.raw.get(name)
+        return default if value is None else self._typed(name, value, type(default))
+
+    def size(self, name: str) -> int:
+        """A mandatory positive integer."""
+        return positive(name, self.require(name, int))
+
+    def only(self, name: str, *allowed: object) -> None:
+        """Refuses any value but these (null and absent are always fine)."""
+        value = self.raw.get(name)
+        if value is not None and value not in allowed:
+            listed = " or ".join(repr(choice) for choice in allowed)
+            raise ConfigError(
+                f"{name}: expected {listed}, got {value!r}, which this version does not support"
+            )
+
+    def _typed(self, name: str, value: Any, kind: type[T]) -> T:
+        if kind is float and type(value) is int:
+            return cast("T", float(value))
+        if type(value) is not kind:
+            raise ConfigError(f"{name}: expected {_article(kind)}, got {value!r}")
+        return cast("T", value)
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Puts the file's name before the message of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def positive(name: str, value: int) -> int:
+    """The value itself where it is above zero."""
+    if value < 1:
+        raise ConfigError(f"{name}: expected a positive number, got {value}")
+    return value
+
+
+def divisible(width: tuple[str, int], heads: tuple[str, int]) -> None:
+    """Refuses a width that the heads cannot share evenly; both come with their field's name."""
+    if width[1] % heads[1]:
+        raise ConfigError(f"{width[0]}: expected a multiple of {heads[0]} ({heads[1]}), got {width[1]}")
+
+
+def _article(kind: type[Any]) -> str:
+    return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[kind]

@@ -1,0 +1,40 @@
+"""What can go wrong with a model, as one tree of exceptions.
+
+::
+
+    ModelError
+    ├── CheckpointError      a folder that cannot be used as a model
+    │   ├── ConfigError      config.json or a sentence-transformers file: a value missing or not supported
+    │   └── TensorError      weights: tensors missing, left over, or of the wrong shape
+    ├── OptionError          a task, dtype or device that this version does not know
+    └── InputError           tokens that a model cannot take
+"""
+
+
+class ModelError(Exception):
+    """Root of everything that `corpusmill.models` raises on purpose."""
+
+
+class CheckpointError(ModelError):
+    """A folder that cannot be used as a model."""
+
+
+class ConfigError(CheckpointError):
+    """A value in a checkpoint's JSON files is missing or not supported."""
+
+
+class TensorError(CheckpointError):
+    """A checkpoint's tensors are not the ones its config asks for."""
+
+
+class OptionError(ModelError):
+    """A task, dtype or device that this version does not know."""
+
+
+class InputError(ModelError):
+    """Tokens that a model cannot take."""
+
+
+def indent(lines: list[str]) -> str:
+    """Joins the lines of a message, each on its own line under the first."""
+    return "".join(f"\n  {line}" for line in lines)

@@ -1,0 +1,99 @@
+"""Linear layers laid out for the machine at load time.
+
+Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and the
+activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width.
+"""
+
+from typing import Any
+
+import torch
+from corpusmill.models.blocks import ActivatedLinear, Projections
+from torch import Tensor, nn
+
+# Our activation names -> oneDNN's attribute and algorithm.
+FUSED = {
+    "linear": ("none", ""),
+    "gelu": ("gelu", "none"),
+    "gelu_python": ("gelu", "none"),
+    "gelu_accurate": ("gelu", "tanh"),
+    "gelu_fast": ("gelu", "tanh"),
+    "gelu_new": ("gelu", "tanh"),
+    "gelu_python_tanh": ("gelu", "tanh"),
+    "gelu_pytorch_tanh": ("gelu", "tanh"),
+    "relu": ("relu", ""),
+    "sigmoid": ("sigmoid", ""),
+    "tanh": ("tanh", ""),
+}
+# Reordering takes a number of rows to lay the weights out for; any number works with the result.
+ROWS = 2048
+
+
+class JointProjections(nn.Module):
+    """Query, key and value in one matrix product."""
+
+    def __init__(self, joint: nn.Module) -> None:
+        super().__init__()
+        self.joint = joint
+
+    def forward(self, x_TD: Tensor) -> tuple[Tensor, ...]:
+        return self.joint(x_TD).chunk(3, dim=-1)  # type: ignore[no-any-return]
+
+
+class PrepackedLinear(nn.Module):
+    """A linear map, and the activation after it, as one oneDNN call. Inference only: it has no parameters."""
+
+    def __init__(self, linear: nn.Linear, activation: str = "linear") -> None:
+        super().__init__()
+        self.weight: Any = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.attribute, self.algorithm = FUSED[activation]
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
+            x_TD, self.weight, self.bias, self.attribute, [], self.algorithm
+        )
+
+
+def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
+    """Replaces the linear layers below a module by the fastest that this machine has, and says which those are."""
+    _replace(module, _join)
+    prepack, reason = prepacking(device.type, dtype)
+    if prepack:
+        _replace(module, _prepack)
+    return reason
+
+
+def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
+    """Whether oneDNN's prepacked layers can be used, and why."""
+    if device_type != "cpu":
+        return False, f"linear: torch.nn.Linear ({dtype} on {device_type})"
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return False, "linear: torch.nn.Linear (this torch has no oneDNN)"
+    if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False, "linear: torch.nn.Linear (oneDNN has no bfloat16 on this CPU)"
+    return True, f"linear: oneDNN with prepacked weights ({dtype} on CPU)"
+
+
+def _replace(module: nn.Module, layout: Any) -> None:
+    for name, child in module.named_children():
+        replacement = layout(child)
+        if replacement is None:
+            _replace(child, layout)
+        else:
+            setattr(module, name, replacement)
+
+
+def _join(module: nn.Module) -> nn.Module | None:
+    if not isinstance(module, Projections):
+        return None
+    parts = [module.query, module.key, module.value]
+    joint = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
+    joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+    return JointProjections(joint)
+
+
+def _prepack(module: nn.Module) -> nn.Module | None:
+    if isinstance(module, ActivatedLinear) and module.activation.name in FUSED:
+        return PrepackedLinear(module.linear, module.activation.name)
+    return PrepackedLinear(module) if type(module) is nn.Linear else None

@@ -1,0 +1,79 @@
+"""From a folder to a model that is ready to run."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from corpusmill.models.checkpoint import Checkpoint, read_checkpoint, skeleton
+from corpusmill.models.errors import OptionError
+from corpusmill.models.linear import lay_out
+from corpusmill.models.model import Model
+from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.tensors import TensorPlan, check_tensors
+from safetensors import safe_open
+from torch import Tensor, nn
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CPU_DTYPES = ("float32", "bfloat16")
+
+
+def load_model(
+    path: str | Path, task: str | None = None, dtype: str = "float32", device: str = "cpu"
+) -> Model:
+    """Loads a checkpoint for a task, in evaluation mode and without gradients.
+
+    Every tensor comes from the checkpoint: none is ever initialised at random.
+    """
+    target = _device(device)
+    number = _dtype(dtype, target)
+    checkpoint = read_checkpoint(path, task)
+    plan = check_tensors(checkpoint)
+    parts = _fill(checkpoint, plan, dtype=number, device=target)
+    reason = f"{lay_out(parts, dtype=number, device=target)}; {attention_kernel(target.type, number)[1]}"
+    return Model(checkpoint, parts, dtype=number, device=target, reason=reason).eval()
+
+
+def _fill(
+    checkpoint: Checkpoint, plan: TensorPlan, *, dtype: torch.dtype, device: torch.device
+) -> nn.ModuleDict:
+    """Gives the meta-device skeleton the checkpoint's tensors as its parameters."""
+    parts = skeleton(checkpoint, pooler=plan.pooler)
+    parts.load_state_dict(_read(plan, dtype=dtype, device=device), assign=True, strict=True)
+    parts.requires_grad_(False)
+    return parts
+
+
+def _read(plan: TensorPlan, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    with ExitStack() as stack:
+        files = {source.file for source in plan.sources.values()}
+        opened = {file: stack.enter_context(safe_open(file, framework="pt")) for file in files}
+        return {
+            ours: opened[source.file].get_tensor(source.name).to(device=device, dtype=_stored_as(ours, dtype))
+            for ours, source in plan.sources.items()
+        }
+
+
+def _stored_as(ours: str, dtype: torch.dtype) -> torch.dtype:
+    """Projections of embeddings stay in float32: they are a row a sequence, and the embedding head is float32."""
+    return torch.float32 if ours.startswith("head.steps.") else dtype
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise OptionError(f"device: expected cpu or cuda, got {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device: expected a CUDA device for {name!r}, but torch finds none; use cpu")
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    known = CPU_DTYPES if device.type == "cpu" else tuple(DTYPES)
+    if name == "int8":
+        raise OptionError(f"dtype: int8 is not in this version; use one of {', '.join(known)}")
+    if name not in known:
+        raise OptionError(f"dtype: expected one of {', '.join(known)} on {device.type}, got {name!r}")
+    return DTYPES[name]

@@ -1,0 +1,169 @@
+"""The batch: sequences laid end to end, with no padding between them.
+
+Shape suffixes: T tokens of all sequences, N sequences, L padded length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from corpusmill.models.errors import InputError
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring sequences of one length: the tokens `start` to `start + count * length`."""
+
+    start: int
+    count: int
+    length: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTokens:
+    """Token ids of a batch and where each sequence begins.
+
+    Only this file and `corpusmill.models.ops` read `cu_seqlens`, `lengths`, `runs` and `split`: everything else
+    works on each token by itself, which is why a sequence's result cannot depend on its neighbours.
+
+    `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
+    device; `lengths` is (N,) int64 and stays on the CPU. Order sequences by length to get few, long `runs`.
+    """
+
+    input_ids: Tensor
+    token_types: Tensor | None
+    position_ids: Tensor
+    cu_seqlens: Tensor
+    lengths: Tensor
+    max_length: int
+    runs: tuple[Run, ...]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @classmethod
+    def from_sequences(cls, sequences: Sequence[Any], token_types: Sequence[Any] | None = None) -> Self:
+        """Packs lists, numpy arrays or tensors of ids, one a sequence."""
+        arrays = [_ids(sequence, name="input_ids") for sequence in sequences]
+        lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+        if token_types is None:
+            return cls.from_flat(_concatenate(arrays), lengths)
+        types = [_ids(sequence, name="token_types") for sequence in token_types]
+        if [len(array) for array in types] != lengths.tolist():
+            raise InputError(
+                f"token_types: expected lengths {_shorten(lengths)}, one list a sequence and as long as its ids, "
+                f"got {_shorten(np.array([len(array) for array in types]))}"
+            )
+        return cls.from_flat(_concatenate(arrays), lengths, _concatenate(types))
+
+    @classmethod
+    def from_padded(cls, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Self:
+        """Packs (N, L) padded tensors; padding may be on either side, and positions count from a row's first token."""
+        ids_NL, mask_NL = np.asarray(input_ids), np.asarray(attention_mask)
+        kept_NL = _kept(mask_NL, shape=ids_NL.shape)
+        types = None if token_type_ids is None else np.asarray(token_type_ids)
+        if types is not None and types.shape != ids_NL.shape:
+            raise InputError(f"token_type_ids: expected shape {ids_NL.shape} as input_ids, got {types.shape}")
+        return cls.from_flat(ids_NL[kept_NL], kept_NL.sum(axis=1), None if types is None else types[kept_NL])
+
+    @classmethod
+    def from_flat(cls, ids: Any, lengths: Any, token_types: Any = None) -> Self:
+        """Packs ids that already lie end to end, as in the values of an Arrow list column."""
+        ids_T, lengths_N = _ids(ids, name="ids"), _ids(lengths, name="lengths")
+        _check_lengths(lengths_N, tokens=len(ids_T))
+        types_T = None if token_types is None else _ids(token_types, name="token_types")
+        if types_T is not None and len(types_T) != len(ids_T):
+            raise InputError(f"token_types: expected {len(ids_T)}, one a token, got {len(types_T)}")
+        ends_N = np.cumsum(lengths_N)
+        return cls(
+            input_ids=torch.from_numpy(ids_T),
+            token_types=None if types_T is None else torch.from_numpy(types_T),
+            position_ids=torch.from_numpy(np.arange(len(ids_T)) - np.repeat(ends_N - lengths_N, lengths_N)),
+            cu_seqlens=torch.from_numpy(np.concatenate([[0], ends_N]).astype(np.int32)),
+            lengths=torch.from_numpy(lengths_N),
+            max_length=int(lengths_N.max()),
+            runs=_runs(lengths_N),
+        )
+
+    def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
+        """Views of each sequence's part of a tensor whose first dimension is T."""
+        if len(x_T) != len(self.input_ids):
+            raise InputError(f"split: expected {len(self.input_ids)} tokens, got a tensor of {len(x_T)}")
+        return torch.split(x_T, self.lengths.tolist())
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch with its token tensors on a device."""
+        if self.input_ids.device == torch.device(device):
+            return self
+        types = None if self.token_types is None else self.token_types.to(device)
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            token_types=types,
+            position_ids=self.position_ids.to(device),
+            cu_seqlens=self.cu_seqlens.to(device),
+        )
+
+
+def _ids(values: Any, *, name: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(
+            f"{name}: expected one dimension of integers, got shape {array.shape} of {array.dtype}"
+        )
+    return np.array(array, dtype=np.int64)  # a copy: Arrow's buffers are read-only
+
+
+def _concatenate(arrays: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int64)
+
+
+def _shorten(lengths: "np.ndarray[Any, Any]") -> str:
+    shown = ", ".join(map(str, lengths[:8]))
+    return f"[{shown}{', ...' if len(lengths) > 8 else ''}]"
+
+
+def _check_lengths(lengths_N: "np.ndarray[Any, Any]", *, tokens: int) -> None:
+    if not len(lengths_N):
+        raise InputError("lengths: expected at least one sequence, got none")
+    if (lengths_N < 1).any():
+        row = int(np.argmax(lengths_N < 1))
+        raise InputError(
+            f"sequence {row}: expected at least one token, got {lengths_N[row]}; "
+            "leave rows without tokens out of the batch"
+        )
+    if lengths_N.sum() != tokens:
+        raise InputError(f"lengths: expected a sum of {tokens}, the number of ids, got {lengths_N.sum()}")
+
+
+def _kept(
+    mask_NL: "np.ndarray[Any, Any]", *, shape: tuple[int, ...]
+) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """The mask as booleans, after checking that each row is one unbroken stretch."""
+    if len(shape) != 2 or mask_NL.shape != shape:
+        raise InputError(
+            f"attention_mask: expected the (N, L) shape of input_ids {shape}, got {mask_NL.shape}"
+        )
+    if not np.isin(mask_NL, (0, 1)).all():
+        raise InputError("attention_mask: expected only 0 and 1; additive masks are not accepted")
+    kept_NL = mask_NL.astype(bool)
+    starts_N = (np.diff(kept_NL.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
+    if (starts_N > 1).any():
+        raise InputError(
+            f"attention_mask: row {int(np.argmax(starts_N > 1))} has a masked token between unmasked ones; "
+            "expected padding at the ends only"
+        )
+    return kept_NL
+
+
+def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[Run, ...]:
+    firsts = np.flatnonzero(np.diff(lengths_N, prepend=-1))
+    counts = np.diff(firsts, append=len(lengths_N))
+    starts_N = np.cumsum(lengths_N) - lengths_N
+    return tuple(
+        Run(start=int(starts_N[first]), count=int(count), length=int(lengths_N[first]))
+        for first, count in zip(firsts, counts, strict=True)
+    )
