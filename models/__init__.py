@@ -3,8 +3,8 @@
     model = load_model("path/to/checkpoint")
     output = model(PackedTokens.from_sequences([[101, 7592, 102], [101, 2088, 999, 102]]))
 
-This package knows neither Ray nor Arrow; it needs torch, numpy and safetensors only. A new architecture is one file
-and one line in `architectures/`, a new task one file and one line in `heads/`.
+This package knows neither Ray nor Arrow; it needs torch, numpy and safetensors only.
+A new architecture is one file and one line in `architectures/`, a new task one file and one line in `heads/`.
 """
 
 from corpusmill.models.checkpoint import Checkpoint, read_checkpoint

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.config_fields import Fields, located
+from corpusmill.models.config_fields import Fields, located, read_object
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
 from corpusmill.models.heads import HEADS
-from corpusmill.models.sentence_modules import SentenceModules, read_object, read_sentence_modules
+from corpusmill.models.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.spec import Architecture, EncoderConfig, HeadParts
 from torch import nn
 
@@ -21,9 +21,10 @@ class Checkpoint:
     """A checkpoint and the task it is to be used for.
 
     `path` is the folder that was asked for; `folder` the one with config.json, weights and tokenizer, which
-    sentence-transformers may nest. `default_job_task` is what a job does where it names no task: the checkpoint's
-    own, `embedding` for a plain encoder, None for a head this version does not know. `labels` are in order of their ids. `parameters` leaves an optional
-    pooler out. `max_seq_length` is sentence-transformers' limit, or None.
+    sentence-transformers may nest. `default_job_task` is what a job does where it names no task: the
+    checkpoint's own, `embedding` for a plain encoder, None for a head this version does not know. `labels`
+    are in order of their ids. `parameters` leaves an optional pooler out. `max_seq_length` is the limit that
+    sentence-transformers' files set, or None.
     """
 
     path: Path
@@ -69,9 +70,7 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
     """Reads and checks everything but the weights; `task=None` takes what the checkpoint was made for."""
     root = Path(path)
     if not root.is_dir():
-        raise CheckpointError(
-            f"{root}: expected a folder with config.json and safetensors weights, but there is none"
-        )
+        raise CheckpointError(f"{root}: expected a folder with config.json and weights, but there is none")
     sentence = read_sentence_modules(root)
     folder = root / sentence.transformer if sentence else root
     raw = read_object(folder / "config.json")
@@ -81,6 +80,8 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
         Fields(raw).only("problem_type", *PROBLEM_TYPES)
         Fields(raw).only("quantization_config")
     own = "embedding" if sentence else _task_of(classes)
+    with located(root):
+        dimension = sentence.dimension(config.width) if sentence else config.width
     checkpoint = Checkpoint(
         path=root,
         folder=folder,
@@ -93,12 +94,11 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
         labels=labels,
         problem_type=raw.get("problem_type"),
         sentence_modules=sentence,
-        embedding_dimension=sentence.dimension(config.width) if sentence else config.width,
+        embedding_dimension=dimension,
         parameters=0,
     )
-    return replace(
-        checkpoint, parameters=sum(p.numel() for p in skeleton(checkpoint, pooler=False).parameters())
-    )
+    parameters = skeleton(checkpoint, pooler=False).parameters()
+    return replace(checkpoint, parameters=sum(parameter.numel() for parameter in parameters))
 
 
 def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:

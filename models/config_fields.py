@@ -1,9 +1,10 @@
 """Reading values out of a checkpoint's JSON with errors that name the field."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from corpusmill.models.errors import ConfigError
 
@@ -36,16 +37,39 @@ class Fields:
         value = self.raw.get(name)
         if value is not None and value not in allowed:
             listed = " or ".join(repr(choice) for choice in allowed)
-            raise ConfigError(
-                f"{name}: expected {listed}, got {value!r}, which this version does not support"
-            )
+            wanted = f"expected {listed}" if allowed else "expected no such key"
+            raise ConfigError(f"{name}: {wanted}, got {value!r}, which this version does not support")
+
+    def divisible(self, name: str, *, by: str) -> None:
+        """Refuses a width that the heads cannot share evenly."""
+        width, heads = self.size(name), self.size(by)
+        if width % heads:
+            raise ConfigError(f"{name}: expected a multiple of {by} ({heads}), got {width}")
 
     def _typed(self, name: str, value: Any, kind: type[T]) -> T:
         if kind is float and type(value) is int:
-            return cast("T", float(value))
+            return float(value)
         if type(value) is not kind:
             raise ConfigError(f"{name}: expected {_article(kind)}, got {value!r}")
-        return cast("T", value)
+        return value
+
+
+def read_json(path: Path) -> Any:
+    """Parses a JSON file of a checkpoint."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a JSON file, but there is none") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected JSON, got a file that does not parse: {error}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Parses a JSON file that must hold an object."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 @contextmanager
@@ -62,12 +86,6 @@ def positive(name: str, value: int) -> int:
     if value < 1:
         raise ConfigError(f"{name}: expected a positive number, got {value}")
     return value
-
-
-def divisible(width: tuple[str, int], heads: tuple[str, int]) -> None:
-    """Refuses a width that the heads cannot share evenly; both come with their field's name."""
-    if width[1] % heads[1]:
-        raise ConfigError(f"{width[0]}: expected a multiple of {heads[0]} ({heads[1]}), got {width[1]}")
 
 
 def _article(kind: type[Any]) -> str:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpusmill.models.config_fields import read_object
 from corpusmill.models.errors import CheckpointError
-from corpusmill.models.sentence_modules import read_object
 from safetensors import SafetensorError, safe_open
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+FOREIGN = (".bin", ".h5", ".msgpack", ".onnx", ".ot")
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,11 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
         return [folder / name for name in sorted(set(_weight_map(folder / INDEX).values()))]
-    found = sorted(
-        path.name for path in folder.glob("*") if path.suffix in (".bin", ".h5", ".msgpack", ".ot", ".onnx")
-    )
+    found = sorted(path.name for path in folder.glob("*") if path.suffix in FOREIGN)
     raise CheckpointError(
         f"{folder}: expected {SINGLE} or {INDEX}, got {', '.join(found) or 'no weights at all'}. "
-        "This version reads safetensors only; `corpusmill convert` comes with a later one. Until then, save the "
-        "model again with `save_pretrained` of a recent transformers."
+        "This version reads safetensors only; `corpusmill convert` comes with a later one. Until then, save "
+        "the model again with `save_pretrained` of a recent transformers."
     )
 
 
@@ -49,9 +48,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _read_header(file: Path) -> list[StoredTensor]:
     if not file.is_file():
-        raise CheckpointError(
-            f"{file}: expected a file that {INDEX} names, but there is none; download it again"
-        )
+        raise CheckpointError(f"{file}: {INDEX} names this file, but there is none; download it again")
     try:
         with safe_open(file, framework="pt") as tensors:
             names = list(tensors.keys())
@@ -62,5 +59,5 @@ def _read_header(file: Path) -> list[StoredTensor]:
             ]
     except SafetensorError as error:
         raise CheckpointError(
-            f"{file}: expected a safetensors file, but its header cannot be read: {error}"
+            f"{file}: expected safetensors, but the header does not read: {error}"
         ) from None

@@ -1,7 +1,7 @@
 """Linear layers laid out for the machine at load time.
 
-Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and the
-activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width.
+Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and
+the activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ class PrepackedLinear(nn.Module):
 
 
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
-    """Replaces the linear layers below a module by the fastest that this machine has, and says which those are."""
+    """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
     _replace(module, _join)
     prepack, reason = prepacking(device.type, dtype)
     if prepack:
@@ -67,7 +67,8 @@ def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
     """Whether oneDNN's prepacked layers can be used, and why."""
     if device_type != "cpu":
         return False, f"linear: torch.nn.Linear ({dtype} on {device_type})"
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (available and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False, "linear: torch.nn.Linear (this torch has no oneDNN)"
     if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False, "linear: torch.nn.Linear (oneDNN has no bfloat16 on this CPU)"

@@ -54,7 +54,7 @@ def _read(plan: TensorPlan, *, dtype: torch.dtype, device: torch.device) -> dict
 
 
 def _stored_as(ours: str, dtype: torch.dtype) -> torch.dtype:
-    """Projections of embeddings stay in float32: they are a row a sequence, and the embedding head is float32."""
+    """Projections of embeddings stay in float32: a row a sequence costs nothing, and so is their input."""
     return torch.float32 if ours.startswith("head.steps.") else dtype
 
 

@@ -75,7 +75,7 @@ class Model(nn.Module):
 
 
 def _check_range(name: str, ids_T: Tensor, limit: int) -> None:
-    """Checks on the CPU only: there an id out of range reads past the table, and asking a GPU would make it wait."""
+    """Checks on the CPU only, where it costs nothing; asking a GPU would make it wait."""
     if ids_T.device.type == "cpu":
         low, high = (int(bound) for bound in ids_T.aminmax())
         if low < 0 or high >= limit:

@@ -26,8 +26,8 @@ class Run:
 class PackedTokens:
     """Token ids of a batch and where each sequence begins.
 
-    Only this file and `corpusmill.models.ops` read `cu_seqlens`, `lengths`, `runs` and `split`: everything else
-    works on each token by itself, which is why a sequence's result cannot depend on its neighbours.
+    Only this file and `corpusmill.models.ops` read `cu_seqlens`, `lengths`, `runs` and `split`: everything
+    else works on each token by itself, which is why a sequence's result cannot depend on its neighbours.
 
     `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
     device; `lengths` is (N,) int64 and stays on the CPU. Order sequences by length to get few, long `runs`.
@@ -54,17 +54,17 @@ class PackedTokens:
         types = [_ids(sequence, name="token_types") for sequence in token_types]
         if [len(array) for array in types] != lengths.tolist():
             raise InputError(
-                f"token_types: expected lengths {_shorten(lengths)}, one list a sequence and as long as its ids, "
+                f"token_types: expected lengths {_shorten(lengths)}, as input_ids has, "
                 f"got {_shorten(np.array([len(array) for array in types]))}"
             )
         return cls.from_flat(_concatenate(arrays), lengths, _concatenate(types))
 
     @classmethod
     def from_padded(cls, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Self:
-        """Packs (N, L) padded tensors; padding may be on either side, and positions count from a row's first token."""
-        ids_NL, mask_NL = np.asarray(input_ids), np.asarray(attention_mask)
+        """Packs (N, L) padded tensors, padded on either side; positions count from a row's first token."""
+        ids_NL, mask_NL = _array(input_ids), _array(attention_mask)
         kept_NL = _kept(mask_NL, shape=ids_NL.shape)
-        types = None if token_type_ids is None else np.asarray(token_type_ids)
+        types = None if token_type_ids is None else _array(token_type_ids)
         if types is not None and types.shape != ids_NL.shape:
             raise InputError(f"token_type_ids: expected shape {ids_NL.shape} as input_ids, got {types.shape}")
         return cls.from_flat(ids_NL[kept_NL], kept_NL.sum(axis=1), None if types is None else types[kept_NL])
@@ -108,11 +108,15 @@ class PackedTokens:
         )
 
 
+def _array(values: Any) -> "np.ndarray[Any, Any]":
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
 def _ids(values: Any, *, name: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    array = np.asarray(values)
+    array = _array(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(
-            f"{name}: expected one dimension of integers, got shape {array.shape} of {array.dtype}"
+            f"{name}: expected one dimension of integers, got {array.dtype} of shape {array.shape}"
         )
     return np.array(array, dtype=np.int64)  # a copy: Arrow's buffers are read-only
 

@@ -1,12 +1,11 @@
 """What sentence-transformers files say happens after the encoder: pooling, projections, normalization."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corpusmill.models.activations import known_activation
-from corpusmill.models.config_fields import Fields, located
+from corpusmill.models.config_fields import Fields, located, read_json, read_object
 from corpusmill.models.errors import ConfigError
 
 # In the order in which sentence-transformers concatenates them.
@@ -70,9 +69,8 @@ class SentenceModules:
         for step in self.steps:
             if isinstance(step, Dense):
                 if step.in_features != dimension:
-                    raise ConfigError(
-                        f"{step.folder}/config.json: in_features: expected {dimension}, got {step.in_features}"
-                    )
+                    where = f"{step.folder}/config.json: in_features"
+                    raise ConfigError(f"{where}: expected {dimension}, got {step.in_features}")
                 dimension = step.out_features
         return dimension
 
@@ -86,7 +84,7 @@ def read_sentence_modules(root: Path) -> SentenceModules | None:
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
         raise ConfigError(
-            f"{listing}: expected Transformer, Pooling, then any of Dense and Normalize; got {', '.join(kinds)}"
+            f"{listing}: expected Transformer, Pooling, then Dense and Normalize; got {', '.join(kinds)}"
         )
     transformer = modules[0][1]
     return SentenceModules(
@@ -95,24 +93,6 @@ def read_sentence_modules(root: Path) -> SentenceModules | None:
         steps=tuple(_dense(root, path) if kind == "Dense" else Normalize() for kind, path in modules[2:]),
         max_seq_length=_max_seq_length(root / transformer),
     )
-
-
-def read_json(path: Path) -> Any:
-    """Parses a JSON file of a checkpoint."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a JSON file, but there is none") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected JSON, got a file that does not parse: {error}") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Parses a JSON file that must hold an object."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def _read_list(path: Path) -> list[dict[str, Any]]:
@@ -128,7 +108,7 @@ def _kind(module: dict[str, Any], listing: Path) -> str:
     sparse = "sparse_encoder" in package
     if not package.startswith("sentence_transformers") or kind not in known or sparse:
         raise ConfigError(
-            f"{listing}: expected modules of sentence_transformers: {', '.join(known)}; got {module.get('type')!r}"
+            f"{listing}: expected sentence_transformers' {', '.join(known)}; got {module.get('type')!r}"
         )
     return kind
 

@@ -39,9 +39,10 @@ class Encoder(Protocol):
 class Architecture:
     """One `model_type`.
 
-    `renames` are replaced one after the other in our parameter names to get the checkpoint's. `prefix` is what
-    task models put before the encoder's names. `head_tensors` begin the names of the family's heads, which may
-    be left unused. `class_activation` is what the sequence classifier applies between its two linear maps.
+    `renames` are replaced one after the other in our parameter names to get the checkpoint's. `prefix` is
+    what task models put before the encoder's names. `head_tensors` begin the names of the family's heads,
+    which may be left unused. `class_activation` is what the sequence classifier applies between its two
+    linear maps.
     """
 
     model_type: str

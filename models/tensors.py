@@ -60,7 +60,7 @@ def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
 
 
 def checkpoint_name(ours: str, architecture: Architecture) -> str:
-    """The name that a checkpoint of this family has for one of our parameters, without the family's prefix."""
+    """A checkpoint's name for one of our parameters, without the family's prefix."""
     for old, new in architecture.renames:
         ours = ours.replace(old, new)
     return ours

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.config_fields import Fields, divisible
+from corpusmill.models.config_fields import Fields
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
@@ -39,10 +39,7 @@ class BertConfig:
         fields.only("is_decoder", False)
         fields.only("add_cross_attention", False)
         fields.only("pruned_heads", {})
-        divisible(
-            ("hidden_size", fields.size("hidden_size")),
-            ("num_attention_heads", fields.size("num_attention_heads")),
-        )
+        fields.divisible("hidden_size", by="num_attention_heads")
         return cls(
             vocab_size=fields.size("vocab_size"),
             width=fields.size("hidden_size"),

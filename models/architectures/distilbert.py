@@ -1,8 +1,8 @@
 """DistilBERT (Sanh et al., 2019, https://arxiv.org/abs/1910.01108), after transformers' modeling_distilbert.
 
-BERT's layers under other names, with no token types and no pooler; every norm's eps is 1e-12 whatever the config
-says. Sinusoidal positions are stored like learned ones, so the flag changes nothing. The sequence classifier has
-its own ReLU layer over [CLS].
+BERT's layers under other names, with no token types and no pooler; every norm's eps is 1e-12 whatever the
+config says. Sinusoidal positions are stored like learned ones, so the flag changes nothing. The sequence
+classifier has its own ReLU layer over [CLS].
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.config_fields import Fields, divisible
+from corpusmill.models.config_fields import Fields
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
@@ -38,7 +38,7 @@ class DistilBertConfig:
         """Reads transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
-        divisible(("dim", fields.size("dim")), ("n_heads", fields.size("n_heads")))
+        fields.divisible("dim", by="n_heads")
         return cls(
             vocab_size=fields.size("vocab_size"),
             width=fields.size("dim"),

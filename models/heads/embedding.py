@@ -42,7 +42,7 @@ class Embedding(nn.Module):
 def _build(parts: HeadParts) -> Embedding:
     if parts.sentence is None:
         return Embedding(("mean",), [])
-    steps = [
+    steps: list[nn.Module] = [
         ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
         if isinstance(step, Dense)
         else UnitLength()

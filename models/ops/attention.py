@@ -67,13 +67,13 @@ def attend_with_probabilities(
 
 
 def _probabilities(q_LHD: Tensor, k_LHD: Tensor) -> Tensor:
-    scores_HLL = torch.einsum("ihd,jhd->hij", q_LHD, k_LHD) * q_LHD.shape[-1] ** -0.5
-    return scores_HLL.softmax(dim=-1)
+    scores_HLL: Tensor = torch.einsum("ihd,jhd->hij", q_LHD, k_LHD) * q_LHD.shape[-1] ** -0.5
+    return torch.softmax(scores_HLL, dim=-1)
 
 
 def _dense(x_THD: Tensor, run: Run) -> Tensor:
     part = x_THD[run.start : run.start + run.count * run.length]
-    return part.unflatten(0, (run.count, run.length)).transpose(1, 2)
+    return part.view(run.count, run.length, *part.shape[1:]).transpose(1, 2)
 
 
 def _has_varlen() -> bool:

@@ -1,0 +1,483 @@
+"""Small random checkpoints in Hugging Face layout, tokenizer included, for tests that need real files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import BertWordPieceTokenizer
+
+transformers.utils.logging.disable_progress_bar()
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_CHARACTERS = tuple(chr(code) for code in range(33, 127))
+_PIECES = tuple(f"##{character}" for character in _CHARACTERS if character.isalnum())
+_ENDINGS = (
+    "##s",
+    "##ed",
+    "##ing",
+    "##er",
+    "##ly",
+    "##es",
+    "##al",
+    "##ion",
+    "##ment",
+    "##able",
+    "##ness",
+    "##est",
+)
+_WORDS = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "a",
+    "is",
+    "that",
+    "it",
+    "for",
+    "was",
+    "on",
+    "are",
+    "as",
+    "with",
+    "his",
+    "they",
+    "be",
+    "at",
+    "one",
+    "have",
+    "this",
+    "from",
+    "or",
+    "had",
+    "by",
+    "hot",
+    "but",
+    "some",
+    "what",
+    "there",
+    "we",
+    "can",
+    "out",
+    "other",
+    "were",
+    "all",
+    "your",
+    "when",
+    "up",
+    "use",
+    "word",
+    "how",
+    "said",
+    "an",
+    "each",
+    "she",
+    "which",
+    "do",
+    "their",
+    "time",
+    "if",
+    "will",
+    "way",
+    "about",
+    "many",
+    "then",
+    "them",
+    "would",
+    "write",
+    "like",
+    "so",
+    "these",
+    "her",
+    "long",
+    "make",
+    "thing",
+    "see",
+    "him",
+    "two",
+    "has",
+    "look",
+    "more",
+    "day",
+    "could",
+    "go",
+    "come",
+    "did",
+    "my",
+    "sound",
+    "no",
+    "most",
+    "number",
+    "who",
+    "over",
+    "know",
+    "water",
+    "than",
+    "call",
+    "first",
+    "people",
+    "may",
+    "down",
+    "side",
+    "been",
+    "now",
+    "find",
+    "any",
+    "new",
+    "work",
+    "part",
+    "take",
+    "get",
+    "place",
+    "made",
+    "live",
+    "where",
+    "after",
+    "back",
+    "little",
+    "only",
+    "round",
+    "man",
+    "year",
+    "came",
+    "show",
+    "every",
+    "good",
+    "me",
+    "give",
+    "our",
+    "under",
+    "name",
+    "very",
+    "through",
+    "just",
+    "form",
+    "much",
+    "great",
+    "think",
+    "say",
+    "help",
+    "low",
+    "line",
+    "before",
+    "turn",
+    "cause",
+    "same",
+    "mean",
+    "differ",
+    "move",
+    "right",
+    "boy",
+    "old",
+    "too",
+    "does",
+    "tell",
+    "sentence",
+    "set",
+    "three",
+    "want",
+    "air",
+    "well",
+    "also",
+    "play",
+    "small",
+    "end",
+    "put",
+    "home",
+    "read",
+    "hand",
+    "port",
+    "large",
+    "spell",
+    "add",
+    "even",
+    "land",
+    "here",
+    "must",
+    "big",
+    "high",
+    "such",
+    "follow",
+    "act",
+    "why",
+    "ask",
+    "men",
+    "change",
+    "went",
+    "light",
+    "kind",
+    "off",
+    "need",
+    "house",
+    "picture",
+    "try",
+    "us",
+    "again",
+    "animal",
+    "point",
+    "mother",
+    "world",
+    "near",
+    "build",
+    "self",
+    "earth",
+    "father",
+    "head",
+    "stand",
+    "own",
+    "page",
+    "should",
+    "country",
+    "found",
+    "answer",
+    "school",
+    "grow",
+    "study",
+    "still",
+    "learn",
+    "plant",
+    "cover",
+    "food",
+    "sun",
+    "four",
+    "thought",
+    "let",
+    "keep",
+    "eye",
+    "never",
+    "last",
+    "door",
+    "between",
+    "city",
+    "tree",
+    "cross",
+    "since",
+    "hard",
+    "start",
+    "might",
+    "story",
+    "saw",
+    "far",
+    "sea",
+    "draw",
+    "left",
+    "late",
+    "run",
+    "while",
+    "press",
+    "close",
+    "night",
+    "real",
+    "life",
+    "few",
+    "stop",
+    "open",
+    "seem",
+    "together",
+    "next",
+    "white",
+    "children",
+    "begin",
+    "got",
+    "walk",
+    "example",
+    "ease",
+    "paper",
+    "often",
+    "always",
+    "music",
+    "those",
+    "both",
+    "mark",
+    "book",
+    "letter",
+    "until",
+    "mile",
+    "river",
+    "car",
+    "feet",
+    "care",
+    "second",
+    "group",
+    "carry",
+    "took",
+    "rain",
+    "eat",
+    "room",
+    "friend",
+    "began",
+    "idea",
+    "fish",
+    "mountain",
+    "north",
+    "once",
+    "base",
+    "hear",
+    "horse",
+    "cut",
+    "sure",
+    "watch",
+    "color",
+    "face",
+    "wood",
+    "main",
+    "film",
+    "movie",
+    "bad",
+    "love",
+    "hate",
+    "terrible",
+    "wonderful",
+    "boring",
+    "brilliant",
+    "data",
+    "file",
+    "value",
+    "list",
+]
+VOCABULARY = tuple(dict.fromkeys((*SPECIAL_TOKENS, *_CHARACTERS, *_PIECES, *_ENDINGS, *_WORDS)))
+
+CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert"}
+CLASS_SUFFIXES = {"base": "Model", "embedding": "Model", "text-classification": "ForSequenceClassification"}
+
+
+def write_checkpoint(
+    folder: Path,
+    architecture: str,
+    task: str,
+    *,
+    seed: int = 0,
+    width: int = 32,
+    layers: int = 2,
+    labels: Sequence[str] = ("neg", "pos"),
+    problem_type: str | None = None,
+    vocab: Sequence[str] = VOCABULARY,
+    sentence_transformers: bool = False,
+    pooling: str = "mean",
+    projection: int | None = None,
+    max_positions: int = 128,
+    **config_values: object,
+) -> Path:
+    """Writes config, weights and tokenizer, and returns the folder.
+
+    The weights are large enough that every part of the model shows in its output. `projection` adds a 2_Dense of
+    that many features to the sentence-transformers files, whose max_seq_length is half of `max_positions`.
+    `config_values` go to transformers' config class as they are.
+    """
+    prefix = CLASS_PREFIXES[architecture]
+    config = getattr(transformers, f"{prefix}Config")(
+        **_sizes(architecture, width=width, layers=layers),
+        vocab_size=len(vocab),
+        max_position_embeddings=max_positions,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type=problem_type,
+        **config_values,
+    )
+    model = getattr(transformers, prefix + CLASS_SUFFIXES[task])(config)
+    _fill(model, seed=seed)
+    model.save_pretrained(folder)
+    _write_tokenizer(folder, vocab, max_positions=max_positions)
+    if sentence_transformers:
+        _write_sentence_transformers(
+            folder,
+            width=width,
+            pooling=pooling,
+            projection=projection,
+            seed=seed,
+            max_length=max_positions // 2,
+        )
+    return folder
+
+
+def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, int]:
+    heads = max(1, width // 8)
+    if architecture == "distilbert":
+        return {"dim": width, "n_layers": layers, "n_heads": heads, "hidden_dim": 2 * width + 5}
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 2 * width + 5,
+    }
+
+
+@torch.no_grad()
+def _fill(module: torch.nn.Module, *, seed: int) -> None:
+    """Normal weights of deviation 0.2, around 1 for the scales of norms."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        parameter.normal_(0.0, 0.2, generator=generator)
+        if "norm" in name.lower() and name.endswith("weight"):
+            parameter.add_(1.0)
+
+
+def _write_tokenizer(folder: Path, vocab: Sequence[str], *, max_positions: int) -> None:
+    tokenizer = BertWordPieceTokenizer({token: index for index, token in enumerate(vocab)}, lowercase=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n", encoding="utf-8")
+    named = dict(
+        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
+    )
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": True,
+            "model_max_length": max_positions,
+            **named,
+        },
+    )
+
+
+def _write_sentence_transformers(
+    folder: Path, *, width: int, pooling: str, projection: int | None, seed: int, max_length: int
+) -> None:
+    """The files as sentence-transformers 2 to 4 write them, by hand."""
+    kinds = ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"]
+    paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    _write_json(folder / "modules.json", modules)
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    flags = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": width,
+            **{f"pooling_mode_{flag}": pooling == _mode(flag) for flag in flags},
+        },
+    )
+    if projection:
+        _write_dense(folder / "2_Dense", width=width, projection=projection, seed=seed)
+
+
+def _mode(flag: str) -> str:
+    return flag.removesuffix("_tokens").removesuffix("_token")
+
+
+def _write_dense(folder: Path, *, width: int, projection: int, seed: int) -> None:
+    linear = torch.nn.Linear(width, projection)
+    _fill(linear, seed=seed + 1)
+    _write_json(
+        folder / "config.json",
+        {
+            "in_features": width,
+            "out_features": projection,
+            "bias": True,
+            "activation_function": "torch.nn.modules.activation.Tanh",
+        },
+    )
+    tensors = {f"linear.{name}": value.detach() for name, value in linear.named_parameters()}
+    save_file(tensors, folder / "model.safetensors")
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2), encoding="utf-8")
