@@ -1,0 +1,37 @@
+"""Arrow types written as text, as Arrow itself prints them: `int64`, `timestamp[us]`, `list<string>`."""
+
+import pyarrow as pa
+
+
+def parse_type(text: str) -> pa.DataType:
+    """Return the type that a text names; ValueError says what was expected."""
+    text = text.strip()
+    if text.endswith(">"):
+        outer, _, inner = text[:-1].partition("<")
+        if outer == "list":
+            return pa.list_(parse_type(inner.removeprefix("item:").removeprefix("element:")))
+        if outer == "struct":
+            return pa.struct([_member(part) for part in _split_top(inner)])
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        raise ValueError(f"expected an Arrow type such as string, int64, double, bool, timestamp[us], list<string> or "
+                         f"struct<a: int64>, got {text!r}") from None
+
+
+def _member(text: str) -> tuple[str, pa.DataType]:
+    name, colon, kind = text.partition(":")
+    if not colon:
+        raise ValueError(f"expected `name: type` inside struct<...>, got {text!r}")
+    return name.strip(), parse_type(kind)
+
+
+def _split_top(text: str) -> list[str]:
+    """Split at the commas that are outside angle brackets."""
+    parts, depth, start = [], 0, 0
+    for index, mark in enumerate(text):
+        depth += (mark == "<") - (mark == ">")
+        if mark == "," and depth == 0:
+            parts.append(text[start:index])
+            start = index + 1
+    return [*parts, text[start:]]

@@ -1,0 +1,121 @@
+"""One unit's rows on their way through the pipeline, and the one-row table they travel in.
+
+To Ray Data a unit is a single row: it can neither be split nor merged with another, column types of the
+corpus never meet Ray's own conversions, and a target block size of one byte makes every unit a block.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from corpusmill.pipeline.units import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """An input row that could not be used; `row` counts from 0 in the file."""
+
+    row: int
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class UnitBlock:
+    """The rows of one unit: kept columns, model inputs (texts, later token ids), and what was rejected.
+
+    `kept` and `inputs` have the same number of rows, in input order. `rows_read` counts the input rows,
+    rejects included. `last` marks the last unit of its split. `tokens` counts the tokens of each
+    tokenization. With `error`, reading failed here and there are no rows.
+    """
+
+    unit: Unit
+    kept: pa.Table
+    inputs: pa.Table
+    rejects: tuple[Reject, ...] = ()
+    rows_read: int = 0
+    last: bool = False
+    tokens: dict[str, int] | None = None
+    error: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that go to the output."""
+        return int(self.inputs.num_rows)
+
+    def with_inputs(self, inputs: pa.Table, tokens: dict[str, int]) -> "UnitBlock":
+        """Return the block with its texts replaced by token ids."""
+        return replace(self, inputs=inputs, tokens=tokens)
+
+    def summary(self) -> "UnitSummary":
+        """Return what the driver needs to know of this block."""
+        tokens = self.tokens or {}
+        return UnitSummary(self.unit, self.rows, len(self.rejects), dict(tokens), self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSummary:
+    """A unit's name and sizes, without its rows."""
+
+    unit: Unit
+    rows: int
+    rejected: int
+    tokens: dict[str, int]
+    error: str | None
+
+
+def failed_block(unit: Unit, error: str) -> UnitBlock:
+    """Return the block that reports that reading failed at this unit."""
+    empty = pa.table({})
+    return UnitBlock(unit, empty, empty, error=error)
+
+
+def to_row(block: UnitBlock) -> pa.Table:
+    """Pack a block into one row: `header` (JSON), `kept` and `inputs` (Arrow IPC streams)."""
+    header: dict[str, Any] = {
+        "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
+        "rejects": [[reject.row, reject.reason, reject.raw] for reject in block.rejects],
+        "rows_read": block.rows_read, "rows": block.rows, "last": block.last,
+        "tokens": block.tokens, "error": block.error,
+    }
+    columns = {
+        "header": pa.array([json.dumps(header)], pa.large_string()),
+        "kept": _to_ipc(block.kept),
+        "inputs": _to_ipc(block.inputs),
+    }
+    return pa.table(columns)
+
+
+def from_row(row: pa.Table) -> UnitBlock:
+    """Unpack the block of a one-row table; its columns are views of the row's buffers."""
+    header = json.loads(row["header"][0].as_py())
+    return UnitBlock(
+        unit=Unit(*header["unit"]),
+        kept=_from_ipc(row["kept"]),
+        inputs=_from_ipc(row["inputs"]),
+        rejects=tuple(Reject(*reject) for reject in header["rejects"]),
+        rows_read=header["rows_read"], last=header["last"], tokens=header["tokens"], error=header["error"],
+    )
+
+
+def summary_of_row(row: pa.Table) -> UnitSummary:
+    """Read a packed block's summary without touching its rows."""
+    header = json.loads(row["header"][0].as_py())
+    return UnitSummary(Unit(*header["unit"]), header["rows"], len(header["rejects"]), header["tokens"] or {},
+                       header["error"])
+
+
+def _to_ipc(table: pa.Table) -> pa.Array:
+    """Return a large_binary array of one value: the table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    stream = sink.getvalue()
+    offsets = pa.array([0, stream.size], pa.int64()).buffers()[1]
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, stream])
+
+
+def _from_ipc(column: pa.ChunkedArray) -> pa.Table:
+    return pa.ipc.open_stream(column[0].as_buffer()).read_all()

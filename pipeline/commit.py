@@ -1,0 +1,54 @@
+"""One unit to one file, atomically: kept columns, then each model's columns; rejects are durable before it."""
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
+from corpusmill.pipeline.sinks import SINKS
+from corpusmill.pipeline.spec import OutputSpec
+
+
+def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *, tokens: int) -> Receipt:
+    """Write a unit's rejects and its data file; calling it again writes the same bytes under the same names."""
+    folder = OutputFolder.of(output.url, output.format)
+    record = UnitRecord(
+        block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row,
+        block.rows, len(block.rejects), block.rows_read, tokens, block.last)
+    if record.rows + record.rejected != record.rows_read:
+        raise OutputError(f"{block.unit.source}: unit {block.unit.name} read {record.rows_read} rows, but holds "
+                          f"{record.rows} and {record.rejected} rejects; nothing was written: please report this")
+    content = data_file(_join(block, results), record, output)
+    if block.rejects:
+        folder.put(folder.rejects(record.unit), _rejects_file(block))
+    folder.put(folder.data(record.unit), content)
+    return Receipt(record, len(content), checksum_of(content))
+
+
+def data_file(table: pa.Table, record: UnitRecord, output: OutputSpec) -> memoryview:
+    """Return the bytes of a data file."""
+    sink = pa.BufferOutputStream()
+    described = table.replace_schema_metadata(record.to_metadata())
+    SINKS[output.format].write(described, sink, output.compression)
+    return memoryview(sink.getvalue())
+
+
+def _join(block: UnitBlock, results: Sequence[pa.Table]) -> pa.Table:
+    columns, fields = list(block.kept.columns), list(block.kept.schema)
+    for result in results:
+        if result.num_rows != block.rows:
+            raise OutputError(f"{block.unit.source}: unit {block.unit.name} has {block.rows} rows, a model gave "
+                              f"{result.num_rows}; nothing was written: please report this")
+        columns += result.columns
+        fields += list(result.schema)
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _rejects_file(block: UnitBlock) -> bytes:
+    rows = ({"file": block.unit.source, "row": reject.row, "reason": reject.reason, "raw": reject.raw}
+            for reject in block.rejects)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "backslashreplace")

@@ -1,0 +1,82 @@
+"""Connecting to Ray: a quiet local cluster, or one that runs already."""
+
+import logging
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TextIO, cast
+
+QUIET = {
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def cluster(address: str | None, *, debug: bool) -> Iterator[None]:
+    """Hold a connection to Ray; one that was open already is used and left open."""
+    if not debug:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"address": address} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
+    quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
+    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:
+        with working_folder(empty):
+            ray.init(**options, **quiet)
+        try:
+            with nullcontext() if debug else _quiet():
+                yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray's notes off the terminal: those of workers that died go to standard output, whatever is asked."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    before = sys.stdout
+    sys.stdout = cast(TextIO, _WithoutRay(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+class _WithoutRay:
+    """A stream that drops what Ray's error listener writes and passes on everything else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name == "ray_listen_error_messages":
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def working_folder(folder: str) -> Iterator[None]:
+    """Work in another folder for a moment.
+
+    Ray starts every worker in the driver's working directory and puts that directory before site-packages
+    on the worker's path, where a user's own package of a common name would shadow an installed one. The
+    folder has to stay for as long as the workers do: in a deleted one MKL fails to load.
+    """
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,79 @@
+"""Pulls unit references out of Ray Data in the background, no further ahead than the pools can use."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Feeder:
+    """Iterates a source of (reference, bytes) on a thread; holds at most `max_units` and `max_bytes` open.
+
+    A unit is open from when it is pulled until `release`. One unit is always allowed, however large.
+    """
+
+    def __init__(self, source: Callable[[], Iterator[tuple[Any, int]]], *, max_units: int, max_bytes: int) -> None:
+        self._source = source
+        self._max_units, self._max_bytes = max_units, max_bytes
+        self._units = self._bytes = 0
+        self._room = threading.Condition()
+        self._stopped = False
+        self._arrived: queue.SimpleQueue[tuple[Any, int] | BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._pull, name="corpusmill-feeder", daemon=True)
+        self.finished = False
+
+    def start(self) -> None:
+        """Begin pulling."""
+        self._thread.start()
+
+    def arrived(self, timeout: float) -> list[tuple[Any, int]]:
+        """Return the units pulled since the last call, waiting up to `timeout` seconds for the first.
+
+        Raises what the source raised. `finished` is true once the source has ended and all was returned.
+        """
+        found: list[tuple[Any, int]] = []
+        while not self.finished:
+            try:
+                item = self._arrived.get(timeout=0.0 if found else timeout)
+            except queue.Empty:
+                break
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                self.finished = True
+            else:
+                found.append(item)
+        return found
+
+    def release(self, size: int) -> None:
+        """Say that a unit of this many bytes is done with."""
+        with self._room:
+            self._units -= 1
+            self._bytes -= size
+            self._room.notify_all()
+
+    def stop(self) -> None:
+        """Stop pulling and wait for the thread's end."""
+        with self._room:
+            self._stopped = True
+            self._room.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def _pull(self) -> None:
+        try:
+            for reference, size in self._source():
+                if not self._take(size):
+                    return
+                self._arrived.put((reference, size))
+            self._arrived.put(None)
+        except BaseException as error:  # handed to the thread that asks
+            self._arrived.put(error)
+
+    def _take(self, size: int) -> bool:
+        with self._room:
+            self._room.wait_for(lambda: self._stopped or self._units == 0 or (
+                self._units < self._max_units and self._bytes + size <= self._max_bytes))
+            self._units += 1
+            self._bytes += size
+            return not self._stopped

@@ -1,0 +1,45 @@
+"""The whole record path in one process, without Ray: for small corpora, for tests, and to read it in one place."""
+
+from collections.abc import Iterator, Sequence
+
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure
+from corpusmill.pipeline.engine.stages import read
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.spec import PipelineSpec
+from corpusmill.pipeline.tokens import tokenize
+
+
+class InlineEngine:
+    """Runs unit after unit, each through every model."""
+
+    def __init__(self, spec: PipelineSpec) -> None:
+        self._spec = spec
+        self._encoded = 0
+
+    def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
+        """Read, tokenize, encode, commit: this loop is the record path."""
+        encoders = [Encoder(model) for model in self._spec.models]
+        for split in pending:
+            for block in read(split, self._spec.input):
+                if block.error is not None:
+                    yield UnitFailure(block.unit.name, block.error)
+                    continue
+                yield self._finish(tokenize(block, self._spec.tokenizers), encoders)
+
+    def state(self) -> EngineState:
+        """Return the tokens done; nothing queues here."""
+        return EngineState(tuple(PoolState(m.title, 0, 1, 0) for m in self._spec.models), self._encoded)
+
+    def _finish(self, block: UnitBlock, encoders: Sequence[Encoder]) -> Receipt | UnitFailure:
+        results = [encoder.encode(block) for encoder in encoders]
+        tokens = sum(result.tokens for result in results)
+        self._encoded += tokens
+        try:
+            return commit(block, [result.columns for result in results], self._spec.output, tokens=tokens)
+        except OutputError as error:
+            return UnitFailure(block.unit.name, str(error))

@@ -1,0 +1,48 @@
+"""What an engine tells its caller while it runs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.receipts import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFailure:
+    """A unit that could not be finished, and why; nothing of it was committed."""
+
+    unit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A model's pool at one moment: tokens waiting in front of it, and its workers."""
+
+    model: str
+    queued_tokens: int
+    workers: int
+    starting: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """All pools at one moment, and the tokens done so far, committed or not."""
+
+    pools: tuple[PoolState, ...] = field(default=())
+    encoded_tokens: int = 0
+
+
+Outcome = Receipt | UnitFailure | None
+"""None is a heartbeat: nothing new, but a chance to show progress or to stop."""
+
+
+class Engine(Protocol):
+    """Runs what is pending; outcomes come in any order, one per unit."""
+
+    def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
+        """Process the units; closing the iterator stops the work."""
+
+    def state(self) -> EngineState:
+        """Return how things stand now."""

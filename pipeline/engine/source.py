@@ -1,0 +1,82 @@
+"""Ray Data's part: read and tokenize the pending splits, one unit a block.
+
+The only file that touches Ray Data. A packed unit is one row, and the target block size is one byte, so
+Ray Data emits every unit as its own block as soon as it is made, and never splits or merges one.
+"""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import DataContext, Dataset, ExecutionResources
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from corpusmill.pipeline.blocks import from_row, to_row
+from corpusmill.pipeline.engine.stages import read
+from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.spec import InputSpec, PipelineSpec, TokenizerSpec
+from corpusmill.pipeline.tokens import tokenize
+
+
+class UnitSource(Datasource):  # type: ignore[misc]
+    """One read task per pending split; each streams its units as one-row blocks."""
+
+    def __init__(self, pending: Sequence[Pending], spec: InputSpec) -> None:
+        super().__init__()
+        self._pending = pending
+        self._spec = spec
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Give no estimate: it would only change how many blocks Ray Data plans."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None,
+                       data_context: DataContext | None = None) -> list[ReadTask]:
+        """Return the tasks; their number is the number of splits, whatever parallelism is asked for."""
+        nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
+        return [ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known) for pending in self._pending]
+
+
+def token_rows(pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float) -> Iterator[tuple[Any, int]]:
+    """Yield (reference to a packed, tokenized unit, its size in bytes) as Ray Data makes them.
+
+    Not pulling holds Ray Data back once its share of the object store is used. `reserved_cpus` are those of
+    the encoders, which Ray Data must leave alone; one is always left to it.
+    """
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.op_resource_reservation_enabled = False
+    context.execution_no_progress_timeout_s = -1
+    total = ray.cluster_resources().get("CPU", 1.0)
+    context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=max(1.0, total - reserved_cpus))
+    with DataContext.current(context):
+        dataset = _dataset(pending, spec)
+    for bundle in dataset.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            if entry.metadata.num_rows:
+                yield entry.ref, entry.metadata.size_bytes or 0
+
+
+def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
+    rows = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
+    return rows.map_batches(functools.partial(_tokenize_row, tokenizers=spec.tokenizers), batch_size=None,
+                            batch_format="pyarrow", zero_copy_batch=True)
+
+
+def _read_rows(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
+    for block in read(pending, spec):
+        yield to_row(block)
+
+
+def _tokenize_row(row: pa.Table, tokenizers: Sequence[TokenizerSpec]) -> pa.Table:
+    # One task has one CPU: the tokenizer's own threads would take those of the encoders.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if row.num_rows == 0:
+        return row
+    return to_row(tokenize(from_row(row), tokenizers))

@@ -1,0 +1,49 @@
+"""What can go wrong between a corpus and its output.
+
+    CorpusmillError                 one line: where, expected, got, what to do
+    ├── InputError                  a file that cannot be listed, opened or read
+    │   ├── InputChanged            not the file that was planned
+    │   └── BadRow                  an unusable row, under `on_bad_row: fail`
+    ├── TokenizerError              a checkpoint's tokenizer files are missing or unusable
+    ├── OutputError                 the output folder cannot be used or written
+    └── JobFailed                   units that could not be finished; the rest is committed
+
+Any of them may know the field of the job file to change (`error.field`). Errors of a checkpoint are
+`corpusmill.models.ModelError`.
+"""
+
+
+class CorpusmillError(Exception):
+    """An error whose message is meant for the user; the command line prints it without a traceback."""
+
+    field: str | None = None
+    """Path of the field of the job file that has to change, such as `input.text`."""
+
+    def at(self, field: str) -> "CorpusmillError":
+        """Return the same error, naming the job file's field that caused it."""
+        self.field = field
+        return self
+
+
+class InputError(CorpusmillError):
+    """An input file cannot be listed, opened or read."""
+
+
+class InputChanged(InputError):
+    """An input file is not the one that was planned: its size or modification mark differs."""
+
+
+class BadRow(InputError):
+    """A row cannot be used and the job says `on_bad_row: fail`."""
+
+
+class TokenizerError(CorpusmillError):
+    """The tokenizer files of a checkpoint are missing or unusable."""
+
+
+class OutputError(CorpusmillError):
+    """The output folder cannot be used or written."""
+
+
+class JobFailed(CorpusmillError):
+    """Some units could not be finished; what was committed stays, and the same command continues."""

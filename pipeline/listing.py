@@ -1,0 +1,76 @@
+"""Input paths to input files: a file, a folder or a glob, in sorted order, each file once."""
+
+import os
+from collections.abc import Iterable
+
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.storage import StoredFile, locate, stored_file
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
+COMPRESSION_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+
+
+def list_files(paths: Iterable[str]) -> list[StoredFile]:
+    """List the files of all paths; a path that matches nothing is an InputError."""
+    found: dict[str, StoredFile] = {}
+    for path in paths:
+        for file in _list_path(path):
+            found[file.url] = file
+    return [found[url] for url in sorted(found)]
+
+
+def file_format(url: str) -> str:
+    """Tell a file's format from its name."""
+    name = _without_compression(url)
+    if name.endswith(PARQUET_SUFFIXES):
+        return "parquet"
+    if name.endswith(JSONL_SUFFIXES):
+        return "jsonl"
+    known = ", ".join((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
+    raise InputError(f"{url}: cannot tell the format from the name; expected one of {known} (JSONL also with "
+                     f"{', '.join(COMPRESSION_SUFFIXES)}); set input.format")
+
+
+def compression(url: str) -> str | None:
+    """Tell a file's compression from its name."""
+    return COMPRESSION_SUFFIXES.get(os.path.splitext(url.lower())[1])
+
+
+def _without_compression(url: str) -> str:
+    stem, suffix = os.path.splitext(url.lower())
+    return stem if suffix in COMPRESSION_SUFFIXES else url.lower()
+
+
+def _list_path(path: str) -> list[StoredFile]:
+    fs, inner = locate(path)
+    try:
+        if any(mark in inner for mark in "*?["):
+            entries = fs.glob(inner, detail=True)
+            what = "the glob matches no file"
+        elif fs.isdir(inner):
+            entries = fs.find(inner, detail=True)
+            what = "the folder holds no file that can be read"
+        else:
+            entries = {inner: fs.info(inner)}
+            what = "no such file"
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be listed ({error}); check the path and the credentials") from None
+    files = [stored_file(fs, name, info) for name, info in entries.items() if _is_input(inner, name, info)]
+    if not files:
+        raise InputError(f"{path}: {what}; expected at least one Parquet or JSONL file")
+    return files
+
+
+def _is_input(asked: str, name: str, info: dict[str, object]) -> bool:
+    """Leave out folders, hidden files, markers such as _SUCCESS, and in a folder files of other formats."""
+    base = os.path.basename(name)
+    if info.get("type") == "directory":
+        return False
+    if name == asked or any(mark in asked for mark in "*?["):
+        return True
+    if base.startswith((".", "_")):
+        return False
+    return _without_compression(base).endswith((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))

@@ -1,0 +1,79 @@
+"""`_manifest.parquet`: a row per data file, in the order of the input, written last and only over what is there."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpusmill.pipeline.output import OutputFolder, lines_of
+from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
+from corpusmill.pipeline.sinks import SINKS
+from corpusmill.pipeline.units import Split, split_key
+
+RECEIPTS = "receipts.jsonl"
+SCHEMA = pa.schema([
+    ("unit", pa.string()), ("file", pa.string()), ("source", pa.string()), ("source_size", pa.int64()),
+    ("source_mark", pa.string()), ("row_start", pa.int64()), ("row_stop", pa.int64()), ("rows", pa.int64()),
+    ("rejected", pa.int64()), ("tokens", pa.int64()), ("bytes", pa.int64()), ("checksum", pa.string()),
+])
+
+
+def remember(folder: OutputFolder, receipt: Receipt) -> None:
+    """Note a receipt, so that a later run need not read the data file again."""
+    folder.append(folder.job(RECEIPTS), receipt.to_line())
+
+
+def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
+    """Return the receipts of committed units; one that was not noted is made from the data file itself."""
+    path = folder.job(RECEIPTS)
+    noted: dict[str, Receipt] = {}
+    if folder.exists(path):
+        for line in lines_of(folder.read(path)):
+            receipt = Receipt.from_line(line)
+            noted[receipt.record.unit] = receipt
+    return {unit: noted.get(unit) or read_receipt(folder, unit) for unit in units}
+
+
+def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
+    """Make a committed unit's receipt by reading its data file."""
+    content = folder.read(folder.data(unit))
+    return Receipt(read_record(folder, content), len(content), checksum_of(content))
+
+
+def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
+    """Read the record that a data file carries."""
+    sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
+    return UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
+
+
+def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt]) -> pa.Table:
+    """Write and return the manifest of the units found, rows numbered within each source file."""
+    by_split: dict[str, list[Receipt]] = {}
+    for receipt in found.values():
+        by_split.setdefault(split_key(receipt.record.unit), []).append(receipt)
+    rows, source, row = [], "", 0
+    for split in splits:
+        # Splits come in file order, so the rows of a file add up from its first split on.
+        row = row if split.file.url == source else 0
+        source = split.file.url
+        for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):
+            row = receipt.record.first_row if receipt.record.first_row is not None else row
+            rows.append(_row(folder, split, receipt, row))
+            row += receipt.record.rows_read
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    folder.put(folder.manifest, buffer.getvalue())
+    return table
+
+
+def _row(folder: OutputFolder, split: Split, receipt: Receipt, first_row: int) -> dict[str, object]:
+    record = replace(receipt.record, first_row=first_row)
+    return {
+        "unit": record.unit, "file": f"data/{record.unit}{folder.suffix}", "source": record.source,
+        "source_size": split.file.size, "source_mark": split.file.mark,
+        "row_start": first_row, "row_stop": first_row + record.rows_read, "rows": record.rows,
+        "rejected": record.rejected, "tokens": record.tokens, "bytes": receipt.bytes, "checksum": receipt.checksum,
+    }

@@ -1,0 +1,101 @@
+"""Input files to splits, and what of them is still to do: the difference between a plan and `data/`."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.listing import file_format
+from corpusmill.pipeline.readers import READERS
+from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.schema import FileSchema
+from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.pipeline.spec import InputSpec
+from corpusmill.pipeline.storage import StoredFile
+from corpusmill.pipeline.units import Split, split_key, unit_offset
+
+LISTING_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A split that is not finished, and the offsets of its units that are already committed."""
+
+    split: Split
+    skip: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What a run has to do: the unfinished splits, and the units it can leave alone."""
+
+    pending: tuple[Pending, ...]
+    committed: frozenset[str]
+
+
+def format_of(file: StoredFile, asked: str) -> str:
+    """Return the format of a file: the one asked for, or by its name for `auto`."""
+    return file_format(file.url) if asked == "auto" else asked
+
+
+def file_schemas(files: Sequence[StoredFile], asked: str, given: pa.Schema | None) -> list[FileSchema]:
+    """Return every file's columns; `given` types replace those inferred from JSONL."""
+
+    def one(file: StoredFile) -> FileSchema:
+        name = format_of(file, asked)
+        schema = READERS[name].schema(file)
+        return file.url, override(schema, given) if name == "jsonl" and given is not None else schema
+
+    with ThreadPoolExecutor(LISTING_THREADS) as threads:
+        return list(threads.map(one, files))
+
+
+def override(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
+    """Replace the types of columns that the job gives, and add those no sample showed."""
+    fields = {field.name: field for field in schema} | {field.name: field for field in given}
+    return pa.schema(list(fields.values()))
+
+
+def plan_splits(files: Sequence[StoredFile], asked: str, spec: InputSpec, sizing: UnitSizing) -> tuple[Split, ...]:
+    """Cut all files into splits, in the order of the files."""
+
+    def one(file: StoredFile) -> list[Split]:
+        return READERS[format_of(file, asked)].splits(file, spec.columns, spec.text_columns, sizing)
+
+    with ThreadPoolExecutor(LISTING_THREADS) as threads:
+        return tuple(split for found in threads.map(one, files) for split in found)
+
+
+def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[str, Receipt]) -> Remaining:
+    """Subtract what is committed; units that no split of the plan explains are an OutputError.
+
+    Such units come from inputs that changed or went away since: mixing them with new ones would count
+    rows twice.
+    """
+    done: dict[str, set[int]] = {}
+    for unit in committed:
+        done.setdefault(split_key(unit), set()).add(unit_offset(unit))
+    pending = []
+    for split in splits:
+        offsets = done.pop(split.key, set())
+        if not _finished(split, offsets, receipts):
+            pending.append(Pending(split, frozenset(offsets)))
+    if done:
+        strangers = sorted(unit for unit in committed if split_key(unit) in done)
+        source = receipts[strangers[0]].record.source if strangers[0] in receipts else "an input"
+        raise OutputError(f"the output holds {len(strangers)} units of inputs that changed or are gone, first {strangers[0]} "
+                          f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
+                          ).at("output.path")
+    return Remaining(tuple(pending), frozenset(committed))
+
+
+def _finished(split: Split, offsets: set[int], receipts: dict[str, Receipt]) -> bool:
+    """Say whether the units of a split are all there; where its length is unknown, its last unit says so."""
+    if split.rows is not None:
+        return offsets >= set(range(0, split.rows, split.rows_per_unit))
+    if not offsets:
+        return False
+    last = receipts[split.unit(max(offsets)).name].record
+    return last.last and offsets == set(range(0, max(offsets) + 1, split.rows_per_unit))

@@ -1,0 +1,88 @@
+"""Column types of JSON lines from a sample: what the values are, nothing guessed from how text looks."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+CONFLICT = b"conflict"
+"""Key of a field's metadata: the types found, where no one type covers them."""
+
+
+class TypeConflict(Exception):
+    """Two values of one column have types that no lossless type covers."""
+
+
+def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
+    """Return the columns of the parseable lines, in order of appearance.
+
+    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double; a column that
+    is null throughout is a string. Where no one type covers the values, the field says so in its metadata.
+    """
+    types: dict[str, pa.DataType] = {}
+    conflicts: dict[str, str] = {}
+    for line in lines:
+        for name, value in _fields(line):
+            try:
+                types[name] = merge(types.get(name, pa.null()), type_of(value))
+            except TypeConflict as conflict:
+                conflicts.setdefault(name, str(conflict))
+    return pa.schema([_field(name, kind, conflicts.get(name)) for name, kind in types.items()])
+
+
+def _field(name: str, kind: pa.DataType, conflict: str | None) -> pa.Field:
+    return pa.field(name, _settled(kind), metadata=None if conflict is None else {CONFLICT: conflict})
+
+
+def type_of(value: Any) -> pa.DataType:
+    """Return the Arrow type of one JSON value."""
+    if isinstance(value, dict):
+        return pa.struct([(key, type_of(item)) for key, item in value.items()])
+    if isinstance(value, list):
+        kind = pa.null()
+        for item in value:
+            kind = merge(kind, type_of(item))
+        return pa.list_(kind)
+    scalars = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    return scalars.get(type(value), pa.null())
+
+
+def merge(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    """Return the type that holds values of both; whole numbers widen to double, nothing else converts."""
+    if a == b or pa.types.is_null(b):
+        return a
+    if pa.types.is_null(a):
+        return b
+    if {a, b} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if pa.types.is_list(a) and pa.types.is_list(b):
+        return pa.list_(merge(a.value_type, b.value_type))
+    if pa.types.is_struct(a) and pa.types.is_struct(b):
+        names = list(dict.fromkeys(field.name for kind in (a, b) for field in kind))
+        return pa.struct([(name, merge(_member(a, name), _member(b, name))) for name in names])
+    raise TypeConflict(f"{a} and {b}")
+
+
+def _member(kind: pa.DataType, name: str) -> pa.DataType:
+    index = kind.get_field_index(name)
+    return kind.field(index).type if index >= 0 else pa.null()
+
+
+def _fields(line: bytes) -> Iterable[tuple[str, Any]]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return ()
+    return record.items() if isinstance(record, dict) else ()
+
+
+def _settled(kind: pa.DataType) -> pa.DataType:
+    """Replace `null` (no value seen) by string, at any depth."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_settled(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _settled(field.type)) for field in kind])
+    return kind

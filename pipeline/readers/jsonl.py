@@ -1,0 +1,106 @@
+"""JSON lines, plain or compressed: a plain file is cut into byte ranges, a compressed one is a single split.
+
+A row is a line that is not blank; it must be a JSON object in UTF-8. What is not, or holds a value that
+does not fit its column, is rejected alone. Which rows a unit holds depends on the file only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import pyarrow as pa
+
+from corpusmill.pipeline.blocks import Reject, UnitBlock
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.listing import compression
+from corpusmill.pipeline.readers.infer import infer_schema
+from corpusmill.pipeline.readers.parse import parse_lines
+from corpusmill.pipeline.readers.rows import build_block
+from corpusmill.pipeline.readers.streams import chunks, lines
+from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.pipeline.spec import InputSpec
+from corpusmill.pipeline.storage import StoredFile, open_binary
+from corpusmill.pipeline.units import Split
+
+SPLIT_BYTES = 256 << 20
+SAMPLE_LINES = 1000
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class JsonlReader:
+    """Reads .jsonl, .ndjson and .json files of one object a line, plain or .gz .zst .bz2 .xz."""
+
+    name = "jsonl"
+
+    def schema(self, file: StoredFile) -> pa.Schema:
+        """Infer the columns from the file's first lines; those that cannot be parsed are left out."""
+        sample = self._sample(file)
+        if sample and sample[0].lstrip()[:1] == b"[":
+            raise InputError(f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
+                             "a JSON array has to be rewritten as JSON lines first")
+        return infer_schema(sample)
+
+    def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
+        """Cut a plain file every SPLIT_BYTES; sizes come from the file's first lines."""
+        sample = self._sample(file)
+        if not sample:
+            return []
+        average = sum(map(len, sample)) / len(sample)
+        rows = sizing.rows(text_bytes=average, row_bytes=average)
+        whole = Split(file, self.name, 0, 0, file.size, None, 0, rows)
+        if compression(file.url) or file.size <= SPLIT_BYTES:
+            return [whole]
+        starts = range(0, file.size, SPLIT_BYTES)
+        return [replace(whole, index=i, start=start, stop=min(start + SPLIT_BYTES, file.size), first_row=0 if i == 0 else None)
+                for i, start in enumerate(starts)]
+
+    def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
+        """Stream the split's rows, unit by unit; lines of skipped units are found but not parsed."""
+        rows = _rows(split)
+        offset, batch = 0, list(islice(rows, split.rows_per_unit))
+        while batch:
+            following = list(islice(rows, split.rows_per_unit))
+            if offset not in skip:
+                yield self._block(split, offset, batch, spec, last=not following)
+            offset, batch = offset + len(batch), following
+
+    def count(self, split: Split) -> int:
+        """Count the rows of a split by reading it."""
+        return sum(1 for _ in _rows(split))
+
+    def _block(self, split: Split, offset: int, batch: list[bytes | None], spec: InputSpec, *, last: bool) -> UnitBlock:
+        schema = pa.schema([spec.schema.field(name) for name in spec.columns])
+        table, refused = parse_lines(batch, schema)
+        unit = split.unit(offset)
+        # Row numbers of a later byte range need a count of all rows before it: paid only for a reject.
+        if refused and unit.first_row is None:
+            unit = replace(unit, first_row=self._rows_before(split) + offset)
+        first = unit.first_row or 0
+        rejects = tuple(Reject(first + row, reason, raw) for row, reason, raw in refused)
+        return build_block(unit, table, spec, last=last, rejects=rejects)
+
+    def _rows_before(self, split: Split) -> int:
+        return self.count(replace(split, start=0, stop=split.start))
+
+    def _sample(self, file: StoredFile) -> list[bytes]:
+        whole = Split(file, self.name, 0, 0, file.size, None, 0, 1)
+        return [row for row in islice(_rows(whole), SAMPLE_LINES) if row is not None]
+
+
+def _rows(split: Split) -> Iterator[bytes | None]:
+    """Yield the lines that begin in the split and are not blank; None for one that is too long."""
+    with open_binary(split.file.url) as stream:
+        position = max(split.start - 1, 0)
+        stream.seek(position)
+        found = lines(chunks(stream, compression(split.file.url), split.file.url))
+        if split.start:
+            # The rest of the line that holds the byte before the range belongs to the range before.
+            position += next(found, (0, b""))[0]
+        compressed = compression(split.file.url) is not None
+        for size, line in found:
+            if position >= split.stop and not compressed:
+                return
+            text = line.removeprefix(BYTE_ORDER_MARK) if line is not None and position == 0 else line
+            if text is None or not text.isspace() and text:
+                yield text
+            position += size

@@ -1,0 +1,101 @@
+"""Parquet: one split per row group; a unit is a range of its rows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.readers.rows import build_block
+from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.pipeline.spec import InputSpec
+from corpusmill.pipeline.storage import StoredFile, open_binary
+from corpusmill.pipeline.units import Split
+
+
+class ParquetReader:
+    """Reads Parquet files; rows are refused only for text that is not valid UTF-8."""
+
+    name = "parquet"
+
+    def schema(self, file: StoredFile) -> pa.Schema:
+        """Return the file's Arrow schema, from its footer."""
+        with _open(file) as parquet:
+            return parquet.schema_arrow
+
+    def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
+        """Return one split per row group that has rows, sized by the footer's own figures."""
+        with _open(file) as parquet:
+            metadata = parquet.metadata
+        rows = sizing.rows(text_bytes=_bytes_per_row(metadata, text), row_bytes=_bytes_per_row(metadata, columns))
+        splits, first = [], 0
+        for index in range(metadata.num_row_groups):
+            count = metadata.row_group(index).num_rows
+            if count:
+                splits.append(Split(file, self.name, index, first, first + count, count, first, rows))
+            first += count
+        return splits
+
+    def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
+        """Stream the row group, unit by unit."""
+        with _open(split.file) as parquet:
+            batches = parquet.iter_batches(
+                batch_size=split.rows_per_unit, row_groups=[split.index], columns=spec.columns, use_threads=False)
+            for offset, table in _regroup(_guard(batches, split), split.rows_per_unit):
+                if offset not in skip:
+                    last = split.start + offset + table.num_rows == split.stop
+                    yield build_block(split.unit(offset), table.cast(spec.schema), spec, last=last)
+
+    def count(self, split: Split) -> int:
+        """Return the row group's row count as the file states it now."""
+        with _open(split.file) as parquet:
+            return int(parquet.metadata.row_group(split.index).num_rows)
+
+
+def _open(file: StoredFile) -> Any:
+    try:
+        return pq.ParquetFile(open_binary(file.url))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError) as error:
+        raise InputError(f"{file.url}: expected a complete Parquet file of {file.size} bytes, got one that cannot "
+                         f"be opened ({_first_line(error)}); copy it again or leave it out") from None
+
+
+def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
+    """Turn what pyarrow says of a damaged page into an error that names the file."""
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{split.file.url}: row group {split.index} cannot be read ({_first_line(error)}); "
+                         "the file is damaged: copy it again or leave it out") from None
+
+
+def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (offset, table) of exactly `size` rows but for the last, whatever sizes pyarrow delivers."""
+    offset, held, rows = 0, [], 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        while rows >= size:
+            table = pa.Table.from_batches(held)
+            yield offset, table.slice(0, size)
+            offset, rows = offset + size, rows - size
+            held = table.slice(size).to_batches()
+    if rows:
+        yield offset, pa.Table.from_batches(held)
+
+
+def _bytes_per_row(metadata: Any, columns: list[str] | tuple[str, ...]) -> float:
+    """Average uncompressed bytes of the named columns, over all row groups."""
+    names = set(columns)
+    total = 0
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        chunks = (group.column(i) for i in range(group.num_columns))
+        total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in names)
+    return total / max(metadata.num_rows, 1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,98 @@
+"""From a table of columns to a unit's block: kept columns beside texts, rows with broken text set aside."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpusmill.pipeline.blocks import Reject, UnitBlock
+from corpusmill.pipeline.errors import BadRow
+from corpusmill.pipeline.spec import InputSpec
+from corpusmill.pipeline.units import Unit
+
+RAW_LIMIT = 2**20
+"""Characters of a rejected row that are kept, so that one row cannot fill a disk."""
+
+
+def build_block(unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rejects: tuple[Reject, ...] = ()) -> UnitBlock:
+    """Make the block of a unit from its readable rows and those already rejected.
+
+    Texts become plain `string` columns named `text` and `text_pair`; a row with text that is not UTF-8
+    is rejected (or, under `on_bad_row: fail`, raises BadRow).
+    """
+    rows_read = table.num_rows + len(rejects)
+    broken = broken_utf8(table)
+    if broken:
+        first = unit.first_row or 0
+        found = tuple(Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i)) for i, name in broken.items())
+        rejects = (*rejects, *found)
+        keep = pa.array([i not in broken for i in range(table.num_rows)], pa.bool_())
+        table = table.filter(keep)
+    refuse(unit, rejects, spec)
+    kept = table.select(list(spec.keep)).combine_chunks()
+    texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
+    inputs = pa.table({name: _plain_string(column) for name, column in texts.items()})
+    return UnitBlock(unit, kept, inputs, tuple(sorted(rejects, key=lambda r: r.row)), rows_read, last)
+
+
+def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
+    """Raise BadRow for the first reject if the job says that bad rows are failures."""
+    if rejects and spec.on_bad_row == "fail":
+        first = min(rejects, key=lambda reject: reject.row)
+        raise BadRow(f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
+                     "to set such rows aside")
+
+
+def broken_utf8(table: pa.Table) -> dict[int, str]:
+    """Find the rows that hold invalid UTF-8 in a string column: row → first such column."""
+    broken: dict[int, str] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not _is_text(column.type):
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            for row, value in enumerate(_as_binary(column)):
+                if value is not None and not _decodes(value):
+                    broken.setdefault(row, name)
+    return dict(sorted(broken.items()))
+
+
+def raw_row(table: pa.Table, row: int) -> str:
+    """Show a row as JSON, bytes that are no UTF-8 as escapes; cut at RAW_LIMIT characters."""
+    values: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        cell = column.slice(row, 1)
+        value = _as_binary(cell)[0] if _is_text(column.type) else cell[0].as_py()
+        values[name] = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
+
+
+def _as_binary(column: pa.ChunkedArray) -> list[bytes | None]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    return column.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain_string(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts as `large_string`, so that a unit of long documents never overflows 32-bit offsets."""
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return pc.cast(column, pa.large_string())

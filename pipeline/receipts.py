@@ -1,0 +1,60 @@
+"""What is known of a committed unit: written into its data file, and gathered in the manifest."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+METADATA_KEY = b"corpusmill"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRecord:
+    """A unit's accounting, as its own data file states it.
+
+    `rows + rejected == rows_read`. `first_row` is the file's number of the unit's first row, None where the
+    unit could not know it. `tokens` is the sum over the job's models.
+    """
+
+    unit: str
+    source: str
+    offset: int
+    first_row: int | None
+    rows: int
+    rejected: int
+    rows_read: int
+    tokens: int
+    last: bool
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Return the schema metadata that carries the record."""
+        return {METADATA_KEY: json.dumps(asdict(self), sort_keys=True).encode()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[bytes, bytes]) -> "UnitRecord":
+        """Read the record back; KeyError, TypeError or ValueError where it is not there or not whole."""
+        return cls(**json.loads(metadata[METADATA_KEY]))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A committed data file: its unit's record, its size in bytes and its SHA-256."""
+
+    record: UnitRecord
+    bytes: int
+    checksum: str
+
+    def to_line(self) -> str:
+        """Return the receipt as one line of JSON."""
+        return json.dumps({**asdict(self.record), "bytes": self.bytes, "checksum": self.checksum}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> "Receipt":
+        """Read a receipt back."""
+        fields = json.loads(line)
+        size, checksum = fields.pop("bytes"), fields.pop("checksum")
+        return cls(UnitRecord(**fields), size, checksum)
+
+
+def checksum_of(content: bytes | memoryview) -> str:
+    """Return the checksum of a file's content, as the manifest writes it."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()

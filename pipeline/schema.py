@@ -1,0 +1,61 @@
+"""The columns a job reads, checked against every input file before anything runs."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.readers.infer import CONFLICT
+
+FileSchema = tuple[str, pa.Schema]
+"""(URL of the file, its columns)"""
+
+
+def kept_columns(keep: Sequence[str], schemas: Sequence[FileSchema]) -> tuple[str, ...]:
+    """Spell out `*`: all columns of all files, in order of first appearance."""
+    if list(keep) != ["*"]:
+        return tuple(keep)
+    return tuple(dict.fromkeys(name for _, schema in schemas for name in schema.names))
+
+
+def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.DataType:
+    """Return the one type of a column over all files, widened where that loses nothing (int32 and int64).
+
+    A file without the column, or types that do not agree, are an InputError that names the files.
+    """
+    found: pa.Schema | None = None
+    origin = ""
+    for url, schema in schemas:
+        present = _field_of(name, url, schema, field=field)
+        if found is None:
+            found, origin = pa.schema([present]), url
+            continue
+        try:
+            found = pa.unify_schemas([found, pa.schema([present])], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise InputError(f"{url}: column {name!r} is {present.type}, but {found.field(0).type} in {origin}; expected "
+                             "one type in all files: rewrite one of them, or give input.schema for JSONL").at(field) from None
+    if found is None:
+        raise InputError("no input file to take columns from").at("input.path")
+    return found.field(0).type
+
+
+def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
+    """Refuse a text column that is not text."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
+        raise InputError(f"column {name!r}: expected text (string, large_string, string_view or a dictionary of one), "
+                         f"got {kind}; name another column or convert it first").at(field)
+
+
+def _field_of(name: str, url: str, schema: pa.Schema, *, field: str) -> pa.Field:
+    if name not in schema.names:
+        known = ", ".join(repr(known) for known in schema.names) or "none"
+        raise InputError(f"{url}: expected a column {name!r}, got columns {known}; name one of these").at(field)
+    if schema.names.count(name) > 1:
+        raise InputError(f"{url}: column {name!r} is there more than once; rename one").at(field)
+    found = schema.field(name)
+    if found.metadata and CONFLICT in found.metadata:
+        raise InputError(f"{url}: column {name!r} holds {found.metadata[CONFLICT].decode()}; expected one type: give "
+                         "input.schema, or mend the file").at(field)
+    return pa.field(name, found.type)

@@ -1,0 +1,33 @@
+"""Output formats, one file each: a table to the bytes of a file, and back.
+
+SINKS is the whole registry: a new format is one file here and one line below.
+"""
+
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+
+from corpusmill.pipeline.sinks.arrow import ArrowSink
+from corpusmill.pipeline.sinks.parquet import ParquetSink
+
+
+class Sink(Protocol):
+    """What the commit asks of a format. The same table gives the same bytes."""
+
+    suffix: str
+    codecs: tuple[str, ...]
+
+    def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
+        """Write a whole file, the table's schema metadata included."""
+
+    def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
+        """Read a file's schema metadata without its rows."""
+
+    def read(self, stream: BinaryIO) -> pa.Table:
+        """Read a whole file."""
+
+
+SINKS: dict[str, Sink] = {
+    "arrow": ArrowSink(),
+    "parquet": ParquetSink(),
+}

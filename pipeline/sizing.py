@@ -1,0 +1,36 @@
+"""How many rows a unit holds: small enough to redo without pain, large enough to amortise its overhead.
+
+Depends on the file and the job only, never on the machine, so that a resumed job cuts the same units.
+"""
+
+from dataclasses import dataclass
+
+MAX_ROWS = 8192
+MIN_ROWS = 64
+MAX_BYTES = 64 * 2**20
+"""Of the columns read, uncompressed."""
+MAX_FLOPS = 2e12
+"""Of one unit: 10 to 20 seconds of one CPU core, which is what a kill can cost a worker."""
+BYTES_PER_TOKEN = 4.0
+"""Typical of WordPiece on English; only sizes units, so being wrong by half is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSizing:
+    """The job's part of the decision: a number of rows asked for, or what limits an automatic one.
+
+    `flops_per_token` and `max_length` are those of the job's most expensive model.
+    """
+
+    rows_per_unit: int | None
+    flops_per_token: float
+    max_length: int
+
+    def rows(self, *, text_bytes: float, row_bytes: float) -> int:
+        """Return the rows of a unit for a file whose rows average so many bytes of text, and in all."""
+        if self.rows_per_unit is not None:
+            return self.rows_per_unit
+        tokens = min(self.max_length, text_bytes / BYTES_PER_TOKEN + 2)
+        by_work = MAX_FLOPS / max(self.flops_per_token * tokens, 1.0)
+        by_size = MAX_BYTES / max(row_bytes, 1.0)
+        return int(max(1, min(MAX_ROWS, by_size, max(MIN_ROWS, by_work))))

@@ -1,0 +1,67 @@
+"""Which rows of which file: input files, splits and units, and the names that never depend on who asks.
+
+A *split* is what one reading task streams from start to end: a Parquet row group, a byte range of a plain
+JSONL file, or a whole compressed file. A *unit* is a range of `rows_per_unit` rows of a split; it is read,
+encoded and committed as a whole. A unit's name is made of a hash of the file's identity (path, size,
+modification mark) and of counters, so it is the same on every machine and in every attempt.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from corpusmill.pipeline.storage import StoredFile
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one reading task streams: the `index`-th part of a file, as `[start, stop)`.
+
+    Start and stop count rows of the file for Parquet, bytes for JSONL. `rows` is exact where the format
+    says it without reading (Parquet), else None. `first_row` is the file's row number of the split's first
+    row, None where only counting would tell.
+    """
+
+    file: StoredFile
+    format: str
+    index: int
+    start: int
+    stop: int
+    rows: int | None
+    first_row: int | None
+    rows_per_unit: int
+
+    @cached_property
+    def key(self) -> str:
+        """The prefix that names all units of this split."""
+        identity = "\0".join((self.file.url, str(self.file.size), self.file.mark))
+        digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+        return f"{digest}-{self.index:05d}"
+
+    def unit(self, offset: int) -> "Unit":
+        """Return the unit that begins `offset` rows into the split."""
+        first_row = None if self.first_row is None else self.first_row + offset
+        return Unit(f"{self.key}-{offset:09d}-{self.rows_per_unit}", self.file.url, offset, first_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A range of rows of one input file, and the name of its output file.
+
+    `offset` counts from the start of the split; `first_row` is the row number in the file, None until known.
+    """
+
+    name: str
+    source: str
+    offset: int
+    first_row: int | None
+
+
+def split_key(unit_name: str) -> str:
+    """Return the key of the split that a unit of this name belongs to."""
+    return unit_name.rsplit("-", 2)[0]
+
+
+def unit_offset(unit_name: str) -> int:
+    """Return how many rows into its split a unit of this name begins."""
+    return int(unit_name.rsplit("-", 2)[1])
