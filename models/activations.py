@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from corpusmill.models.errors import ConfigError
 from torch import Tensor, nn
+
+from corpusmill.models.errors import ConfigError
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:

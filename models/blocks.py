@@ -6,11 +6,12 @@ Shape suffixes: T tokens of all sequences, D width, F inner width, H heads, d he
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
+
 from corpusmill.models.activations import Activation
 from corpusmill.models.ops.attention import attend, attend_with_probabilities
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from torch import Tensor, nn
 
 Probabilities = list[tuple[Tensor, ...]]
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.config_fields import Fields, located, read_object
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
 from corpusmill.models.heads import HEADS
 from corpusmill.models.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.spec import Architecture, EncoderConfig, HeadParts
-from torch import nn
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from corpusmill.models.config_fields import read_object
 from corpusmill.models.errors import CheckpointError
-from safetensors import SafetensorError, safe_open
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FOREIGN = (".bin", ".h5", ".msgpack", ".onnx", ".ot")

@@ -7,10 +7,12 @@ the activation after a layer runs inside its matrix product. Shape suffixes: T t
 from typing import Any
 
 import torch
-from corpusmill.models.blocks import ActivatedLinear, Projections
 from torch import Tensor, nn
 
-# Our activation names -> oneDNN's attribute and algorithm.
+from corpusmill.models.blocks import ActivatedLinear, Projections
+
+# Our activation names -> oneDNN's attribute and algorithm. Not relu: oneDNN's turns NaN into 0, which would
+# hide a broken checkpoint.
 FUSED = {
     "linear": ("none", ""),
     "gelu": ("gelu", "none"),
@@ -20,7 +22,6 @@ FUSED = {
     "gelu_new": ("gelu", "tanh"),
     "gelu_python_tanh": ("gelu", "tanh"),
     "gelu_pytorch_tanh": ("gelu", "tanh"),
-    "relu": ("relu", ""),
     "sigmoid": ("sigmoid", ""),
     "tanh": ("tanh", ""),
 }

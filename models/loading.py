@@ -4,14 +4,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
 from corpusmill.models.checkpoint import Checkpoint, read_checkpoint, skeleton
 from corpusmill.models.errors import OptionError
 from corpusmill.models.linear import lay_out
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attention_kernel
 from corpusmill.models.tensors import TensorPlan, check_tensors
-from safetensors import safe_open
-from torch import Tensor, nn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_DTYPES = ("float32", "bfloat16")

@@ -6,10 +6,11 @@ Shape suffixes: T tokens of all sequences.
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from corpusmill.models.checkpoint import Checkpoint
 from corpusmill.models.errors import InputError
 from corpusmill.models.packed import PackedTokens
-from torch import Tensor, nn
 
 
 class Model(nn.Module):

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from corpusmill.models.errors import InputError
 from torch import Tensor
+
+from corpusmill.models.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from torch import Tensor, nn
+
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.sentence_modules import SentenceModules
-from torch import Tensor, nn
 
 
 class EncoderConfig(Protocol):

@@ -7,6 +7,8 @@ classifier reads. Decoder variants and relative positions are refused.
 from dataclasses import dataclass
 from typing import Any, Self
 
+from torch import Tensor, nn
+
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
 from corpusmill.models.config_fields import Fields
@@ -14,7 +16,6 @@ from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.spec import Architecture
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

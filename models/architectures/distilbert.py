@@ -8,6 +8,8 @@ classifier has its own ReLU layer over [CLS].
 from dataclasses import dataclass
 from typing import Any, Self
 
+from torch import Tensor, nn
+
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
 from corpusmill.models.config_fields import Fields
@@ -15,7 +17,6 @@ from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.spec import Architecture
-from torch import Tensor, nn
 
 EPS = 1e-12
 

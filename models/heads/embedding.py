@@ -5,13 +5,14 @@ Shape suffixes: N sequences, D width.
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from corpusmill.models.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.sentence_modules import Dense
 from corpusmill.models.spec import Head, HeadParts
-from torch import Tensor, nn
 
 
 class UnitLength(nn.Module):

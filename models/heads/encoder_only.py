@@ -1,11 +1,12 @@
 """The encoder's hidden states as they are, and the pooler's vectors where the checkpoint has a pooler."""
 
+from torch import nn
+
 from corpusmill.models.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import first
 from corpusmill.models.outputs import BaseOutput, Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.spec import Head, HeadParts
-from torch import nn
 
 
 class EncoderOnly(nn.Module):

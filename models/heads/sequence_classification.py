@@ -1,11 +1,12 @@
 """Labels for a whole sequence: first token, linear map and activation, linear map to one score a label."""
 
+from torch import nn
+
 from corpusmill.models.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import first
 from corpusmill.models.outputs import Encoded, SequenceClassifierOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.spec import Head, HeadParts
-from torch import nn
 
 
 class SequenceClassifier(nn.Module):

@@ -8,8 +8,9 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from corpusmill.models.packed import PackedTokens, Run
 from torch import Tensor
+
+from corpusmill.models.packed import PackedTokens, Run
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 

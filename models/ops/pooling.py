@@ -6,8 +6,9 @@ Shape suffixes: T tokens of all sequences, N sequences, D width.
 from collections.abc import Callable
 
 import torch
-from corpusmill.models.packed import PackedTokens
 from torch import Tensor
+
+from corpusmill.models.packed import PackedTokens
 
 
 def first(x_TD: Tensor, packed: PackedTokens) -> Tensor:

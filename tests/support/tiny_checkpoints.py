@@ -1,6 +1,7 @@
 """Small random checkpoints in Hugging Face layout, tokenizer included, for tests that need real files."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,333 +15,39 @@ transformers.utils.logging.disable_progress_bar()
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CHARACTERS = tuple(chr(code) for code in range(33, 127))
 _PIECES = tuple(f"##{character}" for character in _CHARACTERS if character.isalnum())
-_ENDINGS = (
-    "##s",
-    "##ed",
-    "##ing",
-    "##er",
-    "##ly",
-    "##es",
-    "##al",
-    "##ion",
-    "##ment",
-    "##able",
-    "##ness",
-    "##est",
+_ENDINGS = tuple(
+    f"##{e}" for e in ("ed", "ing", "er", "ly", "es", "al", "ion", "ment", "able", "ness", "est")
 )
-_WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "a",
-    "is",
-    "that",
-    "it",
-    "for",
-    "was",
-    "on",
-    "are",
-    "as",
-    "with",
-    "his",
-    "they",
-    "be",
-    "at",
-    "one",
-    "have",
-    "this",
-    "from",
-    "or",
-    "had",
-    "by",
-    "hot",
-    "but",
-    "some",
-    "what",
-    "there",
-    "we",
-    "can",
-    "out",
-    "other",
-    "were",
-    "all",
-    "your",
-    "when",
-    "up",
-    "use",
-    "word",
-    "how",
-    "said",
-    "an",
-    "each",
-    "she",
-    "which",
-    "do",
-    "their",
-    "time",
-    "if",
-    "will",
-    "way",
-    "about",
-    "many",
-    "then",
-    "them",
-    "would",
-    "write",
-    "like",
-    "so",
-    "these",
-    "her",
-    "long",
-    "make",
-    "thing",
-    "see",
-    "him",
-    "two",
-    "has",
-    "look",
-    "more",
-    "day",
-    "could",
-    "go",
-    "come",
-    "did",
-    "my",
-    "sound",
-    "no",
-    "most",
-    "number",
-    "who",
-    "over",
-    "know",
-    "water",
-    "than",
-    "call",
-    "first",
-    "people",
-    "may",
-    "down",
-    "side",
-    "been",
-    "now",
-    "find",
-    "any",
-    "new",
-    "work",
-    "part",
-    "take",
-    "get",
-    "place",
-    "made",
-    "live",
-    "where",
-    "after",
-    "back",
-    "little",
-    "only",
-    "round",
-    "man",
-    "year",
-    "came",
-    "show",
-    "every",
-    "good",
-    "me",
-    "give",
-    "our",
-    "under",
-    "name",
-    "very",
-    "through",
-    "just",
-    "form",
-    "much",
-    "great",
-    "think",
-    "say",
-    "help",
-    "low",
-    "line",
-    "before",
-    "turn",
-    "cause",
-    "same",
-    "mean",
-    "differ",
-    "move",
-    "right",
-    "boy",
-    "old",
-    "too",
-    "does",
-    "tell",
-    "sentence",
-    "set",
-    "three",
-    "want",
-    "air",
-    "well",
-    "also",
-    "play",
-    "small",
-    "end",
-    "put",
-    "home",
-    "read",
-    "hand",
-    "port",
-    "large",
-    "spell",
-    "add",
-    "even",
-    "land",
-    "here",
-    "must",
-    "big",
-    "high",
-    "such",
-    "follow",
-    "act",
-    "why",
-    "ask",
-    "men",
-    "change",
-    "went",
-    "light",
-    "kind",
-    "off",
-    "need",
-    "house",
-    "picture",
-    "try",
-    "us",
-    "again",
-    "animal",
-    "point",
-    "mother",
-    "world",
-    "near",
-    "build",
-    "self",
-    "earth",
-    "father",
-    "head",
-    "stand",
-    "own",
-    "page",
-    "should",
-    "country",
-    "found",
-    "answer",
-    "school",
-    "grow",
-    "study",
-    "still",
-    "learn",
-    "plant",
-    "cover",
-    "food",
-    "sun",
-    "four",
-    "thought",
-    "let",
-    "keep",
-    "eye",
-    "never",
-    "last",
-    "door",
-    "between",
-    "city",
-    "tree",
-    "cross",
-    "since",
-    "hard",
-    "start",
-    "might",
-    "story",
-    "saw",
-    "far",
-    "sea",
-    "draw",
-    "left",
-    "late",
-    "run",
-    "while",
-    "press",
-    "close",
-    "night",
-    "real",
-    "life",
-    "few",
-    "stop",
-    "open",
-    "seem",
-    "together",
-    "next",
-    "white",
-    "children",
-    "begin",
-    "got",
-    "walk",
-    "example",
-    "ease",
-    "paper",
-    "often",
-    "always",
-    "music",
-    "those",
-    "both",
-    "mark",
-    "book",
-    "letter",
-    "until",
-    "mile",
-    "river",
-    "car",
-    "feet",
-    "care",
-    "second",
-    "group",
-    "carry",
-    "took",
-    "rain",
-    "eat",
-    "room",
-    "friend",
-    "began",
-    "idea",
-    "fish",
-    "mountain",
-    "north",
-    "once",
-    "base",
-    "hear",
-    "horse",
-    "cut",
-    "sure",
-    "watch",
-    "color",
-    "face",
-    "wood",
-    "main",
-    "film",
-    "movie",
-    "bad",
-    "love",
-    "hate",
-    "terrible",
-    "wonderful",
-    "boring",
-    "brilliant",
-    "data",
-    "file",
-    "value",
-    "list",
-]
+_WORDS = re.findall(
+    r"\w+",
+    """
+the of and to in a is that it for was on are as with his they be at one have this from or had by hot but
+some what there we can out other were all your when up use word how said an each she which do their time if
+will way about many then them would write like so these her long make thing see him two has look more day
+could go come did my sound no most number who over know water than call first people may down side been now
+find any new work part take get place made live where after back little only round man year came show every
+good me give our under name very through just form much great think say help low line before turn cause same
+mean differ move right boy old too does tell sentence set three want air well also play small end put home
+read hand port large spell add even land here must big high such follow act why ask men change went light
+kind off need house picture try us again animal point mother world near build self earth father head stand
+own page should country found answer school grow study still learn plant cover food sun four thought let
+keep eye never last door between city tree cross since hard start might story saw far sea draw left late run
+while press close night real life few stop open seem together next white children begin got walk example
+ease paper often always music those both mark book letter until mile river car feet care second group carry
+took rain eat room friend began idea fish mountain north once base hear horse cut sure watch color face wood
+main film movie bad love hate terrible wonderful boring brilliant data file value list
+""",
+)
 VOCABULARY = tuple(dict.fromkeys((*SPECIAL_TOKENS, *_CHARACTERS, *_PIECES, *_ENDINGS, *_WORDS)))
 
+POOLING_FLAGS = {
+    "cls_token": "cls",
+    "max_tokens": "max",
+    "mean_tokens": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
+    "weightedmean_tokens": "weightedmean",
+    "lasttoken": "lasttoken",
+}
 CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert"}
 CLASS_SUFFIXES = {"base": "Model", "embedding": "Model", "text-classification": "ForSequenceClassification"}
 
@@ -364,37 +71,32 @@ def write_checkpoint(
 ) -> Path:
     """Writes config, weights and tokenizer, and returns the folder.
 
-    The weights are large enough that every part of the model shows in its output. `projection` adds a 2_Dense of
-    that many features to the sentence-transformers files, whose max_seq_length is half of `max_positions`.
+    The weights are large enough that every part of the model shows in its output. `projection` adds a 2_Dense
+    of that many features to the sentence-transformers files, whose max_seq_length is half of `max_positions`.
     `config_values` go to transformers' config class as they are.
     """
     prefix = CLASS_PREFIXES[architecture]
     config = getattr(transformers, f"{prefix}Config")(
-        **_sizes(architecture, width=width, layers=layers),
+        **(_sizes(architecture, width=width, layers=layers) | config_values),
         vocab_size=len(vocab),
         max_position_embeddings=max_positions,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type=problem_type,
-        **config_values,
     )
     model = getattr(transformers, prefix + CLASS_SUFFIXES[task])(config)
     _fill(model, seed=seed)
     model.save_pretrained(folder)
     _write_tokenizer(folder, vocab, max_positions=max_positions)
     if sentence_transformers:
-        _write_sentence_transformers(
-            folder,
-            width=width,
-            pooling=pooling,
-            projection=projection,
-            seed=seed,
-            max_length=max_positions // 2,
-        )
+        _write_sentence_files(folder, width=width, pooling=pooling, max_length=max_positions // 2)
+        _write_modules(folder, ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"])
+        if projection:
+            _write_dense(folder / "2_Dense", width=width, projection=projection, seed=seed)
     return folder
 
 
-def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, int]:
+def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, object]:
     heads = max(1, width // 8)
     if architecture == "distilbert":
         return {"dim": width, "n_layers": layers, "n_heads": heads, "hidden_dim": 2 * width + 5}
@@ -420,46 +122,25 @@ def _write_tokenizer(folder: Path, vocab: Sequence[str], *, max_positions: int) 
     tokenizer = BertWordPieceTokenizer({token: index for index, token in enumerate(vocab)}, lowercase=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "vocab.txt").write_text("\n".join(vocab) + "\n", encoding="utf-8")
-    named = dict(
-        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
-    )
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": True,
-            "model_max_length": max_positions,
-            **named,
-        },
-    )
+    named = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": max_positions}
+    _write_json(folder / "tokenizer_config.json", settings | named)
 
 
-def _write_sentence_transformers(
-    folder: Path, *, width: int, pooling: str, projection: int | None, seed: int, max_length: int
-) -> None:
-    """The files as sentence-transformers 2 to 4 write them, by hand."""
-    kinds = ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"]
+def _write_modules(folder: Path, kinds: Sequence[str]) -> None:
+    """modules.json as sentence-transformers 2 to 4 write it."""
     paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
     _write_json(folder / "modules.json", modules)
+
+
+def _write_sentence_files(folder: Path, *, width: int, pooling: str, max_length: int) -> None:
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
-    flags = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
-    _write_json(
-        folder / "1_Pooling" / "config.json",
-        {
-            "word_embedding_dimension": width,
-            **{f"pooling_mode_{flag}": pooling == _mode(flag) for flag in flags},
-        },
-    )
-    if projection:
-        _write_dense(folder / "2_Dense", width=width, projection=projection, seed=seed)
-
-
-def _mode(flag: str) -> str:
-    return flag.removesuffix("_tokens").removesuffix("_token")
+    modes = {f"pooling_mode_{flag}": pooling == name for flag, name in POOLING_FLAGS.items()}
+    _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
 
 
 def _write_dense(folder: Path, *, width: int, projection: int, seed: int) -> None:

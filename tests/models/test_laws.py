@@ -1,0 +1,79 @@
+"""What holds for the package's source as a whole."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import corpusmill.models
+from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.heads import HEADS
+
+ROOT = Path(corpusmill.models.__file__).parent
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+BOUNDARIES = {"cu_seqlens", "runs", "lengths", "split", "max_length"}
+ALLOWED = {"corpusmill", "torch", "numpy", "safetensors", *sys.stdlib_module_names}
+# Only compares the longest sequence with the number of positions.
+MAY_READ_MAX_LENGTH = {"model.py"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(tree: ast.AST) -> list[str]:
+    plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return plain + [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_ops_and_packed_read_sequence_boundaries(path: Path) -> None:
+    """Everything else works on each token by itself, and is padding-free by construction."""
+    if path.parent.name == "ops" or path.name == "packed.py":
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & BOUNDARIES
+    assert read <= ({"max_length"} if path.name in MAY_READ_MAX_LENGTH else set())
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_torch_numpy_and_safetensors_are_imported(path: Path) -> None:
+    """And nothing of the packages above this one."""
+    names = imports(ast.parse(path.read_text(encoding="utf-8")))
+    assert {name.partition(".")[0] for name in names} <= ALLOWED
+    assert not [name for name in names if name.startswith(("corpusmill.pipeline", "corpusmill.jobs"))]
+
+
+@pytest.mark.parametrize(("folder", "table"), [("architectures", ARCHITECTURES), ("heads", HEADS)])
+def test_every_file_has_its_line_in_the_table(folder: str, table: dict[str, object]) -> None:
+    """A new architecture or head that is not listed would never be loaded."""
+    files = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    listed = {module for module in files for spec in table.values() if spec is module_spec(folder, module)}
+    assert listed == files
+    assert len(table) == len(files)
+
+
+def module_spec(folder: str, module: str) -> object:
+    return getattr(sys.modules[f"corpusmill.models.{folder}.{module}"], "SPEC", None)
+
+
+def test_tables_agree_with_their_records() -> None:
+    """The key of a line is the name in its record."""
+    assert [spec.model_type for spec in ARCHITECTURES.values()] == list(ARCHITECTURES)
+    assert [head.task for head in HEADS.values()] == list(HEADS)
+
+
+@pytest.mark.parametrize("folder", ["architectures", "heads"])
+def test_no_entry_of_a_table_imports_another(folder: str) -> None:
+    """Architectures and heads are composed from shared blocks, not from each other."""
+    for path in (ROOT / folder).glob("[!_]*.py"):
+        names = imports(ast.parse(path.read_text(encoding="utf-8")))
+        assert not [name for name in names if name.startswith(f"corpusmill.models.{folder}")]
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    """`__all__` is what the package promises."""
+    names = corpusmill.models.__all__
+    assert names == sorted(names)
+    assert all(hasattr(corpusmill.models, name) for name in names)

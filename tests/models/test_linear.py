@@ -1,0 +1,67 @@
+"""Prepacked and joined linear layers against torch's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from corpusmill.models.activations import ACTIVATIONS
+from corpusmill.models.blocks import ActivatedLinear, SelfAttention
+from corpusmill.models.linear import FUSED, JointProjections, PrepackedLinear, lay_out, prepacking
+from corpusmill.models.packed import PackedTokens
+
+CPU = torch.device("cpu")
+needs_onednn = pytest.mark.skipif(
+    not prepacking("cpu", torch.float32)[0], reason=prepacking("cpu", torch.float32)[1]
+)
+
+
+@needs_onednn
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_an_activated_linear_keeps_its_function(activation: str, bias: bool) -> None:
+    """Whether its activation is fused or not, for one row and for many."""
+    torch.manual_seed(0)
+    plain = ActivatedLinear(24, 40, activation, bias=bias)
+    packed = nn.Sequential(ActivatedLinear(24, 40, activation, bias=bias))
+    packed.load_state_dict({f"0.{name}": value for name, value in plain.state_dict().items()})
+    lay_out(packed, dtype=torch.float32, device=CPU)
+    for rows in (1, 77):
+        x = torch.randn(rows, 24)
+        torch.testing.assert_close(packed(x), plain(x), rtol=0, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("activation", FUSED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_fused_activations_keep_nan(activation: str, dtype: torch.dtype) -> None:
+    """A kernel that turned NaN into a number would hide a broken checkpoint."""
+    layer = PrepackedLinear(nn.Linear(16, 16, dtype=dtype), activation)
+    assert layer(torch.full((3, 16), float("nan"), dtype=dtype)).isnan().all()
+
+
+@torch.inference_mode()
+def test_joined_projections_keep_attention() -> None:
+    """Query, key and value from one matrix give what three give."""
+    torch.manual_seed(0)
+    attention = SelfAttention(32, 4)
+    packed, x_TD = PackedTokens.from_sequences([[1] * 5, [1] * 9]), torch.randn(14, 32)
+    wanted = attention(x_TD, packed)
+    lay_out(attention, dtype=torch.float32, device=CPU)
+    assert isinstance(attention.projections, JointProjections)
+    torch.testing.assert_close(attention(x_TD, packed), wanted, rtol=0, atol=1e-5)
+
+
+def test_without_onednn_torch_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the reason is told."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    module = nn.Sequential(ActivatedLinear(8, 8, "gelu"))
+    reason = lay_out(module, dtype=torch.float32, device=CPU)
+    assert reason == "linear: torch.nn.Linear (this torch has no oneDNN)"
+    assert isinstance(module[0], ActivatedLinear)
+
+
+def test_a_gpu_keeps_torch_layers() -> None:
+    """oneDNN is for CPUs."""
+    assert prepacking("cuda", torch.bfloat16) == (False, "linear: torch.nn.Linear (torch.bfloat16 on cuda)")

