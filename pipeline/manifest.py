@@ -1,5 +1,6 @@
 """`_manifest.parquet`: a row per data file, in the order of the input, written last and only over what is there."""
 
+import contextlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -31,8 +32,9 @@ def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
     noted: dict[str, Receipt] = {}
     if folder.exists(path):
         for line in lines_of(folder.read(path)):
-            receipt = Receipt.from_line(line)
-            noted[receipt.record.unit] = receipt
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # a line cut by a kill, and the one glued to it
+                receipt = Receipt.from_line(line)
+                noted[receipt.record.unit] = receipt
     return {unit: noted.get(unit) or read_receipt(folder, unit) for unit in units}
 
 

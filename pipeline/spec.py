@@ -26,6 +26,11 @@ class InputSpec:
         return list(dict.fromkeys((*self.keep, *self.text_columns)))
 
     @property
+    def read_schema(self) -> pa.Schema:
+        """The types of `columns`, in that order."""
+        return pa.schema([self.schema.field(name) for name in self.columns])
+
+    @property
     def text_columns(self) -> tuple[str, ...]:
         """The text column, and the second one of sentence pairs."""
         return (self.text,) if self.text_pair is None else (self.text, self.text_pair)

@@ -18,7 +18,7 @@ class Split:
     """What one reading task streams: the `index`-th part of a file, as `[start, stop)`.
 
     Start and stop count rows of the file for Parquet, bytes for JSONL. `rows` is exact where the format
-    says it without reading (Parquet), else None. `first_row` is the file's row number of the split's first
+    says it without reading (Parquet), else None; `about_rows` is the best guess there is. `first_row` is the file's row number of the split's first
     row, None where only counting would tell.
     """
 
@@ -28,6 +28,7 @@ class Split:
     start: int
     stop: int
     rows: int | None
+    about_rows: int
     first_row: int | None
     rows_per_unit: int
 

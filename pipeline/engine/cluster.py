@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 QUIET = {
@@ -16,8 +17,16 @@ QUIET = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a cluster offers."""
+
+    cpus: int
+    gpus: int
+
+
 @contextmanager
-def cluster(address: str | None, *, debug: bool) -> Iterator[None]:
+def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
     """Hold a connection to Ray; one that was open already is used and left open."""
     if not debug:
         for name, value in QUIET.items():
@@ -25,7 +34,8 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        yield
+        with nullcontext() if debug else _quiet():
+            yield _resources()
         return
     options: dict[str, Any] = {"address": address} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -34,21 +44,38 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[None]:
             ray.init(**options, **quiet)
         try:
             with nullcontext() if debug else _quiet():
-                yield
+                yield _resources()
         finally:
             ray.shutdown()
 
 
+def _resources() -> Resources:
+    import ray
+
+    there = ray.cluster_resources()
+    return Resources(int(there.get("CPU", 1)), int(there.get("GPU", 0)))
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Ray's notes off the terminal: those of workers that died go to standard output, whatever is asked."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    """Keep Ray's notes off the terminal: those of workers that died go to standard output, whatever is asked.
+
+    Ray Data's own log goes on in the session's folder.
+    """
+    import ray.data  # sets up its logger, on first import only
+
+    on_terminal = [handler for handler in logging.getLogger("ray.data").handlers if isinstance(handler, logging.StreamHandler)]
+    levels = [handler.level for handler in on_terminal]
     before = sys.stdout
     sys.stdout = cast(TextIO, _WithoutRay(before))
+    for handler in on_terminal:
+        handler.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
         sys.stdout = before
+        for handler, level in zip(on_terminal, levels, strict=True):
+            handler.setLevel(level)
 
 
 class _WithoutRay:

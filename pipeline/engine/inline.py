@@ -6,12 +6,11 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure
-from corpusmill.pipeline.engine.stages import read
+from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.spec import PipelineSpec
-from corpusmill.pipeline.tokens import tokenize
 
 
 class InlineEngine:
@@ -26,10 +25,8 @@ class InlineEngine:
         encoders = [Encoder(model) for model in self._spec.models]
         for split in pending:
             for block in read(split, self._spec.input):
-                if block.error is not None:
-                    yield UnitFailure(block.unit.name, block.error)
-                    continue
-                yield self._finish(tokenize(block, self._spec.tokenizers), encoders)
+                ready = tokenized(block, self._spec.tokenizers)
+                yield UnitFailure(ready.unit.name, ready.error) if ready.error else self._finish(ready, encoders)
 
     def state(self) -> EngineState:
         """Return the tokens done; nothing queues here."""

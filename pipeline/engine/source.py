@@ -16,10 +16,9 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from corpusmill.pipeline.blocks import from_row, to_row
-from corpusmill.pipeline.engine.stages import read
+from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, TokenizerSpec
-from corpusmill.pipeline.tokens import tokenize
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -79,4 +78,4 @@ def _tokenize_row(row: pa.Table, tokenizers: Sequence[TokenizerSpec]) -> pa.Tabl
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if row.num_rows == 0:
         return row
-    return to_row(tokenize(from_row(row), tokenizers))
+    return to_row(tokenized(from_row(row), tokenizers))

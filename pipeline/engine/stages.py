@@ -1,13 +1,18 @@
-"""The first two stages of the record path, as every executor runs them: read a split, tokenize its units."""
+"""The first two stages of the record path, as every executor runs them: read a split, tokenize its units.
 
-from collections.abc import Iterator
+What stops one of them becomes the `error` of a block: an exception on a Ray Data task would end the whole
+dataset, or be tried again for ever.
+"""
+
+from collections.abc import Iterator, Sequence
 
 from corpusmill.pipeline.blocks import UnitBlock, failed_block
 from corpusmill.pipeline.errors import CorpusmillError, InputChanged
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.spec import InputSpec
+from corpusmill.pipeline.spec import InputSpec, TokenizerSpec
 from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Split
 
 
@@ -22,6 +27,22 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
             yield block
     except CorpusmillError as error:
         yield failed_block(split.unit(reached), str(error))
+    except Exception as error:
+        yield failed_block(split.unit(reached), f"{split.file.url}: cannot be read ({_describe(error)})")
+
+
+def tokenized(block: UnitBlock, tokenizers: Sequence[TokenizerSpec]) -> UnitBlock:
+    """Tokenize a block; a failure becomes its error."""
+    try:
+        return tokenize(block, tokenizers)
+    except CorpusmillError as error:
+        return failed_block(block.unit, str(error))
+    except Exception as error:
+        return failed_block(block.unit, f"{block.unit.source}: unit {block.unit.name} cannot be tokenized ({_describe(error)})")
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _check_unchanged(split: Split) -> None:

@@ -24,6 +24,8 @@ from corpusmill.pipeline.units import Split
 
 SPLIT_BYTES = 256 << 20
 SAMPLE_LINES = 1000
+TYPICAL_RATIO = 4
+"""By which text compresses; only estimates use it."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -47,12 +49,13 @@ class JsonlReader:
             return []
         average = sum(map(len, sample)) / len(sample)
         rows = sizing.rows(text_bytes=average, row_bytes=average)
-        whole = Split(file, self.name, 0, 0, file.size, None, 0, rows)
         if compression(file.url) or file.size <= SPLIT_BYTES:
-            return [whole]
-        starts = range(0, file.size, SPLIT_BYTES)
-        return [replace(whole, index=i, start=start, stop=min(start + SPLIT_BYTES, file.size), first_row=0 if i == 0 else None)
-                for i, start in enumerate(starts)]
+            size = file.size * (TYPICAL_RATIO if compression(file.url) else 1)
+            about = len(sample) if len(sample) < SAMPLE_LINES else round(size / (average + 1))
+            return [Split(file, self.name, 0, 0, file.size, None, about, 0, rows)]
+        return [Split(file, self.name, i, start, min(start + SPLIT_BYTES, file.size), None, round(SPLIT_BYTES / (average + 1)),
+                      0 if i == 0 else None, rows)
+                for i, start in enumerate(range(0, file.size, SPLIT_BYTES))]
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
         """Stream the split's rows, unit by unit; lines of skipped units are found but not parsed."""
@@ -69,8 +72,7 @@ class JsonlReader:
         return sum(1 for _ in _rows(split))
 
     def _block(self, split: Split, offset: int, batch: list[bytes | None], spec: InputSpec, *, last: bool) -> UnitBlock:
-        schema = pa.schema([spec.schema.field(name) for name in spec.columns])
-        table, refused = parse_lines(batch, schema)
+        table, refused = parse_lines(batch, spec.read_schema)
         unit = split.unit(offset)
         # Row numbers of a later byte range need a count of all rows before it: paid only for a reject.
         if refused and unit.first_row is None:
@@ -83,7 +85,7 @@ class JsonlReader:
         return self.count(replace(split, start=0, stop=split.start))
 
     def _sample(self, file: StoredFile) -> list[bytes]:
-        whole = Split(file, self.name, 0, 0, file.size, None, 0, 1)
+        whole = Split(file, self.name, 0, 0, file.size, None, 0, 0, 1)
         return [row for row in islice(_rows(whole), SAMPLE_LINES) if row is not None]
 
 

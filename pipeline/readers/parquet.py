@@ -34,7 +34,7 @@ class ParquetReader:
         for index in range(metadata.num_row_groups):
             count = metadata.row_group(index).num_rows
             if count:
-                splits.append(Split(file, self.name, index, first, first + count, count, first, rows))
+                splits.append(Split(file, self.name, index, first, first + count, count, count, first, rows))
             first += count
         return splits
 
@@ -46,7 +46,7 @@ class ParquetReader:
             for offset, table in _regroup(_guard(batches, split), split.rows_per_unit):
                 if offset not in skip:
                     last = split.start + offset + table.num_rows == split.stop
-                    yield build_block(split.unit(offset), table.cast(spec.schema), spec, last=last)
+                    yield build_block(split.unit(offset), table.select(spec.columns).cast(spec.read_schema), spec, last=last)
 
     def count(self, split: Split) -> int:
         """Return the row group's row count as the file states it now."""

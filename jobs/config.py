@@ -1,0 +1,166 @@
+"""The job file: its fields, their defaults, and what is wrong with one, all of it at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from corpusmill.jobs.hints import explain
+from corpusmill.jobs.problems import ConfigError, Problem
+from corpusmill.pipeline.arrow_types import parse_type
+
+Auto = Literal["auto"]
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_one_or_many)]
+"""A list of strings; a single string stands for a list of one."""
+
+
+class Section(BaseModel):
+    """A part of the job file: unknown keys are errors, values are not coerced between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+
+
+class InputConfig(Section):
+    """Which files and columns are read."""
+
+    path: Annotated[Names, Field(min_length=1)]
+    format: Literal["auto", "parquet", "jsonl"] = "auto"
+    text: str
+    text_pair: str | None = None
+    keep: Names = []
+    rows_per_unit: Auto | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
+    on_bad_row: Literal["reject", "fail"] = "reject"
+    column_types: Annotated[dict[str, str] | None, Field(alias="schema")] = None
+
+    @field_validator("column_types")
+    @classmethod
+    def _types_are_known(cls, types: dict[str, str] | None) -> dict[str, str] | None:
+        for kind in (types or {}).values():
+            parse_type(kind)
+        return types
+
+
+class PoolConfig(Section):
+    """How many workers serve a model, and what each holds."""
+
+    min_workers: Annotated[int, Field(ge=0)] = 1
+    max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
+    cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
+    gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
+
+
+class ModelConfig(Section):
+    """One model and what it computes."""
+
+    checkpoint: str
+    task: str | None = None
+    name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
+    long_text: Literal["truncate"] = "truncate"
+    stride: Annotated[int, Field(ge=0)] = 128
+    tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = "auto"
+    pool: PoolConfig = PoolConfig()
+    top_k: Annotated[int | None, Field(ge=1)] = None
+    threshold: Annotated[float | None, Field(ge=0, le=1)] = None
+
+
+class OutputConfig(Section):
+    """Where results go."""
+
+    path: Annotated[str, Field(min_length=1)]
+    format: Literal["arrow", "parquet"] = "arrow"
+    compression: str | None = "zstd"
+
+
+class AutoscalingConfig(Section):
+    """How fast a queue should drain; pools have a fixed size in this version, so it has no effect yet."""
+
+    target_drain_seconds: Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = 60
+
+
+class JobConfig(Section):
+    """A whole job."""
+
+    name: Annotated[str, Field(min_length=1)]
+    input: InputConfig
+    models: Annotated[list[ModelConfig], Field(min_length=1)]
+    output: OutputConfig
+    autoscaling: AutoscalingConfig = AutoscalingConfig()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":
+        """Load a job file, with `a.b=c` settings laid over it; ConfigError lists every problem."""
+        origin = str(path)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError([Problem("", "no such job file")], origin) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([Problem("", f"cannot be read ({error})")], origin) from None
+        return cls.from_dict(_override(_load(text, origin), overrides, origin), origin)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], origin: str = "job") -> "JobConfig":
+        """Check a job given as a dictionary; ConfigError lists every problem."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls), origin) from None
+
+    def to_yaml(self) -> str:
+        """Write the job as a file that loads to the same job."""
+        return str(yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False, allow_unicode=True))
+
+
+def _load(text: str, origin: str) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError([Problem("", f"{place}expected YAML, got an error: {problem}")], origin) from None
+    if not isinstance(fields, dict):
+        got = "nothing" if fields is None else type(fields).__name__
+        raise ConfigError([Problem("", f"expected a mapping with the keys name, input, models, output; got {got}")], origin)
+    return fields
+
+
+def _override(fields: dict[str, Any], overrides: Sequence[str], origin: str) -> dict[str, Any]:
+    problems = []
+    for setting in overrides:
+        path, equals, value = setting.partition("=")
+        try:
+            if not equals:
+                raise KeyError("expected a.b=c")
+            _set(fields, path.replace("[", ".").replace("]", "").split("."), yaml.safe_load(value))
+        except (KeyError, IndexError, ValueError, TypeError, yaml.YAMLError) as error:
+            problems.append(Problem(f"--set {setting}", f"cannot be applied ({error}); expected a path such as models.0.dtype=bfloat16"))
+    if problems:
+        raise ConfigError(problems, origin)
+    return fields
+
+
+def _set(node: Any, path: list[str], value: Any) -> None:
+    *parents, last = path
+    for key in parents:
+        if isinstance(node, list):
+            node = node[int(key)]
+        else:
+            if node.get(key) is None:
+                node[key] = {}
+            node = node[key]
+    if isinstance(node, list):
+        node[int(last)] = value
+    else:
+        node[last] = value

@@ -1,0 +1,59 @@
+"""What decides the bytes of an output, so that a run never continues another job's folder."""
+
+import json
+from typing import Any
+
+from corpusmill.jobs.resolve import ResolvedJob
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.output import OutputFolder
+
+RESULT_VERSION = 1
+"""Raised when the same settings would give other columns, units or values than before."""
+FILE = "fingerprint.json"
+
+
+def fingerprint(job: ResolvedJob) -> dict[str, Any]:
+    """Return the settings that decide the output, by the job file's names; inputs may grow, so no path is in it."""
+    parts: dict[str, Any] = {
+        "result_version": RESULT_VERSION,
+        "input.text": job.spec.input.text,
+        "input.text_pair": job.spec.input.text_pair,
+        "input.keep": list(job.spec.input.keep),
+        "input.schema": {field.name: str(field.type) for field in job.spec.input.schema},
+        "input.on_bad_row": job.spec.input.on_bad_row,
+        "input.rows_per_unit": job.config.input.rows_per_unit,
+        "output.format": job.spec.output.format,
+        "output.compression": job.spec.output.compression or "none",
+        "models": len(job.models),
+    }
+    for i, model in enumerate(job.spec.models):
+        values = {
+            "checkpoint": model.digest, "task": model.task, "name": model.prefix, "dtype": model.dtype,
+            "max_length": model.tokenizer.max_length, "tokens_per_batch": model.tokens_per_batch,
+            "options": dict(model.options),
+        }
+        parts |= {f"models[{i}].{name}": value for name, value in values.items()}
+    return parts
+
+
+def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
+    """Say whether the folder already belongs to this job; one of another job, or of no job, is an OutputError."""
+    path = folder.job(FILE)
+    if not folder.exists(path):
+        strangers = [name for name in folder.names("") if name != "_job"]
+        if strangers:
+            raise OutputError(f"{folder.url}: expected an empty folder or this job's own output, found {', '.join(strangers[:3])}"
+                              "; choose another output.path").at("output.path")
+        return False
+    found = json.loads(folder.read(path))
+    changed = [f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} in the job" for name in sorted({*found, *wanted})
+               if found.get(name) != wanted.get(name)]
+    if changed:
+        raise OutputError(f"{folder.url}: holds the output of another job, which differs in {'; '.join(changed[:5])}; choose "
+                          "another output.path, or restore those settings to continue it").at("output.path")
+    return True
+
+
+def write_fingerprint(folder: OutputFolder, parts: dict[str, Any]) -> None:
+    """Claim the folder for a job."""
+    folder.put(folder.job(FILE), (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())

@@ -1,0 +1,30 @@
+"""`_job/plan.jsonl`: the splits of a job's input, one a line, so that an output can be checked without the job file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.output import OutputFolder, lines_of
+from corpusmill.pipeline.storage import StoredFile
+from corpusmill.pipeline.units import Split
+
+FILE = "plan.jsonl"
+
+
+def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
+    """Write the plan of the current input."""
+    folder.put(folder.job(FILE), "".join(json.dumps(asdict(split)) + "\n" for split in splits).encode())
+
+
+def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
+    """Read the plan back; an OutputError where there is none."""
+    path = folder.job(FILE)
+    if not folder.exists(path):
+        raise OutputError(f"{folder.url}: expected the output of a job, found no _job/{FILE}; check the path")
+    return tuple(_split(json.loads(line)) for line in lines_of(folder.read(path)))
+
+
+def _split(fields: dict[str, object]) -> Split:
+    file = fields.pop("file")
+    return Split(file=StoredFile(**file), **fields)  # type: ignore[arg-type]

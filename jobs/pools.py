@@ -1,0 +1,41 @@
+"""How many workers each model gets, and how many CPU threads each: by share of the work."""
+
+from dataclasses import replace
+
+from corpusmill.jobs.config import PoolConfig
+from corpusmill.jobs.models import ResolvedModel
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec
+
+CPUS_PER_WORKER = 4
+"""More threads on one small batch gain little; the rest of a machine goes to more workers."""
+
+
+def size_pools(models: tuple[ResolvedModel, ...], cpus: int, gpus: int) -> tuple[ModelSpec, ...]:
+    """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
+
+    CPUs are shared out in proportion to the models' cost per token, at least one each.
+    """
+    on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
+    sized = []
+    for model in models:
+        if model.spec.device == "cpu":
+            pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu)
+        else:
+            pool = _gpu_pool(model.config.pool, gpus)
+        sized.append(replace(model.spec, pool=pool))
+    return tuple(sized)
+
+
+def _cpu_pool(config: PoolConfig, share: float) -> PoolSpec:
+    whole = max(1, round(share))
+    if config.max_workers == "auto":
+        cpus = min(CPUS_PER_WORKER, whole) if config.cpus == "auto" else config.cpus
+        return PoolSpec(max(1, config.min_workers, whole // cpus), cpus)
+    cpus = max(1, whole // config.max_workers) if config.cpus == "auto" else config.cpus
+    return PoolSpec(config.max_workers, cpus)
+
+
+def _gpu_pool(config: PoolConfig, gpus: int) -> PoolSpec:
+    share = 1.0 if config.gpus == "auto" else float(config.gpus)
+    workers = max(1, config.min_workers, int(gpus / share)) if config.max_workers == "auto" else config.max_workers
+    return PoolSpec(workers, 1 if config.cpus == "auto" else config.cpus, share)

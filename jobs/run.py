@@ -1,0 +1,150 @@
+"""Running a job, or continuing one: resolve, subtract what is committed, process the rest, write the manifest."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.events import EventLog
+from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_fingerprint
+from corpusmill.jobs.plan_file import write_plan
+from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.progress import Progress, Tally
+from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure
+from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.manifest import receipts, remember, write_manifest
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.planning import Remaining, remaining
+from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.spec import PipelineSpec
+
+Executor = Literal["ray", "inline"]
+MAX_FAILURES = 20
+"""Failed units after which a job gives up: more would only repeat the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run left behind.
+
+    `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
+    before this run. `seconds` is this run's wall time. `tokens` is the sum over the models.
+    `padding_share` is the share of computed tokens that were padding: packed batches have none.
+    """
+
+    output: str
+    rows: int
+    rejected: int
+    tokens: int
+    seconds: float
+    units: int
+    skipped_units: int
+    workers_peak: int
+    padding_share: float
+    tokens_per_second: float
+
+
+def run(config: JobConfig, *, executor: Executor = "ray", address: str | None = None, debug: bool = False,
+        origin: str = "job", show_progress: bool = False) -> RunResult:
+    """Run a job, or continue it; ConfigError before anything starts, JobFailed if units could not be finished.
+
+    `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
+    again continues: what is committed is never touched.
+    """
+    started = time.monotonic()
+    job = resolve(config, origin)
+    folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
+    todo, found = _claim(folder, job)
+    events = EventLog(folder)
+    events.write("start", executor=executor, units_committed=len(todo.committed), splits_pending=len(todo.pending))
+    tally = Tally(job.splits, found.values())
+    failures: list[UnitFailure] = []
+    with Progress(tally, enabled=show_progress) as progress:
+        if todo.pending:
+            with _engine(executor, job, address, debug=debug) as engine:
+                failures = _process(engine, todo, folder, found, progress, events)
+    if failures:
+        events.write("failed", units=len(failures), first=failures[0].reason)
+        raise _failed(failures, tally)
+    result = _finish(folder, job, found, todo, tally, time.monotonic() - started)
+    events.write("finish", **asdict(result))
+    return result
+
+
+def _claim(folder: OutputFolder, job: ResolvedJob) -> tuple[Remaining, dict[str, Receipt]]:
+    """Make the folder this job's own, and return what is left to do and the receipts of what is done."""
+    parts = fingerprint(job)
+    continued = check_same_job(folder, parts)
+    committed = folder.committed()
+    found = receipts(folder, committed)
+    todo = remaining(job.splits, committed, found)
+    if not continued:
+        write_fingerprint(folder, parts)
+    folder.put(folder.job("job.yaml"), job.config.to_yaml().encode())
+    write_plan(folder, job.splits)
+    return todo, found
+
+
+@contextmanager
+def _engine(executor: Executor, job: ResolvedJob, address: str | None, *, debug: bool) -> Iterator[Engine]:
+    if executor == "inline":
+        import os
+
+        from corpusmill.pipeline.engine.inline import InlineEngine
+
+        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0))
+        return
+    from corpusmill.pipeline.engine.cluster import cluster
+
+    with cluster(address, debug=debug) as resources:
+        from corpusmill.pipeline.engine.ray_engine import RayEngine
+
+        yield RayEngine(_sized(job, resources.cpus, resources.gpus))
+
+
+def _sized(job: ResolvedJob, cpus: int, gpus: int) -> PipelineSpec:
+    return replace(job.spec, models=size_pools(job.models, cpus, gpus))
+
+
+def _process(engine: Engine, todo: Remaining, folder: OutputFolder, found: dict[str, Receipt], progress: Progress,
+             events: EventLog) -> list[UnitFailure]:
+    """Follow an engine to its end: note receipts, gather failures."""
+    failures: list[UnitFailure] = []
+    for outcome in engine.run(todo.pending):
+        if isinstance(outcome, Receipt):
+            remember(folder, outcome)
+            found[outcome.record.unit] = outcome
+            progress.tally.add(outcome)
+        elif outcome is not None:
+            failures.append(outcome)
+            events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
+            if len(failures) >= MAX_FAILURES:
+                break
+        state = engine.state()
+        progress.show(state)
+        events.progress(progress.tally, state)
+    return failures
+
+
+def _failed(failures: list[UnitFailure], tally: Tally) -> JobFailed:
+    reasons = list(dict.fromkeys(failure.reason for failure in failures))
+    more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
+    return JobFailed(f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows are committed, "
+                     "run the same command again to continue")
+
+
+def _finish(folder: OutputFolder, job: ResolvedJob, found: dict[str, Receipt], todo: Remaining, tally: Tally,
+            seconds: float) -> RunResult:
+    write_manifest(folder, job.splits, found)
+    records = [receipt.record for receipt in found.values()]
+    result = RunResult(
+        output=folder.url, rows=sum(r.rows for r in records), rejected=sum(r.rejected for r in records),
+        tokens=sum(r.tokens for r in records), seconds=round(seconds, 3), units=len(records),
+        skipped_units=len(todo.committed), workers_peak=tally.workers_peak, padding_share=0.0,
+        tokens_per_second=round(tally.tokens_per_second, 1))
+    folder.put(folder.job("stats.json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
+    return result

@@ -1,0 +1,206 @@
+"""Re-reading an output: checksums, schema, and that every input row is there once, as a row or as a reject."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
+from corpusmill.jobs.plan_file import read_plan
+from corpusmill.pipeline.errors import CorpusmillError, OutputError
+from corpusmill.pipeline.manifest import SCHEMA, receipts
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.readers import READERS
+from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
+from corpusmill.pipeline.sinks import SINKS
+from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.units import Split, split_key
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What was found. `ok` means no problem; `complete` that the job has finished; `rows` are output rows."""
+
+    output: str
+    ok: bool
+    complete: bool
+    units: int
+    rows: int
+    rejected: int
+    problems: tuple[str, ...]
+
+
+def verify(output: str) -> VerifyResult:
+    """Check a finished or running output; it may hold fewer units than planned only while it has no manifest."""
+    folder = _folder(output)
+    splits = read_plan(folder)
+    problems: list[str] = []
+    records: list[UnitRecord] = []
+    units = sorted(folder.committed())
+    noted = _noted(folder, units, problems)
+    schema: pa.Schema | None = None
+    for unit in units:
+        record, found = _check_file(folder, unit, noted.get(unit), problems)
+        if record is not None and found is not None:
+            records.append(record)
+            schema = schema or found
+            problems += _schema_differs(unit, found, schema)
+            problems += _check_rejects(folder, record)
+    complete = folder.exists(folder.manifest)
+    problems += _strangers(folder, {record.unit: record for record in records}, splits)
+    problems += _account(splits, records, complete=complete)
+    if complete:
+        problems += _check_manifest(folder, records)
+    return VerifyResult(folder.url, not problems, complete, len(records), sum(r.rows for r in records),
+                        sum(r.rejected for r in records), tuple(problems))
+
+
+def _folder(output: str) -> OutputFolder:
+    """Find out which format an output has."""
+    probe = OutputFolder.of(output, "arrow")
+    path = probe.job(FINGERPRINT)
+    if not probe.exists(path):
+        raise OutputError(f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path")
+    return OutputFolder.of(output, json.loads(probe.read(path))["output.format"])
+
+
+def _noted(folder: OutputFolder, units: Sequence[str], problems: list[str]) -> dict[str, Receipt]:
+    """Return what was noted of each unit when it was committed: from the manifest, else from the receipts."""
+    if not folder.exists(folder.manifest):
+        try:
+            return receipts(folder, units)
+        except (KeyError, TypeError, ValueError, pa.ArrowException):
+            return {}
+    try:
+        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
+    except (pa.ArrowException, OSError) as error:
+        problems.append(f"_manifest.parquet: cannot be read ({error})")
+        return {}
+    return {row["unit"]: _receipt(row) for row in table.to_pylist()}
+
+
+def _receipt(row: dict[str, Any]) -> Receipt:
+    record = UnitRecord(row["unit"], row["source"], 0, row["row_start"], row["rows"], row["rejected"],
+                        row["row_stop"] - row["row_start"], row["tokens"], False)
+    return Receipt(record, row["bytes"], row["checksum"])
+
+
+def _check_file(folder: OutputFolder, unit: str, noted: Receipt | None, problems: list[str]) -> tuple[UnitRecord | None, pa.Schema | None]:
+    """Read a data file whole: its checksum, its own record, its rows."""
+    name = f"data/{unit}{folder.suffix}"
+    content = folder.read(folder.data(unit))
+    if noted is not None and checksum_of(content) != noted.checksum:
+        problems.append(f"{name}: checksum differs from the one noted at its commit; the file was changed or damaged")
+    sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
+    try:
+        table = sink.read(io.BytesIO(content))
+        table.validate(full=True)
+        record = UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
+        return None, None
+    if record.unit != unit:
+        problems.append(f"{name}: holds unit {record.unit}; the file was renamed or copied")
+        return None, None
+    if table.num_rows != record.rows or record.rows + record.rejected != record.rows_read:
+        problems.append(f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, got {table.num_rows} rows")
+    problems += [f"{name}: column {column!r} holds NaN" for column in _with_nan(table)]
+    return record, table.schema.remove_metadata()
+
+
+def _with_nan(table: pa.Table) -> Iterator[str]:
+    import numpy as np
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        flat = column.combine_chunks().flatten() if pa.types.is_fixed_size_list(kind) else column
+        if pa.types.is_floating(flat.type) and name.endswith(("embedding", "score", "value")):
+            values = flat.drop_null().to_numpy() if isinstance(flat, pa.ChunkedArray) else flat.drop_null().to_numpy(zero_copy_only=False)
+            if np.isnan(values).any():
+                yield name
+
+
+def _schema_differs(unit: str, found: pa.Schema, expected: pa.Schema) -> list[str]:
+    return [] if found.equals(expected) else [f"data/{unit}: schema differs from the other files': {found} instead of {expected}"]
+
+
+def _check_rejects(folder: OutputFolder, record: UnitRecord) -> list[str]:
+    path, name = folder.rejects(record.unit), f"rejects/{record.unit}.jsonl"
+    if not folder.exists(path):
+        return [f"{name}: missing, {record.rejected} rejected rows expected"] if record.rejected else []
+    lines = folder.read(path).splitlines()
+    try:
+        rows = [json.loads(line)["row"] for line in lines]
+    except (ValueError, KeyError, TypeError):
+        return [f"{name}: expected one JSON object a line with file, row, reason and raw"]
+    if len(rows) != record.rejected or len(set(rows)) != len(rows):
+        return [f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, {len(set(rows))} of them different"]
+    return []
+
+
+def _strangers(folder: OutputFolder, records: dict[str, UnitRecord], splits: Sequence[Split]) -> Iterator[str]:
+    """Name files that no unit of the plan explains."""
+    keys = {split.key for split in splits}
+    for name in folder.names("data"):
+        if not name.endswith(folder.suffix):
+            yield f"data/{name}: a stray file"
+    yield from (f"data/{unit}: a unit of no planned input" for unit in records if split_key(unit) not in keys)
+    committed = folder.committed()
+    for name in folder.names("rejects"):
+        if name.removesuffix(".jsonl") in records and not records[name.removesuffix(".jsonl")].rejected:
+            yield f"rejects/{name}: a stray file, the unit has no rejects"
+        elif name.removesuffix(".jsonl") not in committed and folder.exists(folder.manifest):
+            yield f"rejects/{name}: a stray file, the unit is not committed"
+
+
+def _account(splits: Sequence[Split], records: Sequence[UnitRecord], *, complete: bool) -> Iterator[str]:
+    """Count every input file again and compare; of an unfinished job, only what is there."""
+    by_split: dict[str, list[UnitRecord]] = {}
+    for record in records:
+        by_split.setdefault(split_key(record.unit), []).append(record)
+    for split in splits:
+        found = sorted(by_split.get(split.key, []), key=lambda record: record.offset)
+        for record in found:
+            if record.rows_read != split.rows_per_unit and not record.last:
+                yield f"data/{record.unit}: expected {split.rows_per_unit} input rows, got {record.rows_read}"
+        if complete:
+            yield from _whole(split, found)
+
+
+def _whole(split: Split, found: Sequence[UnitRecord]) -> Iterator[str]:
+    expected = _input_rows(split)
+    rows = sum(record.rows_read for record in found)
+    starts = [record.offset for record in found]
+    wanted = list(range(0, rows if expected is None else expected, split.rows_per_unit))
+    missing = sorted(set(wanted) - set(starts))
+    if missing:
+        yield f"{split.file.url}: {len(missing)} unit(s) missing, first data/{split.unit(missing[0]).name}"
+    elif expected is not None and rows != expected:
+        yield f"{split.file.url}: {expected} input rows, but {rows} in the output and the rejects"
+
+
+def _input_rows(split: Split) -> int | None:
+    """Count a split's rows in the input itself; None where the input is not there any more as it was."""
+    try:
+        if current(split.file.url) != split.file:
+            return split.rows
+        return READERS[split.format].count(split)
+    except (CorpusmillError, OSError):
+        return split.rows
+
+
+def _check_manifest(folder: OutputFolder, records: Sequence[UnitRecord]) -> Iterator[str]:
+    try:
+        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
+    except (pa.ArrowException, OSError):
+        return
+    if not table.schema.equals(SCHEMA):
+        yield "_manifest.parquet: not the columns of a manifest"
+        return
+    listed, there = set(table["unit"].to_pylist()), {record.unit for record in records}
+    yield from (f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable" for unit in sorted(listed - there))
+    yield from (f"data/{unit}{folder.suffix}: not in the manifest" for unit in sorted(there - listed))
