@@ -72,7 +72,12 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
     root = Path(path)
     if not root.is_dir():
         raise CheckpointError(f"{root}: expected a folder with config.json and weights, but there is none")
-    sentence = read_sentence_modules(root)
+    checkpoint = _describe(root, read_sentence_modules(root), task)
+    parameters = skeleton(checkpoint, pooler=False).parameters()
+    return replace(checkpoint, parameters=sum(parameter.numel() for parameter in parameters))
+
+
+def _describe(root: Path, sentence: SentenceModules | None, task: str | None) -> Checkpoint:
     folder = root / sentence.transformer if sentence else root
     raw = read_object(folder / "config.json")
     with located(folder / "config.json"):
@@ -83,7 +88,7 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
     own = "embedding" if sentence else _task_of(classes)
     with located(root):
         dimension = sentence.dimension(config.width) if sentence else config.width
-    checkpoint = Checkpoint(
+    return Checkpoint(
         path=root,
         folder=folder,
         model_type=architecture.model_type,
@@ -98,8 +103,6 @@ def read_checkpoint(path: str | Path, task: str | None = None) -> Checkpoint:
         embedding_dimension=dimension,
         parameters=0,
     )
-    parameters = skeleton(checkpoint, pooler=False).parameters()
-    return replace(checkpoint, parameters=sum(parameter.numel() for parameter in parameters))
 
 
 def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 from corpusmill.models.packed import PackedTokens, Run
 
@@ -25,9 +26,12 @@ def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) ->
 def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
     """The kernel for a device and dtype, and why it is that one."""
     if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
-        if _has_varlen():
+        if (
+            torch.cuda.get_device_capability() >= (8, 0)
+            and torch.backends.cuda.is_flash_attention_available()
+        ):
             return attend_varlen, f"attention: variable-length flash kernel ({dtype} on CUDA)"
-        return attend_runs, "attention: dense runs of equal length (this torch has no variable-length kernel)"
+        return attend_runs, "attention: dense runs of equal length (no flash attention on this GPU)"
     return attend_runs, f"attention: dense runs of equal length ({dtype} on {device_type})"
 
 
@@ -42,8 +46,6 @@ def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToken
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """One flash-attention call for all sequences (CUDA, 16-bit)."""
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - only there in CUDA builds of torch
-
     cu, longest = packed.cu_seqlens, packed.max_length
     out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu, longest, longest)
     assert isinstance(out_THD, Tensor)
@@ -75,11 +77,3 @@ def _probabilities(q_LHD: Tensor, k_LHD: Tensor) -> Tensor:
 def _dense(x_THD: Tensor, run: Run) -> Tensor:
     part = x_THD[run.start : run.start + run.count * run.length]
     return part.view(run.count, run.length, *part.shape[1:]).transpose(1, 2)
-
-
-def _has_varlen() -> bool:
-    try:
-        from torch.nn.attention.varlen import varlen_attn  # noqa: F401, PLC0415
-    except ImportError:
-        return False
-    return torch.backends.cuda.is_flash_attention_available()
