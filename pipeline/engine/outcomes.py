@@ -18,12 +18,13 @@ class UnitFailure:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A model's pool at one moment: tokens waiting in front of it, and its workers."""
+    """A model's pool at one moment: tokens waiting in front of it, its workers, and their process ids."""
 
     model: str
     queued_tokens: int
     workers: int
     starting: int
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

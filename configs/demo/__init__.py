@@ -1,0 +1,1 @@
+"""The demo's small checkpoints and the scripts that trained them; installed as `corpusmill.demo`."""

