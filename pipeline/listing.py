@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.storage import StoredFile, locate, stored_file
@@ -45,7 +46,7 @@ def _without_compression(url: str) -> str:
 def _list_path(path: str) -> list[StoredFile]:
     fs, inner = locate(path)
     try:
-        if any(mark in inner for mark in "*?["):
+        if _is_glob(inner) and not fs.exists(inner):
             entries = fs.glob(inner, detail=True)
             what = "the glob matches no file"
         elif fs.isdir(inner):
@@ -65,12 +66,21 @@ def _list_path(path: str) -> list[StoredFile]:
 
 
 def _is_input(asked: str, name: str, info: dict[str, object]) -> bool:
-    """Leave out folders, hidden files, markers such as _SUCCESS, and in a folder files of other formats."""
-    base = os.path.basename(name)
+    """Leave out folders, what is hidden, other tools' own such as _SUCCESS and _delta_log, and in a folder other formats."""
     if info.get("type") == "directory":
         return False
-    if name == asked or any(mark in asked for mark in "*?["):
+    if name == asked:
         return True
-    if base.startswith((".", "_")):
+    if _is_hidden(asked, name):
         return False
-    return _without_compression(base).endswith((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
+    return _is_glob(asked) or _without_compression(name).endswith((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
+
+
+def _is_glob(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
+
+
+def _is_hidden(asked: str, name: str) -> bool:
+    """Say whether a part of the name is hidden that the path asked for does not spell out as such."""
+    pairs = zip_longest(name.split("/"), asked.split("/"), fillvalue="")
+    return any(part.startswith(mark) and not pattern.startswith(mark) for part, pattern in pairs for mark in (".", "_"))

@@ -14,7 +14,7 @@ from corpusmill.pipeline.schema import FileSchema
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
 from corpusmill.pipeline.storage import StoredFile
-from corpusmill.pipeline.units import Split, split_key, unit_offset
+from corpusmill.pipeline.units import Split, split_key
 
 LISTING_THREADS = 16
 
@@ -74,21 +74,29 @@ def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[
     Such units come from inputs that changed or went away since: mixing them with new ones would count
     rows twice.
     """
-    done: dict[str, set[int]] = {}
+    committed = frozenset(committed)
+    done: dict[str, set[int]] = {split.key: set() for split in splits}
+    by_key = {split.key: split for split in splits}
+    strangers = []
     for unit in committed:
-        done.setdefault(split_key(unit), set()).add(unit_offset(unit))
-    pending = []
-    for split in splits:
-        offsets = done.pop(split.key, set())
-        if not _finished(split, offsets, receipts):
-            pending.append(Pending(split, frozenset(offsets)))
-    if done:
-        strangers = sorted(unit for unit in committed if split_key(unit) in done)
-        source = receipts[strangers[0]].record.source if strangers[0] in receipts else "an input"
-        raise OutputError(f"the output holds {len(strangers)} units of inputs that changed or are gone, first {strangers[0]} "
-                          f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
-                          ).at("output.path")
-    return Remaining(tuple(pending), frozenset(committed))
+        key = split_key(unit)
+        offset = by_key[key].offset_of(unit) if key in by_key else None
+        if offset is None:
+            strangers.append(unit)
+        else:
+            done[key].add(offset)
+    if strangers:
+        raise _strange(sorted(strangers), receipts)
+    pending = tuple(Pending(split, frozenset(done[split.key])) for split in splits
+                    if not _finished(split, done[split.key], receipts))
+    return Remaining(pending, committed)
+
+
+def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
+    source = receipts[units[0]].record.source if units[0] in receipts else "an input"
+    return OutputError(f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
+                       f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
+                       ).at("output.path")
 
 
 def _finished(split: Split, offsets: set[int], receipts: dict[str, Receipt]) -> bool:

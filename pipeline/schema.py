@@ -31,7 +31,7 @@ def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.D
             found, origin = pa.schema([present]), url
             continue
         try:
-            found = pa.unify_schemas([found, pa.schema([present])], promote_options="permissive")
+            found = _common(found, pa.schema([present]))
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             raise InputError(f"{url}: column {name!r} is {present.type}, but {found.field(0).type} in {origin}; expected "
                              "one type in all files: rewrite one of them, or give input.schema for JSONL").at(field) from None
@@ -46,6 +46,25 @@ def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
     if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
         raise InputError(f"column {name!r}: expected text (string, large_string, string_view or a dictionary of one), "
                          f"got {kind}; name another column or convert it first").at(field)
+
+
+def _common(one: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """Return the single column's type that holds the values of both; ArrowTypeError where some would change."""
+    common = pa.unify_schemas([one, other], promote_options="permissive")
+    if any(_changes(schema.field(0).type, common.field(0).type) for schema in (one, other)):
+        raise pa.ArrowTypeError("no common type")
+    return common
+
+
+def _changes(kind: pa.DataType, common: pa.DataType) -> bool:
+    """Say whether a conversion that Arrow makes without complaint would change values, or text into bytes."""
+    if pa.types.is_struct(kind):
+        return any(_changes(field.type, common.field(field.name).type) for field in kind)
+    if kind.num_fields:
+        return any(_changes(kind.field(i).type, common.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_decimal(kind) and pa.types.is_floating(common)
+                or pa.types.is_string(kind) and not (pa.types.is_string(common) or pa.types.is_large_string(common))
+                or pa.types.is_uint64(kind) and pa.types.is_signed_integer(common))
 
 
 def _field_of(name: str, url: str, schema: pa.Schema, *, field: str) -> pa.Field:

@@ -3,6 +3,7 @@
 import functools
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -53,9 +54,14 @@ def absolute(url: str) -> str:
 def stored_file(fs: Any, path: str, info: dict[str, Any]) -> StoredFile:
     """Describe a listed file; the mark is the store's entity tag or version, else its modification time."""
     keys = ("ETag", "etag", "versionId", "mtime", "LastModified", "last_modified", "blob_id", "created")
-    mark = next((str(info[key]) for key in keys if info.get(key)), "")
+    mark = next((_mark(info[key]) for key in keys if info.get(key)), "")
     url = path if is_local(fs) else str(fs.unstrip_protocol(path))
     return StoredFile(url, int(info["size"] or 0), mark)
+
+
+def _mark(value: Any) -> str:
+    # Some stores give one time as a date when listing a folder and as a number when asked for the file.
+    return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
 def current(url: str) -> StoredFile:
@@ -68,6 +74,10 @@ def current(url: str) -> StoredFile:
 
 
 def open_binary(url: str) -> BinaryIO:
-    """Open a file for reading, seekable."""
+    """Open a file for reading, seekable; one that cannot be opened is an InputError."""
     fs, path = locate(url)
-    return cast(BinaryIO, fs.open(path, "rb"))
+    try:
+        return cast(BinaryIO, fs.open(path, "rb"))
+    except OSError as error:
+        raise InputError(f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
+                         ) from None

@@ -44,6 +44,11 @@ class Split:
         first_row = None if self.first_row is None else self.first_row + offset
         return Unit(f"{self.key}-{offset:09d}-{self.rows_per_unit}", self.file.url, offset, first_row)
 
+    def offset_of(self, unit_name: str) -> int | None:
+        """Return how many rows into the split a unit of this name begins; None if it is none of this split."""
+        offset = unit_name.removeprefix(self.key + "-").partition("-")[0]
+        return int(offset) if offset.isdecimal() and self.unit(int(offset)).name == unit_name else None
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -61,8 +66,3 @@ class Unit:
 def split_key(unit_name: str) -> str:
     """Return the key of the split that a unit of this name belongs to."""
     return unit_name.rsplit("-", 2)[0]
-
-
-def unit_offset(unit_name: str) -> int:
-    """Return how many rows into its split a unit of this name begins."""
-    return int(unit_name.rsplit("-", 2)[1])

@@ -46,7 +46,7 @@ class ParquetReader:
             for offset, table in _regroup(_guard(batches, split), split.rows_per_unit):
                 if offset not in skip:
                     last = split.start + offset + table.num_rows == split.stop
-                    yield build_block(split.unit(offset), table.select(spec.columns).cast(spec.read_schema), spec, last=last)
+                    yield build_block(split.unit(offset), _typed(table, split, spec), spec, last=last)
 
     def count(self, split: Split) -> int:
         """Return the row group's row count as the file states it now."""
@@ -69,6 +69,20 @@ def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{split.file.url}: row group {split.index} cannot be read ({_first_line(error)}); "
                          "the file is damaged: copy it again or leave it out") from None
+
+
+def _typed(table: pa.Table, split: Split, spec: InputSpec) -> pa.Table:
+    """Bring the columns to the types that all files of the job share."""
+    columns = []
+    for field in spec.read_schema:
+        column = table[field.name]
+        try:
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        except pa.ArrowException as error:
+            raise InputError(f"{split.file.url}: column {field.name!r} is {column.type}, other files make it {field.type}, which "
+                             f"cannot hold all its values ({_first_line(error)}); rewrite one of the files, or leave the column "
+                             "out of input.keep") from None
+    return pa.table(columns, schema=spec.read_schema)
 
 
 def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]]:

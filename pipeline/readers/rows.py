@@ -27,8 +27,7 @@ def build_block(unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rej
         first = unit.first_row or 0
         found = tuple(Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i)) for i, name in broken.items())
         rejects = (*rejects, *found)
-        keep = pa.array([i not in broken for i in range(table.num_rows)], pa.bool_())
-        table = table.filter(keep)
+        table = _without(table, list(broken))
     refuse(unit, rejects, spec)
     kept = table.select(list(spec.keep)).combine_chunks()
     texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
@@ -45,16 +44,14 @@ def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
 
 
 def broken_utf8(table: pa.Table) -> dict[int, str]:
-    """Find the rows that hold invalid UTF-8 in a string column: row → first such column."""
+    """Find the rows that hold invalid UTF-8 in text at any depth of a column: row → first such column."""
     broken: dict[int, str] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if not _is_text(column.type):
-            continue
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
-            for row, value in enumerate(_as_binary(column)):
-                if value is not None and not _decodes(value):
+            for row, cell in enumerate(column):
+                if not _decodes(cell):
                     broken.setdefault(row, name)
     return dict(sorted(broken.items()))
 
@@ -63,32 +60,37 @@ def raw_row(table: pa.Table, row: int) -> str:
     """Show a row as JSON, bytes that are no UTF-8 as escapes; cut at RAW_LIMIT characters."""
     values: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        cell = column.slice(row, 1)
-        value = _as_binary(cell)[0] if _is_text(column.type) else cell[0].as_py()
-        values[name] = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+        values[name] = _shown(column[row])
     return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
+def _without(table: pa.Table, rows: list[int]) -> pa.Table:
+    """Leave out some rows, given in order; by slices, as Arrow cannot filter every type."""
+    starts, stops = [0, *(row + 1 for row in rows)], [*rows, table.num_rows]
+    return pa.concat_tables([table.slice(start, stop - start) for start, stop in zip(starts, stops, strict=True)])
 
 
-def _as_binary(column: pa.ChunkedArray) -> list[bytes | None]:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())
-    return column.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
-
-
-def _decodes(value: bytes) -> bool:
+def _decodes(cell: pa.Scalar) -> bool:
     try:
-        value.decode("utf-8")
+        cell.as_py()
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _shown(cell: pa.Scalar) -> Any:
+    """Return a value as Python has it, bytes in text that are no UTF-8 as escapes."""
+    if _decodes(cell):
+        return cell.as_py()
+    if isinstance(cell, pa.DictionaryScalar):
+        return _shown(cell.value)
+    if isinstance(cell, pa.StructScalar):
+        return {name: _shown(cell[name]) for name in cell.type.names}
+    if isinstance(cell, pa.ListScalar) and not isinstance(cell, pa.MapScalar):
+        return [_shown(item) for item in cell]
+    if isinstance(cell, pa.StringScalar):
+        return cell.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+    return f"{cell.type} that holds invalid UTF-8"
 
 
 def _plain_string(column: pa.ChunkedArray) -> pa.ChunkedArray:
