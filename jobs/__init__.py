@@ -1,7 +1,7 @@
 """Jobs: a validated configuration, and running, planning and verifying it.
 
-    from corpusmill.jobs import JobConfig, run
-    result = run(JobConfig.from_yaml("job.yaml"))
+from corpusmill.jobs import JobConfig, run
+result = run(JobConfig.from_yaml("job.yaml"))
 """
 
 from corpusmill.jobs.config import JobConfig

@@ -15,13 +15,17 @@ def local_folder(checkpoint: str) -> Path:
     if checkpoint.startswith(HUB):
         return _from_hub(checkpoint.removeprefix(HUB))
     if "://" in checkpoint:
-        scheme = checkpoint.split("://")[0]
-        raise InputError(f"{checkpoint}: expected a folder or hf://org/name[@revision], got {scheme}://; copy the checkpoint "
-                         "to a folder first")
+        scheme = checkpoint.split("://", maxsplit=1)[0]
+        raise InputError(
+            f"{checkpoint}: expected a folder or hf://org/name[@revision], got {scheme}://; copy the checkpoint "
+            "to a folder first"
+        )
     folder = Path(checkpoint).expanduser().resolve()
     if not folder.is_dir():
-        raise InputError(f"{checkpoint}: no such folder; expected one with config.json and model.safetensors, or "
-                         "hf://org/name[@revision]")
+        raise InputError(
+            f"{checkpoint}: no such folder; expected one with config.json and model.safetensors, or "
+            "hf://org/name[@revision]"
+        )
     return folder
 
 
@@ -39,15 +43,28 @@ def digest(folder: Path) -> str:
 
 def _from_hub(name: str) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(NEEDED)))
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=revision or None, allow_patterns=list(NEEDED)
+            )
+        )
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise InputError(f"hf://{name}: no such model ({_first_line(error)}); expected hf://org/name[@revision]") from None
+        raise InputError(
+            f"hf://{name}: no such model ({_first_line(error)}); expected hf://org/name[@revision]"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise InputError(f"hf://{name}: cannot be fetched ({_first_line(error)}); check the network, or give a folder") from None
+        raise InputError(
+            f"hf://{name}: cannot be fetched ({_first_line(error)}); check the network, or give a folder"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -6,39 +6,56 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Ray's own messages.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-SET = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a field of the job, e.g. models.0.dtype=bfloat16.")]
+SET = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change a field of the job, e.g. models.0.dtype=bfloat16."),
+]
 JOB = Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file.")]
-ADDRESS = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it a local one is started.")]
+ADDRESS = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it a local one is started."),
+]
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
-                  help="Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once.",
+)
 
 
 @app.command()
-def run(job: JOB, set_: SET = None, executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
-        address: ADDRESS = None, as_json: JSON = False, debug: DEBUG = False) -> None:
+def run(
+    job: JOB,
+    set_: SET = None,
+    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    address: ADDRESS = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
     """Run a job, or continue it: the same command resumes a job that was killed.
 
     Example: corpusmill run reviews.yaml --set output.path=./out/test
     """
-    if executor not in ("ray", "inline"):
-        raise typer.BadParameter(f"expected ray or inline, got {executor!r}", param_hint="--executor")
+    engine = _executor(executor)
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
         from corpusmill.jobs import run as run_job
 
         config = JobConfig.from_yaml(job, set_ or ())
-        result = run_job(config, executor="inline" if executor == "inline" else "ray", address=address, debug=debug,
-                         origin=job, show_progress=True)
+        result = run_job(
+            config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
+        )
         _print_run(result, as_json=as_json)
 
     _guarded(act, debug=debug, again=f"corpusmill run {job}")
@@ -65,8 +82,11 @@ def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False
 
 
 @app.command()
-def verify(output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")], as_json: JSON = False,
-           debug: DEBUG = False) -> None:
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")],
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
     """Re-read an output: checksums, schema, and every input row accounted for. Exit code 1 if something is wrong.
 
     Example: corpusmill verify ./out/reviews
@@ -82,7 +102,9 @@ def verify(output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's
             for problem in result.problems:
                 print(problem)
             state = "complete" if result.complete else "unfinished"
-            print(f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, {result.rejected} rejected, {state}")
+            print(
+                f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, {result.rejected} rejected, {state}"
+            )
         if not result.ok:
             raise typer.Exit(1)
 
@@ -90,17 +112,21 @@ def verify(output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's
 
 
 @app.command()
-def demo(output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
-         executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray", debug: DEBUG = False) -> None:
+def demo(
+    output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
+    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    debug: DEBUG = False,
+) -> None:
     """Embed and label the standard library's documentation of this Python: a real job, nothing to download.
 
     Example: corpusmill demo --output ./out/demo
     """
+    engine = _executor(executor)
 
     def act() -> None:
         from corpusmill.jobs.demo.show import run_demo
 
-        run_demo(output, executor="inline" if executor == "inline" else "ray", debug=debug)
+        run_demo(output, executor=engine, debug=debug)
 
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
@@ -108,6 +134,12 @@ def demo(output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo
 def main() -> None:
     """Entry point of the console script."""
     app()
+
+
+def _executor(name: str) -> Literal["ray", "inline"]:
+    if name == "ray" or name == "inline":
+        return name
+    raise typer.BadParameter(f"expected ray or inline, got {name!r}", param_hint="--executor")
 
 
 def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
@@ -118,45 +150,65 @@ def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
 
     try:
         act()
+    except typer.Exit:
+        raise
     except (CorpusmillError, ModelError) as error:
-        if debug:
-            raise
+        _traceback(debug=debug)
         field = getattr(error, "field", None)
         print(f"error: {field + ': ' if field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or field else 1) from None
     except KeyboardInterrupt:
-        print(f"interrupted; what is committed is kept{', continue with: ' + again if again else ''}", file=sys.stderr)
+        print(
+            f"interrupted; what is committed is kept{', continue with: ' + again if again else ''}",
+            file=sys.stderr,
+        )
         raise typer.Exit(130) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except Exception as error:
-        if debug:
-            raise
+        _traceback(debug=debug)
         reason = (str(error).splitlines() or [""])[0]
-        print(f"error: {type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
-              "--debug and report it", file=sys.stderr)
+        print(
+            f"error: {type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
+            "--debug and report it",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from None
+
+
+def _traceback(*, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
 
 
 def _print_run(result: Any, *, as_json: bool) -> None:
     if result.rejected:
-        print(f"warning: {result.rejected} row(s) could not be used, see {result.output}/rejects", file=sys.stderr)
+        print(
+            f"warning: {result.rejected} row(s) could not be used, see {result.output}/rejects",
+            file=sys.stderr,
+        )
     if as_json:
         print(json.dumps(asdict(result)))
         return
     skipped = f" ({result.skipped_units} were there before)" if result.skipped_units else ""
-    print(f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, {result.seconds:.1f} s -> {result.output}")
+    print(
+        f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, {result.seconds:.1f} s -> {result.output}"
+    )
 
 
 def _print_plan(result: Any) -> None:
     about = "" if result.rows_exact else "about "
-    print(f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, {about}{result.rows:,} rows -> {result.output}")
+    print(
+        f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, {about}{result.rows:,} rows -> {result.output}"
+    )
     widest = max(result.length_histogram.values(), default=1)
     for name, count in result.length_histogram.items():
         print(f"  {name:>7} tokens {'#' * round(40 * count / widest):40} {count}")
     for model in result.models:
-        print(f"  {model.model} on {model.device}: {model.tokens:,} tokens at {model.tokens_per_second:,.0f} tokens/s "
-              f"with {model.workers} worker(s): {model.seconds:,.0f} s")
+        print(
+            f"  {model.model} on {model.device}: {model.tokens:,} tokens at {model.tokens_per_second:,.0f} tokens/s "
+            f"with {model.workers} worker(s): {model.seconds:,.0f} s"
+        )
     print(f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours")

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from corpusmill.jobs.hints import explain
 from corpusmill.jobs.problems import ConfigError, Problem
@@ -25,7 +33,7 @@ Names = Annotated[list[str], BeforeValidator(_one_or_many)]
 class Section(BaseModel):
     """A part of the job file: unknown keys are errors, values are not coerced between types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class InputConfig(Section):
@@ -55,6 +63,14 @@ class PoolConfig(Section):
     max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
     cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
     gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "PoolConfig":
+        if self.max_workers != "auto" and self.min_workers > self.max_workers:
+            raise ValueError(
+                f"expected min_workers at most max_workers, got {self.min_workers} and {self.max_workers}"
+            )
+        return self
 
 
 class ModelConfig(Section):
@@ -119,7 +135,17 @@ class JobConfig(Section):
 
     def to_yaml(self) -> str:
         """Write the job as a file that loads to the same job."""
-        return str(yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False, allow_unicode=True))
+        fields = self.model_dump(by_alias=True)
+        # An option that was not given is left out: writing its null would give it.
+        fields["models"] = [
+            {
+                name: value
+                for name, value in written.items()
+                if value is not None or name in model.model_fields_set
+            }
+            for written, model in zip(fields["models"], self.models, strict=True)
+        ]
+        return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:
@@ -132,7 +158,9 @@ def _load(text: str, origin: str) -> dict[str, Any]:
         raise ConfigError([Problem("", f"{place}expected YAML, got an error: {problem}")], origin) from None
     if not isinstance(fields, dict):
         got = "nothing" if fields is None else type(fields).__name__
-        raise ConfigError([Problem("", f"expected a mapping with the keys name, input, models, output; got {got}")], origin)
+        raise ConfigError(
+            [Problem("", f"expected a mapping with the keys name, input, models, output; got {got}")], origin
+        )
     return fields
 
 
@@ -142,25 +170,29 @@ def _override(fields: dict[str, Any], overrides: Sequence[str], origin: str) -> 
         path, equals, value = setting.partition("=")
         try:
             if not equals:
-                raise KeyError("expected a.b=c")
+                raise ValueError("it has no =")
             _set(fields, path.replace("[", ".").replace("]", "").split("."), yaml.safe_load(value))
-        except (KeyError, IndexError, ValueError, TypeError, yaml.YAMLError) as error:
-            problems.append(Problem(f"--set {setting}", f"cannot be applied ({error}); expected a path such as models.0.dtype=bfloat16"))
+        except (IndexError, ValueError, yaml.YAMLError) as error:
+            reason = getattr(error, "problem", None) or error
+            problems.append(
+                Problem(
+                    f"--set {setting}",
+                    f"cannot be applied ({reason}); expected a path such as models.0.dtype=bfloat16",
+                )
+            )
     if problems:
         raise ConfigError(problems, origin)
     return fields
 
 
 def _set(node: Any, path: list[str], value: Any) -> None:
-    *parents, last = path
-    for key in parents:
-        if isinstance(node, list):
-            node = node[int(key)]
-        else:
-            if node.get(key) is None:
-                node[key] = {}
-            node = node[key]
-    if isinstance(node, list):
-        node[int(last)] = value
-    else:
-        node[last] = value
+    for depth, key in enumerate(path):
+        last = depth == len(path) - 1
+        if not isinstance(node, (dict, list)):
+            raise ValueError(f"{'.'.join(path[:depth])} holds {node!r:.40}, which has no parts")
+        place: Any = int(key) if isinstance(node, list) else key
+        if last:
+            node[place] = value
+        elif isinstance(node, dict) and node.get(place) is None:
+            node[place] = {}
+        node = node[place]

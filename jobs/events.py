@@ -31,5 +31,10 @@ class EventLog:
         now = time.monotonic()
         if now - self._last >= INTERVAL:
             self._last = now
-            self.write("progress", rows=tally.rows, rejected=tally.rejected, tokens=state.encoded_tokens,
-                       pools=[asdict(pool) for pool in state.pools])
+            self.write(
+                "progress",
+                rows=tally.rows,
+                rejected=tally.rejected,
+                tokens=state.encoded_tokens,
+                pools=[asdict(pool) for pool in state.pools],
+            )

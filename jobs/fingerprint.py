@@ -6,6 +6,7 @@ from typing import Any
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.storage import locate
 
 RESULT_VERSION = 1
 """Raised when the same settings would give other columns, units or values than before."""
@@ -28,8 +29,12 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
     }
     for i, model in enumerate(job.spec.models):
         values = {
-            "checkpoint": model.digest, "task": model.task, "name": model.prefix, "dtype": model.dtype,
-            "max_length": model.tokenizer.max_length, "tokens_per_batch": model.tokens_per_batch,
+            "checkpoint": model.digest,
+            "task": model.task,
+            "name": model.prefix,
+            "dtype": model.dtype,
+            "max_length": model.tokenizer.max_length,
+            "tokens_per_batch": model.tokens_per_batch,
             "options": dict(model.options),
         }
         parts |= {f"models[{i}].{name}": value for name, value in values.items()}
@@ -40,18 +45,47 @@ def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
     """Say whether the folder already belongs to this job; one of another job, or of no job, is an OutputError."""
     path = folder.job(FILE)
     if not folder.exists(path):
+        _check_folder(folder)
         strangers = [name for name in folder.names("") if name != "_job"]
         if strangers:
-            raise OutputError(f"{folder.url}: expected an empty folder or this job's own output, found {', '.join(strangers[:3])}"
-                              "; choose another output.path").at("output.path")
+            raise OutputError(
+                f"{folder.url}: expected an empty folder or this job's own output, found {', '.join(strangers[:3])}"
+                "; choose another output.path"
+            ).at("output.path")
         return False
-    found = json.loads(folder.read(path))
-    changed = [f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} in the job" for name in sorted({*found, *wanted})
-               if found.get(name) != wanted.get(name)]
+    found = read_fingerprint(folder)
+    changed = [
+        f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} in the job"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
     if changed:
-        raise OutputError(f"{folder.url}: holds the output of another job, which differs in {'; '.join(changed[:5])}; choose "
-                          "another output.path, or restore those settings to continue it").at("output.path")
+        raise OutputError(
+            f"{folder.url}: holds the output of another job, which differs in {'; '.join(changed[:5])}; choose "
+            "another output.path, or restore those settings to continue it"
+        ).at("output.path")
     return True
+
+
+def _check_folder(folder: OutputFolder) -> None:
+    fs, path = locate(folder.url)
+    if fs.isfile(path):
+        raise OutputError(f"{folder.url}: expected a folder, got a file; choose another output.path").at(
+            "output.path"
+        )
+
+
+def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
+    """Read what a folder's job was; a damaged record is an OutputError."""
+    try:
+        found = json.loads(folder.read(folder.job(FILE)))
+        found["output.format"]
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(
+            f"{folder.job(FILE)}: expected the settings of the output's job, got a file that is damaged; restore it, "
+            "or choose another output.path"
+        ) from None
+    return dict(found)
 
 
 def write_fingerprint(folder: OutputFolder, parts: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Pydantic's errors in a user's words: the field's path, what was expected, what was there, the nearest known key."""
 
 import difflib
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +15,16 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """Turn all of a validation's errors into problems, one per field."""
     merged: dict[str, list[str]] = {}
     for details in error.errors(include_url=False):
-        location = tuple(part for part in details["loc"] if not _is_union_arm(part))
+        location = _location(details)
         merged.setdefault(field_path(location), []).append(_message(details, location, model))
     return [Problem(path, " or ".join(_without_repeats(messages))) for path, messages in merged.items()]
+
+
+def _location(details: Any) -> Location:
+    """Return where an error is in the job file; an unknown key is never taken for the arm of a union."""
+    *parents, last = details["loc"] or ("",)
+    ours = [part for part in parents if not _is_union_arm(part)]
+    return (*ours, *([] if _is_union_arm(last) and details["type"] != "extra_forbidden" else [last]))
 
 
 def field_path(location: Location) -> str:
@@ -40,18 +48,22 @@ def _message(details: Any, location: Location, model: type[BaseModel]) -> str:
         return "is required"
     if kind == "value_error":
         return str(details["ctx"]["error"])
-    expected = str(details["msg"]).removeprefix("Input should be ")
+    if kind == "invalid_key":
+        return f"expected keys that are text, got {location[-1]!r}"
+    expected = re.sub(r"^\w+ should (be |have )?|( after validation)?, not \d+$", "", str(details["msg"]))
     return f"expected {expected}, got {value!r:.60}"
 
 
 def _unknown_key(key: str, section: type[BaseModel], root: type[BaseModel]) -> str:
     here = known_keys(section)
+    homes = [
+        path or "the top level" for path, elsewhere in _sections(root).items() if key in known_keys(elsewhere)
+    ]
+    if homes:
+        return f"unknown key here; {key!r} belongs under {' or '.join(homes)}"
     near = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
     if near:
         return f"unknown key; did you mean {near[0]!r}?"
-    for path, elsewhere in _sections(root).items():
-        if key in known_keys(elsewhere):
-            return f"unknown key here; {key!r} belongs under {path or 'the top level'}"
     nearest = difflib.get_close_matches(key, here, n=1, cutoff=0.0)
     return f"unknown key; the nearest known one is {nearest[0]!r} (known: {', '.join(here)})"
 
@@ -82,7 +94,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _is_union_arm(part: int | str) -> bool:
     """Pydantic adds the arm of a union to a location; it is no key of the job file."""
-    return isinstance(part, str) and (part in ("int", "float", "str", "list[str]") or part.startswith(("literal[", "constrained-", "function-")))
+    return isinstance(part, str) and (
+        part in ("int", "float", "str", "list[str]")
+        or part.startswith(("literal[", "constrained-", "function-"))
+    )
 
 
 def _without_repeats(messages: list[str]) -> list[str]:

@@ -40,12 +40,27 @@ def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
     device = _device(config, where)
     tokenizer = _tokenizer(config, checkpoint, where)
     spec = ModelSpec(
-        title=config.name or folder.name, prefix=f"{config.name}_" if config.name else "",
-        checkpoint=str(folder), digest=digest(folder), task=task, dtype=_dtype(config, device, where), device=device,
-        tokens_per_batch=TOKENS_PER_BATCH[device] if config.tokens_per_batch == "auto" else config.tokens_per_batch,
-        tokenizer=tokenizer, pool=PoolSpec(1, 1), options=options)
+        title=config.name or folder.name,
+        prefix=f"{config.name}_" if config.name else "",
+        checkpoint=str(folder),
+        digest=digest(folder),
+        task=task,
+        dtype=_dtype(config, device, where),
+        device=device,
+        tokens_per_batch=TOKENS_PER_BATCH[device]
+        if config.tokens_per_batch == "auto"
+        else config.tokens_per_batch,
+        tokenizer=tokenizer,
+        pool=PoolSpec(1, 1),
+        options=options,
+    )
     columns = TASKS[task](checkpoint, options).schema.names
-    return ResolvedModel(config, spec, checkpoint.flops_per_token(TYPICAL_LENGTH), tuple(spec.prefix + name for name in columns))
+    return ResolvedModel(
+        config,
+        spec,
+        checkpoint.flops_per_token(TYPICAL_LENGTH),
+        tuple(spec.prefix + name for name in columns),
+    )
 
 
 def _located(config: ModelConfig, where: str) -> Any:
@@ -63,7 +78,9 @@ def _options(config: ModelConfig, task: str, where: str) -> dict[str, Any]:
     for name in given:
         if name not in allowed:
             others = ", ".join(other for other, names in TASK_OPTIONS.items() if name in names)
-            raise CorpusmillError(f"is an option of {others}, this model does {task}; leave it out").at(f"{where}.{name}")
+            raise CorpusmillError(f"is an option of {others}, this model does {task}; leave it out").at(
+                f"{where}.{name}"
+            )
     return given
 
 
@@ -71,16 +88,26 @@ def _device(config: ModelConfig, where: str) -> str:
     import torch
 
     there = torch.cuda.is_available()
+    if config.device == "cuda" and config.pool.gpus == 0:
+        raise CorpusmillError(
+            "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
+        ).at(f"{where}.pool.gpus")
     if config.device == "cuda" and not there:
-        raise CorpusmillError("expected a CUDA device, found none; use device: cpu or auto").at(f"{where}.device")
-    return "cuda" if there and config.device != "cpu" else "cpu"
+        raise CorpusmillError("expected a CUDA device, found none; use device: cpu or auto").at(
+            f"{where}.device"
+        )
+    return "cuda" if there and config.device != "cpu" and config.pool.gpus != 0 else "cpu"
 
 
 def _dtype(config: ModelConfig, device: str, where: str) -> str:
     if config.dtype == "int8":
-        raise CorpusmillError("int8 is not in this version; expected auto, float32 or bfloat16").at(f"{where}.dtype")
+        raise CorpusmillError("int8 is not in this version; expected auto, float32 or bfloat16").at(
+            f"{where}.dtype"
+        )
     if config.dtype == "float16" and device == "cpu":
-        raise CorpusmillError("float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU").at(f"{where}.dtype")
+        raise CorpusmillError(
+            "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"
+        ).at(f"{where}.dtype")
     return "float32" if config.dtype == "auto" else config.dtype
 
 
@@ -88,11 +115,14 @@ def _tokenizer(config: ModelConfig, checkpoint: Checkpoint, where: str) -> Token
     folder = str(checkpoint.folder)
     own = checkpoint.max_seq_length or model_max_length(folder) or checkpoint.max_positions
     if config.max_length != "auto" and config.max_length > checkpoint.max_positions:
-        raise CorpusmillError(f"expected at most the checkpoint's {checkpoint.max_positions} positions, got {config.max_length}"
-                              ).at(f"{where}.max_length")
+        raise CorpusmillError(
+            f"expected at most the checkpoint's {checkpoint.max_positions} positions, got {config.max_length}"
+        ).at(f"{where}.max_length")
     length = min(own, checkpoint.max_positions) if config.max_length == "auto" else config.max_length
     size = load_tokenizer(folder, length).get_vocab_size()
     if size > checkpoint.vocab_size:
-        raise CorpusmillError(f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
-                              "tokenizer that the model was trained with").at(f"{where}.checkpoint")
+        raise CorpusmillError(
+            f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
+            "tokenizer that the model was trained with"
+        ).at(f"{where}.checkpoint")
     return TokenizerSpec(folder, length, tokenizer_digest(folder))

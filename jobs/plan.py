@@ -70,12 +70,21 @@ def plan(config: JobConfig, *, origin: str = "job", cpus: int | None = None) -> 
     sampled = sum(block.rows for block in blocks)
     estimates = tuple(_estimate(model, blocks, rows) for model in _sized(job, cpus))
     return PlanResult(
-        output=job.spec.output.url, files=len(job.files), bytes=sum(file.size for file in job.files),
-        units=sum(math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)), rows=rows, rows_exact=exact,
+        output=job.spec.output.url,
+        files=len(job.files),
+        bytes=sum(file.size for file in job.files),
+        units=sum(
+            math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
+        ),
+        rows=rows,
+        rows_exact=exact,
         tokens=sum(estimate.tokens for estimate in estimates),
         seconds=round(max((estimate.seconds for estimate in estimates), default=0.0), 1),
         worker_hours=round(sum(e.seconds * e.workers for e in estimates) / 3600, 4),
-        sampled_rows=sampled, length_histogram=_histogram(_lengths(blocks, job.spec.models[0].tokenizer)), models=estimates)
+        sampled_rows=sampled,
+        length_histogram=_histogram(_lengths(blocks, job.spec.models[0].tokenizer)),
+        models=estimates,
+    )
 
 
 def _rows(splits: Sequence[Split]) -> tuple[list[int], bool]:
@@ -99,7 +108,9 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
     step = max(1, len(job.splits) // SAMPLE_FILES)
     chosen = [replace(split, rows_per_unit=SAMPLE_ROWS) for split in job.splits[::step][:SAMPLE_FILES]]
     spec = replace(job.spec.input, on_bad_row="reject")
-    blocks = (block for split in chosen for block in islice(READERS[split.format].read(split, spec, frozenset()), 1))
+    blocks = (
+        block for split in chosen for block in islice(READERS[split.format].read(split, spec, frozenset()), 1)
+    )
     return [tokenize(block, job.spec.tokenizers) for block in blocks]
 
 
@@ -111,7 +122,9 @@ def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
     return size_pools(job.models, cpus or os.cpu_count() or 1, torch.cuda.device_count())
 
 
-def _lengths(blocks: Sequence[UnitBlock], tokenizer: TokenizerSpec) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _lengths(
+    blocks: Sequence[UnitBlock], tokenizer: TokenizerSpec
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     columns = [block.inputs[f"{tokenizer.key}.ids"].combine_chunks() for block in blocks]
     found = [np.diff(np.asarray(column.offsets))[np.asarray(column.is_valid())] for column in columns]
     return np.concatenate([np.zeros(0, np.int64), *found])
@@ -124,12 +137,14 @@ def _histogram(lengths: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str,
 
 
 def _estimate(model: ModelSpec, blocks: Sequence[UnitBlock], rows: int) -> ModelEstimate:
-    sampled = sum(block.rows for block in blocks)
+    sampled = sum(block.rows_read for block in blocks)
     per_row = float(_lengths(blocks, model.tokenizer).sum()) / max(sampled, 1)
     tokens = round(per_row * rows)
     rate = _measure(model, blocks) * model.pool.workers if tokens else 0.0
     seconds = tokens / rate if rate else 0.0
-    return ModelEstimate(model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1))
+    return ModelEstimate(
+        model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
+    )
 
 
 def _measure(model: ModelSpec, blocks: Sequence[UnitBlock]) -> float:

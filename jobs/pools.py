@@ -1,4 +1,4 @@
-"""How many workers each model gets, and how many CPU threads each: by share of the work."""
+"""How many workers each model gets, and how many CPU threads or GPUs each: by share of the work."""
 
 from dataclasses import replace
 
@@ -13,15 +13,17 @@ CPUS_PER_WORKER = 4
 def size_pools(models: tuple[ResolvedModel, ...], cpus: int, gpus: int) -> tuple[ModelSpec, ...]:
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
-    CPUs are shared out in proportion to the models' cost per token, at least one each.
+    CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
+    several models fit on one.
     """
     on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
+    on_gpu = sum(model.spec.device != "cpu" for model in models)
     sized = []
     for model in models:
         if model.spec.device == "cpu":
             pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu)
         else:
-            pool = _gpu_pool(model.config.pool, gpus)
+            pool = _gpu_pool(model.config.pool, gpus / on_gpu)
         sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
 
@@ -35,7 +37,13 @@ def _cpu_pool(config: PoolConfig, share: float) -> PoolSpec:
     return PoolSpec(config.max_workers, cpus)
 
 
-def _gpu_pool(config: PoolConfig, gpus: int) -> PoolSpec:
-    share = 1.0 if config.gpus == "auto" else float(config.gpus)
-    workers = max(1, config.min_workers, int(gpus / share)) if config.max_workers == "auto" else config.max_workers
-    return PoolSpec(workers, 1 if config.cpus == "auto" else config.cpus, share)
+def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
+    # A worker's part of a GPU, rounded down to what Ray counts in: it keeps four decimals.
+    part = min(1.0, int(share * 1e4) / 1e4) or 1.0
+    gpus = part if config.gpus == "auto" else float(config.gpus)
+    workers = (
+        max(1, config.min_workers, int(share / gpus + 1e-9))
+        if config.max_workers == "auto"
+        else config.max_workers
+    )
+    return PoolSpec(workers, 1 if config.cpus == "auto" else config.cpus, gpus)

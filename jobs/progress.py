@@ -81,7 +81,11 @@ class Progress:
         self.tally = tally
         self._console = Console(stderr=True, soft_wrap=True)
         self._enabled = enabled
-        self._live = Live(console=self._console, refresh_per_second=4, transient=True) if self._console.is_terminal and enabled else None
+        self._live = (
+            Live(console=self._console, refresh_per_second=4, transient=True)
+            if self._console.is_terminal and enabled
+            else None
+        )
         self._next_line = time.monotonic() + LINE_INTERVAL
 
     def show(self, state: EngineState) -> None:
@@ -98,7 +102,9 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -108,8 +114,11 @@ def progress_line(tally: Tally, state: EngineState) -> str:
     of = f" of {'' if tally.rows_exact else 'about '}{tally.expected_rows:,}"
     left = f", {_clock(tally.seconds_left)} left" if tally.seconds_left is not None else ""
     rejected = f", {tally.rejected:,} rejected" if tally.rejected else ""
-    pools = "; ".join(f"{pool.model}: {pool.queued_tokens:,} tokens queued, {pool.workers} worker{'s' * (pool.workers != 1)}"
-                      + (f" +{pool.starting} starting" if pool.starting else "") for pool in state.pools)
+    pools = "; ".join(
+        f"{pool.model}: {pool.queued_tokens:,} tokens queued, {pool.workers} worker{'s' * (pool.workers != 1)}"
+        + (f" +{pool.starting} starting" if pool.starting else "")
+        for pool in state.pools
+    )
     return f"{tally.rows:,}{of} rows{rejected}, {tally.tokens_per_second:,.0f} tokens/s{left} | {pools}"
 
 

@@ -3,7 +3,7 @@
 Everything that can be known before the first row is read is checked here, and all problems are said at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,7 +17,8 @@ from corpusmill.models import ModelError
 from corpusmill.pipeline.arrow_types import parse_type
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.listing import file_format, list_files
-from corpusmill.pipeline.planning import file_schemas, plan_splits
+from corpusmill.pipeline.planning import file_schemas, format_of, plan_splits
+from corpusmill.pipeline.readers.infer import CONFLICT
 from corpusmill.pipeline.schema import FileSchema, check_text, column_type, kept_columns
 from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.sizing import UnitSizing
@@ -73,17 +74,21 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
-    models = [checks.run(f"models[{i}].checkpoint", lambda i=i, model=model: resolve_model(model, f"models[{i}]"))  # type: ignore[misc]
-              for i, model in enumerate(config.models)]
+    models = [
+        checks.run(f"models[{i}].checkpoint", lambda i=i, model=model: resolve_model(model, f"models[{i}]"))  # type: ignore[misc]
+        for i, model in enumerate(config.models)
+    ]
     output = checks.run("output.path", lambda: _output(config.output))
     files = checks.run("input.path", lambda: _files(config.input))
-    schemas = _schemas(config.input, files) if files else None
+    given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
+    schemas = _schemas(config.input, files, given) if files else None
     spec_input = _input(config.input, schemas, checks) if schemas else None
-    found = [model for model in models if model is not None]
-    _check_prefixes(found, spec_input, checks)
-    _check_pairs(found, spec_input, checks)
+    _check_names(config, checks)
+    _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
+    _check_pairs(models, config.input, checks)
     if checks.problems or files is None or spec_input is None or output is None:
         raise ConfigError(checks.problems, origin)
+    found = [model for model in models if model is not None]
     spec = PipelineSpec(spec_input, tuple(model.spec for model in found), output)
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
@@ -98,18 +103,40 @@ def _files(config: InputConfig) -> list[StoredFile]:
     return files
 
 
-def _schemas(config: InputConfig, files: list[StoredFile]) -> list[FileSchema]:
-    given = None
-    if config.column_types:
-        given = pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
-    schemas = file_schemas(files, config.format, given)
+def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:
+    if config.column_types is None:
+        return None
+    if files and all(format_of(file, config.format) == "parquet" for file in files):
+        raise CorpusmillError(
+            "gives types to columns of JSONL, but every input is Parquet, which has its own; leave it out"
+        )
+    return pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
+
+
+def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | None) -> list[FileSchema]:
+    texts = {config.text, config.text_pair}
+    schemas = [(url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given)]
     # A JSONL file without a single line has no columns to check.
     return [found for found in schemas if found[1].names] or schemas
 
 
+def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
+    """Take a text column that holds text and other values for text: the other values are rejects of their rows."""
+
+    def settled(field: pa.Field) -> pa.Field:
+        found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
+        return pa.field(field.name, pa.string()) if field.name in texts and "string" in found else field
+
+    return pa.schema([settled(field) for field in schema])
+
+
 def _input(config: InputConfig, schemas: list[FileSchema], checks: Checks) -> InputSpec | None:
     keep = kept_columns(config.keep, schemas)
-    wanted = {"input.text": [config.text], "input.text_pair": [config.text_pair] if config.text_pair else [], "input.keep": list(keep)}
+    wanted = {
+        "input.text": [config.text],
+        "input.text_pair": [config.text_pair] if config.text_pair else [],
+        "input.keep": list(keep),
+    }
     types: dict[str, pa.DataType] = {}
     for where, names in wanted.items():
         for name in names:
@@ -117,7 +144,9 @@ def _input(config: InputConfig, schemas: list[FileSchema], checks: Checks) -> In
             if kind is not None:
                 types[name] = kind
                 if where != "input.keep":
-                    checks.run(where, lambda name=name, kind=kind, where=where: check_text(name, kind, field=where))  # type: ignore[misc]
+                    checks.run(
+                        where, lambda name=name, kind=kind, where=where: check_text(name, kind, field=where)
+                    )  # type: ignore[misc]
     if checks.problems:
         return None
     return InputSpec(config.text, config.text_pair, keep, pa.schema(list(types.items())), config.on_bad_row)
@@ -127,7 +156,9 @@ def _output(config: OutputConfig) -> OutputSpec:
     codecs = SINKS[config.format].codecs
     compression = config.compression or "none"
     if compression not in codecs:
-        raise CorpusmillError(f"expected one of {', '.join(codecs)} for {config.format}, got {compression!r}").at("output.compression")
+        raise CorpusmillError(
+            f"expected one of {', '.join(codecs)} for {config.format}, got {compression!r}"
+        ).at("output.compression")
     return OutputSpec(absolute(config.path), config.format, None if compression == "none" else compression)
 
 
@@ -138,23 +169,35 @@ def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
     return UnitSizing(None if asked == "auto" else asked, heaviest, longest)
 
 
-def _check_prefixes(models: list[ResolvedModel], spec: InputSpec | None, checks: Checks) -> None:
+def _check_names(config: JobConfig, checks: Checks) -> None:
+    """Require names where several models would write columns of the same names."""
+    for i, model in enumerate(config.models):
+        if len(config.models) > 1 and model.name is None:
+            checks.add(
+                f"models[{i}].name",
+                "is required when there are several models: it prefixes the output columns",
+            )
+
+
+def _check_columns(models: Sequence[ResolvedModel | None], keep: Sequence[str], checks: Checks) -> None:
     """Refuse output columns that would share a name."""
-    if len(models) > 1:
-        for i, model in enumerate(models):
-            if not model.spec.prefix:
-                checks.add(f"models[{i}].name", "is required when there are several models: it prefixes the output columns")
-    taken: dict[str, str] = {name: "input.keep" for name in (spec.keep if spec else ())}
+    for name in dict.fromkeys(name for name in keep if keep.count(name) > 1):
+        checks.add("input.keep", f"column {name!r} is named more than once; name it once")
+    taken = dict.fromkeys(keep, "input.keep")
     for i, model in enumerate(models):
+        if model is None or (len(models) > 1 and not model.spec.prefix):
+            continue
         for column in model.columns:
             if column in taken:
-                checks.add(f"models[{i}].name", f"output column {column!r} is already there ({taken[column]}); give the model another name")
+                checks.add(
+                    f"models[{i}].name",
+                    f"output column {column!r} is already there ({taken[column]}); give the model another name",
+                )
             taken.setdefault(column, f"models[{i}]")
 
 
-def _check_pairs(models: list[ResolvedModel], spec: InputSpec | None, checks: Checks) -> None:
+def _check_pairs(models: Sequence[ResolvedModel | None], config: InputConfig, checks: Checks) -> None:
     """Refuse pairs for a task that takes single texts."""
     for i, model in enumerate(models):
-        if spec and spec.text_pair and model.spec.task == "embedding":
+        if model and config.text_pair and model.spec.task == "embedding":
             checks.add(f"models[{i}].task", "embedding takes one text a row; expected no input.text_pair")
-

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+import pyarrow as pa
+
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.events import EventLog
 from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_fingerprint
@@ -15,12 +17,13 @@ from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure
-from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.errors import CorpusmillError, JobFailed, OutputError
 from corpusmill.pipeline.manifest import receipts, remember, write_manifest
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.spec import PipelineSpec
+from corpusmill.pipeline.storage import locate
 
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
@@ -48,8 +51,15 @@ class RunResult:
     tokens_per_second: float
 
 
-def run(config: JobConfig, *, executor: Executor = "ray", address: str | None = None, debug: bool = False,
-        origin: str = "job", show_progress: bool = False) -> RunResult:
+def run(
+    config: JobConfig,
+    *,
+    executor: Executor = "ray",
+    address: str | None = None,
+    debug: bool = False,
+    origin: str = "job",
+    show_progress: bool = False,
+) -> RunResult:
     """Run a job, or continue it; ConfigError before anything starts, JobFailed if units could not be finished.
 
     `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
@@ -60,7 +70,9 @@ def run(config: JobConfig, *, executor: Executor = "ray", address: str | None = 
     folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
     todo, found = _claim(folder, job)
     events = EventLog(folder)
-    events.write("start", executor=executor, units_committed=len(todo.committed), splits_pending=len(todo.pending))
+    events.write(
+        "start", executor=executor, units_committed=len(todo.committed), splits_pending=len(todo.pending)
+    )
     tally = Tally(job.splits, found.values())
     failures: list[UnitFailure] = []
     with Progress(tally, enabled=show_progress) as progress:
@@ -80,13 +92,42 @@ def _claim(folder: OutputFolder, job: ResolvedJob) -> tuple[Remaining, dict[str,
     parts = fingerprint(job)
     continued = check_same_job(folder, parts)
     committed = folder.committed()
-    found = receipts(folder, committed)
+    found = _receipts(folder, committed)
     todo = remaining(job.splits, committed, found)
     if not continued:
         write_fingerprint(folder, parts)
+    if todo.pending:
+        _reopen(folder)
     folder.put(folder.job("job.yaml"), job.config.to_yaml().encode())
     write_plan(folder, job.splits)
     return todo, found
+
+
+def _receipts(folder: OutputFolder, committed: set[str]) -> dict[str, Receipt]:
+    """Return the receipts of all data files; a file that is no unit's own is an OutputError."""
+    try:
+        found = receipts(folder, committed)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _foreign(folder, f"a file that cannot be read ({reason})") from None
+    for unit, receipt in found.items():
+        if receipt.record.unit != unit:
+            raise _foreign(folder, f"{unit}{folder.suffix}, which is a copy of unit {receipt.record.unit}")
+    return found
+
+
+def _foreign(folder: OutputFolder, what: str) -> CorpusmillError:
+    return OutputError(
+        f"{folder.url}/data: expected data files of this job only, found {what}; `corpusmill verify {folder.url}` "
+        "names it: remove it, then run the same command again"
+    ).at("output.path")
+
+
+def _reopen(folder: OutputFolder) -> None:
+    """Take a finished output's manifest away: with more to do it is unfinished again until the manifest is written anew."""
+    fs, path = locate(folder.manifest)
+    if fs.exists(path):
+        fs.rm_file(path)
 
 
 @contextmanager
@@ -110,8 +151,14 @@ def _sized(job: ResolvedJob, cpus: int, gpus: int) -> PipelineSpec:
     return replace(job.spec, models=size_pools(job.models, cpus, gpus))
 
 
-def _process(engine: Engine, todo: Remaining, folder: OutputFolder, found: dict[str, Receipt], progress: Progress,
-             events: EventLog) -> list[UnitFailure]:
+def _process(
+    engine: Engine,
+    todo: Remaining,
+    folder: OutputFolder,
+    found: dict[str, Receipt],
+    progress: Progress,
+    events: EventLog,
+) -> list[UnitFailure]:
     """Follow an engine to its end: note receipts, gather failures."""
     failures: list[UnitFailure] = []
     for outcome in engine.run(todo.pending):
@@ -133,18 +180,33 @@ def _process(engine: Engine, todo: Remaining, folder: OutputFolder, found: dict[
 def _failed(failures: list[UnitFailure], tally: Tally) -> JobFailed:
     reasons = list(dict.fromkeys(failure.reason for failure in failures))
     more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
-    return JobFailed(f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows are committed, "
-                     "run the same command again to continue")
+    return JobFailed(
+        f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows are committed, "
+        "run the same command again to continue"
+    )
 
 
-def _finish(folder: OutputFolder, job: ResolvedJob, found: dict[str, Receipt], todo: Remaining, tally: Tally,
-            seconds: float) -> RunResult:
+def _finish(
+    folder: OutputFolder,
+    job: ResolvedJob,
+    found: dict[str, Receipt],
+    todo: Remaining,
+    tally: Tally,
+    seconds: float,
+) -> RunResult:
     write_manifest(folder, job.splits, found)
     records = [receipt.record for receipt in found.values()]
     result = RunResult(
-        output=folder.url, rows=sum(r.rows for r in records), rejected=sum(r.rejected for r in records),
-        tokens=sum(r.tokens for r in records), seconds=round(seconds, 3), units=len(records),
-        skipped_units=len(todo.committed), workers_peak=tally.workers_peak, padding_share=0.0,
-        tokens_per_second=round(tally.tokens_per_second, 1))
+        output=folder.url,
+        rows=sum(r.rows for r in records),
+        rejected=sum(r.rejected for r in records),
+        tokens=sum(r.tokens for r in records),
+        seconds=round(seconds, 3),
+        units=len(records),
+        skipped_units=len(todo.committed),
+        workers_peak=tally.workers_peak,
+        padding_share=0.0,
+        tokens_per_second=round(tally.tokens_per_second, 1),
+    )
     folder.put(folder.job("stats.json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
     return result

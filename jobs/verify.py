@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
+from corpusmill.jobs.fingerprint import read_fingerprint
 from corpusmill.jobs.plan_file import read_plan
 from corpusmill.pipeline.errors import CorpusmillError, OutputError
 from corpusmill.pipeline.manifest import SCHEMA, receipts
@@ -55,8 +56,15 @@ def verify(output: str) -> VerifyResult:
     problems += _account(splits, records, complete=complete)
     if complete:
         problems += _check_manifest(folder, records)
-    return VerifyResult(folder.url, not problems, complete, len(records), sum(r.rows for r in records),
-                        sum(r.rejected for r in records), tuple(problems))
+    return VerifyResult(
+        folder.url,
+        not problems,
+        complete,
+        len(records),
+        sum(r.rows for r in records),
+        sum(r.rejected for r in records),
+        tuple(problems),
+    )
 
 
 def _folder(output: str) -> OutputFolder:
@@ -64,8 +72,10 @@ def _folder(output: str) -> OutputFolder:
     probe = OutputFolder.of(output, "arrow")
     path = probe.job(FINGERPRINT)
     if not probe.exists(path):
-        raise OutputError(f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path")
-    return OutputFolder.of(output, json.loads(probe.read(path))["output.format"])
+        raise OutputError(
+            f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path"
+        )
+    return OutputFolder.of(output, read_fingerprint(probe)["output.format"])
 
 
 def _noted(folder: OutputFolder, units: Sequence[str], problems: list[str]) -> dict[str, Receipt]:
@@ -84,17 +94,30 @@ def _noted(folder: OutputFolder, units: Sequence[str], problems: list[str]) -> d
 
 
 def _receipt(row: dict[str, Any]) -> Receipt:
-    record = UnitRecord(row["unit"], row["source"], 0, row["row_start"], row["rows"], row["rejected"],
-                        row["row_stop"] - row["row_start"], row["tokens"], False)
+    record = UnitRecord(
+        row["unit"],
+        row["source"],
+        0,
+        row["row_start"],
+        row["rows"],
+        row["rejected"],
+        row["row_stop"] - row["row_start"],
+        row["tokens"],
+        False,
+    )
     return Receipt(record, row["bytes"], row["checksum"])
 
 
-def _check_file(folder: OutputFolder, unit: str, noted: Receipt | None, problems: list[str]) -> tuple[UnitRecord | None, pa.Schema | None]:
+def _check_file(
+    folder: OutputFolder, unit: str, noted: Receipt | None, problems: list[str]
+) -> tuple[UnitRecord | None, pa.Schema | None]:
     """Read a data file whole: its checksum, its own record, its rows."""
     name = f"data/{unit}{folder.suffix}"
     content = folder.read(folder.data(unit))
     if noted is not None and checksum_of(content) != noted.checksum:
-        problems.append(f"{name}: checksum differs from the one noted at its commit; the file was changed or damaged")
+        problems.append(
+            f"{name}: checksum differs from the one noted at its commit; the file was changed or damaged"
+        )
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
     try:
         table = sink.read(io.BytesIO(content))
@@ -107,7 +130,9 @@ def _check_file(folder: OutputFolder, unit: str, noted: Receipt | None, problems
         problems.append(f"{name}: holds unit {record.unit}; the file was renamed or copied")
         return None, None
     if table.num_rows != record.rows or record.rows + record.rejected != record.rows_read:
-        problems.append(f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, got {table.num_rows} rows")
+        problems.append(
+            f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, got {table.num_rows} rows"
+        )
     problems += [f"{name}: column {column!r} holds NaN" for column in _with_nan(table)]
     return record, table.schema.remove_metadata()
 
@@ -119,13 +144,21 @@ def _with_nan(table: pa.Table) -> Iterator[str]:
         kind = column.type
         flat = column.combine_chunks().flatten() if pa.types.is_fixed_size_list(kind) else column
         if pa.types.is_floating(flat.type) and name.endswith(("embedding", "score", "value")):
-            values = flat.drop_null().to_numpy() if isinstance(flat, pa.ChunkedArray) else flat.drop_null().to_numpy(zero_copy_only=False)
+            values = (
+                flat.drop_null().to_numpy()
+                if isinstance(flat, pa.ChunkedArray)
+                else flat.drop_null().to_numpy(zero_copy_only=False)
+            )
             if np.isnan(values).any():
                 yield name
 
 
 def _schema_differs(unit: str, found: pa.Schema, expected: pa.Schema) -> list[str]:
-    return [] if found.equals(expected) else [f"data/{unit}: schema differs from the other files': {found} instead of {expected}"]
+    return (
+        []
+        if found.equals(expected)
+        else [f"data/{unit}: schema differs from the other files': {found} instead of {expected}"]
+    )
 
 
 def _check_rejects(folder: OutputFolder, record: UnitRecord) -> list[str]:
@@ -138,11 +171,15 @@ def _check_rejects(folder: OutputFolder, record: UnitRecord) -> list[str]:
     except (ValueError, KeyError, TypeError):
         return [f"{name}: expected one JSON object a line with file, row, reason and raw"]
     if len(rows) != record.rejected or len(set(rows)) != len(rows):
-        return [f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, {len(set(rows))} of them different"]
+        return [
+            f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, {len(set(rows))} of them different"
+        ]
     return []
 
 
-def _strangers(folder: OutputFolder, records: dict[str, UnitRecord], splits: Sequence[Split]) -> Iterator[str]:
+def _strangers(
+    folder: OutputFolder, records: dict[str, UnitRecord], splits: Sequence[Split]
+) -> Iterator[str]:
     """Name files that no unit of the plan explains."""
     keys = {split.key for split in splits}
     for name in folder.names("data"):
@@ -201,6 +238,31 @@ def _check_manifest(folder: OutputFolder, records: Sequence[UnitRecord]) -> Iter
     if not table.schema.equals(SCHEMA):
         yield "_manifest.parquet: not the columns of a manifest"
         return
-    listed, there = set(table["unit"].to_pylist()), {record.unit for record in records}
-    yield from (f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable" for unit in sorted(listed - there))
+    rows = {row["unit"]: row for row in table.to_pylist()}
+    if len(rows) != table.num_rows:
+        yield "_manifest.parquet: names a unit more than once"
+    for record in records:
+        yield from _row_differs(record, rows.get(record.unit))
+    listed, there = set(rows), {record.unit for record in records}
+    yield from (
+        f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable"
+        for unit in sorted(listed - there)
+    )
     yield from (f"data/{unit}{folder.suffix}: not in the manifest" for unit in sorted(there - listed))
+
+
+def _row_differs(record: UnitRecord, row: dict[str, Any] | None) -> Iterator[str]:
+    """Compare a row of the manifest with what the data file says of itself."""
+    if row is None:
+        return
+    expected = {
+        "source": record.source,
+        "rows": record.rows,
+        "rejected": record.rejected,
+        "tokens": record.tokens,
+    }
+    if record.first_row is not None:
+        expected |= {"row_start": record.first_row, "row_stop": record.first_row + record.rows_read}
+    for name, value in expected.items():
+        if row[name] != value:
+            yield f"_manifest.parquet: unit {record.unit}: expected {name} {value}, as the data file says, got {row[name]}"

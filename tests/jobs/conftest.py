@@ -1,0 +1,26 @@
+"""Checkpoints once a session, a workshop once a test."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.tiny_checkpoints import write_checkpoint
+from workshop import Workshop
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a BERT embedder and a DistilBERT classifier."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write_checkpoint(folder / "embedder", "bert", "embedding", width=16, layers=1, sentence_transformers=True)
+    write_checkpoint(folder / "classifier", "distilbert", "text-classification", width=16, layers=1, seed=1)
+    return folder
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, checkpoints: Path) -> Workshop:
+    """An empty folder to write inputs and jobs in."""
+    return Workshop(tmp_path, checkpoints / "embedder", checkpoints / "classifier")

@@ -1,0 +1,90 @@
+"""Whatever stands in a job file, it is a job or a ConfigError that says something."""
+
+import string
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from corpusmill.jobs import ConfigError, JobConfig
+
+KEYS = ["name", "input", "models", "output", "autoscaling", "path", "format", "text", "text_pair", "keep", "rows_per_unit", "on_bad_row", "schema", "checkpoint", "task", "dtype", "device", "max_length", "long_text", "stride", "tokens_per_batch", "pool", "min_workers", "max_workers", "cpus", "gpus", "top_k", "threshold", "compression", "target_drain_seconds", "int", "str", "float", "list[str]", "literal[x]"]
+words = st.sampled_from(
+    ["auto", "x", "*", "arrow", "float32", "list<int64>", "struct<a: int64>", "<", ">", ":"]
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | words | st.text(max_size=5)
+keys: st.SearchStrategy[Any] = (
+    st.sampled_from(KEYS) | st.text(string.printable, max_size=4) | st.integers(0, 3) | st.none()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
+quiet = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+def job_or_problems(load: Any) -> None:
+    """Loads; a refusal must name at least one problem, each of them in words."""
+    try:
+        config = load()
+    except ConfigError as error:
+        assert error.problems
+        assert all(problem.message for problem in error.problems)
+    else:
+        assert isinstance(config, JobConfig)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> dict[str, Any]:
+    """A good job with up to three of its parts replaced, removed or added."""
+    job: dict[str, Any] = {
+        "name": "x",
+        "input": {"path": "in", "text": "t", "keep": ["id"], "schema": {"a": "int64"}},
+        "models": [{"checkpoint": "c", "pool": {"cpus": 1}}],
+        "output": {"path": "out"},
+        "autoscaling": {"target_drain_seconds": 1},
+    }
+    sections = [
+        job,
+        job["input"],
+        job["models"][0],
+        job["models"][0]["pool"],
+        job["output"],
+        job["autoscaling"],
+    ]
+    for _ in range(draw(st.integers(1, 3))):
+        draw(st.sampled_from(sections))[draw(keys)] = draw(values)
+    return job
+
+
+@quiet
+@given(fields=st.dictionaries(keys, values, max_size=5) | spoiled())
+def test_any_structure_is_a_job_or_a_list_of_problems(fields: dict[str, Any]) -> None:
+    """No other exception leaves the checks."""
+    job_or_problems(lambda: JobConfig.from_dict(fields))
+
+
+@settings(quiet, max_examples=150)
+@given(
+    text=st.text(string.printable, max_size=80) | values.map(yaml.dump),
+    setting=st.text("ab.[]0=:{ -&*!", max_size=12),
+)
+def test_any_text_is_a_job_file_or_a_list_of_problems(tmp_path_factory: Any, text: str, setting: str) -> None:
+    """Broken YAML, tags, anchors and odd settings included."""
+    path: Path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(text, encoding="utf-8")
+    job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))
+
+
+@settings(quiet, max_examples=150)
+@given(fields=spoiled(), setting=st.sampled_from(KEYS).map(lambda key: f"models.0.{key}.{key}=1"))
+def test_any_setting_gives_a_job_or_a_list_of_problems(
+    tmp_path_factory: Any, fields: dict[str, Any], setting: str
+) -> None:
+    """Settings walk into whatever the file holds."""
+    path: Path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(yaml.dump(fields), encoding="utf-8")
+    job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))

@@ -1,0 +1,106 @@
+"""Workers and threads are shared out so that every model gets some and nothing asked for is exceeded."""
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from corpusmill.jobs.config import ModelConfig, PoolConfig
+from corpusmill.jobs.models import ResolvedModel
+from corpusmill.jobs.pools import CPUS_PER_WORKER, size_pools
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+
+SPEC = ModelSpec(
+    "m", "", "c", "d", "embedding", "float32", "cpu", 2048, TokenizerSpec("c", 64, "d"), PoolSpec(1, 1)
+)
+
+
+def model(flops: int, device: str = "cpu", **pool: Any) -> ResolvedModel:
+    config = ModelConfig(checkpoint="c", pool=PoolConfig(**pool))
+    return ResolvedModel(config, replace(SPEC, device=device), flops, ())
+
+
+auto_pool = st.fixed_dictionaries(
+    {},
+    optional={
+        "min_workers": st.integers(0, 5),
+        "max_workers": st.integers(1, 8) | st.just("auto"),
+        "cpus": st.integers(1, 8) | st.just("auto"),
+        "gpus": st.sampled_from(["auto", 0.1, 0.25, 0.5, 1, 2.0]),
+    },
+)
+pools = auto_pool.filter(
+    lambda p: p.get("max_workers", "auto") == "auto" or p.get("min_workers", 1) <= p["max_workers"]
+)
+models = st.lists(
+    st.tuples(st.integers(1, 10**12), st.sampled_from(["cpu", "cuda"]), pools).map(
+        lambda m: model(m[0], m[1], **m[2])
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(models=models, cpus=st.integers(1, 512), gpus=st.integers(0, 16))
+def test_every_model_gets_workers_with_threads_and_bounds_are_kept(
+    models: list[ResolvedModel], cpus: int, gpus: int
+) -> None:
+    """At least one worker and one thread each; numbers that were given are taken as they are."""
+    for asked, got in zip(models, size_pools(tuple(models), cpus, gpus), strict=True):
+        pool = asked.config.pool
+        assert got.pool.workers >= max(1, pool.min_workers)
+        assert got.pool.cpus >= 1
+        assert got.pool.workers == pool.max_workers or pool.max_workers == "auto"
+        assert got.pool.cpus == pool.cpus or pool.cpus == "auto"
+        assert (got.pool.gpus > 0) == (asked.spec.device == "cuda")
+        assert replace(got, pool=asked.spec.pool) == asked.spec
+
+
+@given(flops=st.lists(st.integers(1, 10**12), min_size=1, max_size=5), cpus=st.integers(1, 512))
+def test_models_together_take_no_more_cpus_than_there_are(flops: list[int], cpus: int) -> None:
+    """But for the one that each gets at least, and half a CPU of rounding each."""
+    sized = size_pools(tuple(model(cost) for cost in flops), cpus, 0)
+    assert sum(spec.pool.workers * spec.pool.cpus for spec in sized) <= cpus + len(flops)
+    assert all(spec.pool.cpus <= CPUS_PER_WORKER for spec in sized)
+
+
+@given(count=st.integers(1, 7), gpus=st.integers(1, 16))
+def test_models_together_fit_on_the_gpus_there_are(count: int, gpus: int) -> None:
+    """Several models share one GPU instead of waiting for each other."""
+    assume(count > 0)
+    sized = size_pools(tuple(model(1, "cuda") for _ in range(count)), 8, gpus)
+    assert sum(spec.pool.workers * spec.pool.gpus for spec in sized) <= gpus
+    assert all(0 < spec.pool.gpus <= 1 for spec in sized)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Models' costs and pools on a machine, and the (workers, threads) expected."""
+
+    models: list[tuple[int, dict[str, Any]]]
+    cpus: int
+    expected: list[tuple[int, int]]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case([(5, {})], 2, [(1, 2)]),
+        Case([(5, {})], 64, [(16, 4)]),
+        Case([(5, {}), (5, {})], 2, [(1, 1), (1, 1)]),
+        Case([(30, {}), (10, {})], 16, [(3, 4), (1, 4)]),
+        Case([(10**6, {}), (1, {})], 8, [(2, 4), (1, 1)]),
+        Case([(5, {"max_workers": 2})], 16, [(2, 8)]),
+        Case([(5, {"cpus": 1})], 16, [(16, 1)]),
+        Case([(5, {"min_workers": 3})], 2, [(3, 2)]),
+        Case([(5, {"max_workers": 8, "cpus": 1})], 2, [(8, 1)]),
+    ],
+)
+def test_shares_follow_the_cost_of_the_models(case: Case) -> None:
+    """The dearer model gets more CPUs."""
+    sized = size_pools(tuple(model(cost, **pool) for cost, pool in case.models), case.cpus, 0)
+    assert [
+        (spec.pool.workers, spec.pool.cpus) for spec in cast("tuple[ModelSpec, ...]", sized)
+    ] == case.expected
