@@ -1,0 +1,324 @@
+"""Trains the demo's classifier: from a docstring to the part of the Library Reference it belongs to.
+
+    python configs/demo/train.py [--output DIR] [--split text|module]
+
+A DistilBERT of two layers from random weights has too little text here to learn what words mean. So
+its word vectors start as facts about the training texts: which words stand near each other (the leading
+singular vectors of positive pointwise mutual information, Levy & Goldberg 2014), and which section a
+linear model takes each word for. Training then adds what the order and company of words tell.
+"""
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import sparse  # type: ignore[import-untyped]
+from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.extmath import randomized_svd
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+from corpusmill.jobs.demo.corpus import collect
+from corpusmill.jobs.demo.document import Document
+from corpusmill.jobs.demo.sections import SECTIONS, section_of
+from corpusmill.jobs.demo.split import falls_below, is_held_out
+
+LABELS = list(SECTIONS)
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL_TOKENS))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the weights, besides the corpus."""
+
+    seed: int = 0
+    vocabulary: int = 4000
+    width: int = 96
+    layers: int = 2
+    inner_width: int = 192
+    positions: int = 256
+    training_tokens: int = 128  # a text's first tokens while training; evaluation reads `positions`
+    batch_tokens: int = 2048
+    epochs: int = 15
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    dropout: float = 0.1
+    masked_words: float = 0.3
+    label_smoothing: float = 0.05
+    initializer_range: float = 0.1  # 0.02 is for a width of 768; narrow layers need more to start moving
+    embedding_scale: float = 0.1
+    neighbours: int = 5
+    linear_strength: float = 2.0  # inverse regularization of the linear model behind the word vectors
+
+
+@dataclass(frozen=True)
+class Split:
+    """`texts` are all that may be read in training: those of `train` and those without a section."""
+
+    texts: list[str]
+    train: list[Document]
+    held_out: list[Document]
+
+
+def split_corpus(by: str) -> Split:
+    """`text`: documents held out one by one; `module`: every text of some modules, which is harder."""
+    hold: Callable[[Document], bool] = {
+        "text": lambda document: is_held_out(document.text),
+        "module": lambda document: falls_below(document.module),
+    }[by]
+    documents = list(collect())
+    labelled = [document for document in documents if section_of(document.module)]
+    return Split(
+        texts=[document.text for document in documents if not hold(document)],
+        train=[document for document in labelled if not hold(document)],
+        held_out=[document for document in labelled if hold(document)],
+    )
+
+
+def targets(documents: list[Document]) -> np.ndarray:
+    return np.array([LABELS.index(section_of(document.module) or "") for document in documents])
+
+
+def train_tokenizer(texts: list[str], recipe: Recipe) -> Tokenizer:
+    """A lower-case WordPiece tokenizer that does what transformers' DistilBertTokenizer does."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)],
+    )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=recipe.vocabulary, special_tokens=SPECIAL_TOKENS, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch.Tensor]:
+    tokenizer.enable_truncation(length)
+    ids = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
+    tokenizer.no_truncation()
+    return ids
+
+
+def company_vectors(ids: list[torch.Tensor], *, vocabulary: int, width: int, reach: int) -> np.ndarray:
+    """Words with like neighbours get like vectors; scaled to a standard deviation of 1."""
+    pairs = [(x[1 : -1 - k], x[1 + k : -1], k) for x in ids for k in range(1, reach + 1) if len(x) > k + 2]
+    rows, columns = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    weights = np.concatenate([np.full(len(left), 1 / k) for left, _, k in pairs])
+    counts = sparse.coo_matrix((weights, (rows, columns)), shape=(vocabulary, vocabulary)).tocsr()
+    counts = (counts + counts.T).tocoo()
+    total = np.asarray(counts.sum(axis=1)).ravel() + 1e-9
+    context = total**0.75 / (total**0.75).sum()
+    information = np.maximum(0, np.log(counts.data / (total[counts.row] * context[counts.col])))
+    matrix = sparse.coo_matrix((information, (counts.row, counts.col)), shape=counts.shape).tocsr()
+    vectors, values, _ = randomized_svd(matrix, width, random_state=0)
+    return standardized(vectors * np.sqrt(values))
+
+
+def section_vectors(ids: list[torch.Tensor], labels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """What a linear model adds to each section's score where it meets the word; standard deviation 1."""
+    rows = np.repeat(np.arange(len(ids)), [len(x) - 2 for x in ids])
+    columns = np.concatenate([x[1:-1] for x in ids])
+    counts = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(ids), recipe.vocabulary))
+    weighting = TfidfTransformer(sublinear_tf=True)
+    frequencies = weighting.fit_transform(counts.tocsr())
+    linear = LogisticRegression(C=recipe.linear_strength, max_iter=200).fit(frequencies, labels)
+    return standardized((linear.coef_ * weighting.idf_).T)
+
+
+def standardized(vectors: np.ndarray) -> np.ndarray:
+    scaled: np.ndarray = vectors / vectors.std()
+    return scaled
+
+
+def build_model(word_vectors: np.ndarray, recipe: Recipe) -> DistilBertForSequenceClassification:
+    config = DistilBertConfig(
+        vocab_size=recipe.vocabulary,
+        dim=recipe.width,
+        n_layers=recipe.layers,
+        n_heads=4,
+        hidden_dim=recipe.inner_width,
+        max_position_embeddings=recipe.positions,
+        dropout=recipe.dropout,
+        attention_dropout=0.0,
+        initializer_range=recipe.initializer_range,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: index for index, label in enumerate(LABELS)},
+        problem_type="single_label_classification",
+        pad_token_id=PAD,
+    )
+    model = DistilBertForSequenceClassification(config)
+    weights = torch.from_numpy(word_vectors * recipe.embedding_scale).float()
+    model.distilbert.embeddings.word_embeddings.weight.data.copy_(weights)
+    return model
+
+
+def batches(ids: list[torch.Tensor], *, tokens: int, shuffle: bool) -> Iterator[torch.Tensor]:
+    """Indices of texts of like length, at most `tokens` with padding (or one text)."""
+    lengths = torch.tensor([len(x) for x in ids])
+    order = torch.argsort(lengths + (8 * torch.rand(len(ids)) if shuffle else 0), stable=True)
+    # 8: the jitter above is the most by which an earlier text can be the longer one.
+    groups, start = [], 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * (lengths[order[end]] + 8) > tokens:
+            groups.append(order[start:end])
+            start = end
+    for index in torch.randperm(len(groups)) if shuffle else range(len(groups)):
+        yield groups[index]
+
+
+def pad(ids: list[torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence([ids[i] for i in indices], batch_first=True, padding_value=PAD)
+
+
+def mask_words(input_ids: torch.Tensor, share: float) -> torch.Tensor:
+    """So that no text is known by a single word."""
+    masked = (torch.rand(input_ids.shape) < share) & (input_ids >= len(SPECIAL_TOKENS))
+    return input_ids.masked_fill(masked, MASK)
+
+
+def train(
+    model: DistilBertForSequenceClassification, ids: list[torch.Tensor], labels: torch.Tensor, recipe: Recipe
+) -> None:
+    steps = recipe.epochs * sum(1 for _ in batches(ids, tokens=recipe.batch_tokens, shuffle=False))
+    optimizer = torch.optim.AdamW(decayed(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step / steps))
+    model.train()
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        for indices in batches(ids, tokens=recipe.batch_tokens, shuffle=True):
+            input_ids = pad(ids, indices)
+            attended = (input_ids != PAD).long()
+            logits = model(mask_words(input_ids, recipe.masked_words), attention_mask=attended).logits
+            loss = F.cross_entropy(logits, labels[indices], label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(indices)
+        print(f"epoch {epoch + 1}/{recipe.epochs}: loss {total / len(ids):.3f}", file=sys.stderr)
+
+
+def decayed(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, object]]:
+    """Weight decay for matrices; none for biases and layer norms."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def warm_cosine(done: float) -> float:
+    return min(1.0, done / 0.06 + 1e-3) * (0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 0.01)
+
+
+@torch.inference_mode()
+def predict(model: DistilBertForSequenceClassification, ids: list[torch.Tensor]) -> np.ndarray:
+    model.eval()
+    predicted = torch.empty(len(ids), dtype=torch.long)
+    for indices in batches(ids, tokens=16384, shuffle=False):
+        input_ids = pad(ids, indices)
+        predicted[indices] = model(input_ids, attention_mask=(input_ids != PAD).long()).logits.argmax(-1)
+    return predicted.numpy()
+
+
+def linear_baseline(split: Split) -> np.ndarray:
+    """What the model has to be measured against: words and pairs of words, no network."""
+    linear = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30, max_iter=300)
+    )
+    linear.fit([document.text for document in split.train], targets(split.train))
+    predicted: np.ndarray = linear.predict([document.text for document in split.held_out])
+    return predicted
+
+
+def scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    macro = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+    return {"accuracy": round(float(np.mean(predicted == truth)), 4), "macro_f1": round(float(macro), 4)}
+
+
+def run(split: Split, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceClassification]:
+    torch.manual_seed(recipe.seed)
+    tokenizer = train_tokenizer(split.texts, recipe)
+    all_ids = encode(tokenizer, split.texts, length=recipe.training_tokens)
+    ids = encode(tokenizer, [document.text for document in split.train], length=recipe.training_tokens)
+    labels = targets(split.train)
+    company = company_vectors(
+        all_ids,
+        vocabulary=recipe.vocabulary,
+        width=recipe.width - len(LABELS),
+        reach=recipe.neighbours,
+    )
+    model = build_model(np.hstack([section_vectors(ids, labels, recipe), company]), recipe)
+    train(model, ids, torch.from_numpy(labels), recipe)
+    return tokenizer, model
+
+
+def measure(split: Split, recipe: Recipe, predicted: np.ndarray, *, seconds: float) -> dict[str, object]:
+    truth = targets(split.held_out)
+    majority = np.full_like(truth, np.bincount(targets(split.train)).argmax())
+    libraries = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+    return {
+        "model": scores(predicted, truth),
+        "linear_baseline": scores(linear_baseline(split), truth),
+        "majority_baseline": scores(majority, truth),
+        "documents": {"train": len(split.train), "held_out": len(split.held_out), "texts": len(split.texts)},
+        "seconds": round(seconds),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in libraries},
+        "recipe": asdict(recipe),
+    }
+
+
+def save(folder: Path, *, tokenizer: Tokenizer, model: DistilBertForSequenceClassification) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "DistilBertTokenizer",
+        "do_lower_case": True,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": model.config.max_position_embeddings,
+        **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    tokenizer.model.save(str(folder))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "stdlib-sections")
+    parser.add_argument("--split", choices=["text", "module"], default="text")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    recipe, split, start = Recipe(), split_corpus(options.split), time.monotonic()
+    tokenizer, model = run(split, recipe)
+    seconds = time.monotonic() - start
+    ids = encode(tokenizer, [document.text for document in split.held_out], length=recipe.positions)
+    metrics = measure(split, recipe, predict(model, ids), seconds=seconds)
+    save(options.output, tokenizer=tokenizer, model=model)
+    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(metrics))
+
+
+if __name__ == "__main__":
+    main()
