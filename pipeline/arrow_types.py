@@ -1,5 +1,7 @@
 """Arrow types written as text, as Arrow itself prints them: `int64`, `timestamp[us]`, `list<string>`."""
 
+import re
+
 import pyarrow as pa
 
 
@@ -12,6 +14,8 @@ def parse_type(text: str) -> pa.DataType:
             return pa.list_(parse_type(inner.removeprefix("item:").removeprefix("element:")))
         if outer == "struct":
             return pa.struct([_member(part) for part in _split_top(inner)])
+    if zoned := re.fullmatch(r"timestamp\[(s|ms|us|ns), ?tz=(.+)\]", text):
+        return pa.timestamp(*zoned.groups())
     try:
         return pa.type_for_alias(text)
     except ValueError:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from corpusmill.pipeline.errors import InputError
-from corpusmill.pipeline.readers.infer import CONFLICT
+from corpusmill.pipeline.readers.infer import CONFLICT, UNSEEN, settled
 
 FileSchema = tuple[str, pa.Schema]
 """(URL of the file, its columns)"""
@@ -21,12 +21,14 @@ def kept_columns(keep: Sequence[str], schemas: Sequence[FileSchema]) -> tuple[st
 def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.DataType:
     """Return the one type of a column over all files, widened where that loses nothing (int32 and int64).
 
+    What no sample of any JSONL file showed a value of is text.
     A file without the column, or types that do not agree, are an InputError that names the files.
     """
     found: pa.Schema | None = None
-    origin = ""
+    origin, unseen = "", False
     for url, schema in schemas:
         present = _field_of(name, url, schema, field=field)
+        unseen |= UNSEEN in (schema.field(name).metadata or {})
         if found is None:
             found, origin = pa.schema([present]), url
             continue
@@ -37,7 +39,7 @@ def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.D
                              "one type in all files: rewrite one of them, or give input.schema for JSONL").at(field) from None
     if found is None:
         raise InputError("no input file to take columns from").at("input.path")
-    return found.field(0).type
+    return settled(found.field(0).type) if unseen else found.field(0).type
 
 
 def check_text(name: str, kind: pa.DataType, *, field: str) -> None:

@@ -10,39 +10,49 @@ CONFLICT = b"conflict"
 """Key of a field's metadata: the types found, where no one type covers them."""
 
 
+UNSEEN = b"unseen"
+"""Key of a field's metadata: part of its type is `null`, as no value was seen there; other files may know it."""
+MAX_DEPTH = 32
+"""Deepest nesting of a column: Arrow's own readers stop at 64."""
+
+
 class TypeConflict(Exception):
-    """Two values of one column have types that no lossless type covers."""
+    """The values of one column have types that no lossless type covers, or are nested too deeply for any."""
 
 
 def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
     """Return the columns of the parseable lines, in order of appearance.
 
-    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double; a column that
-    is null throughout is a string. Where no one type covers the values, the field says so in its metadata.
+    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double. Where no one type
+    covers the values, or there are none, the field says so in its metadata.
     """
     types: dict[str, pa.DataType] = {}
     conflicts: dict[str, str] = {}
     for line in lines:
         for name, value in _fields(line):
             try:
-                types[name] = merge(types.get(name, pa.null()), type_of(value))
+                types[name] = merge(types.setdefault(name, pa.null()), type_of(value))
             except TypeConflict as conflict:
                 conflicts.setdefault(name, str(conflict))
     return pa.schema([_field(name, kind, conflicts.get(name)) for name, kind in types.items()])
 
 
 def _field(name: str, kind: pa.DataType, conflict: str | None) -> pa.Field:
-    return pa.field(name, _settled(kind), metadata=None if conflict is None else {CONFLICT: conflict})
+    if conflict is not None:
+        return pa.field(name, kind, metadata={CONFLICT: conflict})
+    return pa.field(name, kind, metadata=None if settled(kind) == kind else {UNSEEN: b""})
 
 
-def type_of(value: Any) -> pa.DataType:
+def type_of(value: Any, depth: int = 0) -> pa.DataType:
     """Return the Arrow type of one JSON value."""
+    if depth > MAX_DEPTH:
+        raise TypeConflict(f"values nested more than {MAX_DEPTH} deep")
     if isinstance(value, dict):
-        return pa.struct([(key, type_of(item)) for key, item in value.items()])
+        return pa.struct([(key, type_of(item, depth + 1)) for key, item in value.items()])
     if isinstance(value, list):
         kind = pa.null()
         for item in value:
-            kind = merge(kind, type_of(item))
+            kind = merge(kind, type_of(item, depth + 1))
         return pa.list_(kind)
     scalars = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     return scalars.get(type(value), pa.null())
@@ -69,6 +79,14 @@ def _member(kind: pa.DataType, name: str) -> pa.DataType:
     return kind.field(index).type if index >= 0 else pa.null()
 
 
+def is_object(line: bytes) -> bool:
+    """Say whether a line is a JSON object."""
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _fields(line: bytes) -> Iterable[tuple[str, Any]]:
     try:
         record = orjson.loads(line)
@@ -77,12 +95,12 @@ def _fields(line: bytes) -> Iterable[tuple[str, Any]]:
     return record.items() if isinstance(record, dict) else ()
 
 
-def _settled(kind: pa.DataType) -> pa.DataType:
+def settled(kind: pa.DataType) -> pa.DataType:
     """Replace `null` (no value seen) by string, at any depth."""
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_list(kind):
-        return pa.list_(_settled(kind.value_type))
+        return pa.list_(settled(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _settled(field.type)) for field in kind])
+        return pa.struct([(field.name, settled(field.type)) for field in kind])
     return kind

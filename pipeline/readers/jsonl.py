@@ -4,8 +4,9 @@ A row is a line that is not blank; it must be a JSON object in UTF-8. What is no
 does not fit its column, is rejected alone. Which rows a unit holds depends on the file only.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 
 import pyarrow as pa
@@ -13,20 +14,29 @@ import pyarrow as pa
 from corpusmill.pipeline.blocks import Reject, UnitBlock
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.listing import compression
-from corpusmill.pipeline.readers.infer import infer_schema
+from corpusmill.pipeline.readers.infer import infer_schema, is_object
 from corpusmill.pipeline.readers.parse import parse_lines
 from corpusmill.pipeline.readers.rows import build_block
 from corpusmill.pipeline.readers.streams import chunks, lines
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
 from corpusmill.pipeline.storage import StoredFile, open_binary
-from corpusmill.pipeline.units import Split
+from corpusmill.pipeline.units import Split, Unit
 
 SPLIT_BYTES = 256 << 20
 SAMPLE_LINES = 1000
+SAMPLE_BYTES = 16 << 20
 TYPICAL_RATIO = 4
 """By which text compresses; only estimates use it."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows of a file, an overlong one as b"", and whether there are no others."""
+
+    rows: list[bytes]
+    whole: bool
 
 
 class JsonlReader:
@@ -36,8 +46,8 @@ class JsonlReader:
 
     def schema(self, file: StoredFile) -> pa.Schema:
         """Infer the columns from the file's first lines; those that cannot be parsed are left out."""
-        sample = self._sample(file)
-        if sample and sample[0].lstrip()[:1] == b"[":
+        sample = self._sample(file).rows
+        if sample and sample[0].lstrip()[:1] == b"[" and 2 * sum(map(is_object, sample)) < len(sample):
             raise InputError(f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
                              "a JSON array has to be rewritten as JSON lines first")
         return infer_schema(sample)
@@ -45,13 +55,13 @@ class JsonlReader:
     def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
         """Cut a plain file every SPLIT_BYTES; sizes come from the file's first lines."""
         sample = self._sample(file)
-        if not sample:
+        if not sample.rows:
             return []
-        average = sum(map(len, sample)) / len(sample)
+        average = sum(map(len, sample.rows)) / len(sample.rows)
         rows = sizing.rows(text_bytes=average, row_bytes=average)
         if compression(file.url) or file.size <= SPLIT_BYTES:
             size = file.size * (TYPICAL_RATIO if compression(file.url) else 1)
-            about = len(sample) if len(sample) < SAMPLE_LINES else round(size / (average + 1))
+            about = len(sample.rows) if sample.whole else round(size / (average + 1))
             return [Split(file, self.name, 0, 0, file.size, None, about, 0, rows)]
         return [Split(file, self.name, i, start, min(start + SPLIT_BYTES, file.size), None, round(SPLIT_BYTES / (average + 1)),
                       0 if i == 0 else None, rows)
@@ -59,34 +69,41 @@ class JsonlReader:
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
         """Stream the split's rows, unit by unit; lines of skipped units are found but not parsed."""
+        # Row numbers in a later byte range need a count of all rows before it: paid once, and only for a reject.
+        start = cache(lambda: self._rows_before(split))
         rows = _rows(split)
         offset, batch = 0, list(islice(rows, split.rows_per_unit))
         while batch:
             following = list(islice(rows, split.rows_per_unit))
             if offset not in skip:
-                yield self._block(split, offset, batch, spec, last=not following)
+                yield _block(split.unit(offset), batch, spec, start, last=not following)
             offset, batch = offset + len(batch), following
 
     def count(self, split: Split) -> int:
         """Count the rows of a split by reading it."""
         return sum(1 for _ in _rows(split))
 
-    def _block(self, split: Split, offset: int, batch: list[bytes | None], spec: InputSpec, *, last: bool) -> UnitBlock:
-        table, refused = parse_lines(batch, spec.read_schema)
-        unit = split.unit(offset)
-        # Row numbers of a later byte range need a count of all rows before it: paid only for a reject.
-        if refused and unit.first_row is None:
-            unit = replace(unit, first_row=self._rows_before(split) + offset)
-        first = unit.first_row or 0
-        rejects = tuple(Reject(first + row, reason, raw) for row, reason, raw in refused)
-        return build_block(unit, table, spec, last=last, rejects=rejects)
-
     def _rows_before(self, split: Split) -> int:
         return self.count(replace(split, start=0, stop=split.start))
 
-    def _sample(self, file: StoredFile) -> list[bytes]:
-        whole = Split(file, self.name, 0, 0, file.size, None, 0, 0, 1)
-        return [row for row in islice(_rows(whole), SAMPLE_LINES) if row is not None]
+    def _sample(self, file: StoredFile) -> Sample:
+        taken: list[bytes] = []
+        size = 0
+        for row in _rows(Split(file, self.name, 0, 0, file.size, None, 0, 0, 1)):
+            if len(taken) == SAMPLE_LINES or size >= SAMPLE_BYTES:
+                return Sample(taken, whole=False)
+            taken.append(row or b"")
+            size += len(taken[-1])
+        return Sample(taken, whole=True)
+
+
+def _block(unit: Unit, batch: list[bytes | None], spec: InputSpec, start: Callable[[], int], *, last: bool) -> UnitBlock:
+    table, refused = parse_lines(batch, spec.read_schema)
+    if refused and unit.first_row is None:
+        unit = replace(unit, first_row=start() + unit.offset)
+    first = unit.first_row or 0
+    rejects = tuple(Reject(first + row, reason, raw) for row, reason, raw in refused)
+    return build_block(unit, table, spec, last=last, rejects=rejects)
 
 
 def _rows(split: Split) -> Iterator[bytes | None]:

@@ -27,7 +27,7 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
     for position, line in enumerate(batch):
         record, reason = _load(line)
         if record is not None:
-            reason = _misfit(record, fields)
+            reason = _misfit_of(record, fields)
         if reason is None and record is not None:
             records.append(record)
             positions.append(position)
@@ -71,12 +71,28 @@ def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
     return f"not JSON: {error}"
 
 
-def _misfit(record: dict[str, Any], fields: list[tuple[str, pa.DataType, tuple[type, ...] | None]]) -> str | None:
+def _misfit_of(record: dict[str, Any], fields: list[tuple[str, pa.DataType, tuple[type, ...] | None]]) -> str | None:
     for name, kind, accepted in fields:
         value = record.get(name)
-        if value is not None and accepted is not None and type(value) not in accepted:
+        if value is None or accepted is None:
+            continue
+        if type(value) not in accepted:
             return f"column {name!r}: expected {kind}, got {_json_name(value)}"
+        if kind.num_fields and (inside := _misfit(value, kind)):
+            return f"column {name!r}: {inside} inside it"
     return None
+
+
+def _misfit(value: Any, kind: pa.DataType) -> str | None:
+    """Say what does not fit at any depth: Arrow alone would make 1 of true and 1.0, and a list of a text."""
+    accepted = _python_types(kind)
+    if value is None or accepted is None:
+        return None
+    if type(value) not in accepted:
+        return f"expected {kind}, got {_json_name(value)}"
+    if pa.types.is_struct(kind):
+        return next(filter(None, (_misfit(value.get(field.name), field.type) for field in kind)), None)
+    return next(filter(None, (_misfit(item, kind.value_type) for item in value)), None) if kind.num_fields else None
 
 
 def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
@@ -87,9 +103,9 @@ def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
         return (int,)
     if pa.types.is_floating(kind):
         return (int, float)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_written_as_text(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or _is_written_as_text(kind):
         return (str,)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return (list,)
     return (dict,) if pa.types.is_struct(kind) else None
 
@@ -110,12 +126,23 @@ def _why_not(value: Any, kind: pa.DataType) -> str | None:
     try:
         _build([value], kind)
     except (pa.ArrowException, TypeError, OverflowError, ValueError) as error:
-        return f"expected {kind}, got {value!r:.80} ({str(error).splitlines()[0]})"
+        shown = _json_name(value) if isinstance(value, (list, dict)) else f"{value!r:.80}"
+        return f"expected {kind}, got {shown} ({(str(error).splitlines() or [type(error).__name__])[0]})"
     return None
 
 
 def _build(values: list[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array(values, pa.string()).cast(kind) if _is_written_as_text(kind) else pa.array(values, kind)
+    written = _as_written(kind)
+    return pa.array(values, kind) if written == kind else pa.array(values, written).cast(kind)
+
+
+def _as_written(kind: pa.DataType) -> pa.DataType:
+    """Replace types that JSON writes as text by text, at any depth."""
+    if pa.types.is_list(kind):
+        return pa.list_(_as_written(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _as_written(field.type)) for field in kind])
+    return pa.string() if _is_written_as_text(kind) else kind
 
 
 def _json_name(value: Any) -> str:

@@ -11,12 +11,15 @@ import zstandard
 from corpusmill.pipeline.errors import InputError
 
 CHUNK = 1 << 20
+PACKED_CHUNK = 1 << 16
+"""Read at once of a compressed file: what it unpacks to is held in memory."""
 MAX_LINE = 64 << 20
 """Longest line, in bytes, that is parsed; a longer one is rejected."""
 
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
-    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+    # The largest window there is: what `zstd --long=31` wrote can be read.
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
     "bz2": bz2.BZ2Decompressor,
     "xz": lzma.LZMADecompressor,
 }
@@ -40,15 +43,19 @@ def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[byte
 
 
 def _decompressed(stream: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
-    member = None
-    while data := stream.read(CHUNK):
-        while data:
+    member, empty = None, True
+    while data := stream.read(PACKED_CHUNK):
+        empty = False
+        # Zeros may pad a file after its last member.
+        while data := data if member else data.lstrip(b"\0"):
             member = member or new()
             if out := member.decompress(data):
                 yield out
             data = member.unused_data if member.eof else b""
             if member.eof:
                 member = None
+    if empty:
+        raise EOFError("it is empty")
     if member is not None:
         raise EOFError("it ends inside the compressed data")
 
