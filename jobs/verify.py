@@ -4,16 +4,16 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
 from corpusmill.jobs.fingerprint import read_fingerprint
 from corpusmill.jobs.plan_file import read_plan
+from corpusmill.jobs.verify_manifest import Rows, manifest_problems, manifest_rows
 from corpusmill.pipeline.errors import CorpusmillError, OutputError
-from corpusmill.pipeline.manifest import SCHEMA, receipts
+from corpusmill.pipeline.manifest import noted_receipts
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
@@ -39,31 +39,23 @@ def verify(output: str) -> VerifyResult:
     """Check a finished or running output; it may hold fewer units than planned only while it has no manifest."""
     folder = _folder(output)
     splits = read_plan(folder)
-    problems: list[str] = []
-    records: list[UnitRecord] = []
-    units = sorted(folder.committed())
-    noted = _noted(folder, units, problems)
-    schema: pa.Schema | None = None
-    for unit in units:
-        record, found = _check_file(folder, unit, noted.get(unit), problems)
-        if record is not None and found is not None:
-            records.append(record)
-            schema = schema or found
-            problems += _schema_differs(unit, found, schema)
-            problems += _check_rejects(folder, record)
     complete = folder.exists(folder.manifest)
+    problems: list[str] = []
+    manifest = manifest_rows(folder, problems) if complete else None
+    found = _check_files(folder, _checksums(folder, manifest), problems)
+    records = [receipt.record for receipt in found]
     problems += _strangers(folder, {record.unit: record for record in records}, splits)
     problems += _account(splits, records, complete=complete)
-    if complete:
-        problems += _check_manifest(folder, records)
+    if manifest is not None:
+        problems += manifest_problems(folder, manifest, found, splits)
     return VerifyResult(
-        folder.url,
-        not problems,
-        complete,
-        len(records),
-        sum(r.rows for r in records),
-        sum(r.rejected for r in records),
-        tuple(problems),
+        output=folder.url,
+        ok=not problems,
+        complete=complete,
+        units=len(records),
+        rows=sum(record.rows for record in records),
+        rejected=sum(record.rejected for record in records),
+        problems=tuple(problems),
     )
 
 
@@ -78,43 +70,35 @@ def _folder(output: str) -> OutputFolder:
     return OutputFolder.of(output, read_fingerprint(probe)["output.format"])
 
 
-def _noted(folder: OutputFolder, units: Sequence[str], problems: list[str]) -> dict[str, Receipt]:
-    """Return what was noted of each unit when it was committed: from the manifest, else from the receipts."""
-    if not folder.exists(folder.manifest):
-        try:
-            return receipts(folder, units)
-        except (KeyError, TypeError, ValueError, pa.ArrowException):
-            return {}
-    try:
-        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
-    except (pa.ArrowException, OSError) as error:
-        problems.append(f"_manifest.parquet: cannot be read ({error})")
-        return {}
-    return {row["unit"]: _receipt(row) for row in table.to_pylist()}
+def _checksums(folder: OutputFolder, manifest: Rows | None) -> dict[str, str]:
+    """Return each unit's checksum as noted at its commit: from the manifest, else from the receipts."""
+    if manifest is not None:
+        return {unit: row["checksum"] for unit, row in manifest.items()}
+    return {unit: receipt.checksum for unit, receipt in noted_receipts(folder).items()}
 
 
-def _receipt(row: dict[str, Any]) -> Receipt:
-    record = UnitRecord(
-        row["unit"],
-        row["source"],
-        0,
-        row["row_start"],
-        row["rows"],
-        row["rejected"],
-        row["row_stop"] - row["row_start"],
-        row["tokens"],
-        False,
-    )
-    return Receipt(record, row["bytes"], row["checksum"])
+def _check_files(folder: OutputFolder, checksums: dict[str, str], problems: list[str]) -> list[Receipt]:
+    """Check every data file and its rejects; return what could be read."""
+    receipts: list[Receipt] = []
+    schema: pa.Schema | None = None
+    for unit in sorted(folder.committed()):
+        receipt, found = _check_file(folder, unit, checksums.get(unit), problems)
+        if receipt is not None and found is not None:
+            receipts.append(receipt)
+            schema = schema or found
+            problems += _schema_differs(unit, found, schema)
+            problems += _check_rejects(folder, receipt.record)
+    return receipts
 
 
 def _check_file(
-    folder: OutputFolder, unit: str, noted: Receipt | None, problems: list[str]
-) -> tuple[UnitRecord | None, pa.Schema | None]:
+    folder: OutputFolder, unit: str, noted: str | None, problems: list[str]
+) -> tuple[Receipt | None, pa.Schema | None]:
     """Read a data file whole: its checksum, its own record, its rows."""
     name = f"data/{unit}{folder.suffix}"
     content = folder.read(folder.data(unit))
-    if noted is not None and checksum_of(content) != noted.checksum:
+    checksum = checksum_of(content)
+    if noted is not None and checksum != noted:
         problems.append(
             f"{name}: checksum differs from the one noted at its commit; the file was changed or damaged"
         )
@@ -124,7 +108,7 @@ def _check_file(
         table.validate(full=True)
         record = UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
+        problems.append(f"{name}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})")
         return None, None
     if record.unit != unit:
         problems.append(f"{name}: holds unit {record.unit}; the file was renamed or copied")
@@ -134,22 +118,15 @@ def _check_file(
             f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, got {table.num_rows} rows"
         )
     problems += [f"{name}: column {column!r} holds NaN" for column in _with_nan(table)]
-    return record, table.schema.remove_metadata()
+    return Receipt(record, len(content), checksum), table.schema.remove_metadata()
 
 
 def _with_nan(table: pa.Table) -> Iterator[str]:
-    import numpy as np
-
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = column.type
         flat = column.combine_chunks().flatten() if pa.types.is_fixed_size_list(kind) else column
         if pa.types.is_floating(flat.type) and name.endswith(("embedding", "score", "value")):
-            values = (
-                flat.drop_null().to_numpy()
-                if isinstance(flat, pa.ChunkedArray)
-                else flat.drop_null().to_numpy(zero_copy_only=False)
-            )
-            if np.isnan(values).any():
+            if np.isnan(np.asarray(flat.drop_null())).any():
                 yield name
 
 
@@ -228,41 +205,3 @@ def _input_rows(split: Split) -> int | None:
         return READERS[split.format].count(split)
     except (CorpusmillError, OSError):
         return split.rows
-
-
-def _check_manifest(folder: OutputFolder, records: Sequence[UnitRecord]) -> Iterator[str]:
-    try:
-        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
-    except (pa.ArrowException, OSError):
-        return
-    if not table.schema.equals(SCHEMA):
-        yield "_manifest.parquet: not the columns of a manifest"
-        return
-    rows = {row["unit"]: row for row in table.to_pylist()}
-    if len(rows) != table.num_rows:
-        yield "_manifest.parquet: names a unit more than once"
-    for record in records:
-        yield from _row_differs(record, rows.get(record.unit))
-    listed, there = set(rows), {record.unit for record in records}
-    yield from (
-        f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable"
-        for unit in sorted(listed - there)
-    )
-    yield from (f"data/{unit}{folder.suffix}: not in the manifest" for unit in sorted(there - listed))
-
-
-def _row_differs(record: UnitRecord, row: dict[str, Any] | None) -> Iterator[str]:
-    """Compare a row of the manifest with what the data file says of itself."""
-    if row is None:
-        return
-    expected = {
-        "source": record.source,
-        "rows": record.rows,
-        "rejected": record.rejected,
-        "tokens": record.tokens,
-    }
-    if record.first_row is not None:
-        expected |= {"row_start": record.first_row, "row_stop": record.first_row + record.rows_read}
-    for name, value in expected.items():
-        if row[name] != value:
-            yield f"_manifest.parquet: unit {record.unit}: expected {name} {value}, as the data file says, got {row[name]}"

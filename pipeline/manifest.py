@@ -26,8 +26,8 @@ def remember(folder: OutputFolder, receipt: Receipt) -> None:
     folder.append(folder.job(RECEIPTS), receipt.to_line())
 
 
-def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
-    """Return the receipts of committed units; one that was not noted is made from the data file itself."""
+def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
+    """Return the receipts that were noted, of units that may be gone by now."""
     path = folder.job(RECEIPTS)
     noted: dict[str, Receipt] = {}
     if folder.exists(path):
@@ -35,6 +35,12 @@ def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
             with contextlib.suppress(ValueError, TypeError, KeyError):  # a line cut by a kill, and the one glued to it
                 receipt = Receipt.from_line(line)
                 noted[receipt.record.unit] = receipt
+    return noted
+
+
+def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
+    """Return the receipts of committed units; one that was not noted is made from the data file itself."""
+    noted = noted_receipts(folder)
     return {unit: noted.get(unit) or read_receipt(folder, unit) for unit in units}
 
 

@@ -1,7 +1,7 @@
 """Labels of a text or a pair: `label` and `score`; `labels` for several; `value` for regression.
 
-Scores are probabilities: softmax over the labels, or a sigmoid each for a multi-label checkpoint, as the
-reference's text-classification pipeline computes them.
+Scores are probabilities: softmax over the labels, or a sigmoid each for a multi-label checkpoint and for a single
+label, as the reference's text-classification pipeline computes them.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class TextClassificationTask:
         self._problem = checkpoint.problem_type
         multi = self._problem == "multi_label_classification"
         self._top_k: int | None = options.get("top_k", None if multi else 1)
-        self._threshold: float = options.get("threshold", 0.0)
+        self._threshold: float = options.get("threshold") or 0.0
         self._single = not multi and self._top_k == 1
         self.schema = pa.schema(self._fields())
 
@@ -36,7 +36,9 @@ class TextClassificationTask:
         logits = output.logits.float()
         if self._problem == "regression":
             return np.asarray(logits.cpu().numpy())
-        scores = logits.sigmoid() if self._problem == "multi_label_classification" else logits.softmax(-1)
+        # The softmax of a single logit, such as a reranker's, would always be 1.
+        each = self._problem == "multi_label_classification" or len(self._labels) == 1
+        scores = logits.sigmoid() if each else logits.softmax(-1)
         return np.asarray(scores.cpu().numpy())
 
     def columns(self, values: Array, present: Array) -> list[pa.Array]:

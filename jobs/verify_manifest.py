@@ -1,0 +1,64 @@
+"""The manifest of a finished output, checked against the data files that are there."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpusmill.pipeline.manifest import SCHEMA
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.units import Split, split_key
+
+Rows = dict[str, dict[str, Any]]
+"""The manifest's rows by unit."""
+
+
+def manifest_rows(folder: OutputFolder, problems: list[str]) -> Rows | None:
+    """Read the manifest, noting what is wrong with it as a table; None where it cannot be used."""
+    try:
+        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
+    except (pa.ArrowException, OSError) as error:
+        problems.append(f"_manifest.parquet: cannot be read ({error})")
+        return None
+    if not table.schema.equals(SCHEMA):
+        problems.append("_manifest.parquet: not the columns of a manifest")
+        return None
+    rows = {row["unit"]: row for row in table.to_pylist()}
+    if len(rows) != table.num_rows:
+        problems.append("_manifest.parquet: names a unit more than once")
+    return rows
+
+
+def manifest_problems(
+    folder: OutputFolder, rows: Rows, found: Sequence[Receipt], splits: Sequence[Split]
+) -> Iterator[str]:
+    """Compare the manifest with the data files, both ways."""
+    by_key = {split.key: split for split in splits}
+    there = {receipt.record.unit: receipt for receipt in found}
+    for unit in sorted({*rows, *there}):
+        if unit not in there:
+            yield f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable"
+        elif unit not in rows:
+            yield f"data/{unit}{folder.suffix}: not in the manifest"
+        else:
+            yield from _row_problems(folder, rows[unit], there[unit], by_key.get(split_key(unit)))
+
+
+def _row_problems(
+    folder: OutputFolder, row: dict[str, Any], receipt: Receipt, split: Split | None
+) -> Iterator[str]:
+    """Compare a row with what the data file says of itself; its checksum is compared where it is read."""
+    record = receipt.record
+    expected = {name: asdict(record)[name] for name in ("source", "rows", "rejected", "tokens")}
+    expected |= {"file": f"data/{record.unit}{folder.suffix}", "bytes": receipt.bytes}
+    if record.first_row is not None:
+        expected |= {"row_start": record.first_row, "row_stop": record.first_row + record.rows_read}
+    if split is not None:
+        expected |= {"source_size": split.file.size, "source_mark": split.file.mark}
+    for name, value in expected.items():
+        if row[name] != value:
+            yield f"_manifest.parquet: unit {record.unit}: expected {name} {value!r}, got {row[name]!r}"

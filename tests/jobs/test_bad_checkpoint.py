@@ -1,0 +1,216 @@
+"""Unusable checkpoints, tasks and options through the command line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from workshop import Workshop
+
+Spoil = Callable[[Path], None]
+ANYTHING_BUT_CPU = not torch.cuda.is_available()
+
+
+def edit_config(**values: Any) -> Spoil:
+    def spoil(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return spoil
+
+
+def edit_tensors(change: Callable[[dict[str, torch.Tensor]], Any]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return spoil
+
+
+def remove(name: str) -> Spoil:
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name: str) -> Spoil:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+
+def without_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink()
+
+
+def larger_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocab = tokenizer["model"]["vocab"]
+    vocab["onemore"] = len(vocab)
+    path.write_text(json.dumps(tokenizer))
+
+
+SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
+    "no folder": (
+        shutil.rmtree,
+        ("no such folder", "expected one with config.json and model.safetensors, or hf://"),
+    ),
+    "no config.json": (remove("config.json"), ("config.json", "expected a JSON file, but there is none")),
+    "broken config.json": (cut("config.json"), ("config.json", "expected JSON", "does not parse")),
+    "unknown architecture": (
+        edit_config(model_type="gpt2"),
+        ("config.json", "model_type: expected one of", "distilbert", "got 'gpt2'"),
+    ),
+    "unsupported activation": (edit_config(activation="swish9"), ("config.json", "activation", "swish9")),
+    "missing tensor": (
+        edit_tensors(lambda tensors: tensors.pop("classifier.bias")),
+        ("1 differences", "missing: classifier.bias, expected shape [2]"),
+    ),
+    "surplus tensor": (
+        edit_tensors(lambda tensors: tensors.update({"extra.weight": torch.zeros(3)})),
+        ("1 differences", "surplus: extra.weight"),
+    ),
+    "wrong shape": (
+        edit_tensors(lambda tensors: tensors.update({"classifier.bias": torch.zeros(7)})),
+        ("wrong shape: classifier.bias, expected [2], got [7]",),
+    ),
+    "no weights": (remove("model.safetensors"), ("model.safetensors",)),
+    "weights cut short": (cut("model.safetensors"), ("model.safetensors",)),
+    "no tokenizer": (
+        without_tokenizer,
+        ("expected tokenizer.json or vocab.txt, found neither", "save the tokenizer"),
+    ),
+    "broken tokenizer": (cut("tokenizer.json"), ("the tokenizer cannot be read", "save the tokenizer again")),
+    "broken tokenizer config": (cut("tokenizer_config.json"), ("tokenizer_config.json", "expected JSON")),
+    "another model's tokenizer": (
+        larger_tokenizer,
+        ("the tokenizer has", "expected the tokenizer that the model"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), SPOILED.values(), ids=SPOILED)
+def test_an_unusable_checkpoint_is_refused_in_words(
+    workshop: Workshop, tmp_path: Path, spoil: Spoil, words: tuple[str, ...]
+) -> None:
+    """Exit code 2, the model's field, where, expected, got; nothing is written."""
+    workshop.numbered(4)
+    checkpoint = tmp_path / "spoiled"
+    shutil.copytree(workshop.classifier, checkpoint)
+    spoil(checkpoint)
+    good = {"checkpoint": str(workshop.embedder), "name": "a"}
+    job = workshop.job(models=[good, {"checkpoint": str(checkpoint), "name": "b"}])
+    result = workshop.cli("run", job)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {job}: models[1].checkpoint: ")
+    assert str(checkpoint) in result.stderr
+    assert "Traceback" not in result.stderr
+    assert [word for word in words if word not in result.stderr] == []
+    assert not workshop.output.exists()
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Changes to a job of one classifier, and the field and words of the message."""
+
+    changes: dict[str, Any]
+    field: str
+    words: tuple[str, ...]
+
+
+WRONG = {
+    "unknown task": Wrong({"task": "poetry"}, "models[0].task", ("expected one of embedding", "got 'poetry'")),
+    "max_length above positions": Wrong(
+        {"max_length": 129}, "models[0].max_length", ("expected at most", "128 positions", "got 129")
+    ),
+    "int8": Wrong({"dtype": "int8"}, "models[0].dtype", ("int8 is not in this version", "expected auto, float32")),
+    "GPU without a share": Wrong(
+        {"device": "cuda", "pool": {"gpus": 0}}, "models[0].pool.gpus", ("expected a share of a GPU", "got 0")
+    ),
+    "option of another task": Wrong(
+        {"task": "embedding", "top_k": 2}, "models[0].top_k", ("is an option of text-classification", "does embedding")
+    ),
+    "another scheme": Wrong(
+        {"checkpoint": "s3://bucket/model"}, "models[0].checkpoint", ("s3://bucket/model", "copy the checkpoint to a folder")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_setting_that_does_not_fit_the_checkpoint_is_refused(workshop: Workshop, wrong: Wrong) -> None:
+    """Under the setting's own field."""
+    workshop.numbered(4)
+    model = {"checkpoint": str(workshop.classifier)} | wrong.changes
+    result = workshop.cli("run", workshop.job(models=[model]))
+    assert result.exit_code == 2
+    assert f": {wrong.field}: " in result.stderr
+    assert [word for word in wrong.words if word not in result.stderr] == []
+    assert not workshop.output.exists()
+
+
+@pytest.mark.skipif(not ANYTHING_BUT_CPU, reason="this machine has a GPU")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"device": "cuda"}, "models[0].device: expected a CUDA device, found none; use device: cpu or auto"),
+        (
+            {"dtype": "float16"},
+            "models[0].dtype: float16 needs a CUDA device; expected auto, float32 or bfloat16",
+        ),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_without_one(
+    workshop: Workshop, changes: dict[str, Any], words: str
+) -> None:
+    """Rather than run on something else."""
+    workshop.numbered(4)
+    result = workshop.cli("run", workshop.job(models=[{"checkpoint": str(workshop.classifier)} | changes]))
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_several_models_need_names_and_columns_that_differ(workshop: Workshop) -> None:
+    """Every model without a name is told, also beside one that cannot be loaded."""
+    workshop.numbered(4)
+    plain = {"checkpoint": str(workshop.classifier)}
+    result = workshop.cli(
+        "run", workshop.job(models=[{"checkpoint": "nowhere"}, plain, plain | {"name": "b"}])
+    )
+    assert result.exit_code == 2
+    assert "models[0].name: is required when there are several models" in result.stderr
+    assert "models[1].name: is required when there are several models" in result.stderr
+    assert "models[2].name" not in result.stderr
+
+    result = workshop.cli("run", workshop.job(models=[plain | {"name": "same"}, plain | {"name": "same"}]))
+    assert result.exit_code == 2
+    assert "models[1].name: output column 'same_label' is already there (models[0])" in result.stderr
+
+
+def test_a_result_may_not_take_the_name_of_a_kept_column(workshop: Workshop) -> None:
+    """Kept columns keep their names, so the model needs one."""
+    workshop.rows([{"id": 1, "text": "a", "label": "x"}])
+    fields: dict[str, Any] = {
+        "models": [{"checkpoint": str(workshop.classifier)}],
+        "input__keep": ["id", "label"],
+    }
+    result = workshop.cli("run", workshop.job(**fields))
+    assert result.exit_code == 2
+    assert (
+        "models[0].name: output column 'label' is already there (input.keep); give the model another name"
+        in result.stderr
+    )
+    assert workshop.cli("run", workshop.job(**fields, models__0__name="mood")).exit_code == 0
+    assert workshop.read().column_names == ["id", "label", "mood_label", "mood_score"]
+
+
+def test_pairs_are_refused_by_a_task_of_single_texts(workshop: Workshop) -> None:
+    """Embedding takes one text a row."""
+    workshop.rows([{"id": 1, "text": "a", "title": "b"}])
+    result = workshop.cli("run", workshop.job(input__text_pair="title"))
+    assert result.exit_code == 2
+    assert "models[0].task: embedding takes one text a row; expected no input.text_pair" in result.stderr

@@ -1,0 +1,138 @@
+"""A plan says what a run would do, and writes nothing."""
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+
+import pytest
+import zstandard
+from corpusmill.pipeline.vocabulary import load_tokenizer
+from workshop import Workshop, contents, texts
+
+KEYS = {"files", "units", "rows", "tokens", "seconds"}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+
+
+def tokens_of(workshop: Workshop, count: int) -> int:
+    """Tokens of the usual texts, counted one by one."""
+    tokenizer = load_tokenizer(str(workshop.embedder), 64)
+    return sum(len(tokenizer.encode(text).ids) for text in texts(count))
+
+
+def planned(workshop: Workshop, **changes: object) -> dict[str, object]:
+    result = workshop.cli("plan", workshop.job(**changes), "--json")
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    found: dict[str, object] = json.loads(line)
+    assert set(found) >= KEYS
+    return found
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_lines_are_counted_exactly(workshop: Workshop, suffix: str) -> None:
+    """Plain and compressed: files, units, rows and tokens as a run then reports them."""
+    path = workshop.numbered(30, "rows.jsonl")
+    (workshop.folder / "in").mkdir()
+    (workshop.folder / "in" / f"a.jsonl{suffix}").write_bytes(PACKERS[suffix](path.read_bytes()))
+    found = planned(workshop)
+    assert (found["files"], found["units"], found["rows"], found["tokens"]) == (
+        1,
+        4,
+        30,
+        tokens_of(workshop, 30),
+    )
+    assert found["rows_exact"] is True
+    result = workshop.run()
+    assert (result.units, result.rows, result.tokens) == (found["units"], found["rows"], found["tokens"])
+
+
+def test_parquet_is_counted_from_its_footers(workshop: Workshop) -> None:
+    """A unit never spans row groups."""
+    workshop.table({"id": list(range(30)), "text": texts(30)}, row_group_size=10)
+    workshop.table({"id": [1], "text": ["a"]}, "in/b.parquet")
+    found = planned(workshop)
+    assert (found["files"], found["units"], found["rows"]) == (2, 7, 31)
+    assert workshop.run().units == 7
+
+
+def test_rejected_rows_and_nulls_bring_no_tokens(workshop: Workshop) -> None:
+    """Rows are input rows; the tokens are those that a run will count."""
+    rows = [{"id": i, "text": text} for i, text in enumerate(texts(20))]
+    workshop.lines([*map(json.dumps, rows), "{", "{", '{"id": 1, "text": null}', '{"id": 2, "text": 5}'])
+    found = planned(workshop)
+    assert (found["rows"], found["tokens"]) == (24, tokens_of(workshop, 20))
+    assert workshop.run().tokens == found["tokens"]
+
+
+def test_bad_rows_do_not_stop_a_plan_of_a_job_that_would_fail_on_them(workshop: Workshop) -> None:
+    """The plan samples; only the run refuses."""
+    workshop.lines(['{"id": 1, "text": "a"}', "{"])
+    assert planned(workshop, input__on_bad_row="fail")["rows"] == 2
+
+
+def test_two_models_are_planned_with_their_tokens_and_workers(workshop: Workshop) -> None:
+    """Tokens add up over the models; the slowest model makes the time."""
+    workshop.numbered(20)
+    models = [
+        {"checkpoint": str(workshop.embedder), "name": "a"},
+        {"checkpoint": str(workshop.classifier), "name": "b"},
+    ]
+    found = planned(workshop, models=models)
+    assert found["tokens"] == workshop.run(models=models).tokens
+    parts = found["models"]
+    assert isinstance(parts, list)
+    assert [part["model"] for part in parts] == ["a", "b"]
+    assert found["tokens"] == sum(part["tokens"] for part in parts)
+    assert found["seconds"] == max(part["seconds"] for part in parts)
+    assert all(part["workers"] >= 1 and part["tokens_per_second"] > 0 for part in parts)
+
+
+def test_the_histogram_counts_the_sampled_rows(workshop: Workshop) -> None:
+    """Cut texts count with the length they are cut to."""
+    workshop.rows([{"id": 0, "text": "a"}, {"id": 1, "text": "the " * 20}, {"id": 2, "text": "the " * 500}])
+    found = planned(workshop)
+    assert found["sampled_rows"] == 3
+    assert found["length_histogram"] == {"<=8": 1, "<=32": 1, "<=64": 1}
+
+
+def test_a_plan_writes_nothing(workshop: Workshop) -> None:
+    """Neither for a new job nor beside a finished output."""
+    workshop.numbered(10)
+    job = workshop.job()
+    before = contents(workshop.folder)
+    assert workshop.cli("plan", job).exit_code == 0
+    assert contents(workshop.folder) == before
+    workshop.run()
+    before = contents(workshop.folder)
+    assert workshop.cli("plan", job).exit_code == 0
+    assert contents(workshop.folder) == before
+
+
+def test_an_empty_input_is_planned_as_nothing(workshop: Workshop) -> None:
+    """No rows, no time."""
+    workshop.table({"id": [1], "text": ["a"]}).unlink()
+    workshop.table({"id": [1], "text": ["a"]}, "whole.parquet")
+    workshop.table({"text": ["a"], "id": [1]}, "in/a.parquet")
+    import pyarrow.parquet as pq
+
+    path = workshop.folder / "in" / "a.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    found = planned(workshop)
+    assert (found["files"], found["units"], found["rows"], found["tokens"], found["seconds"]) == (
+        1,
+        0,
+        0,
+        0,
+        0.0,
+    )
+    result = workshop.run()
+    assert (result.rows, result.units) == (0, 0)
+    assert workshop.cli("verify", workshop.output).exit_code == 0
