@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.spec import TokenizerSpec
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
@@ -36,6 +37,11 @@ def _columns(texts: pa.Table, spec: TokenizerSpec) -> dict[str, pa.Array]:
     rows = _complete_rows(texts)
     present = [row for row in rows if row is not None]
     tokenizer = load_tokenizer(spec.folder, spec.max_length)
+    specials = tokenizer.num_special_tokens_to_add(pairs)
+    if spec.max_length <= specials:
+        # The tokenizer would not cut at all.
+        raise TokenizerError(f"{spec.folder}: max_length {spec.max_length} leaves no room beside {specials} special tokens; set "
+                             f"the model's max_length to {specials + 1} or more")
     ids: list[list[int]] = []
     types: list[list[int]] = []
     for start in range(0, len(present), BATCH):

@@ -45,12 +45,24 @@ def _load(folder: str) -> Tokenizer:
     fast, vocabulary = (os.path.join(folder, name) for name in FILES[:2])
     try:
         if os.path.exists(fast):
-            return Tokenizer.from_file(fast)
+            return _as_configured(Tokenizer.from_file(fast), _config(folder))
         if os.path.exists(vocabulary):
             return _wordpiece(vocabulary, _config(folder))
     except Exception as error:  # tokenizers raises plain Exception
         raise TokenizerError(f"{folder}: the tokenizer cannot be read ({error}); save the tokenizer again") from None
     raise TokenizerError(f"{folder}: expected tokenizer.json or vocab.txt, found neither; save the tokenizer beside the model")
+
+
+def _as_configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
+    """Let the configuration overrule `tokenizer.json` on how BERT normalizes, as transformers' own classes do."""
+    normalizer = tokenizer.normalizer
+    generic = str(config.get("tokenizer_class")).startswith("PreTrainedTokenizer")
+    if isinstance(normalizer, normalizers.BertNormalizer) and not generic:
+        normalizer.lowercase = config.get("do_lower_case", normalizer.lowercase)
+        normalizer.strip_accents = config.get("strip_accents", normalizer.strip_accents)
+        normalizer.handle_chinese_chars = config.get("tokenize_chinese_chars", normalizer.handle_chinese_chars)
+        tokenizer.normalizer = normalizer
+    return tokenizer
 
 
 def _config(folder: str) -> dict[str, Any]:
@@ -74,7 +86,9 @@ def _wordpiece(path: str, config: dict[str, Any]) -> Tokenizer:
         strip_accents=config.get("strip_accents"), lowercase=config.get("do_lower_case", True))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special.values()])
+    # One that the vocabulary lacks would get an id beyond the model's embeddings.
+    known = [token for token in special.values() if tokenizer.token_to_id(token) is not None]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
     ends = {name: tokenizer.token_to_id(special[name]) for name in ("SEP", "CLS")}
     if None in ends.values():
         raise ValueError(f"expected {special['CLS']} and {special['SEP']} in {path}")
