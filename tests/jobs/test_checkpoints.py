@@ -1,0 +1,154 @@
+"""Where a checkpoint comes from, and what makes it another one."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from corpusmill.jobs.checkpoints import digest, local_folder
+from corpusmill.pipeline.errors import InputError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+from workshop import Workshop
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Stands for the hub: `answer` is the folder it returns or the error it raises, `asked` what it was asked."""
+    state: dict[str, Any] = {"asked": []}
+
+    def snapshot_download(repo_id: str, **options: Any) -> str:
+        state["asked"].append((repo_id, options))
+        if isinstance(state["answer"], Exception):
+            raise state["answer"]
+        return str(state["answer"])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "revision"),
+    [
+        ("hf://org/model", "org/model", None),
+        ("hf://org/model@v2", "org/model", "v2"),
+        ("hf://bert", "bert", None),
+    ],
+)
+def test_a_hub_address_is_fetched_through_the_hubs_library(
+    hub: dict[str, Any], tmp_path: Path, url: str, name: str, revision: str | None
+) -> None:
+    """With its revision, and only the files that a job reads."""
+    hub["answer"] = tmp_path
+    assert local_folder(url) == tmp_path
+    ((asked, options),) = hub["asked"]
+    assert (asked, options["revision"]) == (name, revision)
+    assert {"*.json", "*.safetensors", "*.txt"} <= set(options["allow_patterns"])
+    assert not any("bin" in pattern for pattern in options["allow_patterns"])
+
+
+def test_a_job_runs_on_a_checkpoint_of_the_hub(hub: dict[str, Any], workshop: Workshop) -> None:
+    """And is the same job as with the folder."""
+    workshop.numbered(4)
+    hub["answer"] = workshop.embedder
+    workshop.run(models=[{"checkpoint": "hf://org/model"}])
+    assert workshop.run().skipped_units == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            LocalEntryNotFoundError("offline\nmore"),
+            ("cannot be fetched (offline)", "check the network, or give a folder"),
+        ),
+        (OSError("disk full"), ("cannot be fetched (disk full)",)),
+        (HFValidationError("bad name"), ("no such model (bad name)", "expected hf://org/name[@revision]")),
+    ],
+)
+def test_a_hub_that_cannot_give_it_is_told_in_one_line(
+    hub: dict[str, Any], workshop: Workshop, error: Exception, words: tuple[str, ...]
+) -> None:
+    """Under the model's field, with what to do."""
+    workshop.numbered(4)
+    hub["answer"] = error
+    job = workshop.job(models=[{"checkpoint": "hf://org/model"}])
+    result = workshop.cli("run", job)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {job}: models[0].checkpoint: hf://org/model: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert [word for word in words if word not in result.stderr] == []
+
+
+def test_without_a_network_the_hub_is_told_to_be_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The library itself, offline and with nothing in its cache."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="hf://org/model: cannot be fetched") as caught:
+        local_folder("hf://org/model")
+    assert "check the network, or give a folder" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["hf://", "hf://a/b/c", "hf://org/a model"])
+def test_a_name_that_no_model_can_have_is_told(name: str) -> None:
+    """By the rules of the hub's library."""
+    with pytest.raises(InputError, match=r"expected hf://org/name\[@revision\]"):
+        local_folder(name)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/model", "gs://bucket/model", "https://example.org/model"])
+def test_other_schemes_are_refused(url: str) -> None:
+    """With what is expected, and a way out."""
+    with pytest.raises(
+        InputError, match=r"expected a folder or hf://.*copy the checkpoint to a folder first"
+    ):
+        local_folder(url)
+
+
+def test_a_folder_may_be_relative_or_below_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both become absolute: workers have other working directories."""
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local_folder("model") == local_folder("~/model") == tmp_path / "model"
+
+
+@pytest.fixture
+def copied(checkpoints: Path, tmp_path: Path) -> Path:
+    """A checkpoint to change."""
+    return Path(shutil.copytree(checkpoints / "embedder", tmp_path / "copied"))
+
+
+def one_weight(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[0] = torch.nextafter(tensors[name].view(-1)[0], torch.tensor(9.0))
+    save_file(tensors, folder / "model.safetensors")
+
+
+def one_word(folder: Path) -> None:
+    path = folder / "vocab.txt"
+    path.write_text(path.read_text().replace("water", "waters"))
+
+
+def the_pooling(folder: Path) -> None:
+    path = folder / "1_Pooling" / "config.json"
+    path.write_text(path.read_text() + " ")
+
+
+@pytest.mark.parametrize("change", [one_weight, one_word, the_pooling])
+def test_whatever_can_change_a_result_changes_the_digest(copied: Path, change: Any) -> None:
+    """One weight by its last bit, one token, one setting in a sub-folder."""
+    before = digest(copied)
+    change(copied)
+    assert digest(copied) != before
+
+
+def test_a_copy_with_other_notes_has_the_same_digest(copied: Path, checkpoints: Path) -> None:
+    """The place and the model card do not matter."""
+    (copied / "README.md").write_text("a model card")
+    assert digest(copied) == digest(checkpoints / "embedder")

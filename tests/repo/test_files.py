@@ -1,0 +1,76 @@
+"""What every file of the repository keeps to: no marks, no machine's paths, no dead links, job files that load."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from corpusmill.jobs import JobConfig
+
+ROOT = Path(__file__).parents[2]
+MARKS = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X:")))
+MACHINE = re.compile(
+    "|".join((r"(?<![\w.])/wo" + "rk/", "/tm" + "p/w/", r"(?<![\w.])/ho" + "me/", r"(?<![\w.])/Us" + "ers/"))
+)
+LINK = re.compile(r"\]\(([^)\s]+?)(?:#[^)]*)?\)|\b(?:src|href)=\"([^\"#]+)")
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+JOBS = sorted([*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "configs").rglob("*.yml")])
+
+
+def tracked() -> list[Path]:
+    """The files that git knows; none where the source came without git."""
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return [ROOT / name for name in found.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def lines_with(pattern: re.Pattern[str]) -> list[str]:
+    """Where a pattern stands in a tracked text file."""
+    found = []
+    for path in tracked():
+        content = path.read_bytes()
+        if b"\0" not in content[:8192]:
+            lines = content.decode("utf-8", "replace").splitlines()
+            found += [
+                f"{path.relative_to(ROOT)}:{i}: {line:.80}"
+                for i, line in enumerate(lines, 1)
+                if pattern.search(line)
+            ]
+    return found
+
+
+def test_nothing_is_left_marked_as_to_be_done() -> None:
+    """What is open is an issue, not a comment."""
+    assert lines_with(MARKS) == []
+
+
+def test_no_file_names_a_place_on_one_machine() -> None:
+    """Paths are relative, or made by the tests."""
+    assert lines_with(MACHINE) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    """From where the document lies."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [one or other for one, other in LINK.findall(text)]
+    local = [target for target in targets if not re.match(r"[a-z]+:|//", target)]
+    assert [target for target in local if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_job_file_of_the_repository_loads(path: Path) -> None:
+    """As `corpusmill run` loads it."""
+    assert JobConfig.from_yaml(path).name
+
+
+def test_the_job_file_in_the_readme_loads() -> None:
+    """What a newcomer copies works."""
+    blocks = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    jobs = [yaml.safe_load(block) for block in blocks]
+    whole = [job for job in jobs if isinstance(job, dict) and {"input", "models", "output"} <= set(job)]
+    assert whole
+    for job in whole:
+        assert JobConfig.from_dict(job, "README.md").name
