@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -38,8 +38,13 @@ def write_jsonl(documents: Iterable[Document], folder: Path, shards: int = 4) ->
     return paths
 
 
-def _replace(path: Path, lines: Iterable[str]) -> None:
-    """A reader sees the whole file or none: unique temporary name, sync, rename."""
+def _replace(path: Path, lines: Sequence[str]) -> None:
+    """A reader sees the whole file or none: unique temporary name, sync, rename.
+
+    A file that already holds these lines stays as it is, so that a second demo continues the first.
+    """
+    if path.exists() and path.read_text(encoding="utf-8") == "".join(lines):
+        return
     with tempfile.NamedTemporaryFile(
         mode="w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:

@@ -1,5 +1,6 @@
 """The demo from start to end: collect, run the job, show what came out."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) ->
 
 
 def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
-    console = Console(soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(
         f"{result.rows:,} documents, {result.tokens:,} tokens, {result.seconds:.0f} s "
         f"({result.tokens_per_second:,.0f} tokens/s) -> {root / 'result'}",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(
         _table(
@@ -75,7 +77,7 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
         )
     )
     console.print("labels, with DuckDB:", highlight=False)
-    console.print(duckdb_line(root / "result" / "data"), markup=False, highlight=False)
+    console.print(duckdb_line(root / "result" / "data"), markup=False, highlight=False, soft_wrap=True)
 
 
 def neighbours(
@@ -105,7 +107,7 @@ def duckdb_line(data: Path) -> str:
 def _table(title: str, rows: pa.Table, columns: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left")
     for name in columns:
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+        table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=len(name))
     for row in rows.to_pylist():
         table.add_row(*(cell(row) for cell in columns.values()))
     return table
