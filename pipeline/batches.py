@@ -27,13 +27,13 @@ class TokenBatch:
 
 
 def token_batches(ids: pa.ListArray, types: pa.ListArray | None, *, tokens_per_batch: int) -> Iterator[TokenBatch]:
-    """Yield all rows that are not null, longest first, in batches of at most `tokens_per_batch` tokens.
+    """Yield all rows that have tokens, longest first, in batches of at most `tokens_per_batch` tokens.
 
     A single row longer than the budget is a batch of its own.
     """
     offsets = np.asarray(ids.offsets, np.int64)
     lengths = np.diff(offsets)
-    rows = np.flatnonzero(np.asarray(ids.is_valid()))
+    rows = np.flatnonzero(with_tokens(ids))
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     flat_ids = np.asarray(ids.values)
     flat_types = None if types is None else np.asarray(types.values)
@@ -41,6 +41,11 @@ def token_batches(ids: pa.ListArray, types: pa.ListArray | None, *, tokens_per_b
         chosen = rows[start:stop]
         where = _token_positions(offsets[chosen], lengths[chosen])
         yield TokenBatch(chosen, flat_ids[where], lengths[chosen], None if flat_types is None else flat_types[where])
+
+
+def with_tokens(ids: pa.ListArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Mark the rows a model can say something about: neither null nor, where a tokenizer adds nothing, empty."""
+    return np.asarray(ids.is_valid()) & (np.diff(np.asarray(ids.offsets)) > 0)
 
 
 def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:

@@ -33,7 +33,11 @@ def data_file(table: pa.Table, record: UnitRecord, output: OutputSpec) -> memory
     """Return the bytes of a data file."""
     sink = pa.BufferOutputStream()
     described = table.replace_schema_metadata(record.to_metadata())
-    SINKS[output.format].write(described, sink, output.compression)
+    try:
+        SINKS[output.format].write(described, sink, output.compression)
+    except pa.ArrowException as error:
+        raise OutputError(f"{record.source}: unit {record.unit} cannot be written as {output.format} ({str(error).splitlines()[0]}); "
+                          "leave the column out of input.keep, or choose another output.format").at("output.format") from None
     return memoryview(sink.getvalue())
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from corpusmill.models import PackedTokens, load_model
-from corpusmill.pipeline.batches import token_batches
+from corpusmill.pipeline.batches import token_batches, with_tokens
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks import TASKS
@@ -34,7 +34,7 @@ class Encoder:
         self._task = TASKS[spec.task](self._model.checkpoint, spec.options)
 
     def encode(self, block: UnitBlock) -> Encoded:
-        """Return the columns of all rows of a unit; a row without text gives nulls."""
+        """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls."""
         key = self._spec.tokenizer.key
         ids = block.inputs[f"{key}.ids"].combine_chunks()
         types = block.inputs[f"{key}.types"].combine_chunks() if f"{key}.types" in block.inputs.column_names else None
@@ -45,7 +45,7 @@ class Encoder:
             parts.append(self._task.values(self._model(packed)))
             rows.append(batch.rows)
             tokens += len(batch.ids)
-        present = np.asarray(ids.is_valid())
+        present = with_tokens(ids)
         columns = self._task.columns(_in_order(parts, rows), present) if parts else self._empty(len(present))
         named = pa.schema([field.with_name(self._spec.prefix + field.name) for field in self._task.schema])
         return Encoded(pa.table(columns, schema=named), tokens, len(parts))

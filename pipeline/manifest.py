@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder, lines_of
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.sinks import SINKS
@@ -32,7 +33,7 @@ def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
     noted: dict[str, Receipt] = {}
     if folder.exists(path):
         for line in lines_of(folder.read(path)):
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # a line cut by a kill, and the one glued to it
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # a line cut by a kill, and the one glued to it
                 receipt = Receipt.from_line(line)
                 noted[receipt.record.unit] = receipt
     return noted
@@ -47,7 +48,12 @@ def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
 def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
     """Make a committed unit's receipt by reading its data file."""
     content = folder.read(folder.data(unit))
-    return Receipt(read_record(folder, content), len(content), checksum_of(content))
+    try:
+        record = read_record(folder, content)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of another kind "
+                          f"({str(error).splitlines()[0]}); move it away and run the same command again") from None
+    return Receipt(record, len(content), checksum_of(content))
 
 
 def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:

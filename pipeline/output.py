@@ -9,6 +9,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -61,6 +62,9 @@ class OutputFolder:
             return []
         except NotADirectoryError:
             raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at("output.path") from None
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be listed ({error.strerror or error}); check the path and the rights to it"
+                              ).at("output.path") from error
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
@@ -82,35 +86,41 @@ class OutputFolder:
     def put(self, path: str, content: bytes | memoryview) -> None:
         """Make a file appear with this content, or replace it, in one step that survives a power cut."""
         fs, inner = locate(path)
-        try:
+        with _writing(path):
             if is_local(fs):
                 _replace_durably(inner, content)
             else:
                 fs.pipe_file(inner, bytes(content))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or rights are needed "
-                              "there, then run the same command again").at("output.path") from error
 
     def append(self, path: str, text: str) -> None:
         """Add text to a record of the job; on a store that cannot append, rewrite it."""
         fs, inner = locate(path)
-        if is_local(fs):
-            os.makedirs(os.path.dirname(inner), exist_ok=True)
-            with open(inner, "a", encoding="utf-8") as stream:
-                stream.write(text)
-        else:
-            before = self.read(path) if self.exists(path) else b""
-            fs.pipe_file(inner, before + text.encode())
+        with _writing(path):
+            if is_local(fs):
+                os.makedirs(os.path.dirname(inner), exist_ok=True)
+                with open(inner, "a", encoding="utf-8") as stream:
+                    stream.write(text)
+            else:
+                before = self.read(path) if self.exists(path) else b""
+                fs.pipe_file(inner, before + text.encode())
 
     def _join(self, *parts: str) -> str:
         return posixpath.join(self.url, *parts)
 
 
 def lines_of(content: bytes) -> Iterator[str]:
-    """Yield the complete lines of a record that may have been cut while it was appended to."""
-    for line in content.splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            yield line.decode("utf-8")
+    """Yield the complete lines of a record that may have been cut, or left as zeros, while it was appended to."""
+    for line in content.split(b"\n")[:-1]:
+        yield line.decode("utf-8", "replace")
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or rights are needed "
+                          "there, then run the same command again").at("output.path") from error
 
 
 def _replace_durably(path: str, content: Any) -> None:

@@ -15,7 +15,7 @@ class ArrowSink:
         """Write the file."""
         options = pa.ipc.IpcWriteOptions(compression=compression)
         with pa.ipc.new_file(stream, table.schema, options=options) as writer:
-            writer.write_table(table.combine_chunks())
+            writer.write_table(_compact(table.combine_chunks()))
 
     def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
         """Read the schema's metadata from the footer."""
@@ -24,3 +24,11 @@ class ArrowSink:
     def read(self, stream: BinaryIO) -> pa.Table:
         """Read the file."""
         return pa.ipc.open_file(stream).read_all()
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Give views of text one buffer of their own: those they came with depend on how the table was read."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(index, field, table.column(index).cast(pa.large_string()).cast(field.type))
+    return table
