@@ -19,8 +19,10 @@ def parse_type(text: str) -> pa.DataType:
     try:
         return pa.type_for_alias(text)
     except ValueError:
-        raise ValueError(f"expected an Arrow type such as string, int64, double, bool, timestamp[us], list<string> or "
-                         f"struct<a: int64>, got {text!r}") from None
+        raise ValueError(
+            f"expected an Arrow type such as string, int64, double, bool, timestamp[us], list<string> or "
+            f"struct<a: int64>, got {text!r}"
+        ) from None
 
 
 def _member(text: str) -> tuple[str, pa.DataType]:

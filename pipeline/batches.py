@@ -15,7 +15,7 @@ Int = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Some rows of a unit, packed: `rows` (n,) are their positions in the unit, `ids` (T,) flat, `lengths` (n,).
+    """Some rows of a unit, packed: their positions `rows` (n,) in the unit, `ids` (T,) flat, `lengths` (n,).
 
     `types` (T,) are the token types of pairs, else None.
     """
@@ -26,7 +26,9 @@ class TokenBatch:
     types: Int | None
 
 
-def token_batches(ids: pa.ListArray, types: pa.ListArray | None, *, tokens_per_batch: int) -> Iterator[TokenBatch]:
+def token_batches(
+    ids: pa.ListArray, types: pa.ListArray | None, *, tokens_per_batch: int
+) -> Iterator[TokenBatch]:
     """Yield all rows that have tokens, longest first, in batches of at most `tokens_per_batch` tokens.
 
     A single row longer than the budget is a batch of its own.
@@ -40,11 +42,13 @@ def token_batches(ids: pa.ListArray, types: pa.ListArray | None, *, tokens_per_b
     for start, stop in _cuts(lengths[rows], tokens_per_batch):
         chosen = rows[start:stop]
         where = _token_positions(offsets[chosen], lengths[chosen])
-        yield TokenBatch(chosen, flat_ids[where], lengths[chosen], None if flat_types is None else flat_types[where])
+        yield TokenBatch(
+            chosen, flat_ids[where], lengths[chosen], None if flat_types is None else flat_types[where]
+        )
 
 
 def with_tokens(ids: pa.ListArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Mark the rows a model can say something about: neither null nor, where a tokenizer adds nothing, empty."""
+    """Mark the rows that a model can say something about: neither null nor without any token."""
     return np.asarray(ids.is_valid()) & (np.diff(np.asarray(ids.offsets)) > 0)
 
 
@@ -62,4 +66,5 @@ def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:
 def _token_positions(starts: Int, lengths: Int) -> Int:
     """Return where the tokens of the rows lie in the flat array, row after row."""
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    positions: Int = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    return positions

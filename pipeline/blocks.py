@@ -77,8 +77,11 @@ def to_row(block: UnitBlock) -> pa.Table:
     header: dict[str, Any] = {
         "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
         "rejects": [[reject.row, reject.reason, reject.raw] for reject in block.rejects],
-        "rows_read": block.rows_read, "rows": block.rows, "last": block.last,
-        "tokens": block.tokens, "error": block.error,
+        "rows_read": block.rows_read,
+        "rows": block.rows,
+        "last": block.last,
+        "tokens": block.tokens,
+        "error": block.error,
     }
     columns = {
         "header": pa.array([json.dumps(header)], pa.large_string()),
@@ -96,15 +99,19 @@ def from_row(row: pa.Table) -> UnitBlock:
         kept=_from_ipc(row["kept"]),
         inputs=_from_ipc(row["inputs"]),
         rejects=tuple(Reject(*reject) for reject in header["rejects"]),
-        rows_read=header["rows_read"], last=header["last"], tokens=header["tokens"], error=header["error"],
+        rows_read=header["rows_read"],
+        last=header["last"],
+        tokens=header["tokens"],
+        error=header["error"],
     )
 
 
 def summary_of_row(row: pa.Table) -> UnitSummary:
     """Read a packed block's summary without touching its rows."""
     header = json.loads(row["header"][0].as_py())
-    return UnitSummary(Unit(*header["unit"]), header["rows"], len(header["rejects"]), header["tokens"] or {},
-                       header["error"])
+    return UnitSummary(
+        Unit(*header["unit"]), header["rows"], len(header["rejects"]), header["tokens"] or {}, header["error"]
+    )
 
 
 def _to_ipc(table: pa.Table) -> pa.Array:

@@ -1,4 +1,4 @@
-"""One unit to one file, atomically: kept columns, then each model's columns; rejects are durable before it."""
+"""One unit to one file, atomically: kept columns, then each model's; rejects are durable before it."""
 
 import json
 from collections.abc import Sequence
@@ -14,14 +14,24 @@ from corpusmill.pipeline.spec import OutputSpec
 
 
 def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *, tokens: int) -> Receipt:
-    """Write a unit's rejects and its data file; calling it again writes the same bytes under the same names."""
+    """Write a unit's rejects and its data file; a second call writes the same bytes under the same names."""
     folder = OutputFolder.of(output.url, output.format)
     record = UnitRecord(
-        block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row,
-        block.rows, len(block.rejects), block.rows_read, tokens, block.last)
+        block.unit.name,
+        block.unit.source,
+        block.unit.offset,
+        block.unit.first_row,
+        block.rows,
+        len(block.rejects),
+        block.rows_read,
+        tokens,
+        block.last,
+    )
     if record.rows + record.rejected != record.rows_read:
-        raise OutputError(f"{block.unit.source}: unit {block.unit.name} read {record.rows_read} rows, but holds "
-                          f"{record.rows} and {record.rejected} rejects; nothing was written: please report this")
+        raise OutputError(
+            f"{block.unit.source}: unit {block.unit.name} read {record.rows_read} rows, but holds "
+            f"{record.rows} and {record.rejected} rejects; nothing was written: please report this"
+        )
     content = data_file(_join(block, results), record, output)
     if block.rejects:
         folder.put(folder.rejects(record.unit), _rejects_file(block))
@@ -36,8 +46,11 @@ def data_file(table: pa.Table, record: UnitRecord, output: OutputSpec) -> memory
     try:
         SINKS[output.format].write(described, sink, output.compression)
     except pa.ArrowException as error:
-        raise OutputError(f"{record.source}: unit {record.unit} cannot be written as {output.format} ({str(error).splitlines()[0]}); "
-                          "leave the column out of input.keep, or choose another output.format").at("output.format") from None
+        raise OutputError(
+            f"{record.source}: unit {record.unit} cannot be written as {output.format} "
+            f"({str(error).splitlines()[0]}); "
+            "leave the column out of input.keep, or choose another output.format"
+        ).at("output.format") from None
     return memoryview(sink.getvalue())
 
 
@@ -45,14 +58,20 @@ def _join(block: UnitBlock, results: Sequence[pa.Table]) -> pa.Table:
     columns, fields = list(block.kept.columns), list(block.kept.schema)
     for result in results:
         if result.num_rows != block.rows:
-            raise OutputError(f"{block.unit.source}: unit {block.unit.name} has {block.rows} rows, a model gave "
-                              f"{result.num_rows}; nothing was written: please report this")
+            raise OutputError(
+                f"{block.unit.source}: unit {block.unit.name} has {block.rows} rows, a model gave "
+                f"{result.num_rows}; nothing was written: please report this"
+            )
         columns += result.columns
         fields += list(result.schema)
     return pa.table(columns, schema=pa.schema(fields))
 
 
 def _rejects_file(block: UnitBlock) -> bytes:
-    rows = ({"file": block.unit.source, "row": reject.row, "reason": reject.reason, "raw": reject.raw}
-            for reject in block.rejects)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "backslashreplace")
+    rows = (
+        {"file": block.unit.source, "row": reject.row, "reason": reject.reason, "raw": reject.raw}
+        for reject in block.rejects
+    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(
+        "utf-8", "backslashreplace"
+    )

@@ -37,7 +37,11 @@ class Encoder:
         """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls."""
         key = self._spec.tokenizer.key
         ids = block.inputs[f"{key}.ids"].combine_chunks()
-        types = block.inputs[f"{key}.types"].combine_chunks() if f"{key}.types" in block.inputs.column_names else None
+        types = (
+            block.inputs[f"{key}.types"].combine_chunks()
+            if f"{key}.types" in block.inputs.column_names
+            else None
+        )
         parts, rows = [], []
         tokens = 0
         for batch in token_batches(ids, types, tokens_per_batch=self._spec.tokens_per_batch):

@@ -12,6 +12,8 @@ Any of them may know the field of the job file to change (`error.field`). Errors
 `corpusmill.models.ModelError`.
 """
 
+from typing import Self
+
 
 class CorpusmillError(Exception):
     """An error whose message is meant for the user; the command line prints it without a traceback."""
@@ -19,7 +21,7 @@ class CorpusmillError(Exception):
     field: str | None = None
     """Path of the field of the job file that has to change, such as `input.text`."""
 
-    def at(self, field: str) -> "CorpusmillError":
+    def at(self, field: str) -> Self:
         """Return the same error, naming the job file's field that caused it."""
         self.field = field
         return self
@@ -29,11 +31,11 @@ class InputError(CorpusmillError):
     """An input file cannot be listed, opened or read."""
 
 
-class InputChanged(InputError):
+class InputChanged(InputError):  # noqa: N818
     """An input file is not the one that was planned: its size or modification mark differs."""
 
 
-class BadRow(InputError):
+class BadRow(InputError):  # noqa: N818
     """A row cannot be used and the job says `on_bad_row: fail`."""
 
 
@@ -45,5 +47,5 @@ class OutputError(CorpusmillError):
     """The output folder cannot be used or written."""
 
 
-class JobFailed(CorpusmillError):
+class JobFailed(CorpusmillError):  # noqa: N818
     """Some units could not be finished; what was committed stays, and the same command continues."""

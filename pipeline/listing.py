@@ -29,8 +29,10 @@ def file_format(url: str) -> str:
     if name.endswith(JSONL_SUFFIXES):
         return "jsonl"
     known = ", ".join((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
-    raise InputError(f"{url}: cannot tell the format from the name; expected one of {known} (JSONL also with "
-                     f"{', '.join(COMPRESSION_SUFFIXES)}); set input.format")
+    raise InputError(
+        f"{url}: cannot tell the format from the name; expected one of {known} (JSONL also with "
+        f"{', '.join(COMPRESSION_SUFFIXES)}); set input.format"
+    )
 
 
 def compression(url: str) -> str | None:
@@ -66,7 +68,7 @@ def _list_path(path: str) -> list[StoredFile]:
 
 
 def _is_input(asked: str, name: str, info: dict[str, object]) -> bool:
-    """Leave out folders, what is hidden, other tools' own such as _SUCCESS and _delta_log, and in a folder other formats."""
+    """Leave out folders, what is hidden, markers such as _SUCCESS, and in a folder files of other formats."""
     if info.get("type") == "directory":
         return False
     if name == asked:
@@ -83,4 +85,8 @@ def _is_glob(path: str) -> bool:
 def _is_hidden(asked: str, name: str) -> bool:
     """Say whether a part of the name is hidden that the path asked for does not spell out as such."""
     pairs = zip_longest(name.split("/"), asked.split("/"), fillvalue="")
-    return any(part.startswith(mark) and not pattern.startswith(mark) for part, pattern in pairs for mark in (".", "_"))
+    return any(
+        part.startswith(mark) and not pattern.startswith(mark)
+        for part, pattern in pairs
+        for mark in (".", "_")
+    )

@@ -1,4 +1,4 @@
-"""`_manifest.parquet`: a row per data file, in the order of the input, written last and only over what is there."""
+"""`_manifest.parquet`: a row per data file, in input order, written last and only over what is there."""
 
 import contextlib
 import io
@@ -15,11 +15,22 @@ from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.units import Split, split_key
 
 RECEIPTS = "receipts.jsonl"
-SCHEMA = pa.schema([
-    ("unit", pa.string()), ("file", pa.string()), ("source", pa.string()), ("source_size", pa.int64()),
-    ("source_mark", pa.string()), ("row_start", pa.int64()), ("row_stop", pa.int64()), ("rows", pa.int64()),
-    ("rejected", pa.int64()), ("tokens", pa.int64()), ("bytes", pa.int64()), ("checksum", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        ("unit", pa.string()),
+        ("file", pa.string()),
+        ("source", pa.string()),
+        ("source_size", pa.int64()),
+        ("source_mark", pa.string()),
+        ("row_start", pa.int64()),
+        ("row_stop", pa.int64()),
+        ("rows", pa.int64()),
+        ("rejected", pa.int64()),
+        ("tokens", pa.int64()),
+        ("bytes", pa.int64()),
+        ("checksum", pa.string()),
+    ]
+)
 
 
 def remember(folder: OutputFolder, receipt: Receipt) -> None:
@@ -33,7 +44,9 @@ def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
     noted: dict[str, Receipt] = {}
     if folder.exists(path):
         for line in lines_of(folder.read(path)):
-            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):  # a line cut by a kill, and the one glued to it
+            with contextlib.suppress(
+                ValueError, TypeError, KeyError, AttributeError
+            ):  # a line cut by a kill, and the one glued to it
                 receipt = Receipt.from_line(line)
                 noted[receipt.record.unit] = receipt
     return noted
@@ -51,8 +64,10 @@ def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
     try:
         record = read_record(folder, content)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of another kind "
-                          f"({str(error).splitlines()[0]}); move it away and run the same command again") from None
+        raise OutputError(
+            f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of "
+            f"another kind ({str(error).splitlines()[0]}); move it away and run the same command again"
+        ) from None
     return Receipt(record, len(content), checksum_of(content))
 
 
@@ -86,8 +101,16 @@ def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[st
 def _row(folder: OutputFolder, split: Split, receipt: Receipt, first_row: int) -> dict[str, object]:
     record = replace(receipt.record, first_row=first_row)
     return {
-        "unit": record.unit, "file": f"data/{record.unit}{folder.suffix}", "source": record.source,
-        "source_size": split.file.size, "source_mark": split.file.mark,
-        "row_start": first_row, "row_stop": first_row + record.rows_read, "rows": record.rows,
-        "rejected": record.rejected, "tokens": record.tokens, "bytes": receipt.bytes, "checksum": receipt.checksum,
+        "unit": record.unit,
+        "file": f"data/{record.unit}{folder.suffix}",
+        "source": record.source,
+        "source_size": split.file.size,
+        "source_mark": split.file.mark,
+        "row_start": first_row,
+        "row_stop": first_row + record.rows_read,
+        "rows": record.rows,
+        "rejected": record.rejected,
+        "tokens": record.tokens,
+        "bytes": receipt.bytes,
+        "checksum": receipt.checksum,
     }

@@ -52,7 +52,7 @@ class OutputFolder:
         return {name.removesuffix(self.suffix) for name in self.names("data") if name.endswith(self.suffix)}
 
     def names(self, folder: str) -> list[str]:
-        """Names of the visible files in `data` or `rejects` or at the top (""), sorted; none if it is not there."""
+        """Names of the visible files in `data`, `rejects`, or at the top (""), sorted; none if not there."""
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
@@ -61,10 +61,13 @@ class OutputFolder:
         except FileNotFoundError:
             return []
         except NotADirectoryError:
-            raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at("output.path") from None
+            raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at(
+                "output.path"
+            ) from None
         except OSError as error:
-            raise OutputError(f"{path}: cannot be listed ({error.strerror or error}); check the path and the rights to it"
-                              ).at("output.path") from error
+            raise OutputError(
+                f"{path}: cannot be listed ({error.strerror or error}); check the path and the rights to it"
+            ).at("output.path") from error
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
@@ -109,7 +112,7 @@ class OutputFolder:
 
 
 def lines_of(content: bytes) -> Iterator[str]:
-    """Yield the complete lines of a record that may have been cut, or left as zeros, while it was appended to."""
+    """Yield the complete lines of a record that may have been cut, or left as zeros, while it grew."""
     for line in content.split(b"\n")[:-1]:
         yield line.decode("utf-8", "replace")
 
@@ -119,8 +122,10 @@ def _writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or rights are needed "
-                          "there, then run the same command again").at("output.path") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or rights are needed "
+            "there, then run the same command again"
+        ).at("output.path") from error
 
 
 def _replace_durably(path: str, content: Any) -> None:

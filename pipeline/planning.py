@@ -58,7 +58,9 @@ def override(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-def plan_splits(files: Sequence[StoredFile], asked: str, spec: InputSpec, sizing: UnitSizing) -> tuple[Split, ...]:
+def plan_splits(
+    files: Sequence[StoredFile], asked: str, spec: InputSpec, sizing: UnitSizing
+) -> tuple[Split, ...]:
     """Cut all files into splits, in the order of the files."""
 
     def one(file: StoredFile) -> list[Split]:
@@ -87,16 +89,20 @@ def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[
             done[key].add(offset)
     if strangers:
         raise _strange(sorted(strangers), receipts)
-    pending = tuple(Pending(split, frozenset(done[split.key])) for split in splits
-                    if not _finished(split, done[split.key], receipts))
+    pending = tuple(
+        Pending(split, frozenset(done[split.key]))
+        for split in splits
+        if not _finished(split, done[split.key], receipts)
+    )
     return Remaining(pending, committed)
 
 
 def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
     source = receipts[units[0]].record.source if units[0] in receipts else "an input"
-    return OutputError(f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
-                       f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
-                       ).at("output.path")
+    return OutputError(
+        f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
+        f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
+    ).at("output.path")
 
 
 def _finished(split: Split, offsets: set[int], receipts: dict[str, Receipt]) -> bool:

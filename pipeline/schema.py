@@ -35,8 +35,10 @@ def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.D
         try:
             found = _common(found, pa.schema([present]))
         except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise InputError(f"{url}: column {name!r} is {present.type}, but {found.field(0).type} in {origin}; expected "
-                             "one type in all files: rewrite one of them, or give input.schema for JSONL").at(field) from None
+            raise InputError(
+                f"{url}: column {name!r} is {present.type}, but {found.field(0).type} in {origin}; expected "
+                "one type in all files: rewrite one of them, or give input.schema for JSONL"
+            ).at(field) from None
     if found is None:
         raise InputError("no input file to take columns from").at("input.path")
     return settled(found.field(0).type) if unseen else found.field(0).type
@@ -46,12 +48,14 @@ def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
     """Refuse a text column that is not text."""
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
-        raise InputError(f"column {name!r}: expected text (string, large_string, string_view or a dictionary of one), "
-                         f"got {kind}; name another column or convert it first").at(field)
+        raise InputError(
+            f"column {name!r}: expected text (string, large_string, string_view or a dictionary of one), "
+            f"got {kind}; name another column or convert it first"
+        ).at(field)
 
 
 def _common(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return the single column's type that holds the values of both; ArrowTypeError where some would change."""
+    """Return the column's type that holds the values of both; ArrowTypeError where some would change."""
     common = pa.unify_schemas([one, other], promote_options="permissive")
     if any(_changes(schema.field(0).type, common.field(0).type) for schema in (one, other)):
         raise pa.ArrowTypeError("no common type")
@@ -64,19 +68,25 @@ def _changes(kind: pa.DataType, common: pa.DataType) -> bool:
         return any(_changes(field.type, common.field(field.name).type) for field in kind)
     if kind.num_fields:
         return any(_changes(kind.field(i).type, common.field(i).type) for i in range(kind.num_fields))
-    return bool(pa.types.is_decimal(kind) and pa.types.is_floating(common)
-                or pa.types.is_string(kind) and not (pa.types.is_string(common) or pa.types.is_large_string(common))
-                or pa.types.is_uint64(kind) and pa.types.is_signed_integer(common))
+    return bool(
+        (pa.types.is_decimal(kind) and pa.types.is_floating(common))
+        or (pa.types.is_string(kind) and not (pa.types.is_string(common) or pa.types.is_large_string(common)))
+        or (pa.types.is_uint64(kind) and pa.types.is_signed_integer(common))
+    )
 
 
 def _field_of(name: str, url: str, schema: pa.Schema, *, field: str) -> pa.Field:
     if name not in schema.names:
         known = ", ".join(repr(known) for known in schema.names) or "none"
-        raise InputError(f"{url}: expected a column {name!r}, got columns {known}; name one of these").at(field)
+        raise InputError(f"{url}: expected a column {name!r}, got columns {known}; name one of these").at(
+            field
+        )
     if schema.names.count(name) > 1:
         raise InputError(f"{url}: column {name!r} is there more than once; rename one").at(field)
     found = schema.field(name)
     if found.metadata and CONFLICT in found.metadata:
-        raise InputError(f"{url}: column {name!r} holds {found.metadata[CONFLICT].decode()}; expected one type: give "
-                         "input.schema, or mend the file").at(field)
+        raise InputError(
+            f"{url}: column {name!r} holds {found.metadata[CONFLICT].decode()}; expected one type: give "
+            "input.schema, or mend the file"
+        ).at(field)
     return pa.field(name, found.type)

@@ -27,8 +27,10 @@ def filesystem(protocol: str) -> Any:
     try:
         return fsspec.filesystem(protocol)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{protocol}://: no file system for it ({error}); expected a local path, s3://, hf:// "
-                         "or another fsspec URL whose package is installed") from None
+        raise InputError(
+            f"{protocol}://: no file system for it ({error}); expected a local path, s3://, hf:// "
+            "or another fsspec URL whose package is installed"
+        ) from None
 
 
 def locate(url: str) -> tuple[Any, str]:
@@ -79,5 +81,6 @@ def open_binary(url: str) -> BinaryIO:
     try:
         return cast(BinaryIO, fs.open(path, "rb"))
     except OSError as error:
-        raise InputError(f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
-                         ) from None
+        raise InputError(
+            f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
+        ) from None

@@ -40,12 +40,14 @@ def _columns(texts: pa.Table, spec: TokenizerSpec) -> dict[str, pa.Array]:
     specials = tokenizer.num_special_tokens_to_add(pairs)
     if spec.max_length <= specials:
         # The tokenizer would not cut at all.
-        raise TokenizerError(f"{spec.folder}: max_length {spec.max_length} leaves no room beside {specials} special tokens; set "
-                             f"the model's max_length to {specials + 1} or more")
+        raise TokenizerError(
+            f"{spec.folder}: max_length {spec.max_length} leaves no room beside {specials} special tokens; "
+            f"set the model's max_length to {specials + 1} or more"
+        )
     ids: list[list[int]] = []
     types: list[list[int]] = []
     for start in range(0, len(present), BATCH):
-        encodings = tokenizer.encode_batch_fast(present[start:start + BATCH])
+        encodings = tokenizer.encode_batch_fast(present[start : start + BATCH])
         ids += [encoding.ids for encoding in encodings]
         if pairs:
             types += [encoding.type_ids for encoding in encodings]
@@ -58,13 +60,18 @@ def _columns(texts: pa.Table, spec: TokenizerSpec) -> dict[str, pa.Array]:
 
 def _complete_rows(texts: pa.Table) -> list[Any]:
     """Return each row's text or pair of texts, None where one of them is null."""
-    first = texts["text"].to_pylist()
+    first: list[Any] = texts["text"].to_pylist()
     if "text_pair" not in texts.column_names:
         return first
-    return [None if a is None or b is None else (a, b) for a, b in zip(first, texts["text_pair"].to_pylist(), strict=True)]
+    return [
+        None if a is None or b is None else (a, b)
+        for a, b in zip(first, texts["text_pair"].to_pylist(), strict=True)
+    ]
 
 
-def _ragged(lists: list[list[int]], missing: np.ndarray[Any, np.dtype[np.bool_]], dtype: type[np.integer[Any]]) -> pa.Array:
+def _ragged(
+    lists: list[list[int]], missing: np.ndarray[Any, np.dtype[np.bool_]], dtype: type[np.integer[Any]]
+) -> pa.Array:
     """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
     lengths = np.zeros(len(missing), np.int64)
     lengths[~missing] = [len(item) for item in lists]

@@ -18,8 +18,8 @@ class Split:
     """What one reading task streams: the `index`-th part of a file, as `[start, stop)`.
 
     Start and stop count rows of the file for Parquet, bytes for JSONL. `rows` is exact where the format
-    says it without reading (Parquet), else None; `about_rows` is the best guess there is. `first_row` is the file's row number of the split's first
-    row, None where only counting would tell.
+    says it without reading (Parquet), else None; `about_rows` is the best guess there is. `first_row` is the
+    file's row number of the split's first row, None where only counting would tell.
     """
 
     file: StoredFile
@@ -45,7 +45,7 @@ class Split:
         return Unit(f"{self.key}-{offset:09d}-{self.rows_per_unit}", self.file.url, offset, first_row)
 
     def offset_of(self, unit_name: str) -> int | None:
-        """Return how many rows into the split a unit of this name begins; None if it is none of this split."""
+        """Return how many rows into the split the unit of this name begins; None if it is none of its own."""
         offset = unit_name.removeprefix(self.key + "-").partition("-")[0]
         return int(offset) if offset.isdecimal() and self.unit(int(offset)).name == unit_name else None
 

@@ -34,7 +34,7 @@ def model_max_length(folder: str) -> int | None:
 
 @functools.lru_cache(maxsize=16)
 def load_tokenizer(folder: str, max_length: int) -> Tokenizer:
-    """Load a tokenizer that cuts at `max_length` tokens, specials included, longest text of a pair first, and never pads."""
+    """Load a tokenizer that never pads and cuts at `max_length` tokens, the longer of a pair first."""
     tokenizer = _load(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -49,18 +49,24 @@ def _load(folder: str) -> Tokenizer:
         if os.path.exists(vocabulary):
             return _wordpiece(vocabulary, _config(folder))
     except Exception as error:  # tokenizers raises plain Exception
-        raise TokenizerError(f"{folder}: the tokenizer cannot be read ({error}); save the tokenizer again") from None
-    raise TokenizerError(f"{folder}: expected tokenizer.json or vocab.txt, found neither; save the tokenizer beside the model")
+        raise TokenizerError(
+            f"{folder}: the tokenizer cannot be read ({error}); save the tokenizer again"
+        ) from None
+    raise TokenizerError(
+        f"{folder}: expected tokenizer.json or vocab.txt, found neither; save the tokenizer beside the model"
+    )
 
 
 def _as_configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
-    """Let the configuration overrule `tokenizer.json` on how BERT normalizes, as transformers' own classes do."""
+    """Let the configuration overrule `tokenizer.json` on normalization, as transformers' own classes do."""
     normalizer = tokenizer.normalizer
     generic = str(config.get("tokenizer_class")).startswith("PreTrainedTokenizer")
     if isinstance(normalizer, normalizers.BertNormalizer) and not generic:
         normalizer.lowercase = config.get("do_lower_case", normalizer.lowercase)
         normalizer.strip_accents = config.get("strip_accents", normalizer.strip_accents)
-        normalizer.handle_chinese_chars = config.get("tokenize_chinese_chars", normalizer.handle_chinese_chars)
+        normalizer.handle_chinese_chars = config.get(
+            "tokenize_chinese_chars", normalizer.handle_chinese_chars
+        )
         tokenizer.normalizer = normalizer
     return tokenizer
 
@@ -79,20 +85,28 @@ def _config(folder: str) -> dict[str, Any]:
 
 def _wordpiece(path: str, config: dict[str, Any]) -> Tokenizer:
     """Build the BERT tokenizer that a bare vocabulary stands for."""
-    special = {name: _text(config.get(f"{name.lower()}_token"), f"[{name}]") for name in ("UNK", "SEP", "CLS", "PAD", "MASK")}
-    tokenizer = Tokenizer(models.WordPiece.from_file(path, unk_token=special["UNK"], max_input_chars_per_word=100))
+    special = {
+        name: _text(config.get(f"{name.lower()}_token"), f"[{name}]")
+        for name in ("UNK", "SEP", "CLS", "PAD", "MASK")
+    }
+    tokenizer = Tokenizer(
+        models.WordPiece.from_file(path, unk_token=special["UNK"], max_input_chars_per_word=100)
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=config.get("clean_text", True), handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"), lowercase=config.get("do_lower_case", True))
+        clean_text=config.get("clean_text", True),
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     # One that the vocabulary lacks would get an id beyond the model's embeddings.
     known = [token for token in special.values() if tokenizer.token_to_id(token) is not None]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
-    ends = {name: tokenizer.token_to_id(special[name]) for name in ("SEP", "CLS")}
-    if None in ends.values():
+    end, start = (tokenizer.token_to_id(special[name]) for name in ("SEP", "CLS"))
+    if end is None or start is None:
         raise ValueError(f"expected {special['CLS']} and {special['SEP']} in {path}")
-    tokenizer.post_processor = processors.BertProcessing((special["SEP"], ends["SEP"]), (special["CLS"], ends["CLS"]))
+    tokenizer.post_processor = processors.BertProcessing((special["SEP"], end), (special["CLS"], start))
     return tokenizer
 
 

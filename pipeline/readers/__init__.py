@@ -25,7 +25,9 @@ class Reader(Protocol):
     def schema(self, file: StoredFile) -> pa.Schema:
         """Return the columns of a file; an unreadable file is an InputError."""
 
-    def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
+    def splits(
+        self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing
+    ) -> list[Split]:
         """Cut a file into what single tasks stream; an empty file has none."""
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:

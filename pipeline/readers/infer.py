@@ -11,20 +11,20 @@ CONFLICT = b"conflict"
 
 
 UNSEEN = b"unseen"
-"""Key of a field's metadata: part of its type is `null`, as no value was seen there; other files may know it."""
+"""Key of a field's metadata: part of its type is `null`, as no value was seen; other files may know it."""
 MAX_DEPTH = 32
 """Deepest nesting of a column: Arrow's own readers stop at 64."""
 
 
-class TypeConflict(Exception):
+class TypeConflict(Exception):  # noqa: N818
     """The values of one column have types that no lossless type covers, or are nested too deeply for any."""
 
 
 def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
     """Return the columns of the parseable lines, in order of appearance.
 
-    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double. Where no one type
-    covers the values, or there are none, the field says so in its metadata.
+    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double. Where no one
+    type covers the values, or there are none, the field says so in its metadata.
     """
     types: dict[str, pa.DataType] = {}
     conflicts: dict[str, str] = {}

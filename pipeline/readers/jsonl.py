@@ -48,12 +48,17 @@ class JsonlReader:
         """Infer the columns from the file's first lines; those that cannot be parsed are left out."""
         sample = self._sample(file).rows
         if sample and sample[0].lstrip()[:1] == b"[" and 2 * sum(map(is_object, sample)) < len(sample):
-            raise InputError(f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
-                             "a JSON array has to be rewritten as JSON lines first")
+            raise InputError(
+                f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
+                "a JSON array has to be rewritten as JSON lines first"
+            )
         return infer_schema(sample)
 
-    def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
+    def splits(
+        self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing
+    ) -> list[Split]:
         """Cut a plain file every SPLIT_BYTES; sizes come from the file's first lines."""
+        del columns, text  # a line is held as a whole, whatever is read of it
         sample = self._sample(file)
         if not sample.rows:
             return []
@@ -63,13 +68,24 @@ class JsonlReader:
             size = file.size * (TYPICAL_RATIO if compression(file.url) else 1)
             about = len(sample.rows) if sample.whole else round(size / (average + 1))
             return [Split(file, self.name, 0, 0, file.size, None, about, 0, rows)]
-        return [Split(file, self.name, i, start, min(start + SPLIT_BYTES, file.size), None, round(SPLIT_BYTES / (average + 1)),
-                      0 if i == 0 else None, rows)
-                for i, start in enumerate(range(0, file.size, SPLIT_BYTES))]
+        return [
+            Split(
+                file,
+                self.name,
+                i,
+                start,
+                min(start + SPLIT_BYTES, file.size),
+                None,
+                round(SPLIT_BYTES / (average + 1)),
+                0 if i == 0 else None,
+                rows,
+            )
+            for i, start in enumerate(range(0, file.size, SPLIT_BYTES))
+        ]
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
         """Stream the split's rows, unit by unit; lines of skipped units are found but not parsed."""
-        # Row numbers in a later byte range need a count of all rows before it: paid once, and only for a reject.
+        # Row numbers in a later byte range need a count of all rows before it: paid once, only for a reject.
         start = cache(lambda: self._rows_before(split))
         rows = _rows(split)
         offset, batch = 0, list(islice(rows, split.rows_per_unit))
@@ -97,7 +113,9 @@ class JsonlReader:
         return Sample(taken, whole=True)
 
 
-def _block(unit: Unit, batch: list[bytes | None], spec: InputSpec, start: Callable[[], int], *, last: bool) -> UnitBlock:
+def _block(
+    unit: Unit, batch: list[bytes | None], spec: InputSpec, start: Callable[[], int], *, last: bool
+) -> UnitBlock:
     table, refused = parse_lines(batch, spec.read_schema)
     if refused and unit.first_row is None:
         unit = replace(unit, first_row=start() + unit.offset)
@@ -120,6 +138,6 @@ def _rows(split: Split) -> Iterator[bytes | None]:
             if position >= split.stop and not compressed:
                 return
             text = line.removeprefix(BYTE_ORDER_MARK) if line is not None and position == 0 else line
-            if text is None or not text.isspace() and text:
+            if text is None or (not text.isspace() and text):
                 yield text
             position += size

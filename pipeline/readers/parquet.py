@@ -25,11 +25,15 @@ class ParquetReader:
         with _open(file) as parquet:
             return parquet.schema_arrow
 
-    def splits(self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing) -> list[Split]:
+    def splits(
+        self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing
+    ) -> list[Split]:
         """Return one split per row group that has rows, sized by the footer's own figures."""
         with _open(file) as parquet:
             metadata = parquet.metadata
-        rows = sizing.rows(text_bytes=_bytes_per_row(metadata, text), row_bytes=_bytes_per_row(metadata, columns))
+        rows = sizing.rows(
+            text_bytes=_bytes_per_row(metadata, text), row_bytes=_bytes_per_row(metadata, columns)
+        )
         splits, first = [], 0
         for index in range(metadata.num_row_groups):
             count = metadata.row_group(index).num_rows
@@ -42,7 +46,11 @@ class ParquetReader:
         """Stream the row group, unit by unit."""
         with _open(split.file) as parquet:
             batches = parquet.iter_batches(
-                batch_size=split.rows_per_unit, row_groups=[split.index], columns=spec.columns, use_threads=False)
+                batch_size=split.rows_per_unit,
+                row_groups=[split.index],
+                columns=spec.columns,
+                use_threads=False,
+            )
             for offset, table in _regroup(_guard(batches, split), split.rows_per_unit):
                 if offset not in skip:
                     last = split.start + offset + table.num_rows == split.stop
@@ -58,8 +66,10 @@ def _open(file: StoredFile) -> Any:
     try:
         return pq.ParquetFile(open_binary(file.url))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError) as error:
-        raise InputError(f"{file.url}: expected a complete Parquet file of {file.size} bytes, got one that cannot "
-                         f"be opened ({_first_line(error)}); copy it again or leave it out") from None
+        raise InputError(
+            f"{file.url}: expected a complete Parquet file of {file.size} bytes, got one that cannot "
+            f"be opened ({_first_line(error)}); copy it again or leave it out"
+        ) from None
 
 
 def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
@@ -67,8 +77,10 @@ def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
     try:
         yield from batches
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{split.file.url}: row group {split.index} cannot be read ({_first_line(error)}); "
-                         "the file is damaged: copy it again or leave it out") from None
+        raise InputError(
+            f"{split.file.url}: row group {split.index} cannot be read ({_first_line(error)}); "
+            "the file is damaged: copy it again or leave it out"
+        ) from None
 
 
 def _typed(table: pa.Table, split: Split, spec: InputSpec) -> pa.Table:
@@ -79,9 +91,11 @@ def _typed(table: pa.Table, split: Split, spec: InputSpec) -> pa.Table:
         try:
             columns.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowException as error:
-            raise InputError(f"{split.file.url}: column {field.name!r} is {column.type}, other files make it {field.type}, which "
-                             f"cannot hold all its values ({_first_line(error)}); rewrite one of the files, or leave the column "
-                             "out of input.keep") from None
+            raise InputError(
+                f"{split.file.url}: column {field.name!r} is {column.type}, with other files {field.type}, "
+                f"which cannot hold all its values ({_first_line(error)}); rewrite one of the files, or "
+                "leave the column out of input.keep"
+            ) from None
     return pa.table(columns, schema=spec.read_schema)
 
 
@@ -103,12 +117,17 @@ def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]
 def _bytes_per_row(metadata: Any, columns: list[str] | tuple[str, ...]) -> float:
     """Average uncompressed bytes of the named columns, over all row groups."""
     names = set(columns)
-    total = 0
+    total = 0.0
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
         chunks = (group.column(i) for i in range(group.num_columns))
-        total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in names)
-    return total / max(metadata.num_rows, 1)
+        total += sum(c.total_uncompressed_size for c in chunks if _belongs(c.path_in_schema, names))
+    return total / max(int(metadata.num_rows), 1)
+
+
+def _belongs(path: str, names: set[str]) -> bool:
+    """Say whether a leaf belongs to a named column; a column's own name may hold dots too."""
+    return any(path == name or path.startswith(name + ".") for name in names)
 
 
 def _first_line(error: Exception) -> str:

@@ -37,7 +37,7 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
     for name, kind, _ in fields:
         columns[name], bad = _column([record.get(name) for record in records], kind)
         if bad:
-            # Rare: a value of the right Python type that its column cannot hold. Refuse those rows, start over.
+            # Rare: values of the right Python type that the column cannot hold. Refuse those, start over.
             reasons = {positions[i]: f"column {name!r}: {why}" for i, why in bad.items()}
             kept = [None if p in reasons else line for p, line in enumerate(batch)]
             table, others = parse_lines(kept, schema)
@@ -48,7 +48,7 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
 
 def show(line: bytes | None) -> str:
     """Show a line as text, invalid UTF-8 as escapes, cut at RAW_LIMIT characters."""
-    return "" if line is None else line[:4 * RAW_LIMIT].decode("utf-8", "backslashreplace")[:RAW_LIMIT]
+    return "" if line is None else line[: 4 * RAW_LIMIT].decode("utf-8", "backslashreplace")[:RAW_LIMIT]
 
 
 def _load(line: bytes | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -71,7 +71,9 @@ def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
     return f"not JSON: {error}"
 
 
-def _misfit_of(record: dict[str, Any], fields: list[tuple[str, pa.DataType, tuple[type, ...] | None]]) -> str | None:
+def _misfit_of(
+    record: dict[str, Any], fields: list[tuple[str, pa.DataType, tuple[type, ...] | None]]
+) -> str | None:
     for name, kind, accepted in fields:
         value = record.get(name)
         if value is None or accepted is None:
@@ -92,7 +94,11 @@ def _misfit(value: Any, kind: pa.DataType) -> str | None:
         return f"expected {kind}, got {_json_name(value)}"
     if pa.types.is_struct(kind):
         return next(filter(None, (_misfit(value.get(field.name), field.type) for field in kind)), None)
-    return next(filter(None, (_misfit(item, kind.value_type) for item in value)), None) if kind.num_fields else None
+    return (
+        next(filter(None, (_misfit(item, kind.value_type) for item in value)), None)
+        if kind.num_fields
+        else None
+    )
 
 
 def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
@@ -103,7 +109,12 @@ def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
         return (int,)
     if pa.types.is_floating(kind):
         return (int, float)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or _is_written_as_text(kind):
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or _is_written_as_text(kind)
+    ):
         return (str,)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return (list,)
@@ -146,5 +157,12 @@ def _as_written(kind: pa.DataType) -> pa.DataType:
 
 
 def _json_name(value: Any) -> str:
-    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    names = {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "an array",
+        dict: "an object",
+    }
     return names.get(type(value), "null")

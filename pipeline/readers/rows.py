@@ -15,7 +15,9 @@ RAW_LIMIT = 2**20
 """Characters of a rejected row that are kept, so that one row cannot fill a disk."""
 
 
-def build_block(unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rejects: tuple[Reject, ...] = ()) -> UnitBlock:
+def build_block(
+    unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rejects: tuple[Reject, ...] = ()
+) -> UnitBlock:
     """Make the block of a unit from its readable rows and those already rejected.
 
     Texts become plain `string` columns named `text` and `text_pair`; a row with text that is not UTF-8
@@ -25,7 +27,10 @@ def build_block(unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rej
     broken = broken_utf8(table)
     if broken:
         first = unit.first_row or 0
-        found = tuple(Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i)) for i, name in broken.items())
+        found = tuple(
+            Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i))
+            for i, name in broken.items()
+        )
         rejects = (*rejects, *found)
         table = _without(table, list(broken))
     refuse(unit, rejects, spec)
@@ -39,8 +44,10 @@ def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
     """Raise BadRow for the first reject if the job says that bad rows are failures."""
     if rejects and spec.on_bad_row == "fail":
         first = min(rejects, key=lambda reject: reject.row)
-        raise BadRow(f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
-                     "to set such rows aside")
+        raise BadRow(
+            f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
+            "to set such rows aside"
+        )
 
 
 def broken_utf8(table: pa.Table) -> dict[int, str]:
@@ -67,7 +74,9 @@ def raw_row(table: pa.Table, row: int) -> str:
 def _without(table: pa.Table, rows: list[int]) -> pa.Table:
     """Leave out some rows, given in order; by slices, as Arrow cannot filter every type."""
     starts, stops = [0, *(row + 1 for row in rows)], [*rows, table.num_rows]
-    return pa.concat_tables([table.slice(start, stop - start) for start, stop in zip(starts, stops, strict=True)])
+    return pa.concat_tables(
+        [table.slice(start, stop - start) for start, stop in zip(starts, stops, strict=True)]
+    )
 
 
 def _decodes(cell: pa.Scalar) -> bool:

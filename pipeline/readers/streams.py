@@ -38,8 +38,10 @@ def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[byte
     try:
         yield from _decompressed(stream, DECOMPRESSORS[compression])
     except DECOMPRESSION_ERRORS as error:
-        raise InputError(f"{url}: expected a complete {compression} file, got one that is damaged or cut short "
-                         f"({error}); copy it again or leave it out") from None
+        raise InputError(
+            f"{url}: expected a complete {compression} file, got one that is damaged or cut short "
+            f"({error}); copy it again or leave it out"
+        ) from None
 
 
 def _decompressed(stream: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:

@@ -14,8 +14,13 @@ from corpusmill.pipeline.sinks.parquet import ParquetSink
 class Sink(Protocol):
     """What the commit asks of a format. The same table gives the same bytes."""
 
-    suffix: str
-    codecs: tuple[str, ...]
+    @property
+    def suffix(self) -> str:
+        """The ending of its files' names."""
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """The compressions it knows."""
 
     def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
         """Write a whole file, the table's schema metadata included."""

@@ -30,5 +30,7 @@ def _compact(table: pa.Table) -> pa.Table:
     """Give views of text one buffer of their own: those they came with depend on how the table was read."""
     for index, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
-            table = table.set_column(index, field, table.column(index).cast(pa.large_string()).cast(field.type))
+            table = table.set_column(
+                index, field, table.column(index).cast(pa.large_string()).cast(field.type)
+            )
     return table

@@ -14,7 +14,9 @@ class ParquetSink:
 
     def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
         """Write the file."""
-        pq.write_table(table, stream, compression=compression or "none", row_group_size=max(table.num_rows, 1))
+        pq.write_table(
+            table, stream, compression=compression or "none", row_group_size=max(table.num_rows, 1)
+        )
 
     def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
         """Read the schema's metadata from the footer."""

@@ -22,7 +22,9 @@ class Task(Protocol):
     def values(self, output: Any) -> np.ndarray[Any, Any]:
         """Return one row of values per sequence of a batch's model output, on the host."""
 
-    def columns(self, values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]) -> list[pa.Array]:
+    def columns(
+        self, values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> list[pa.Array]:
         """Build the columns of `schema` for all rows of a unit.
 
         `values` (M, …) belong to the M rows marked in `present` (N,), in order; the other rows are null.

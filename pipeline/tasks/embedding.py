@@ -1,4 +1,4 @@
-"""`embedding: fixed_size_list<float>[D]`: one vector a row, as the checkpoint pools, projects and normalizes."""
+"""`embedding: fixed_size_list<float>[D]`: a vector a row, as the checkpoint pools and normalizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +21,15 @@ class EmbeddingTask:
         """Return (n, D) float32."""
         return np.asarray(output.embeddings.float().cpu().numpy())
 
-    def columns(self, values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]) -> list[pa.Array]:
+    def columns(
+        self, values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> list[pa.Array]:
         """Return the vectors; a null row holds no values."""
         full = np.zeros((len(present), self._dimension), np.float32)
         full[present] = values
         mask = None if present.all() else pa.array(~present)
-        return [pa.FixedSizeListArray.from_arrays(pa.array(full.ravel()), type=self.schema.field(0).type, mask=mask)]
+        return [
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(full.ravel()), type=self.schema.field(0).type, mask=mask
+            )
+        ]

@@ -1,7 +1,7 @@
 """Labels of a text or a pair: `label` and `score`; `labels` for several; `value` for regression.
 
-Scores are probabilities: softmax over the labels, or a sigmoid each for a multi-label checkpoint and for a single
-label, as the reference's text-classification pipeline computes them.
+Scores are probabilities: softmax over the labels, or a sigmoid each for a multi-label checkpoint and for
+a single label, as the reference's text-classification pipeline computes them.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ Array = np.ndarray[Any, Any]
 class TextClassificationTask:
     """Options: `top_k` (1 by default; an int, or None for all labels) and `threshold` (least score listed).
 
-    With `top_k` 1 the best label is written whatever its score. A multi-label checkpoint lists all its labels,
-    best first, unless `top_k` or `threshold` says fewer.
+    With `top_k` 1 the best label is written whatever its score. A multi-label checkpoint lists all its
+    labels, best first, unless `top_k` or `threshold` says fewer.
     """
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
@@ -52,9 +52,14 @@ class TextClassificationTask:
     def _fields(self) -> list[pa.Field]:
         if self._problem == "regression":
             several = len(self._labels) > 1
-            return [pa.field("values", pa.list_(pa.float32())) if several else pa.field("value", pa.float32())]
+            return [
+                pa.field("values", pa.list_(pa.float32())) if several else pa.field("value", pa.float32())
+            ]
         if self._single:
-            return [pa.field("label", pa.dictionary(pa.int32(), pa.string())), pa.field("score", pa.float32())]
+            return [
+                pa.field("label", pa.dictionary(pa.int32(), pa.string())),
+                pa.field("score", pa.float32()),
+            ]
         return [pa.field("labels", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())])))]
 
     def _regression(self, values: Array, present: Array) -> pa.Array:
@@ -68,10 +73,21 @@ class TextClassificationTask:
         score[present] = values.max(-1, initial=0.0)
         # The dictionary always holds all labels in the checkpoint's order, so files of a job agree.
         codes = pa.array(index, mask=~present)
-        return [pa.DictionaryArray.from_arrays(codes, pa.array(self._labels, pa.string())), pa.array(score, mask=~present)]
+        return [
+            pa.DictionaryArray.from_arrays(codes, pa.array(self._labels, pa.string())),
+            pa.array(score, mask=~present),
+        ]
 
     def _ranked(self, values: Array, present: Array) -> pa.Array:
         order = np.argsort(-values, axis=-1, kind="stable")[:, : self._top_k]
-        ranked = iter([[{"label": self._labels[i], "score": float(row[i])} for i in best if row[i] >= self._threshold]
-                       for row, best in zip(values, order.tolist(), strict=True)])
+        ranked = iter(
+            [
+                [
+                    {"label": self._labels[i], "score": float(row[i])}
+                    for i in best
+                    if row[i] >= self._threshold
+                ]
+                for row, best in zip(values, order.tolist(), strict=True)
+            ]
+        )
         return pa.array([next(ranked) if there else None for there in present], self.schema.field(0).type)

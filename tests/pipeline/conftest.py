@@ -62,20 +62,27 @@ def planning() -> Callable[..., list[Split]]:
     return cut
 
 
-def input_spec(schema: pa.Schema, *keep: str, text: str = "text", pair: str | None = None, on_bad_row: str = "reject"
-               ) -> InputSpec:
+def input_spec(
+    schema: pa.Schema, *keep: str, text: str = "text", pair: str | None = None, on_bad_row: str = "reject"
+) -> InputSpec:
     return InputSpec(text, pair, keep, schema, on_bad_row)
 
 
-def cut(file: StoredFile, spec: InputSpec, *, rows_per_unit: int = 4, file_format: str | None = None) -> list[Split]:
+def cut(
+    file: StoredFile, spec: InputSpec, *, rows_per_unit: int = 4, file_format: str | None = None
+) -> list[Split]:
     reader = READERS[file_format or ("parquet" if file.url.endswith(".parquet") else "jsonl")]
     return reader.splits(file, spec.columns, spec.text_columns, UnitSizing(rows_per_unit, 1.0, 128))
 
 
-def read_file(file: StoredFile, spec: InputSpec, *, rows_per_unit: int = 4, skip: frozenset[int] = frozenset()
-              ) -> list[UnitBlock]:
-    return [block for split in cut(file, spec, rows_per_unit=rows_per_unit)
-            for block in READERS[split.format].read(split, spec, skip)]
+def read_file(
+    file: StoredFile, spec: InputSpec, *, rows_per_unit: int = 4, skip: frozenset[int] = frozenset()
+) -> list[UnitBlock]:
+    return [
+        block
+        for split in cut(file, spec, rows_per_unit=rows_per_unit)
+        for block in READERS[split.format].read(split, spec, skip)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +113,28 @@ def tokenization() -> Callable[..., TokenizerSpec]:
 def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec]:
     """A model of a job, on one thread."""
 
-    def make(folder: Path, task: str, *, tokens_per_batch: int = 64, prefix: str = "", max_length: int = 16, **options: Any
-             ) -> ModelSpec:
-        return ModelSpec("model", prefix, str(folder), "digest", task, "float32", "cpu", tokens_per_batch,
-                         tokenization(folder, max_length), PoolSpec(1, 1), options)
+    def make(
+        folder: Path,
+        task: str,
+        *,
+        tokens_per_batch: int = 64,
+        prefix: str = "",
+        max_length: int = 16,
+        **options: Any,
+    ) -> ModelSpec:
+        return ModelSpec(
+            "model",
+            prefix,
+            str(folder),
+            "digest",
+            task,
+            "float32",
+            "cpu",
+            tokens_per_batch,
+            tokenization(folder, max_length),
+            PoolSpec(1, 1),
+            options,
+        )
 
     return make
 

@@ -1,5 +1,7 @@
 """Rows of a unit to packed batches: every valid row once, longest first, within the budget."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,10 +25,15 @@ def rows_of(batch: TokenBatch) -> list[list[int]]:
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(rows=ROWS, budget=st.integers(1, 30), start=st.integers(0, 3))
 def test_every_valid_row_is_in_one_batch(rows: list[list[int] | None], budget: int, start: int) -> None:
-    """That has tokens; with its own ids and types, longest first, also of a slice; a batch goes over the budget only with a single row."""
+    """That has tokens; with its own ids and types, longest first, also of a slice.
+
+    A batch goes over the budget only with a single row.
+    """
     ids, types = (array.slice(start) for array in arrays(rows))
     batches = list(token_batches(ids, types, tokens_per_batch=budget))
-    found = {int(row): value for batch in batches for row, value in zip(batch.rows, rows_of(batch), strict=True)}
+    found = {
+        int(row): value for batch in batches for row, value in zip(batch.rows, rows_of(batch), strict=True)
+    }
     assert found == {i: row for i, row in enumerate(rows[start:]) if row}
     assert sum(len(batch.rows) for batch in batches) == len(found)
     lengths = [int(length) for batch in batches for length in batch.lengths]
@@ -34,8 +41,13 @@ def test_every_valid_row_is_in_one_batch(rows: list[list[int] | None], budget: i
     assert all(batch.ids.size == batch.lengths.sum() for batch in batches)
     assert all(batch.ids.size <= budget or len(batch.rows) == 1 for batch in batches)
     assert all(batch.types is not None and batch.types.size == batch.ids.size for batch in batches)
-    assert all(kind == i % 2 for batch in batches if batch.types is not None
-               for part in np.split(batch.types, np.cumsum(batch.lengths)[:-1]) for i, kind in enumerate(part.tolist()))
+    assert all(
+        kind == i % 2
+        for batch in batches
+        if batch.types is not None
+        for part in np.split(batch.types, np.cumsum(batch.lengths)[:-1])
+        for i, kind in enumerate(part.tolist())
+    )
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
@@ -43,7 +55,7 @@ def test_every_valid_row_is_in_one_batch(rows: list[list[int] | None], budget: i
 def test_batches_are_full(rows: list[list[int] | None], budget: int) -> None:
     """The next row would not have fitted: no needless batch."""
     batches = list(token_batches(arrays(rows)[0], None, tokens_per_batch=budget))
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert batch.ids.size + following.lengths[0] > budget
 
 

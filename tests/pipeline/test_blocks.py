@@ -8,33 +8,53 @@ import pytest
 from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block, from_row, summary_of_row, to_row
 from corpusmill.pipeline.units import Unit
 
-UNIT = Unit("key-00000-000000008-8", "/in/ü \"quoted\".jsonl", 8, None)
-KEPT = pa.table({
-    "id": [1, None], "tags": [["a"], None], "meta": [{"a": 1, "b": [1.5]}, None], "cat": pa.array(["x", None]).dictionary_encode(),
-    "when": pa.array([datetime.datetime(2020, 1, 1), None], pa.timestamp("us", "UTC")), "map": pa.array([[("k", 1)], None],
-    pa.map_(pa.string(), pa.int8())), "view": pa.array(["a", "longer than twelve bytes"], pa.string_view()),
-    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16))),
-}).replace_schema_metadata({"note": "kept too"})
+UNIT = Unit("key-00000-000000008-8", '/in/ü "quoted".jsonl', 8, None)
+KEPT = pa.table(
+    {
+        "id": [1, None],
+        "tags": [["a"], None],
+        "meta": [{"a": 1, "b": [1.5]}, None],
+        "cat": pa.array(["x", None]).dictionary_encode(),
+        "when": pa.array([datetime.datetime(2020, 1, 1), None], pa.timestamp("us", "UTC")),
+        "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int8())),
+        "view": pa.array(["a", "longer than twelve bytes"], pa.string_view()),
+        "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16))),
+    }
+).replace_schema_metadata({"note": "kept too"})
 INPUTS = pa.table({"text": pa.array(["a", None], pa.large_string())})
-REJECTS = (Reject(10, "column 'a': \"why\"\n", "\x00\x1f\u2028\udcff \\ \" 😀"), Reject(2**40, "", ""))
+REJECTS = (Reject(10, "column 'a': \"why\"\n", '\x00\x1f\u2028\udcff \\ " 😀'), Reject(2**40, "", ""))
 
 
 def block(kept: pa.Table = KEPT, inputs: pa.Table = INPUTS) -> UnitBlock:
     return UnitBlock(UNIT, kept, inputs, REJECTS, 4, True, {"key.1": 7})
 
 
-@pytest.mark.parametrize("whole", [
-    block(), block(KEPT.slice(1), INPUTS.slice(1)), block(KEPT.slice(0, 0), INPUTS.slice(0, 0)),
-    block(pa.concat_tables([KEPT, KEPT]), pa.concat_tables([INPUTS, INPUTS])), block(pa.table({}), INPUTS),
-    failed_block(UNIT, "no such file: 'ü'\nsecond line"),
-], ids=["rows", "slice", "no rows", "chunks", "nothing kept", "failed"])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        block(),
+        block(KEPT.slice(1), INPUTS.slice(1)),
+        block(KEPT.slice(0, 0), INPUTS.slice(0, 0)),
+        block(pa.concat_tables([KEPT, KEPT]), pa.concat_tables([INPUTS, INPUTS])),
+        block(pa.table({}), INPUTS),
+        failed_block(UNIT, "no such file: 'ü'\nsecond line"),
+    ],
+    ids=["rows", "slice", "no rows", "chunks", "nothing kept", "failed"],
+)
 def test_a_block_comes_back_as_it_was(whole: UnitBlock) -> None:
     """Every field, every type, every value; and it is one row to whoever carries it."""
     row = to_row(whole)
     found = from_row(row)
     assert row.num_rows == 1
-    assert (found.unit, found.rejects, found.rows_read, found.last, found.tokens, found.error, found.rows) == (
-        whole.unit, whole.rejects, whole.rows_read, whole.last, whole.tokens, whole.error, whole.rows)
+    assert (
+        found.unit,
+        found.rejects,
+        found.rows_read,
+        found.last,
+        found.tokens,
+        found.error,
+        found.rows,
+    ) == (whole.unit, whole.rejects, whole.rows_read, whole.last, whole.tokens, whole.error, whole.rows)
     assert found.inputs.equals(whole.inputs)
     if whole.kept.num_columns:
         assert found.kept.equals(whole.kept)
@@ -59,4 +79,10 @@ def test_a_slice_packs_its_own_rows_only() -> None:
 def test_the_summary_counts_what_the_driver_needs() -> None:
     """Without the rows."""
     summary = block().summary()
-    assert (summary.unit, summary.rows, summary.rejected, summary.tokens, summary.error) == (UNIT, 2, 2, {"key.1": 7}, None)
+    assert (summary.unit, summary.rows, summary.rejected, summary.tokens, summary.error) == (
+        UNIT,
+        2,
+        2,
+        {"key.1": 7},
+        None,
+    )

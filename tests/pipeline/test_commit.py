@@ -33,7 +33,14 @@ RESULT = pa.table({"score": pa.array([0.5, None], pa.float32())})
 
 def block(*rejects: Reject, rows_read: int | None = None) -> UnitBlock:
     kept = pa.table({"id": [1, 2], "cat": pa.array(["a", "b"]).dictionary_encode()})
-    return UnitBlock(UNIT, kept, pa.table({"text": ["x", "y"]}), rejects, 2 + len(rejects) if rows_read is None else rows_read, True)
+    return UnitBlock(
+        UNIT,
+        kept,
+        pa.table({"text": ["x", "y"]}),
+        rejects,
+        2 + len(rejects) if rows_read is None else rows_read,
+        True,
+    )
 
 
 def folder_of(output: OutputSpec) -> OutputFolder:
@@ -66,12 +73,13 @@ def test_a_unit_becomes_one_file(output: OutputSpec) -> None:
 
 def test_rejects_are_lines_of_json(output: OutputSpec) -> None:
     """With file, row, reason and raw, whatever characters these hold."""
-    odd = "\x00\x1f\"\\ ü 😀 \u2028 \ud800"
+    odd = '\x00\x1f"\\ ü 😀 \u2028 \ud800'
     commit(block(Reject(9, "why", odd), Reject(11, f"not: {odd}", "")), [RESULT], output, tokens=7)
     content = folder_of(output).read(folder_of(output).rejects(NAME))
     assert [json.loads(line) for line in content.decode().split("\n")[:-1]] == [
         {"file": "/in/ü.jsonl", "row": 9, "reason": "why", "raw": odd},
-        {"file": "/in/ü.jsonl", "row": 11, "reason": f"not: {odd}", "raw": ""}]
+        {"file": "/in/ü.jsonl", "row": 11, "reason": f"not: {odd}", "raw": ""},
+    ]
 
 
 def test_committing_again_writes_the_same_bytes(output: OutputSpec) -> None:
@@ -96,7 +104,7 @@ def test_rejects_are_there_before_the_data(output: OutputSpec) -> None:
 @pytest.mark.parametrize("results", [[pa.table({"score": [1.0]})], [RESULT, pa.table({"x": [1, 2, 3]})]])
 def test_results_of_another_length_are_never_written(output: OutputSpec, results: list[pa.Table]) -> None:
     """Rows and results would be paired wrongly."""
-    with pytest.raises(OutputError, match="has 2 rows, a model gave [13]; nothing was written"):
+    with pytest.raises(OutputError, match=r"has 2 rows, a model gave [13]; nothing was written"):
         commit(block(), results, output, tokens=7)
     assert not Path(output.url).exists()
 
@@ -111,7 +119,9 @@ def test_a_unit_that_lost_a_row_is_never_written(output: OutputSpec) -> None:
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     """With the path, the system's reason, and the field to change."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"file/out/data/.*: cannot be written \(Not a directory\)") as raised:
+    with pytest.raises(
+        OutputError, match=r"file/out/data/.*: cannot be written \(Not a directory\)"
+    ) as raised:
         commit(block(), [RESULT], OutputSpec(str(tmp_path / "file" / "out"), "arrow", None), tokens=7)
     assert raised.value.field == "output.path"
 
@@ -129,7 +139,10 @@ def largest_file(size: int) -> Iterator[None]:
 
 def test_a_full_disk_leaves_no_part_of_a_file(output: OutputSpec) -> None:
     """Neither under its own name nor under a temporary one."""
-    with largest_file(100), pytest.raises(OutputError, match=r"cannot be written \(File too large\); free space"):
+    with (
+        largest_file(100),
+        pytest.raises(OutputError, match=r"cannot be written \(File too large\); free space"),
+    ):
         commit(block(), [RESULT], output, tokens=7)
     assert files(Path(output.url)) == []
     commit(block(), [RESULT], output, tokens=7)
@@ -139,7 +152,10 @@ def test_a_full_disk_leaves_no_part_of_a_file(output: OutputSpec) -> None:
 def test_a_full_disk_while_a_record_grows_says_so(output: OutputSpec) -> None:
     """The job's own records are no exception."""
     folder = folder_of(output)
-    with largest_file(10), pytest.raises(OutputError, match=r"receipts\.jsonl: cannot be written \(File too large\)"):
+    with (
+        largest_file(10),
+        pytest.raises(OutputError, match=r"receipts\.jsonl: cannot be written \(File too large\)"),
+    ):
         folder.append(folder.job("receipts.jsonl"), "x" * 100_000)
 
 
@@ -156,14 +172,17 @@ print("ready", flush=True)
 for number in range(100_000):
     unit = Unit(f"key-00000-{number % 50:09d}-8", "/in", number % 50, 0)
     rejects = (Reject(1, "why", "x" * 20_000),)
-    commit(UnitBlock(unit, rows, rows, rejects, 5_001), [], OutputSpec(sys.argv[1], "arrow", None), tokens=number % 50)
+    block = UnitBlock(unit, rows, rows, rejects, 5_001)
+    commit(block, [], OutputSpec(sys.argv[1], "arrow", None), tokens=number % 50)
 """
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_kill_leaves_whole_files_only(tmp_path: Path, seed: int) -> None:
     """SIGKILL at any moment, while new units appear and others are written again."""
-    process = subprocess.Popen([sys.executable, "-c", COMMITTER, str(tmp_path / "out")], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMITTER, str(tmp_path / "out")], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     with process:
         assert process.stdout.readline() == b"ready\n"

@@ -24,7 +24,10 @@ Read = Callable[..., list[UnitBlock]]
 Pack = Callable[[bytes], bytes]
 SPEC = InputSpec("text", None, (), pa.schema([("text", pa.string())]))
 CODECS: dict[str, Pack] = {
-    "gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress, "bz2": bz2.compress, "xz": lzma.compress,
+    "gz": gzip.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
 }
 codecs = pytest.mark.parametrize(("suffix", "pack"), CODECS.items(), ids=CODECS)
 
@@ -52,17 +55,22 @@ def test_a_compressed_file_is_one_split(jsonl: Write, reading: Read, suffix: str
 
 
 @codecs
-def test_members_one_after_another_are_one_file(jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Pack
-                                                ) -> None:
-    """As `cat a.gz b.gz` makes; also where a line crosses from one to the next, an empty member, and any chunk size."""
-    content = pack(lines(0, 10)[:-7]) + pack(b"") + pack(lines(0, 10)[-7:] + lines(10, 20)) + pack(lines(20, 21))
+def test_members_one_after_another_are_one_file(
+    jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Pack
+) -> None:
+    """As `cat a.gz b.gz` makes; also with a line that crosses over, an empty member, and any chunk size."""
+    content = (
+        pack(lines(0, 10)[:-7]) + pack(b"") + pack(lines(0, 10)[-7:] + lines(10, 20)) + pack(lines(20, 21))
+    )
     for chunk in (1, 7, 1 << 16):
         monkeypatch.setattr(streams, "PACKED_CHUNK", chunk)
         assert numbers(reading(jsonl(content, f"in.jsonl.{suffix}"), SPEC)) == list(range(21))
 
 
 @codecs
-def test_zeros_after_the_last_member_are_padding(jsonl: Write, reading: Read, suffix: str, pack: Pack) -> None:
+def test_zeros_after_the_last_member_are_padding(
+    jsonl: Write, reading: Read, suffix: str, pack: Pack
+) -> None:
     """Tapes, block devices and xz itself pad files."""
     assert numbers(reading(jsonl(pack(lines(0, 9)) + bytes(8), f"in.jsonl.{suffix}"), SPEC)) == list(range(9))
 
@@ -74,7 +82,9 @@ def test_a_file_cut_short_is_an_error(jsonl: Write, suffix: str, pack: Pack, cut
     content = pack(lines(0, 2000))
     size = int(len(content) * cut) if isinstance(cut, float) else cut % len(content)
     file = jsonl(content[:size], f"in.jsonl.{suffix}")
-    with pytest.raises(InputError, match=r"in\.jsonl\..*: expected a complete \w+ file, got one that is damaged or cut short"):
+    with pytest.raises(
+        InputError, match=r"in\.jsonl\..*: expected a complete \w+ file, got one that is damaged or cut short"
+    ):
         READER.count(split_of(file))
 
 
@@ -86,7 +96,9 @@ def test_an_empty_file_is_cut_short_too(jsonl: Write, suffix: str, pack: Pack) -
 
 
 @codecs
-def test_units_before_the_cut_are_kept(jsonl: Write, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Pack) -> None:
+def test_units_before_the_cut_are_kept(
+    jsonl: Write, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Pack
+) -> None:
     """They are whole and right: only then comes the error."""
     monkeypatch.setattr(streams, "PACKED_CHUNK", 64)
     content = pack(lines(0, 3000)) + pack(lines(3000, 6000))
@@ -103,7 +115,7 @@ def test_damage_in_the_middle_is_an_error(jsonl: Write, suffix: str, pack: Pack)
     """Bytes that changed on the way."""
     content = bytearray(pack(lines(0, 3000)))
     middle = len(content) // 2
-    content[middle:middle + 40] = bytes(255 - byte for byte in content[middle:middle + 40])
+    content[middle : middle + 40] = bytes(255 - byte for byte in content[middle : middle + 40])
     with pytest.raises(InputError, match="damaged"):
         READER.count(split_of(jsonl(bytes(content), f"in.jsonl.{suffix}")))
 

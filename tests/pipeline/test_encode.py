@@ -21,12 +21,14 @@ from corpusmill.pipeline.vocabulary import load_tokenizer
 
 Model = Callable[..., ModelSpec]
 Checkpoints = Callable[..., Path]
-WORDS = "the world of numbers and number of the other word".split()
-TEXTS = [" ".join(WORDS[i % 7:i % 7 + i % 5 + 1]) if i % 6 != 4 else None for i in range(20)]
+WORDS = ["the", "world", "of", "numbers", "and", "number", "of", "the", "other", "word"]
+TEXTS = [" ".join(WORDS[i % 7 : i % 7 + i % 5 + 1]) if i % 6 != 4 else None for i in range(20)]
 
 
 def encoded(spec: ModelSpec, texts: list[str | None], pairs: list[str | None] | None = None) -> Any:
-    columns = {"text": pa.array(texts, pa.string())} | ({} if pairs is None else {"text_pair": pa.array(pairs, pa.string())})
+    columns = {"text": pa.array(texts, pa.string())} | (
+        {} if pairs is None else {"text_pair": pa.array(pairs, pa.string())}
+    )
     block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table(columns))
     return Encoder(spec).encode(tokenize(block, [spec.tokenizer]))
 
@@ -36,13 +38,17 @@ def vectors(table: pa.Table) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 7, 16, 10_000])
-def test_results_do_not_depend_on_the_batch(checkpoint: Checkpoints, model: Model, tokens_per_batch: int) -> None:
+def test_results_do_not_depend_on_the_batch(
+    checkpoint: Checkpoints, model: Model, tokens_per_batch: int
+) -> None:
     """Each row as if it were alone, to rounding; nulls in their places; tokens and batches counted."""
     folder = checkpoint("embedding")
     found = encoded(model(folder, "embedding", tokens_per_batch=tokens_per_batch), TEXTS)
     alone = [encoded(model(folder, "embedding"), [text]).columns["embedding"][0].as_py() for text in TEXTS]
     assert [row is None for row in found.columns["embedding"].to_pylist()] == [text is None for text in TEXTS]
-    np.testing.assert_allclose(vectors(found.columns), np.array([row for row in alone if row is not None]), atol=2e-5)
+    np.testing.assert_allclose(
+        vectors(found.columns), np.array([row for row in alone if row is not None]), atol=2e-5
+    )
     tokenizer = load_tokenizer(str(folder), 16)
     lengths = [len(tokenizer.encode(text).ids) for text in TEXTS if text is not None]
     assert found.tokens == sum(lengths)
@@ -57,7 +63,9 @@ def test_results_follow_their_rows(checkpoint: Checkpoints, order: list[int]) ->
     texts = TEXTS[:8]
 
     def run(rows: list[str | None]) -> list[Any]:
-        block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(rows, pa.string())}))
+        block = UnitBlock(
+            Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(rows, pa.string())})
+        )
         return encoder.encode(tokenize(block, [spec.tokenizer])).columns["embedding"].to_pylist()
 
     plain, shuffled = run(texts), run([texts[i] for i in order])
@@ -72,8 +80,18 @@ ENCODERS: dict[Path, tuple[Encoder, ModelSpec]] = {}
 
 def one_encoder(folder: Path) -> tuple[Encoder, ModelSpec]:
     if folder not in ENCODERS:
-        spec = ModelSpec("m", "", str(folder), "d", "embedding", "float32", "cpu", 24, TokenizerSpec(str(folder), 16, "t"),
-                         PoolSpec(1, 1))
+        spec = ModelSpec(
+            "m",
+            "",
+            str(folder),
+            "d",
+            "embedding",
+            "float32",
+            "cpu",
+            24,
+            TokenizerSpec(str(folder), 16, "t"),
+            PoolSpec(1, 1),
+        )
         ENCODERS[folder] = Encoder(spec), spec
     return ENCODERS[folder]
 
@@ -86,7 +104,9 @@ def test_the_same_unit_gives_the_same_bytes(checkpoint: Checkpoints, model: Mode
 
 @pytest.mark.parametrize("task", ["embedding", "text-classification"])
 @pytest.mark.parametrize("texts", [[], [None], [None, None, None]], ids=["no row", "one null", "nulls"])
-def test_units_without_text_keep_rows_and_types(checkpoint: Checkpoints, model: Model, task: str, texts: list[None]) -> None:
+def test_units_without_text_keep_rows_and_types(
+    checkpoint: Checkpoints, model: Model, task: str, texts: list[None]
+) -> None:
     """The model is not asked; its columns are there, null."""
     spec = model(checkpoint(task), task)
     found, full = encoded(spec, texts), encoded(spec, ["the world"])

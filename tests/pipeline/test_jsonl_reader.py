@@ -81,7 +81,9 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("line", "reason"), BAD_LINES.values(), ids=BAD_LINES)
 @pytest.mark.parametrize("position", [0, 2, 5], ids=["first", "middle", "last"])
-def test_a_bad_line_is_rejected_alone(jsonl: Write, reading: Read, line: bytes, reason: str, position: int) -> None:
+def test_a_bad_line_is_rejected_alone(
+    jsonl: Write, reading: Read, line: bytes, reason: str, position: int
+) -> None:
     """With its row number, why, and what it says; its neighbours stay in order."""
     good = [json.dumps({"text": f"t{i}"}).encode() for i in range(5)]
     content = b"\n".join([*good[:position], line, *good[position:]]) + b"\n"
@@ -114,8 +116,10 @@ GOOD_LINES: dict[str, tuple[bytes, list[str | None]]] = {
 
 
 @pytest.mark.parametrize(("content", "expected"), GOOD_LINES.values(), ids=GOOD_LINES)
-def test_odd_but_sound_lines_are_read(jsonl: Write, reading: Read, content: bytes, expected: list[str | None]) -> None:
-    """A blank line is no row; a missing or null text is a row without one; of duplicate keys the last counts."""
+def test_odd_but_sound_lines_are_read(
+    jsonl: Write, reading: Read, content: bytes, expected: list[str | None]
+) -> None:
+    """A blank line is no row, a missing or null text is a row without; of equal keys the last counts."""
     blocks = reading(jsonl(content), SPEC)
     assert texts(blocks) == expected
     assert rejects(blocks) == []
@@ -128,44 +132,68 @@ def test_a_later_byte_order_mark_is_a_bad_line(jsonl: Write, reading: Read) -> N
 
 
 @pytest.mark.parametrize("position", [0, 1, 3])
-def test_a_line_too_long_is_rejected_unread(jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch, position: int) -> None:
+def test_a_line_too_long_is_rejected_unread(
+    jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
     """It is never held in memory as a whole; the lines behind it are read."""
     monkeypatch.setattr(streams, "MAX_LINE", 100)
     monkeypatch.setattr(streams, "CHUNK", 16)
     good = [b'{"text": "%d"}' % i for i in range(3)]
-    blocks = reading(jsonl(b"\n".join([*good[:position], b'{"text": "' + b"x" * 200 + b'"}', *good[position:]])), SPEC)
+    blocks = reading(
+        jsonl(b"\n".join([*good[:position], b'{"text": "' + b"x" * 200 + b'"}', *good[position:]])), SPEC
+    )
     assert texts(blocks) == ["0", "1", "2"]
     assert rejects(blocks) == [(position, "line longer than 64 MiB")]
 
 
-def test_a_file_of_one_line_too_long_is_not_forgotten(jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_one_line_too_long_is_not_forgotten(
+    jsonl: Write, reading: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every input row is an output row or a reject, also where no row can be sampled."""
     monkeypatch.setattr(streams, "MAX_LINE", 100)
-    assert rejects(reading(jsonl(b'{"text": "' + b"x" * 200 + b'"}'), SPEC)) == [(0, "line longer than 64 MiB")]
+    assert rejects(reading(jsonl(b'{"text": "' + b"x" * 200 + b'"}'), SPEC)) == [
+        (0, "line longer than 64 MiB")
+    ]
 
 
 def test_a_huge_bad_line_is_shown_in_part(jsonl: Write, reading: Read) -> None:
     """One row cannot fill a disk with its reject."""
-    (block,) = reading(jsonl("{".encode() + "ü".encode() * (RAW_LIMIT + 10)), SPEC)
+    (block,) = reading(jsonl(b"{" + "ü".encode() * (RAW_LIMIT + 10)), SPEC)
     assert block.rejects[0].raw == "{" + "ü" * (RAW_LIMIT - 1)
 
 
 def test_bad_rows_can_be_failures(jsonl: Write, reading: Read, asking: Ask) -> None:
     """The message names file, row and reason."""
     file = jsonl(b'{"text": "a"}\n\nnope\n')
-    with pytest.raises(BadRow, match=r"in\.jsonl: row 1: not JSON: .*; mend the row, or set input\.on_bad_row: reject"):
+    with pytest.raises(
+        BadRow, match=r"in\.jsonl: row 1: not JSON: .*; mend the row, or set input\.on_bad_row: reject"
+    ):
         reading(file, asking(TEXT, on_bad_row="fail"))
 
 
-LINES = st.lists(st.sampled_from([b"", b" ", b"{", b"\r", b"x" * 30]) | st.integers(0, 10**6).map(lambda i: b'{"text":"%d"}' % i),
-                 max_size=12)
+LINES = st.lists(
+    st.sampled_from([b"", b" ", b"{", b"\r", b"x" * 30])
+    | st.integers(0, 10**6).map(lambda i: b'{"text":"%d"}' % i),
+    max_size=12,
+)
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
-@given(found=LINES, ending=st.sampled_from([b"", b"\n"]), mark=st.booleans(), size=st.integers(1, 40), rows=st.integers(1, 4))
+@given(
+    found=LINES,
+    ending=st.sampled_from([b"", b"\n"]),
+    mark=st.booleans(),
+    size=st.integers(1, 40),
+    rows=st.integers(1, 4),
+)
 @example(found=[b'{"text":"1"}', b'{"text":"2"}'], ending=b"", mark=True, size=13, rows=1)
 def test_byte_ranges_share_out_the_lines_exactly(
-    tmp_path_factory: pytest.TempPathFactory, found: list[bytes], ending: bytes, mark: bool, size: int, rows: int
+    tmp_path_factory: pytest.TempPathFactory,
+    found: list[bytes],
+    ending: bytes,
+    mark: bool,
+    size: int,
+    rows: int,
 ) -> None:
     """Wherever the cuts fall, also inside a line, at its newline or inside the byte order mark."""
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
@@ -186,16 +214,20 @@ def test_byte_ranges_share_out_the_lines_exactly(
     assert len({block.unit.name for block in parts}) == len(parts)
 
 
-def test_rejects_of_a_later_range_count_the_rows_before_once(jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_of_a_later_range_count_the_rows_before_once(
+    jsonl: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A bad row in every unit of the last range must not read the file once a unit."""
     file = jsonl(b"".join(b'{"text":"%d"}\nbad\n' % i for i in range(50)))
     monkeypatch.setattr(reader_module, "SPLIT_BYTES", file.size // 2 + 1)
     last = READER.splits(file, ["text"], ("text",), UnitSizing(2, 1.0, 8))[-1]
     counted: list[Split] = []
     count = type(READER).count
-    monkeypatch.setattr(type(READER), "count", lambda self, split: counted.append(split) or count(self, split))
+    monkeypatch.setattr(
+        type(READER), "count", lambda self, split: counted.append(split) or count(self, split)
+    )
     blocks = list(READER.read(last, SPEC, frozenset()))
-    assert [row for row, _ in rejects(blocks)] == [row for row in range(100) if row % 2][-len(blocks):]
+    assert [row for row, _ in rejects(blocks)] == [row for row in range(100) if row % 2][-len(blocks) :]
     assert len(counted) == 1
 
 
@@ -203,15 +235,30 @@ def test_ranges_only_cut_files_larger_than_one(jsonl: Write, monkeypatch: pytest
     """And never a compressed one, which can only be read from its start."""
     monkeypatch.setattr(reader_module, "SPLIT_BYTES", 100)
     plain = jsonl([{"text": "x" * 20}] * 10)
-    assert [(split.start, split.stop) for split in READER.splits(plain, ["text"], ("text",), UnitSizing(4, 1.0, 8))] == [
-        (0, 100), (100, 200), (200, 300), (300, plain.size)]
+    assert [
+        (split.start, split.stop)
+        for split in READER.splits(plain, ["text"], ("text",), UnitSizing(4, 1.0, 8))
+    ] == [(0, 100), (100, 200), (200, 300), (300, plain.size)]
 
 
 NOT_COERCED = [
-    ("string", '"0012"'), ("string", '"2020-01-01"'), ("string", '"1e5"'), ("string", '"true"'), ("int64", "9007199254740993"),
-    ("int64", "-9223372036854775808"), ("uint64", "18446744073709551615"), ("double", "1"), ("double", "0.1"), ("double", "1e300"),
-    ("int8", "-128"), ("bool", "true"), ("list<int64>", "[1, null]"), ("struct<a: int64>", '{"a": 1}'), ("int64", "null"),
-    ("list<struct<a: list<string>>>", '[{"a": ["x"]}]'), ("float", "0.5"),
+    ("string", '"0012"'),
+    ("string", '"2020-01-01"'),
+    ("string", '"1e5"'),
+    ("string", '"true"'),
+    ("int64", "9007199254740993"),
+    ("int64", "-9223372036854775808"),
+    ("uint64", "18446744073709551615"),
+    ("double", "1"),
+    ("double", "0.1"),
+    ("double", "1e300"),
+    ("int8", "-128"),
+    ("bool", "true"),
+    ("list<int64>", "[1, null]"),
+    ("struct<a: int64>", '{"a": 1}'),
+    ("int64", "null"),
+    ("list<struct<a: list<string>>>", '[{"a": ["x"]}]'),
+    ("float", "0.5"),
 ]
 
 
@@ -226,23 +273,48 @@ def test_values_arrive_as_they_are(jsonl: Write, reading: Read, asking: Ask, kin
 
 
 MISFITS = [
-    ("int64", '"1"', "a string"), ("int64", "true", "a boolean"), ("int64", "1.0", "a number"), ("int64", "1.5", "a number"),
-    ("int64", "[1]", "an array"), ("int8", "300", "300"), ("uint8", "-1", "-1"), ("int64", "9223372036854775808", "92233"),
-    ("double", '"1.5"', "a string"), ("double", "true", "a boolean"), ("double", "9007199254740993", "90071"),
-    ("bool", "1", "a number"), ("bool", '"true"', "a string"), ("string", "1", "a number"), ("string", "{}", "an object"),
-    ("list<int64>", "1", "a number"), ("list<int64>", '["1"]', "a string"), ("list<int64>", "[1.0]", "a number"),
-    ("list<int64>", "[true]", "a boolean"), ("list<double>", "[true]", "a boolean"), ("list<bool>", "[1]", "a number"),
-    ("list<list<string>>", '["ab"]', "a string"), ("list<string>", '"ab"', "a string"), ("list<int8>", "[300]", "an array"),
-    ("struct<a: int64>", '{"a": "x"}', "a string"), ("struct<a: int64>", "[]", "an array"), ("struct<a: int64>", '{"a": 1.0}', "a num"),
-    ("list<struct<a: bool>>", '[{"a": 1}]', "a number"), ("list<int64>", "[" * 900 + "]" * 900, "an array"),
-    ("timestamp[us]", "5", "a number"), ("timestamp[us]", '"yesterday"', "'yesterday'"), ("timestamp[s]", '"2020-01-01T00:00:00Z"', "'2"),
-    ("date32", '"2020-13-01"', "'2020-13-01'"), ("list<timestamp[s]>", '["x"]', "an array"), ("binary", "1", "a number"),
+    ("int64", '"1"', "a string"),
+    ("int64", "true", "a boolean"),
+    ("int64", "1.0", "a number"),
+    ("int64", "1.5", "a number"),
+    ("int64", "[1]", "an array"),
+    ("int8", "300", "300"),
+    ("uint8", "-1", "-1"),
+    ("int64", "9223372036854775808", "92233"),
+    ("double", '"1.5"', "a string"),
+    ("double", "true", "a boolean"),
+    ("double", "9007199254740993", "90071"),
+    ("bool", "1", "a number"),
+    ("bool", '"true"', "a string"),
+    ("string", "1", "a number"),
+    ("string", "{}", "an object"),
+    ("list<int64>", "1", "a number"),
+    ("list<int64>", '["1"]', "a string"),
+    ("list<int64>", "[1.0]", "a number"),
+    ("list<int64>", "[true]", "a boolean"),
+    ("list<double>", "[true]", "a boolean"),
+    ("list<bool>", "[1]", "a number"),
+    ("list<list<string>>", '["ab"]', "a string"),
+    ("list<string>", '"ab"', "a string"),
+    ("list<int8>", "[300]", "an array"),
+    ("struct<a: int64>", '{"a": "x"}', "a string"),
+    ("struct<a: int64>", "[]", "an array"),
+    ("struct<a: int64>", '{"a": 1.0}', "a num"),
+    ("list<struct<a: bool>>", '[{"a": 1}]', "a number"),
+    ("list<int64>", "[" * 900 + "]" * 900, "an array"),
+    ("timestamp[us]", "5", "a number"),
+    ("timestamp[us]", '"yesterday"', "'yesterday'"),
+    ("timestamp[s]", '"2020-01-01T00:00:00Z"', "'2"),
+    ("date32", '"2020-13-01"', "'2020-13-01'"),
+    ("list<timestamp[s]>", '["x"]', "an array"),
+    ("binary", "1", "a number"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "value", "got"), MISFITS)
-def test_a_value_that_does_not_fit_is_rejected_alone(jsonl: Write, reading: Read, asking: Ask, kind: str, value: str, got: str
-                                                     ) -> None:
+def test_a_value_that_does_not_fit_is_rejected_alone(
+    jsonl: Write, reading: Read, asking: Ask, kind: str, value: str, got: str
+) -> None:
     """At any depth, also where Arrow itself would convert; the reason names column, expected and got."""
     spec = asking(pa.schema([("text", pa.string()), ("v", parse_type(kind))]), "v")
     content = b'{"text": "a"}\n{"text": "b", "v": %s}\n{"text": "c", "v": null}\n' % value.encode()
@@ -263,30 +335,59 @@ def test_several_reasons_in_one_unit_keep_their_rows(jsonl: Write, reading: Read
     assert block.kept["a"].to_pylist() == [1, 2]
     assert [reject.row for reject in block.rejects] == [1, 2, 3, 4, 6]
     assert [reject.raw for reject in block.rejects] == [rows[i] for i in (1, 2, 3, 4, 6)]
-    assert [reject.reason[:10] for reject in block.rejects] == ["column 'a'", "not JSON: ", "column 'b'", "column 'a'", "column 'a'"]
+    assert [reject.reason[:10] for reject in block.rejects] == [
+        "column 'a'",
+        "not JSON: ",
+        "column 'b'",
+        "column 'a'",
+        "column 'a'",
+    ]
 
 
 def test_types_that_json_writes_as_text_are_read(jsonl: Write, reading: Read, asking: Ask) -> None:
     """Where the job gives them: dates, times and time stamps, at any depth."""
-    kinds = {"t": "timestamp[us]", "z": "timestamp[s, tz=UTC]", "d": "date32", "l": "list<date32>", "s": "struct<t: timestamp[s]>"}
+    kinds = {
+        "t": "timestamp[us]",
+        "z": "timestamp[s, tz=UTC]",
+        "d": "date32",
+        "l": "list<date32>",
+        "s": "struct<t: timestamp[s]>",
+    }
     schema = pa.schema([("text", pa.string()), *((name, parse_type(kind)) for name, kind in kinds.items())])
-    row = {"t": "2020-01-02T03:04:05.5", "z": "2020-01-02T03:04:05Z", "d": "2020-01-02", "l": ["2020-01-02"],
-           "s": {"t": "2020-01-02"}}
+    row = {
+        "t": "2020-01-02T03:04:05.5",
+        "z": "2020-01-02T03:04:05Z",
+        "d": "2020-01-02",
+        "l": ["2020-01-02"],
+        "s": {"t": "2020-01-02"},
+    }
     (block,) = reading(jsonl([row]), asking(schema, *kinds))
     assert block.kept.schema.types == [schema.field(name).type for name in kinds]
     found = block.kept.to_pylist()[0]
     assert found["t"].isoformat() == "2020-01-02T03:04:05.500000"
     assert found["z"].isoformat() == "2020-01-02T03:04:05+00:00"
     assert [found["d"].isoformat(), found["l"][0].isoformat(), found["s"]["t"].isoformat()] == [
-        "2020-01-02", "2020-01-02", "2020-01-02T00:00:00"]
+        "2020-01-02",
+        "2020-01-02",
+        "2020-01-02T00:00:00",
+    ]
 
 
-@pytest.mark.parametrize("content", [
-    b'[{"text": "a"},\n{"text": "b"}]\n', b'[\n{"text": "a"},\n{"text": "b"}\n]\n', b'[{"text": "a"}, {"text": "b"}]', b"[\n]\n",
-], ids=["two lines", "pretty", "one line", "empty"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[{"text": "a"},\n{"text": "b"}]\n',
+        b'[\n{"text": "a"},\n{"text": "b"}\n]\n',
+        b'[{"text": "a"}, {"text": "b"}]',
+        b"[\n]\n",
+    ],
+    ids=["two lines", "pretty", "one line", "empty"],
+)
 def test_a_json_array_is_refused_as_a_whole(jsonl: Write, content: bytes) -> None:
     """Not row by row: the file has to be rewritten."""
-    with pytest.raises(InputError, match=r"in\.jsonl: expected one JSON object a line, got a file that begins with '\['"):
+    with pytest.raises(
+        InputError, match=r"in\.jsonl: expected one JSON object a line, got a file that begins with '\['"
+    ):
         READER.schema(jsonl(content))
 
 

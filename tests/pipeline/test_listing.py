@@ -18,8 +18,20 @@ def names(folder: Path, *paths: str) -> list[str]:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A folder as jobs find it: shards, a sub-folder, and what other tools leave behind."""
-    for name in ("b.parquet", "a.jsonl", "c.json.gz", "deep/er/d.ndjson.zst", "_SUCCESS", ".a.jsonl.crc", "README.md",
-                 "_delta_log/0.json", ".ipynb_checkpoints/a.jsonl", ".hidden.jsonl", "_part.parquet", "deep/_tmp/x.jsonl"):
+    for name in (
+        "b.parquet",
+        "a.jsonl",
+        "c.json.gz",
+        "deep/er/d.ndjson.zst",
+        "_SUCCESS",
+        ".a.jsonl.crc",
+        "README.md",
+        "_delta_log/0.json",
+        ".ipynb_checkpoints/a.jsonl",
+        ".hidden.jsonl",
+        "_part.parquet",
+        "deep/_tmp/x.jsonl",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     return tmp_path
@@ -63,7 +75,9 @@ def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:
 def test_a_file_listed_twice_is_read_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, by glob, by folder and relative to the working directory: still one file."""
     monkeypatch.chdir(corpus)
-    found = list_files([f"{corpus}/a.jsonl", "a.jsonl", "./*.jsonl", f"file://{corpus}/a.jsonl", "deep/../a.jsonl"])
+    found = list_files(
+        [f"{corpus}/a.jsonl", "a.jsonl", "./*.jsonl", f"file://{corpus}/a.jsonl", "deep/../a.jsonl"]
+    )
     assert [file.url for file in found] == [f"{corpus}/a.jsonl"]
 
 
@@ -76,10 +90,16 @@ def test_relative_paths_become_absolute(corpus: Path, monkeypatch: pytest.Monkey
     assert absolute("out") == f"{corpus}/out"
 
 
-@pytest.mark.parametrize(("path", "reason"), [
-    ("{}/*.txt", "the glob matches no file"), ("{}/absent.jsonl", "no such file"), ("{}/absent/", "no such file"),
-    ("{}/empty", "the folder holds no file"), ("nosuch://bucket/a.jsonl", "no file system for it"),
-])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("{}/*.txt", "the glob matches no file"),
+        ("{}/absent.jsonl", "no such file"),
+        ("{}/absent/", "no such file"),
+        ("{}/empty", "the folder holds no file"),
+        ("nosuch://bucket/a.jsonl", "no file system for it"),
+    ],
+)
 def test_a_path_that_gives_nothing_is_refused(tmp_path: Path, path: str, reason: str) -> None:
     """The message names the path as it was written."""
     (tmp_path / "empty").mkdir()
@@ -116,11 +136,22 @@ def test_a_file_that_went_away_says_so(tmp_path: Path) -> None:
         current(str(tmp_path / "gone.jsonl"))
 
 
-@pytest.mark.parametrize(("name", "found", "packed"), [
-    ("a.parquet", "parquet", None), ("A.PARQUET", "parquet", None), ("a.pq", "parquet", None), ("a.jsonl", "jsonl", None),
-    ("a.ndjson", "jsonl", None), ("a.json", "jsonl", None), ("a.jsonl.gz", "jsonl", "gzip"), ("a.json.zst", "jsonl", "zstd"),
-    ("a.ndjson.bz2", "jsonl", "bz2"), ("A.JSONL.XZ", "jsonl", "xz"), ("s3://b/x.y/a.jsonl.gz", "jsonl", "gzip"),
-])
+@pytest.mark.parametrize(
+    ("name", "found", "packed"),
+    [
+        ("a.parquet", "parquet", None),
+        ("A.PARQUET", "parquet", None),
+        ("a.pq", "parquet", None),
+        ("a.jsonl", "jsonl", None),
+        ("a.ndjson", "jsonl", None),
+        ("a.json", "jsonl", None),
+        ("a.jsonl.gz", "jsonl", "gzip"),
+        ("a.json.zst", "jsonl", "zstd"),
+        ("a.ndjson.bz2", "jsonl", "bz2"),
+        ("A.JSONL.XZ", "jsonl", "xz"),
+        ("s3://b/x.y/a.jsonl.gz", "jsonl", "gzip"),
+    ],
+)
 def test_a_name_tells_format_and_compression(name: str, found: str, packed: str | None) -> None:
     """Whatever its case."""
     assert (file_format(name), compression(name)) == (found, packed)

@@ -30,16 +30,24 @@ SPEC = InputSpec("text", None, ("id",), pa.schema([("id", pa.int64()), ("text", 
 def output(request: pytest.FixtureRequest, tmp_path: Path) -> OutputSpec:
     """Either format on a disk, and an object store."""
     name, store = request.param.split("-")
-    return OutputSpec(str(tmp_path / "out") if store == "local" else f"memory://{tmp_path.name}/out", name, "zstd")
+    return OutputSpec(
+        str(tmp_path / "out") if store == "local" else f"memory://{tmp_path.name}/out", name, "zstd"
+    )
 
 
 @pytest.fixture
 def splits(parquet: Write, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> tuple[Split, ...]:
-    """Three files: Parquet of two row groups, JSONL of several byte ranges with bad lines, and a small one."""
+    """Parquet of two row groups, JSONL of several byte ranges with bad lines, and a small file."""
     monkeypatch.setattr(reader_module, "SPLIT_BYTES", 300)
     table = pa.table({"id": range(10), "text": [f"t{i}" for i in range(10)]})
-    lines = [b"bad" if i % 9 == 7 else json.dumps({"id": i, "text": "x" * (i % 13)}).encode() for i in range(60)]
-    files = [parquet(table, "a.parquet", row_group_size=6), jsonl(b"\n\n".join(lines), "b.jsonl"), jsonl(b'{"id": 1}\n', "c.jsonl")]
+    lines = [
+        b"bad" if i % 9 == 7 else json.dumps({"id": i, "text": "x" * (i % 13)}).encode() for i in range(60)
+    ]
+    files = [
+        parquet(table, "a.parquet", row_group_size=6),
+        jsonl(b"\n\n".join(lines), "b.jsonl"),
+        jsonl(b'{"id": 1}\n', "c.jsonl"),
+    ]
     return plan_splits(files, "auto", SPEC, UnitSizing(4, 1.0, 8))
 
 
@@ -95,7 +103,9 @@ def test_rejects_have_the_manifests_row_numbers(splits: tuple[Split, ...], outpu
     found = []
     for row in table.to_pylist():
         if row["rejected"]:
-            numbers = [json.loads(line)["row"] for line in folder.read(folder.rejects(row["unit"])).splitlines()]
+            numbers = [
+                json.loads(line)["row"] for line in folder.read(folder.rejects(row["unit"])).splitlines()
+            ]
             assert all(row["row_start"] <= number < row["row_stop"] for number in numbers)
             found += numbers
     assert found == [7, 16, 25, 34, 43, 52]
@@ -107,11 +117,15 @@ def test_every_input_row_is_one_output_row_in_order(splits: tuple[Split, ...], o
     table = write_manifest(folder, splits, commit_all(splits, output))
     found: list[int] = []
     for name in table["file"].to_pylist():
-        found += SINKS[output.format].read(pa.BufferReader(folder.read(f"{folder.url}/{name}")))["id"].to_pylist()
+        found += (
+            SINKS[output.format].read(pa.BufferReader(folder.read(f"{folder.url}/{name}")))["id"].to_pylist()
+        )
     assert found == [*range(10), *(i for i in range(60) if i % 9 != 7), 1]
 
 
-def test_the_manifest_does_not_depend_on_the_order_of_commits(splits: tuple[Split, ...], output: OutputSpec) -> None:
+def test_the_manifest_does_not_depend_on_the_order_of_commits(
+    splits: tuple[Split, ...], output: OutputSpec
+) -> None:
     """Workers finish in any order: the same bytes."""
     folder = OutputFolder.of(output.url, output.format)
     found = commit_all(splits, output)
@@ -141,23 +155,27 @@ def test_what_is_missing_is_read_again(splits: tuple[Split, ...], output: Output
     for pending in remaining(splits, kept, kept).pending:
         for block in READERS[pending.split.format].read(pending.split, SPEC, pending.skip):
             lengths = [len(text or "") for text in block.inputs["text"].to_pylist()]
-            again[block.unit.name] = commit(block, [pa.table({"length": lengths})], output, tokens=sum(lengths))
+            again[block.unit.name] = commit(
+                block, [pa.table({"length": lengths})], output, tokens=sum(lengths)
+            )
     assert sorted(again) == lost
     assert {unit: folder.read(folder.data(unit)) for unit in found} == before
 
 
 TEARS: dict[str, Callable[[bytes], bytes]] = {
-    "cut in a line": lambda text: text[:len(text) // 2],
-    "glued": lambda text: text[:50] + text[:len(text) // 2],
+    "cut in a line": lambda text: text[: len(text) // 2],
+    "glued": lambda text: text[:50] + text[: len(text) // 2],
     "zeros": lambda text: bytes(4096) + b"\n" + text[300:],
     "not receipts": lambda text: b'1\n"x"\nnull\n[]\n{}\n{"bytes": 1}\n' + text[:200],
     "no UTF-8": lambda text: b"\xff\xfe\n" + text[10:],
-    "empty": lambda text: b"",
+    "empty": lambda _: b"",
 }
 
 
 @pytest.mark.parametrize("tear", TEARS.values(), ids=TEARS)
-def test_receipts_torn_by_a_crash_are_made_again(splits: tuple[Split, ...], output: OutputSpec, tear: Callable[[bytes], bytes]) -> None:
+def test_receipts_torn_by_a_crash_are_made_again(
+    splits: tuple[Split, ...], output: OutputSpec, tear: Callable[[bytes], bytes]
+) -> None:
     """From the data files themselves: the list is a convenience, the files are the truth."""
     folder = OutputFolder.of(output.url, output.format)
     found = commit_all(splits, output)
@@ -175,7 +193,9 @@ def test_receipts_of_units_that_are_gone_do_not_count(splits: tuple[Split, ...],
     assert set(receipts(OutputFolder.of(output.url, output.format), [unit])) == {unit}
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"ARROW1\0\0" + bytes(50), None], ids=["empty", "text", "cut", "foreign"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"ARROW1\0\0" + bytes(50), None], ids=["empty", "text", "cut", "foreign"]
+)
 def test_a_file_that_is_no_data_file_is_named(output: OutputSpec, content: bytes | None) -> None:
     """Somebody's own file in `data/`, or a damaged one: an error with its path, not a crash."""
     folder = OutputFolder.of(output.url, output.format)
@@ -184,5 +204,7 @@ def test_a_file_that_is_no_data_file_is_named(output: OutputSpec, content: bytes
         SINKS[output.format].write(pa.table({"a": [1]}), sink, None)
         content = bytes(memoryview(sink.getvalue()))
     folder.put(folder.data("mine"), content)
-    with pytest.raises(OutputError, match=r"data/mine\.\w+: expected a data file that a job wrote.*move it away"):
+    with pytest.raises(
+        OutputError, match=r"data/mine\.\w+: expected a data file that a job wrote.*move it away"
+    ):
         receipts(folder, folder.committed())

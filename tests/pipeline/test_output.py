@@ -13,7 +13,9 @@ from corpusmill.pipeline.output import OutputFolder, lines_of
 @pytest.fixture(params=["local", "memory"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> OutputFolder:
     """An empty output folder on a disk and on a store that only knows whole objects."""
-    return OutputFolder.of(str(tmp_path / "out") if request.param == "local" else f"memory://{tmp_path.name}/out", "arrow")
+    return OutputFolder.of(
+        str(tmp_path / "out") if request.param == "local" else f"memory://{tmp_path.name}/out", "arrow"
+    )
 
 
 def test_a_file_that_was_put_is_there(folder: OutputFolder) -> None:
@@ -65,7 +67,9 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     """With the field to change."""
     (tmp_path / "out").write_text("x")
     folder = OutputFolder.of(str(tmp_path / "out"), "arrow")
-    with pytest.raises(OutputError, match="expected a folder, got a file; choose another output.path") as raised:
+    with pytest.raises(
+        OutputError, match=r"expected a folder, got a file; choose another output\.path"
+    ) as raised:
         folder.committed()
     assert raised.value.field == "output.path"
 

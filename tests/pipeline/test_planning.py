@@ -21,7 +21,9 @@ UNKNOWN = Split(FILE, "jsonl", 1, 0, 900, None, 20, None, 8)
 
 def receipt(split: Split, offset: int, *, last: bool = False, rows: int = 8) -> Receipt:
     unit = split.unit(offset)
-    return Receipt(UnitRecord(unit.name, unit.source, offset, unit.first_row, rows, 0, rows, 10, last), 100, "sha256:0")
+    return Receipt(
+        UnitRecord(unit.name, unit.source, offset, unit.first_row, rows, 0, rows, 10, last), 100, "sha256:0"
+    )
 
 
 def names(*receipts: Receipt) -> dict[str, Receipt]:
@@ -31,7 +33,10 @@ def names(*receipts: Receipt) -> dict[str, Receipt]:
 def test_nothing_committed_leaves_everything() -> None:
     """A first run has to do every split, and skips nothing."""
     left = remaining([KNOWN, UNKNOWN], [], {})
-    assert [(pending.split, pending.skip) for pending in left.pending] == [(KNOWN, frozenset()), (UNKNOWN, frozenset())]
+    assert [(pending.split, pending.skip) for pending in left.pending] == [
+        (KNOWN, frozenset()),
+        (UNKNOWN, frozenset()),
+    ]
 
 
 def test_committed_units_are_skipped() -> None:
@@ -48,11 +53,19 @@ def test_a_split_of_known_length_is_finished_by_its_offsets() -> None:
     assert left.committed == set(found)
 
 
-@pytest.mark.parametrize(("offsets", "last", "finished"), [
-    ((0, 8, 16), 16, True), ((0, 8, 16), None, False), ((0, 16), 16, False), ((8, 16), 16, False), ((0,), 0, True),
-])
-def test_a_split_of_unknown_length_is_finished_by_its_last_unit(offsets: tuple[int, ...], last: int | None, finished: bool
-                                                                ) -> None:
+@pytest.mark.parametrize(
+    ("offsets", "last", "finished"),
+    [
+        ((0, 8, 16), 16, True),
+        ((0, 8, 16), None, False),
+        ((0, 16), 16, False),
+        ((8, 16), 16, False),
+        ((0,), 0, True),
+    ],
+)
+def test_a_split_of_unknown_length_is_finished_by_its_last_unit(
+    offsets: tuple[int, ...], last: int | None, finished: bool
+) -> None:
     """The last unit says that it is the last, and none before it is missing."""
     found = names(*(receipt(UNKNOWN, offset, last=offset == last) for offset in offsets))
     assert (remaining([UNKNOWN], found, found).pending == ()) is finished
@@ -62,7 +75,9 @@ def test_a_split_of_unknown_length_is_finished_by_its_last_unit(offsets: tuple[i
 def test_units_of_a_changed_input_are_refused(change: dict[str, str]) -> None:
     """Mixing them with new ones would count rows twice; the message names one and says what to do."""
     found = names(receipt(replace(KNOWN, file=replace(FILE, **change)), 0))  # type: ignore[arg-type]
-    with pytest.raises(OutputError, match=r"1 units of inputs that changed or are gone.*choose another output\.path") as raised:
+    with pytest.raises(
+        OutputError, match=r"1 units of inputs that changed or are gone.*choose another output\.path"
+    ) as raised:
         remaining([KNOWN], found, found)
     assert raised.value.field == "output.path"
 

@@ -4,6 +4,7 @@ import io
 import uuid
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from corpusmill.pipeline.commit import data_file
@@ -14,13 +15,22 @@ from corpusmill.pipeline.spec import OutputSpec
 
 RECORD = UnitRecord("u-00000-000000000-8", "/in/ü.jsonl", 0, 5, 3, 1, 4, 99, True)
 CODECS = [(name, codec) for name, sink in SINKS.items() for codec in sink.codecs]
-TABLE = pa.table({
-    "id": pa.array([1, None, 3]), "tags": [["a"], None, []], "meta": [{"a": 1}, None, {"a": None}],
-    "label": pa.array(["x", None, "y"]).dictionary_encode(), "when": pa.array([1, None, 3], pa.timestamp("us", "UTC")),
-    "embedding": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2)), "large": pa.array(["a", None, "c"], pa.large_string()),
-    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.UUID(int=i).bytes for i in range(3)], pa.binary(16))),
-    "labels": pa.array([[{"label": "a", "score": 0.5}], None, []]), "view": pa.array(["a", None, "longer than twelve bytes"], pa.string_view()),
-})
+TABLE = pa.table(
+    {
+        "id": pa.array([1, None, 3]),
+        "tags": [["a"], None, []],
+        "meta": [{"a": 1}, None, {"a": None}],
+        "label": pa.array(["x", None, "y"]).dictionary_encode(),
+        "when": pa.array([1, None, 3], pa.timestamp("us", "UTC")),
+        "embedding": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2)),
+        "large": pa.array(["a", None, "c"], pa.large_string()),
+        "uuid": pa.ExtensionArray.from_storage(
+            pa.uuid(), pa.array([uuid.UUID(int=i).bytes for i in range(3)], pa.binary(16))
+        ),
+        "labels": pa.array([[{"label": "a", "score": 0.5}], None, []]),
+        "view": pa.array(["a", None, "longer than twelve bytes"], pa.string_view()),
+    }
+)
 
 
 def written(name: str, codec: str | None, table: pa.Table = TABLE) -> bytes:
@@ -62,8 +72,6 @@ def test_compression_is_used(name: str) -> None:
 
 def test_one_batch_one_row_group_a_file() -> None:
     """A unit is read back in one piece."""
-    import pyarrow.parquet as pq
-
     table = pa.concat_tables([TABLE] * 5)
     assert pa.ipc.open_file(io.BytesIO(written("arrow", "zstd", table))).num_record_batches == 1
     assert pq.ParquetFile(io.BytesIO(written("parquet", "zstd", table))).num_row_groups == 1
@@ -71,6 +79,8 @@ def test_one_batch_one_row_group_a_file() -> None:
 
 def test_a_column_that_a_format_cannot_hold_says_so() -> None:
     """Parquet has no empty struct; the unit and the way out are named."""
-    with pytest.raises(OutputError, match=r"u-00000-000000000-8 cannot be written as parquet \(.*\); leave the column out") as raised:
+    with pytest.raises(
+        OutputError, match=r"u-00000-000000000-8 cannot be written as parquet \(.*\); leave the column out"
+    ) as raised:
         written("parquet", "zstd", pa.table({"meta": pa.array([{}, None], pa.struct([]))}))
     assert raised.value.field == "output.format"

@@ -27,16 +27,27 @@ LABELS = ("low", "middle", "high")
 RANKED = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))
 
 
-@pytest.mark.parametrize(("folder", "table", "ending"), [
-    (readers, readers.READERS, "Reader"), (sinks, sinks.SINKS, "Sink"), (tasks, tasks.TASKS, "Task"),
-], ids=["readers", "sinks", "tasks"])
-def test_every_file_of_a_folder_is_in_its_table(folder: ModuleType, table: dict[str, Any], ending: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "table", "ending"),
+    [
+        (readers, readers.READERS, "Reader"),
+        (sinks, sinks.SINKS, "Sink"),
+        (tasks, tasks.TASKS, "Task"),
+    ],
+    ids=["readers", "sinks", "tasks"],
+)
+def test_every_file_of_a_folder_is_in_its_table(
+    folder: ModuleType, table: dict[str, Any], ending: str
+) -> None:
     """A class that was written and not entered in the table would never run."""
     found = set()
     for info in pkgutil.iter_modules(folder.__path__):
         module = importlib.import_module(f"{folder.__name__}.{info.name}")
-        found |= {value for name, value in vars(module).items()
-                  if isinstance(value, type) and name.endswith(ending) and value.__module__ == module.__name__}
+        found |= {
+            value
+            for name, value in vars(module).items()
+            if isinstance(value, type) and name.endswith(ending) and value.__module__ == module.__name__
+        }
     entered = [value if isinstance(value, type) else type(value) for value in table.values()]
     assert set(entered) == found
     assert len(entered) == len(found)
@@ -49,8 +60,11 @@ def columns(spec: ModelSpec, texts: list[str | None] = TEXTS) -> pa.Table:
 
 def reference(folder: Path, texts: list[str | None], **options: Any) -> list[Any]:
     """What transformers' pipeline says of each text alone."""
-    pipeline = TextClassificationPipeline(model=AutoModelForSequenceClassification.from_pretrained(folder),
-                                          tokenizer=AutoTokenizer.from_pretrained(folder), device=torch.device("cpu"))
+    pipeline = TextClassificationPipeline(
+        model=AutoModelForSequenceClassification.from_pretrained(folder),
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+        device=torch.device("cpu"),
+    )
     return [None if text is None else pipeline([text], **options)[0] for text in texts]
 
 
@@ -75,7 +89,9 @@ def test_the_best_label_and_its_score(checkpoint: Checkpoints, model: Model, arc
     """As the reference computes them; the dictionary holds all labels, so that files of a job agree."""
     folder = checkpoint("text-classification", architecture, labels=LABELS)
     table = columns(model(folder, "text-classification"))
-    assert table.schema == pa.schema([("label", pa.dictionary(pa.int32(), pa.string())), ("score", pa.float32())])
+    assert table.schema == pa.schema(
+        [("label", pa.dictionary(pa.int32(), pa.string())), ("score", pa.float32())]
+    )
     assert table["label"].combine_chunks().dictionary.to_pylist() == list(LABELS)
     expected = reference(folder, TEXTS)
     assert table["label"].to_pylist() == [row and row["label"] for row in expected]
@@ -100,7 +116,9 @@ def test_a_multi_label_checkpoint_scores_each_label_by_itself(checkpoint: Checkp
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
-def test_a_threshold_leaves_out_what_is_below(checkpoint: Checkpoints, model: Model, threshold: float) -> None:
+def test_a_threshold_leaves_out_what_is_below(
+    checkpoint: Checkpoints, model: Model, threshold: float
+) -> None:
     """An empty list where nothing reaches it."""
     folder = checkpoint("text-classification", labels=LABELS, problem_type="multi_label_classification")
     everything = columns(model(folder, "text-classification"))["labels"].to_pylist()
@@ -143,10 +161,16 @@ def test_a_single_label_is_scored_by_a_sigmoid(checkpoint: Checkpoints, model: M
 
 def same_scores(found: list[Any], expected: list[Any]) -> None:
     assert [value is None for value in found] == [value is None for value in expected]
-    np.testing.assert_allclose([v for v in found if v is not None], [v for v in expected if v is not None], atol=1e-5)
+    np.testing.assert_allclose(
+        [v for v in found if v is not None], [v for v in expected if v is not None], atol=1e-5
+    )
 
 
 def same_labels(found: list[Any], expected: list[Any]) -> None:
     assert [row and [item["label"] for item in row] for row in found] == [
-        row and [item["label"] for item in row] for row in expected]
-    same_scores([item["score"] for row in found if row for item in row], [item["score"] for row in expected if row for item in row])
+        row and [item["label"] for item in row] for row in expected
+    ]
+    same_scores(
+        [item["score"] for row in found if row for item in row],
+        [item["score"] for row in expected if row for item in row],
+    )

@@ -20,8 +20,19 @@ from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length, tok
 
 Tokenization = Callable[..., TokenizerSpec]
 UNIT = Unit("u-00000-000000000-8", "/in", 0, 0)
-TEXTS = ["The World of Numbers", "", "café à la carte, naïve", "日本 text", "[MASK] is [UNK]", "tab\tand\u200bzero\0nul",
-         "x" * 200, "word " * 100, "don't-stop.now", "\u0130stanbul", "😀 hello"]
+TEXTS = [
+    "The World of Numbers",
+    "",
+    "café à la carte, naïve",
+    "日本 text",
+    "[MASK] is [UNK]",
+    "tab\tand\u200bzero\0nul",
+    "x" * 200,
+    "word " * 100,
+    "don't-stop.now",
+    "\u0130stanbul",
+    "😀 hello",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +41,18 @@ def folder(checkpoint: Callable[..., Path]) -> Path:
 
 
 def block(*texts: str | None, pairs: list[str | None] | None = None) -> UnitBlock:
-    columns = {"text": pa.array(texts, pa.large_string())} | ({"text_pair": pa.array(pairs, pa.large_string())} if pairs else {})
+    columns = {"text": pa.array(texts, pa.large_string())} | (
+        {"text_pair": pa.array(pairs, pa.large_string())} if pairs else {}
+    )
     inputs = pa.table(columns)
-    return UnitBlock(UNIT, pa.table({"id": list(range(len(texts)))}), inputs, (Reject(9, "why", "raw"),), len(texts) + 1, True)
+    return UnitBlock(
+        UNIT,
+        pa.table({"id": list(range(len(texts)))}),
+        inputs,
+        (Reject(9, "why", "raw"),),
+        len(texts) + 1,
+        True,
+    )
 
 
 def ids(block: UnitBlock, spec: TokenizerSpec) -> Any:
@@ -49,10 +69,23 @@ def copy(folder: Path, tmp_path: Path, *without: str, **settings: Any) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.mark.parametrize("without", [(), ("tokenizer.json",), ("vocab.txt",)], ids=["both", "vocab.txt", "tokenizer.json"])
-@pytest.mark.parametrize("settings", [{}, {"do_lower_case": False}, {"strip_accents": False}, {"tokenize_chinese_chars": False},
-                                      {"do_lower_case": False, "strip_accents": True}], ids=str)
-def test_ids_are_those_of_transformers(folder: Path, tmp_path: Path, without: tuple[str, ...], settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "without", [(), ("tokenizer.json",), ("vocab.txt",)], ids=["both", "vocab.txt", "tokenizer.json"]
+)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"do_lower_case": False},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
+        {"do_lower_case": False, "strip_accents": True},
+    ],
+    ids=str,
+)
+def test_ids_are_those_of_transformers(
+    folder: Path, tmp_path: Path, without: tuple[str, ...], settings: dict[str, Any]
+) -> None:
     """From `tokenizer.json`, or a bare vocabulary; the configuration overrules both."""
     there = copy(folder, tmp_path, *without, **settings)
     expected = AutoTokenizer.from_pretrained(there)(TEXTS, truncation=True, max_length=16)["input_ids"]
@@ -62,7 +95,9 @@ def test_ids_are_those_of_transformers(folder: Path, tmp_path: Path, without: tu
 
 @pytest.mark.parametrize("without", [(), ("tokenizer.json",)], ids=["tokenizer.json", "vocab.txt"])
 @pytest.mark.parametrize("max_length", [4, 7, 16, 128])
-def test_pairs_are_those_of_transformers(folder: Path, tmp_path: Path, without: tuple[str, ...], max_length: int) -> None:
+def test_pairs_are_those_of_transformers(
+    folder: Path, tmp_path: Path, without: tuple[str, ...], max_length: int
+) -> None:
     """Ids, types, and which of the two is cut first."""
     there = copy(folder, tmp_path, *without)
     second = TEXTS[::-1]
@@ -85,7 +120,13 @@ def test_a_text_is_cut_at_max_length(folder: Path, tokenization: Tokenization) -
 def test_nulls_stay_null_and_empty_texts_get_special_tokens(folder: Path, tokenization: Tokenization) -> None:
     """A row without text has no ids; a text without characters has those of an empty text."""
     spec = tokenization(folder)
-    assert ids(tokenize(block(None, "", None, "the", None), [spec]), spec) == [None, [2, 3], None, [2, 172, 3], None]
+    assert ids(tokenize(block(None, "", None, "the", None), [spec]), spec) == [
+        None,
+        [2, 3],
+        None,
+        [2, 172, 3],
+        None,
+    ]
 
 
 def test_a_pair_lacking_a_part_is_null(folder: Path, tokenization: Tokenization) -> None:
@@ -115,10 +156,18 @@ def test_two_tokenizations_share_a_block(folder: Path, tokenization: Tokenizatio
     assert after.tokens == {short.key: 8, long.key: 25}
     assert after.summary().tokens == after.tokens
     assert (after.unit, after.kept, after.rejects, after.rows_read, after.last, after.rows) == (
-        before.unit, before.kept, before.rejects, before.rows_read, before.last, before.rows)
+        before.unit,
+        before.kept,
+        before.rejects,
+        before.rows_read,
+        before.last,
+        before.rows,
+    )
 
 
-def test_more_texts_than_one_call_takes(folder: Path, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_texts_than_one_call_takes(
+    folder: Path, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Order and nulls survive the seams."""
     spec = tokenization(folder)
     texts = [None if i % 7 == 3 else f"{i} the" for i in range(50)]
@@ -142,21 +191,34 @@ def test_a_failed_block_passes_unchanged(folder: Path, tokenization: Tokenizatio
 
 
 @pytest.mark.parametrize(("max_length", "pairs"), [(0, False), (1, False), (2, False), (3, True)])
-def test_a_length_without_room_for_text_is_refused(folder: Path, tokenization: Tokenization, max_length: int, pairs: bool) -> None:
+def test_a_length_without_room_for_text_is_refused(
+    folder: Path, tokenization: Tokenization, max_length: int, pairs: bool
+) -> None:
     """The tokenizer itself would not cut at all, and hand the model more than it can take."""
-    with pytest.raises(TokenizerError, match=rf"max_length {max_length} leaves no room beside {3 if pairs else 2} special tokens"):
+    with pytest.raises(
+        TokenizerError,
+        match=rf"max_length {max_length} leaves no room beside {3 if pairs else 2} special tokens",
+    ):
         tokenize(block("the", pairs=["of"] if pairs else None), [tokenization(folder, max_length)])
 
 
 def test_a_folder_without_tokenizer_says_what_was_expected(tmp_path: Path) -> None:
     """Both names."""
-    with pytest.raises(TokenizerError, match=r"expected tokenizer\.json or vocab\.txt, found neither; save the tokenizer"):
+    with pytest.raises(
+        TokenizerError, match=r"expected tokenizer\.json or vocab\.txt, found neither; save the tokenizer"
+    ):
         load_tokenizer(str(tmp_path), 16)
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("tokenizer.json", "{"), ("tokenizer.json", '{"model": 1}'), ("vocab.txt", "a\nb\n"), ("vocab.txt", ""),
-])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", "{"),
+        ("tokenizer.json", '{"model": 1}'),
+        ("vocab.txt", "a\nb\n"),
+        ("vocab.txt", ""),
+    ],
+)
 def test_damaged_tokenizer_files_name_the_folder(tmp_path: Path, name: str, content: str) -> None:
     """Never the exception of a library."""
     (tmp_path / name).write_text(content)
@@ -181,8 +243,12 @@ def test_a_vocabulary_without_a_special_token_gets_no_id_for_it(folder: Path, tm
     assert max(found) < len(words.split())
 
 
-@pytest.mark.parametrize(("stated", "limit"), [(512, 512), (512.0, 512), (10**30, None), (None, None), ("512", None), (0, None)])
-def test_the_stated_limit_counts_if_it_is_one(folder: Path, tmp_path: Path, stated: Any, limit: int | None) -> None:
+@pytest.mark.parametrize(
+    ("stated", "limit"), [(512, 512), (512.0, 512), (10**30, None), (None, None), ("512", None), (0, None)]
+)
+def test_the_stated_limit_counts_if_it_is_one(
+    folder: Path, tmp_path: Path, stated: Any, limit: int | None
+) -> None:
     """Configurations write "none" as a huge number."""
     assert model_max_length(str(copy(folder, tmp_path, model_max_length=stated))) == limit
 

@@ -20,17 +20,23 @@ def test_a_name_never_changes_between_releases() -> None:
 
 def test_a_name_depends_on_the_identity_of_the_file_only() -> None:
     """Equal files have equal names, however the objects came about."""
-    again = Split(StoredFile("/data/a.parquet", 1000, "1700000000.5"), "parquet", 3, 100, 200, 100, 99, 100, 8)
+    again = Split(
+        StoredFile("/data/a.parquet", 1000, "1700000000.5"), "parquet", 3, 100, 200, 100, 99, 100, 8
+    )
     assert again.unit(16).name == SPLIT.unit(16).name
 
 
-@pytest.mark.parametrize("other", [
-    replace(SPLIT, file=replace(FILE, url="/data/b.parquet")),
-    replace(SPLIT, file=replace(FILE, size=1001)),
-    replace(SPLIT, file=replace(FILE, mark="1700000001.5")),
-    replace(SPLIT, index=4),
-    replace(SPLIT, rows_per_unit=9),
-], ids=["path", "size", "mark", "split", "rows"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SPLIT, file=replace(FILE, url="/data/b.parquet")),
+        replace(SPLIT, file=replace(FILE, size=1001)),
+        replace(SPLIT, file=replace(FILE, mark="1700000001.5")),
+        replace(SPLIT, index=4),
+        replace(SPLIT, rows_per_unit=9),
+    ],
+    ids=["path", "size", "mark", "split", "rows"],
+)
 def test_a_name_differs_with(other: Split) -> None:
     """Whatever changes the rows of a unit changes its name."""
     assert other.unit(16).name != SPLIT.unit(16).name
