@@ -17,8 +17,8 @@ def local_folder(checkpoint: str) -> Path:
     if "://" in checkpoint:
         scheme = checkpoint.split("://", maxsplit=1)[0]
         raise InputError(
-            f"{checkpoint}: expected a folder or hf://org/name[@revision], got {scheme}://; copy the checkpoint "
-            "to a folder first"
+            f"{checkpoint}: expected a folder or hf://org/name[@revision], got {scheme}://; "
+            "copy the checkpoint to a folder first"
         )
     folder = Path(checkpoint).expanduser().resolve()
     if not folder.is_dir():
@@ -42,8 +42,8 @@ def digest(folder: Path) -> str:
 
 
 def _from_hub(name: str) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import (
+    import huggingface_hub  # noqa: PLC0415  half a second that jobs on a folder need not wait
+    from huggingface_hub.errors import (  # noqa: PLC0415
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,

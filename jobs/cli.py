@@ -9,9 +9,18 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+
+from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.plan import plan as plan_job
+from corpusmill.jobs.problems import ConfigError
+from corpusmill.jobs.run import Executor
+from corpusmill.jobs.run import run as run_job
+from corpusmill.jobs.verify import verify as verify_output
+from corpusmill.models.errors import ModelError
+from corpusmill.pipeline.errors import CorpusmillError
 
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Ray's own messages.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -49,9 +58,6 @@ def run(
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs import JobConfig
-        from corpusmill.jobs import run as run_job
-
         config = JobConfig.from_yaml(job, set_ or ())
         result = run_job(
             config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
@@ -69,9 +75,6 @@ def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False
     """
 
     def act() -> None:
-        from corpusmill.jobs.config import JobConfig
-        from corpusmill.jobs.plan import plan as plan_job
-
         result = plan_job(JobConfig.from_yaml(job, set_ or ()), origin=job)
         if as_json:
             print(json.dumps(asdict(result)))
@@ -87,14 +90,12 @@ def verify(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Re-read an output: checksums, schema, and every input row accounted for. Exit code 1 if something is wrong.
+    """Re-read an output: checksums, schema, every input row accounted for. Exit code 1 if something is wrong.
 
     Example: corpusmill verify ./out/reviews
     """
 
     def act() -> None:
-        from corpusmill.jobs.verify import verify as verify_output
-
         result = verify_output(output)
         if as_json:
             print(json.dumps(asdict(result)))
@@ -103,7 +104,8 @@ def verify(
                 print(problem)
             state = "complete" if result.complete else "unfinished"
             print(
-                f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, {result.rejected} rejected, {state}"
+                f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
+                f"{result.rejected} rejected, {state}"
             )
         if not result.ok:
             raise typer.Exit(1)
@@ -124,7 +126,7 @@ def demo(
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs.demo.show import run_demo
+        from corpusmill.jobs.demo.show import run_demo  # noqa: PLC0415  only the demo needs it
 
         run_demo(output, executor=engine, debug=debug)
 
@@ -136,18 +138,15 @@ def main() -> None:
     app()
 
 
-def _executor(name: str) -> Literal["ray", "inline"]:
-    if name == "ray" or name == "inline":
-        return name
-    raise typer.BadParameter(f"expected ray or inline, got {name!r}", param_hint="--executor")
+def _executor(name: str) -> Executor:
+    known: dict[str, Executor] = {"ray": "ray", "inline": "inline"}
+    if name not in known:
+        raise typer.BadParameter(f"expected ray or inline, got {name!r}", param_hint="--executor")
+    return known[name]
 
 
 def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
     """Run a command; turn its errors into one line each and the exit code."""
-    from corpusmill.jobs.problems import ConfigError
-    from corpusmill.models.errors import ModelError
-    from corpusmill.pipeline.errors import CorpusmillError
-
     try:
         act()
     except typer.Exit:
@@ -171,8 +170,8 @@ def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         _traceback(debug=debug)
         reason = (str(error).splitlines() or [""])[0]
         print(
-            f"error: {type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
-            "--debug and report it",
+            f"error: {type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: "
+            "run again with --debug and report it",
             file=sys.stderr,
         )
         raise typer.Exit(1) from None
@@ -194,21 +193,23 @@ def _print_run(result: Any, *, as_json: bool) -> None:
         return
     skipped = f" ({result.skipped_units} were there before)" if result.skipped_units else ""
     print(
-        f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, {result.seconds:.1f} s -> {result.output}"
+        f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, "
+        f"{result.seconds:.1f} s -> {result.output}"
     )
 
 
 def _print_plan(result: Any) -> None:
     about = "" if result.rows_exact else "about "
     print(
-        f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, {about}{result.rows:,} rows -> {result.output}"
+        f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, "
+        f"{about}{result.rows:,} rows -> {result.output}"
     )
     widest = max(result.length_histogram.values(), default=1)
     for name, count in result.length_histogram.items():
         print(f"  {name:>7} tokens {'#' * round(40 * count / widest):40} {count}")
     for model in result.models:
         print(
-            f"  {model.model} on {model.device}: {model.tokens:,} tokens at {model.tokens_per_second:,.0f} tokens/s "
-            f"with {model.workers} worker(s): {model.seconds:,.0f} s"
+            f"  {model.model} on {model.device}: {model.tokens:,} tokens at "
+            f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
         )
     print(f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours")

@@ -168,9 +168,10 @@ def _override(fields: dict[str, Any], overrides: Sequence[str], origin: str) -> 
     problems = []
     for setting in overrides:
         path, equals, value = setting.partition("=")
+        if not equals:
+            problems.append(Problem(f"--set {setting}", "expected a.b=c, got no ="))
+            continue
         try:
-            if not equals:
-                raise ValueError("it has no =")
             _set(fields, path.replace("[", ".").replace("]", "").split("."), yaml.safe_load(value))
         except (IndexError, ValueError, yaml.YAMLError) as error:
             reason = getattr(error, "problem", None) or error
@@ -189,7 +190,9 @@ def _set(node: Any, path: list[str], value: Any) -> None:
     for depth, key in enumerate(path):
         last = depth == len(path) - 1
         if not isinstance(node, (dict, list)):
-            raise ValueError(f"{'.'.join(path[:depth])} holds {node!r:.40}, which has no parts")
+            raise ValueError(  # noqa: TRY004  a fault of the setting, as the others here
+                f"{'.'.join(path[:depth])} holds {node!r:.40}, which has no parts"
+            )
         place: Any = int(key) if isinstance(node, list) else key
         if last:
             node[place] = value

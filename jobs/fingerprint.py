@@ -14,7 +14,7 @@ FILE = "fingerprint.json"
 
 
 def fingerprint(job: ResolvedJob) -> dict[str, Any]:
-    """Return the settings that decide the output, by the job file's names; inputs may grow, so no path is in it."""
+    """Return what decides the output, by the job file's names; inputs, which may grow, are not."""
     parts: dict[str, Any] = {
         "result_version": RESULT_VERSION,
         "input.text": job.spec.input.text,
@@ -42,15 +42,15 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
 
 
 def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
-    """Say whether the folder already belongs to this job; one of another job, or of no job, is an OutputError."""
+    """Say whether the folder already belongs to this job; a folder of anything else is an OutputError."""
     path = folder.job(FILE)
     if not folder.exists(path):
         _check_folder(folder)
         strangers = [name for name in folder.names("") if name != "_job"]
         if strangers:
             raise OutputError(
-                f"{folder.url}: expected an empty folder or this job's own output, found {', '.join(strangers[:3])}"
-                "; choose another output.path"
+                f"{folder.url}: expected an empty folder or this job's own output, found "
+                f"{', '.join(strangers[:3])}; choose another output.path"
             ).at("output.path")
         return False
     found = read_fingerprint(folder)
@@ -61,8 +61,8 @@ def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
     ]
     if changed:
         raise OutputError(
-            f"{folder.url}: holds the output of another job, which differs in {'; '.join(changed[:5])}; choose "
-            "another output.path, or restore those settings to continue it"
+            f"{folder.url}: holds the output of another job, which differs in {'; '.join(changed[:5])}; "
+            "choose another output.path, or restore those settings to continue it"
         ).at("output.path")
     return True
 
@@ -79,11 +79,11 @@ def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
     """Read what a folder's job was; a damaged record is an OutputError."""
     try:
         found = json.loads(folder.read(folder.job(FILE)))
-        found["output.format"]
+        found["output.format"], found["input.keep"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{folder.job(FILE)}: expected the settings of the output's job, got a file that is damaged; restore it, "
-            "or choose another output.path"
+            f"{folder.job(FILE)}: expected the settings of the output's job, got a file that is damaged; "
+            "restore it, or choose another output.path"
         ) from None
     return dict(found)
 

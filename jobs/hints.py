@@ -1,4 +1,4 @@
-"""Pydantic's errors in a user's words: the field's path, what was expected, what was there, the nearest known key."""
+"""Pydantic's errors in a user's words: the field's path, what was expected, what was there."""
 
 import difflib
 import re

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from corpusmill.jobs.checkpoints import digest, local_folder
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
@@ -85,8 +87,6 @@ def _options(config: ModelConfig, task: str, where: str) -> dict[str, Any]:
 
 
 def _device(config: ModelConfig, where: str) -> str:
-    import torch
-
     there = torch.cuda.is_available()
     if config.device == "cuda" and config.pool.gpus == 0:
         raise CorpusmillError(

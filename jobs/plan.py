@@ -1,17 +1,20 @@
 """What a job would do, without writing anything: files, units, rows, token lengths, time and cost."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
+import torch
 
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
 from corpusmill.pipeline.tokens import tokenize
@@ -115,10 +118,6 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
 
 
 def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
-    import os
-
-    import torch
-
     return size_pools(job.models, cpus or os.cpu_count() or 1, torch.cuda.device_count())
 
 
@@ -149,8 +148,6 @@ def _estimate(model: ModelSpec, blocks: Sequence[UnitBlock], rows: int) -> Model
 
 def _measure(model: ModelSpec, blocks: Sequence[UnitBlock]) -> float:
     """Return a worker's tokens per second, on sampled rows after one round to warm up."""
-    from corpusmill.pipeline.encode import Encoder
-
     encoder = Encoder(model)
     few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
     for block in few:

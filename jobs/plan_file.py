@@ -1,4 +1,4 @@
-"""`_job/plan.jsonl`: the splits of a job's input, one a line, so that an output can be checked without the job file."""
+"""`_job/plan.jsonl`: the splits of a job's input, one a line, for checking an output without its job file."""
 
 import json
 from collections.abc import Sequence

@@ -115,7 +115,8 @@ def progress_line(tally: Tally, state: EngineState) -> str:
     left = f", {_clock(tally.seconds_left)} left" if tally.seconds_left is not None else ""
     rejected = f", {tally.rejected:,} rejected" if tally.rejected else ""
     pools = "; ".join(
-        f"{pool.model}: {pool.queued_tokens:,} tokens queued, {pool.workers} worker{'s' * (pool.workers != 1)}"
+        f"{pool.model}: {pool.queued_tokens:,} tokens queued, "
+        f"{pool.workers} worker{'s' * (pool.workers != 1)}"
         + (f" +{pool.starting} starting" if pool.starting else "")
         for pool in state.pools
     )

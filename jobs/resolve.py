@@ -3,14 +3,14 @@
 Everything that can be known before the first row is read is checked here, and all problems are said at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
 
-from corpusmill.jobs.config import InputConfig, JobConfig, OutputConfig
+from corpusmill.jobs.config import InputConfig, JobConfig, ModelConfig, OutputConfig
 from corpusmill.jobs.models import ResolvedModel, resolve_model
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.models import ModelError
@@ -51,20 +51,14 @@ class Checks:
         """Note a problem."""
         self.problems.append(Problem(where, message))
 
-    @contextmanager
-    def noting(self, where: str) -> Iterator[None]:
-        """Note what the block raises for the user's eyes under its own field, else under `where`."""
+    def run(self, where: str, check: Callable[[], T]) -> T | None:
+        """Return what a check gives, or note why it fails: under the error's own field, else `where`."""
         try:
-            yield
+            return check()
         except ModelError as error:
             self.add(where, str(error))
         except CorpusmillError as error:
             self.add(error.field or where, str(error))
-
-    def run(self, where: str, check: Callable[[], T]) -> T | None:
-        """Return what a check gives, or note why it fails."""
-        with self.noting(where):
-            return check()
         return None
 
 
@@ -74,10 +68,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
-    models = [
-        checks.run(f"models[{i}].checkpoint", lambda i=i, model=model: resolve_model(model, f"models[{i}]"))  # type: ignore[misc]
-        for i, model in enumerate(config.models)
-    ]
+    models = [_model(model, f"models[{i}]", checks) for i, model in enumerate(config.models)]
     output = checks.run("output.path", lambda: _output(config.output))
     files = checks.run("input.path", lambda: _files(config.input))
     given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
@@ -93,6 +84,10 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
     return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
+
+
+def _model(config: ModelConfig, where: str, checks: Checks) -> ResolvedModel | None:
+    return checks.run(f"{where}.checkpoint", lambda: resolve_model(config, where))
 
 
 def _files(config: InputConfig) -> list[StoredFile]:
@@ -121,7 +116,7 @@ def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | No
 
 
 def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
-    """Take a text column that holds text and other values for text: the other values are rejects of their rows."""
+    """Take a text column that holds text and other values for text: rows of other values are rejects."""
 
     def settled(field: pa.Field) -> pa.Field:
         found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
@@ -140,16 +135,20 @@ def _input(config: InputConfig, schemas: list[FileSchema], checks: Checks) -> In
     types: dict[str, pa.DataType] = {}
     for where, names in wanted.items():
         for name in names:
-            kind = checks.run(where, lambda name=name, where=where: column_type(name, schemas, field=where))  # type: ignore[misc]
+            kind = checks.run(where, partial(_column, name, schemas, where))
             if kind is not None:
                 types[name] = kind
-                if where != "input.keep":
-                    checks.run(
-                        where, lambda name=name, kind=kind, where=where: check_text(name, kind, field=where)
-                    )  # type: ignore[misc]
     if checks.problems:
         return None
     return InputSpec(config.text, config.text_pair, keep, pa.schema(list(types.items())), config.on_bad_row)
+
+
+def _column(name: str, schemas: list[FileSchema], where: str) -> pa.DataType:
+    """Return a column's type; text is required of all but kept columns."""
+    kind = column_type(name, schemas, field=where)
+    if where != "input.keep":
+        check_text(name, kind, field=where)
+    return kind
 
 
 def _output(config: OutputConfig) -> OutputSpec:
@@ -191,7 +190,8 @@ def _check_columns(models: Sequence[ResolvedModel | None], keep: Sequence[str], 
             if column in taken:
                 checks.add(
                     f"models[{i}].name",
-                    f"output column {column!r} is already there ({taken[column]}); give the model another name",
+                    f"output column {column!r} is already there ({taken[column]}); "
+                    "give the model another name",
                 )
             taken.setdefault(column, f"models[{i}]")
 

@@ -1,13 +1,12 @@
-"""Running a job, or continuing one: resolve, subtract what is committed, process the rest, write the manifest."""
+"""Running a job, or continuing one: resolve, subtract what is committed, do the rest, write the manifest."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
-
-import pyarrow as pa
 
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.events import EventLog
@@ -16,8 +15,10 @@ from corpusmill.jobs.plan_file import write_plan
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.pipeline.engine.cluster import cluster
+from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure
-from corpusmill.pipeline.errors import CorpusmillError, JobFailed, OutputError
+from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import receipts, remember, write_manifest
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import Remaining, remaining
@@ -60,7 +61,7 @@ def run(
     origin: str = "job",
     show_progress: bool = False,
 ) -> RunResult:
-    """Run a job, or continue it; ConfigError before anything starts, JobFailed if units could not be finished.
+    """Run a job, or continue it; ConfigError before anything starts, JobFailed if units were not finished.
 
     `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
     again continues: what is committed is never touched.
@@ -105,26 +106,18 @@ def _claim(folder: OutputFolder, job: ResolvedJob) -> tuple[Remaining, dict[str,
 
 def _receipts(folder: OutputFolder, committed: set[str]) -> dict[str, Receipt]:
     """Return the receipts of all data files; a file that is no unit's own is an OutputError."""
-    try:
-        found = receipts(folder, committed)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _foreign(folder, f"a file that cannot be read ({reason})") from None
+    found = receipts(folder, committed)
     for unit, receipt in found.items():
         if receipt.record.unit != unit:
-            raise _foreign(folder, f"{unit}{folder.suffix}, which is a copy of unit {receipt.record.unit}")
+            raise OutputError(
+                f"{folder.data(unit)}: expected unit {unit}, got a copy of unit {receipt.record.unit}; "
+                "move it away and run the same command again"
+            )
     return found
 
 
-def _foreign(folder: OutputFolder, what: str) -> CorpusmillError:
-    return OutputError(
-        f"{folder.url}/data: expected data files of this job only, found {what}; `corpusmill verify {folder.url}` "
-        "names it: remove it, then run the same command again"
-    ).at("output.path")
-
-
 def _reopen(folder: OutputFolder) -> None:
-    """Take a finished output's manifest away: with more to do it is unfinished again until the manifest is written anew."""
+    """Take a finished output's manifest away: with more to do it is unfinished until that is done."""
     fs, path = locate(folder.manifest)
     if fs.exists(path):
         fs.rm_file(path)
@@ -133,16 +126,10 @@ def _reopen(folder: OutputFolder) -> None:
 @contextmanager
 def _engine(executor: Executor, job: ResolvedJob, address: str | None, *, debug: bool) -> Iterator[Engine]:
     if executor == "inline":
-        import os
-
-        from corpusmill.pipeline.engine.inline import InlineEngine
-
         yield InlineEngine(_sized(job, os.cpu_count() or 1, 0))
         return
-    from corpusmill.pipeline.engine.cluster import cluster
-
     with cluster(address, debug=debug) as resources:
-        from corpusmill.pipeline.engine.ray_engine import RayEngine
+        from corpusmill.pipeline.engine.ray_engine import RayEngine  # noqa: PLC0415  it imports Ray
 
         yield RayEngine(_sized(job, resources.cpus, resources.gpus))
 
@@ -181,8 +168,8 @@ def _failed(failures: list[UnitFailure], tally: Tally) -> JobFailed:
     reasons = list(dict.fromkeys(failure.reason for failure in failures))
     more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
     return JobFailed(
-        f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows are committed, "
-        "run the same command again to continue"
+        f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows "
+        "are committed, run the same command again to continue"
     )
 
 

@@ -1,4 +1,4 @@
-"""Re-reading an output: checksums, schema, and that every input row is there once, as a row or as a reject."""
+"""Re-reading an output: checksums, schema, and every input row there once, as a row or as a reject."""
 
 import io
 import json
@@ -36,13 +36,13 @@ class VerifyResult:
 
 
 def verify(output: str) -> VerifyResult:
-    """Check a finished or running output; it may hold fewer units than planned only while it has no manifest."""
-    folder = _folder(output)
+    """Check a finished or running output; units may be missing only while it has no manifest."""
+    folder, kept = _folder(output)
     splits = read_plan(folder)
     complete = folder.exists(folder.manifest)
     problems: list[str] = []
     manifest = manifest_rows(folder, problems) if complete else None
-    found = _check_files(folder, _checksums(folder, manifest), problems)
+    found = _check_files(folder, _checksums(folder, manifest), kept, problems)
     records = [receipt.record for receipt in found]
     problems += _strangers(folder, {record.unit: record for record in records}, splits)
     problems += _account(splits, records, complete=complete)
@@ -59,15 +59,16 @@ def verify(output: str) -> VerifyResult:
     )
 
 
-def _folder(output: str) -> OutputFolder:
-    """Find out which format an output has."""
+def _folder(output: str) -> tuple[OutputFolder, list[str]]:
+    """Find out which format an output has, and which of its columns are the input's."""
     probe = OutputFolder.of(output, "arrow")
     path = probe.job(FINGERPRINT)
     if not probe.exists(path):
         raise OutputError(
             f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path"
         )
-    return OutputFolder.of(output, read_fingerprint(probe)["output.format"])
+    job = read_fingerprint(probe)
+    return OutputFolder.of(output, job["output.format"]), list(job["input.keep"])
 
 
 def _checksums(folder: OutputFolder, manifest: Rows | None) -> dict[str, str]:
@@ -77,12 +78,14 @@ def _checksums(folder: OutputFolder, manifest: Rows | None) -> dict[str, str]:
     return {unit: receipt.checksum for unit, receipt in noted_receipts(folder).items()}
 
 
-def _check_files(folder: OutputFolder, checksums: dict[str, str], problems: list[str]) -> list[Receipt]:
+def _check_files(
+    folder: OutputFolder, checksums: dict[str, str], kept: Sequence[str], problems: list[str]
+) -> list[Receipt]:
     """Check every data file and its rejects; return what could be read."""
     receipts: list[Receipt] = []
     schema: pa.Schema | None = None
     for unit in sorted(folder.committed()):
-        receipt, found = _check_file(folder, unit, checksums.get(unit), problems)
+        receipt, found = _check_file(folder, unit, checksums.get(unit), kept, problems)
         if receipt is not None and found is not None:
             receipts.append(receipt)
             schema = schema or found
@@ -92,7 +95,7 @@ def _check_files(folder: OutputFolder, checksums: dict[str, str], problems: list
 
 
 def _check_file(
-    folder: OutputFolder, unit: str, noted: str | None, problems: list[str]
+    folder: OutputFolder, unit: str, noted: str | None, kept: Sequence[str], problems: list[str]
 ) -> tuple[Receipt | None, pa.Schema | None]:
     """Read a data file whole: its checksum, its own record, its rows."""
     name = f"data/{unit}{folder.suffix}"
@@ -115,9 +118,12 @@ def _check_file(
         return None, None
     if table.num_rows != record.rows or record.rows + record.rejected != record.rows_read:
         problems.append(
-            f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, got {table.num_rows} rows"
+            f"{name}: expected {record.rows_read} rows with {record.rejected} rejected, "
+            f"got {table.num_rows} rows"
         )
-    problems += [f"{name}: column {column!r} holds NaN" for column in _with_nan(table)]
+    problems += [
+        f"{name}: column {column!r} holds NaN" for column in _with_nan(table.drop_columns(list(kept)))
+    ]
     return Receipt(record, len(content), checksum), table.schema.remove_metadata()
 
 
@@ -126,8 +132,7 @@ def _with_nan(table: pa.Table) -> Iterator[str]:
         kind = column.type
         flat = column.combine_chunks().flatten() if pa.types.is_fixed_size_list(kind) else column
         if pa.types.is_floating(flat.type) and name.endswith(("embedding", "score", "value")):
-            if np.isnan(np.asarray(flat.drop_null())).any():
-                yield name
+            yield from [name] if np.isnan(np.asarray(flat.drop_null())).any() else []
 
 
 def _schema_differs(unit: str, found: pa.Schema, expected: pa.Schema) -> list[str]:
@@ -149,7 +154,8 @@ def _check_rejects(folder: OutputFolder, record: UnitRecord) -> list[str]:
         return [f"{name}: expected one JSON object a line with file, row, reason and raw"]
     if len(rows) != record.rejected or len(set(rows)) != len(rows):
         return [
-            f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, {len(set(rows))} of them different"
+            f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, "
+            f"{len(set(rows))} of them different"
         ]
     return []
 

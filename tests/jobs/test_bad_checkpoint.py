@@ -124,21 +124,29 @@ class Wrong:
 
 
 WRONG = {
-    "unknown task": Wrong({"task": "poetry"}, "models[0].task", ("expected one of embedding", "got 'poetry'")),
+    "unknown task": Wrong(
+        {"task": "poetry"}, "models[0].task", ("expected one of embedding", "got 'poetry'")
+    ),
     "max_length above positions": Wrong(
         {"max_length": 129}, "models[0].max_length", ("expected at most", "128 positions", "got 129")
     ),
-    "int8": Wrong({"dtype": "int8"}, "models[0].dtype", ("int8 is not in this version", "expected auto, float32")),
+    "int8": Wrong(
+        {"dtype": "int8"}, "models[0].dtype", ("int8 is not in this version", "expected auto, float32")
+    ),
     "GPU without a share": Wrong(
         {"device": "cuda", "pool": {"gpus": 0}}, "models[0].pool.gpus", ("expected a share of a GPU", "got 0")
     ),
     "option of another task": Wrong(
-        {"task": "embedding", "top_k": 2}, "models[0].top_k", ("is an option of text-classification", "does embedding")
+        {"task": "embedding", "top_k": 2},
+        "models[0].top_k",
+        ("is an option of text-classification", "does embedding"),
     ),
     "another scheme": Wrong(
-        {"checkpoint": "s3://bucket/model"}, "models[0].checkpoint", ("s3://bucket/model", "copy the checkpoint to a folder")
+        {"checkpoint": "s3://bucket/model"},
+        "models[0].checkpoint",
+        ("s3://bucket/model", "copy the checkpoint to a folder"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)

@@ -1,4 +1,4 @@
-"""Unusable inputs through the command line: where, expected, got, what to do; nothing committed is touched."""
+"""Unusable inputs through the command line: said in words, and nothing committed is touched."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ Make = Callable[[Workshop], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Refusal:
-    """A job that is refused: how to make it (changes to the usual job), the exit code, what the message holds."""
+    """A job that is refused: changes to the usual job, what the message holds, the exit code."""
 
     make: Make
     words: tuple[str, ...]
@@ -119,26 +119,53 @@ def unknown_file_system(workshop: Workshop) -> dict[str, Any]:
 
 
 REFUSALS = {
-    "missing file": Refusal(missing, ("input.path", "nowhere.jsonl", "no such file", "expected a file, a folder or a glob")),
-    "empty glob": Refusal(empty_glob, ("input.path", "in/*.parquet", "matches no file", "expected at least one")),
-    "empty folder": Refusal(empty_folder, ("input.path", "empty", "expected at least one Parquet or JSONL file")),
-    "unknown text column": Refusal(unknown_text, ("input.text", "a.jsonl", "expected a column 'body'", "got columns 'id', 'text'")),
-    "unknown kept column": Refusal(unknown_keep, ("input.keep", "a.jsonl", "expected a column 'title'", "'id', 'text'")),
-    "number as text": Refusal(number_as_text, ("input.text", "column 'id'", "expected text", "got int64", "convert it")),
+    "missing file": Refusal(
+        missing, ("input.path", "nowhere.jsonl", "no such file", "expected a file, a folder or a glob")
+    ),
+    "empty glob": Refusal(
+        empty_glob, ("input.path", "in/*.parquet", "matches no file", "expected at least one")
+    ),
+    "empty folder": Refusal(
+        empty_folder, ("input.path", "empty", "expected at least one Parquet or JSONL file")
+    ),
+    "unknown text column": Refusal(
+        unknown_text, ("input.text", "a.jsonl", "expected a column 'body'", "got columns 'id', 'text'")
+    ),
+    "unknown kept column": Refusal(
+        unknown_keep, ("input.keep", "a.jsonl", "expected a column 'title'", "'id', 'text'")
+    ),
+    "number as text": Refusal(
+        number_as_text, ("input.text", "column 'id'", "expected text", "got int64", "convert it")
+    ),
     "binary as text": Refusal(binary_as_text, ("input.text", "column 'text'", "expected text", "got binary")),
-    "types that disagree": Refusal(types_that_disagree, ("input.keep", "b.jsonl", "'id' is string", "int64 in", "a.jsonl", "expected one type")),
-    "column of two types": Refusal(column_of_two_types, ("input.keep", "mixed.jsonl", "'id' holds int64 and string", "input.schema")),
+    "types that disagree": Refusal(
+        types_that_disagree,
+        ("input.keep", "b.jsonl", "'id' is string", "int64 in", "a.jsonl", "expected one type"),
+    ),
+    "column of two types": Refusal(
+        column_of_two_types, ("input.keep", "mixed.jsonl", "'id' holds int64 and string", "input.schema")
+    ),
     "column twice": Refusal(column_twice, ("input.text", "twice.parquet", "more than once", "rename")),
     "column kept twice": Refusal(column_kept_twice, ("input.keep", "'id'", "more than once")),
     "types for Parquet": Refusal(types_for_parquet, ("input.schema", "Parquet", "leave it out")),
-    "unsupported suffix": Refusal(unsupported, ("input.path", "in.csv", "expected one of .parquet", ".jsonl", "set input.format")),
-    "unknown file system": Refusal(unknown_file_system, ("input.path", "nowhere://", "expected a local path, s3://")),
-    "JSON array": Refusal(json_array, ("array.json", "expected one JSON object a line", "'['", "rewritten"), 1),
-    "Parquet cut short": Refusal(parquet_cut_short, ("cut.parquet", "expected a complete Parquet file", "copy it again"), 1),
+    "unsupported suffix": Refusal(
+        unsupported, ("input.path", "in.csv", "expected one of .parquet", ".jsonl", "set input.format")
+    ),
+    "unknown file system": Refusal(
+        unknown_file_system, ("input.path", "nowhere://", "expected a local path, s3://")
+    ),
+    "JSON array": Refusal(
+        json_array, ("array.json", "expected one JSON object a line", "'['", "rewritten"), 1
+    ),
+    "Parquet cut short": Refusal(
+        parquet_cut_short, ("cut.parquet", "expected a complete Parquet file", "copy it again"), 1
+    ),
     "damaged Parquet": Refusal(parquet_damaged_inside, ("hurt.parquet", "damaged", "copy it again"), 1),
-    "gzip cut short": Refusal(gzip_cut_short, ("cut.jsonl.gz", "expected a complete gzip file", "copy it again"), 1),
+    "gzip cut short": Refusal(
+        gzip_cut_short, ("cut.jsonl.gz", "expected a complete gzip file", "copy it again"), 1
+    ),
     "bad row under fail": Refusal(bad_row, ("rows.jsonl", "row 1", "not JSON", "on_bad_row: reject"), 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)

@@ -81,7 +81,7 @@ def below_a_file(folder: Path) -> Path:
     [
         (
             foreign_folder,
-            "expected an empty folder or this job's own output, found chapter.tex; choose another output.path",
+            "expected an empty folder or this job's own output, found chapter.tex; choose another",
         ),
         (file, "expected a folder, got a file; choose another output.path"),
         (below_a_file, "expected a folder, got a file; choose another output.path"),
@@ -123,7 +123,7 @@ def test_a_compression_that_the_format_lacks_is_refused(
 
 
 def test_a_file_in_data_that_is_no_data_file_stops_a_run(workshop: Workshop) -> None:
-    """One that cannot be read and a copy under a name of no unit; verify names it, and without it the run goes on."""
+    """One that cannot be read, and a copy under another name; without it the run goes on."""
     workshop.numbered(20)
     workshop.run()
     stray = workshop.output / "data" / "stray.arrow"
@@ -131,8 +131,9 @@ def test_a_file_in_data_that_is_no_data_file_stops_a_run(workshop: Workshop) -> 
         stray.write_bytes(content)
         before = contents(workshop.output)
         result = workshop.cli("run", workshop.job())
-        assert result.exit_code == 2
-        assert "expected data files of this job only" in result.stderr
+        assert result.exit_code == 1
+        assert f"{stray}: expected " in result.stderr
+        assert "move it away and run the same command again" in result.stderr
         assert contents(workshop.output) == before
         assert "data/stray.arrow" in workshop.cli("verify", workshop.output).stdout
     stray.unlink()

@@ -7,16 +7,17 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from corpusmill.jobs.checkpoints import digest, local_folder
-from corpusmill.pipeline.errors import InputError
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from workshop import Workshop
 
+from corpusmill.jobs.checkpoints import digest, local_folder
+from corpusmill.pipeline.errors import InputError
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stands for the hub: `answer` is the folder it returns or the error it raises, `asked` what it was asked."""
+    """Stands for the hub: `answer` is the folder it returns or the error it raises, `asked` what it got."""
     state: dict[str, Any] = {"asked": []}
 
     def snapshot_download(repo_id: str, **options: Any) -> str:

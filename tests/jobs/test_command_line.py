@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from corpusmill.jobs.cli import app
 from typer.testing import CliRunner
 from workshop import Workshop
+
+from corpusmill.jobs.cli import app
 
 COMMAND = str(Path(sys.executable).with_name("corpusmill"))
 

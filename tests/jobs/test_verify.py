@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,21 @@ Damage = Callable[[Path], str]
 """Damages an output and returns what has to be said of it."""
 
 
-@pytest.fixture
-def output(workshop: Workshop) -> Path:
-    """A finished output of two files, with rejects."""
+@pytest.fixture(scope="module")
+def finished(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished job of two files, with rejects."""
+    folder = tmp_path_factory.mktemp("finished")
+    workshop = Workshop(folder, checkpoints / "embedder", checkpoints / "classifier")
     workshop.lines([json.dumps({"id": i, "text": f"text {i}"}) if i % 6 else "{" for i in range(30)])
     workshop.table({"id": list(range(100, 120)), "text": [f"word {i}" for i in range(20)]})
     workshop.run()
-    return workshop.output
+    return folder
+
+
+@pytest.fixture
+def output(finished: Path, tmp_path: Path) -> Path:
+    """A copy of its output, to damage."""
+    return Path(shutil.copytree(finished / "out", tmp_path / "out"))
 
 
 def verified(workshop: Workshop, output: Path) -> dict[str, Any]:
@@ -260,13 +269,14 @@ def test_an_output_without_a_manifest_is_unfinished_and_fine(
     assert expected in verified(workshop, output)["problems"][0]
 
 
-def test_an_output_is_verified_without_its_inputs(workshop: Workshop, output: Path) -> None:
-    """What the plan noted of them is enough."""
-    for path in (workshop.folder / "in").iterdir():
-        path.unlink()
-    assert verified(workshop, output)["ok"]
-    lost_file(output)
-    assert not verified(workshop, output)["ok"]
+def test_an_output_is_verified_without_its_inputs(workshop: Workshop) -> None:
+    """What the plan noted of them is enough to see that a data file is missing."""
+    source = workshop.table({"id": list(range(20)), "text": [f"word {i}" for i in range(20)]})
+    workshop.run()
+    source.unlink()
+    assert verified(workshop, workshop.output)["ok"]
+    lost_file(workshop.output)
+    assert not verified(workshop, workshop.output)["ok"]
 
 
 def test_parquet_output_is_verified_alike(workshop: Workshop) -> None:
@@ -290,3 +300,22 @@ def test_a_folder_that_is_no_output_is_told(workshop: Workshop, name: str) -> No
     assert result.exit_code == 1
     assert f"{workshop.folder / name}: expected the output folder of a job" in result.stderr
     assert result.stdout == ""
+
+
+def test_what_is_no_number_is_found_in_results_only(workshop: Workshop) -> None:
+    """A kept column may hold NaN, whatever its name."""
+    columns = {"id": [1, 2], "text": ["a", "b"], "value": [float("nan"), 1.0], "score": [1.0, float("nan")]}
+    workshop.table(columns)
+    workshop.run(input__keep=["id", "value", "score"])
+    assert verified(workshop, workshop.output)["ok"]
+    path = first(workshop.output)
+    table = pa.ipc.open_file(path).read_all()
+    vectors = table["embedding"].combine_chunks()
+    spoiled = pa.FixedSizeListArray.from_arrays(
+        pa.array([float("nan")] * len(vectors.values), pa.float32()), 16
+    )
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.set_column(3, table.schema.field("embedding"), spoiled))
+    assert (
+        f"data/{path.name}: column 'embedding' holds NaN" in verified(workshop, workshop.output)["problems"]
+    )

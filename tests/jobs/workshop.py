@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from typer.testing import CliRunner
 from corpusmill.jobs import JobConfig, RunResult, run
 from corpusmill.jobs.cli import app
 
-WORDS = ["the", "water", "runs", "down", "to", "the", "old", "house", "and", "they", "watch", "it", "all", "night", "with", "a", "good", "book", "about", "animal", "life"]
+WORDS = re.findall(
+    r"\w+", "the water runs down to the old house and they watch it all night with a good book"
+)
 
 
 def texts(count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every file of the repository keeps to: no marks, no machine's paths, no dead links, job files that load."""
+"""What every file keeps to: no marks, no machine's paths, no dead links, job files that load."""
 
 import re
 import subprocess
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from corpusmill.jobs import JobConfig
 
 ROOT = Path(__file__).parents[2]

@@ -3,14 +3,17 @@
 import ast
 import importlib
 import pkgutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import corpusmill.jobs
 import corpusmill.models
 import corpusmill.pipeline
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("models", "pipeline", "jobs")
@@ -88,15 +91,13 @@ def test_jobs_and_pipeline_import_without_ray() -> None:
         "import sys, corpusmill.jobs.cli, corpusmill.jobs, corpusmill.jobs.plan, corpusmill.jobs.verify\n"
     )
     script += "sys.exit('ray' in sys.modules)"
-    import subprocess
-
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT.parent, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("package", [corpusmill.models, corpusmill.pipeline, corpusmill.jobs])
-def test_all_lists_are_sorted_and_importable(package: object) -> None:
+def test_all_lists_are_sorted_and_importable(package: ModuleType) -> None:
     """In every module: constants, classes, functions, each in order of the alphabet, once, and there."""
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):  # type: ignore[attr-defined]
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(found.name)
         names = list(getattr(module, "__all__", []))
         assert names == sorted(set(names), key=lambda name: (not name.isupper(), name[0].islower(), name))

@@ -1,4 +1,4 @@
-"""What the wheel holds: in an editable install a forgotten folder imports fine and is missing from the wheel."""
+"""What the wheel holds: in an editable install a forgotten folder imports fine all the same."""
 
 import tomllib
 from pathlib import Path
