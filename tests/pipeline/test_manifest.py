@@ -37,7 +37,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> OutputSpec:
 
 @pytest.fixture
 def splits(parquet: Write, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> tuple[Split, ...]:
-    """Parquet of two row groups, JSONL of several byte ranges with bad lines, and a small file."""
+    """Parquet of two row groups, JSONL of several byte ranges with bad lines, and a file whose first range is blank."""
     monkeypatch.setattr(reader_module, "SPLIT_BYTES", 300)
     table = pa.table({"id": range(10), "text": [f"t{i}" for i in range(10)]})
     lines = [
@@ -46,7 +46,7 @@ def splits(parquet: Write, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> tup
     files = [
         parquet(table, "a.parquet", row_group_size=6),
         jsonl(b"\n\n".join(lines), "b.jsonl"),
-        jsonl(b'{"id": 1}\n', "c.jsonl"),
+        jsonl(b"\n" * 400 + b'{"id": 1}\n', "c.jsonl"),
     ]
     return plan_splits(files, "auto", SPEC, UnitSizing(4, 1.0, 8))
 

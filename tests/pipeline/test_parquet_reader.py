@@ -8,10 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.errors import BadRow, InputError
 from corpusmill.pipeline.readers import READERS
+from corpusmill.pipeline.readers.parquet import _regroup
 from corpusmill.pipeline.schema import check_text, column_type, kept_columns
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
@@ -395,3 +398,21 @@ def test_only_asked_for_columns_are_read(parquet: Write, asking: Ask, reading: R
     content[100:600] = bytes(500)
     Path(file.url).write_bytes(content)
     assert sum(block.rows for block in reading(file, asking(table.schema), rows_per_unit=300)) == 1000
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(sizes=st.lists(st.integers(0, 12), max_size=8), size=st.integers(1, 10))
+def test_units_do_not_depend_on_the_batches_that_arrow_delivers(sizes: list[int], size: int) -> None:
+    """Arrow may cut a row group elsewhere, as it does for very large values; offsets and rows stay the same."""
+    table = numbered(sum(sizes))
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    batches = [
+        batch
+        for start, n in zip(starts, sizes, strict=True)
+        for batch in table.slice(start, n).combine_chunks().to_batches()
+    ]
+    found = list(_regroup(iter(batches), size))
+    assert [offset for offset, _ in found] == list(range(0, table.num_rows, size))
+    assert [part["id"].to_pylist() for _, part in found] == [
+        list(range(offset, min(offset + size, table.num_rows))) for offset, _ in found
+    ]
