@@ -106,7 +106,10 @@ def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
 
 
 def _finished(split: Split, offsets: set[int], receipts: dict[str, Receipt]) -> bool:
-    """Say whether the units of a split are all there; where its length is unknown, its last unit says so."""
+    """Say whether the units of a split are all there; where its length is unknown, its last unit says so.
+
+    A byte range in which no row begins has no unit to say so: it is looked at again, which costs little.
+    """
     if split.rows is not None:
         return offsets >= set(range(0, split.rows, split.rows_per_unit))
     if not offsets:

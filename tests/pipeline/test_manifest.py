@@ -37,7 +37,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> OutputSpec:
 
 @pytest.fixture
 def splits(parquet: Write, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> tuple[Split, ...]:
-    """Parquet of two row groups, JSONL of several byte ranges with bad lines, and a file whose first range is blank."""
+    """Parquet of two row groups, JSONL of several byte ranges with bad lines, and a small file."""
     monkeypatch.setattr(reader_module, "SPLIT_BYTES", 300)
     table = pa.table({"id": range(10), "text": [f"t{i}" for i in range(10)]})
     lines = [
@@ -46,7 +46,7 @@ def splits(parquet: Write, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> tup
     files = [
         parquet(table, "a.parquet", row_group_size=6),
         jsonl(b"\n\n".join(lines), "b.jsonl"),
-        jsonl(b"\n" * 400 + b'{"id": 1}\n', "c.jsonl"),
+        jsonl(b'{"id": 1}\n', "c.jsonl"),
     ]
     return plan_splits(files, "auto", SPEC, UnitSizing(4, 1.0, 8))
 
@@ -77,6 +77,18 @@ def test_rows_of_a_file_are_numbered_without_gaps(splits: tuple[Split, ...], out
     assert list(totals.values()) == [10, 60, 1]
     assert list(dict.fromkeys(row["source"] for row in rows)) == list(totals)
     assert sum(row["rejected"] for row in rows) == 6
+
+
+def test_a_file_that_begins_with_an_empty_range_counts_from_zero(
+    jsonl: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A byte range without rows has no unit: its file's rows do not go on from the file before."""
+    monkeypatch.setattr(reader_module, "SPLIT_BYTES", 300)
+    files = [jsonl([{"id": i} for i in range(9)], "a.jsonl"), jsonl(b"\n" * 400 + b'{"id": 1}\n', "b.jsonl")]
+    output = OutputSpec(str(tmp_path / "out"), "arrow", None)
+    splits = plan_splits(files, "auto", SPEC, UnitSizing(4, 1.0, 8))
+    table = write_manifest(OutputFolder.of(output.url, output.format), splits, commit_all(splits, output))
+    assert table["row_start"].to_pylist() == [0, 4, 8, 0]
 
 
 def test_a_row_says_all_about_its_file(splits: tuple[Split, ...], output: OutputSpec) -> None:

@@ -403,7 +403,7 @@ def test_only_asked_for_columns_are_read(parquet: Write, asking: Ask, reading: R
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(sizes=st.lists(st.integers(0, 12), max_size=8), size=st.integers(1, 10))
 def test_units_do_not_depend_on_the_batches_that_arrow_delivers(sizes: list[int], size: int) -> None:
-    """Arrow may cut a row group elsewhere, as it does for very large values; offsets and rows stay the same."""
+    """Arrow may cut a row group elsewhere, as it does for very large values; units stay the same."""
     table = numbered(sum(sizes))
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     batches = [
