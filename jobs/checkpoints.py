@@ -42,8 +42,8 @@ def digest(folder: Path) -> str:
 
 
 def _from_hub(name: str) -> Path:
-    import huggingface_hub  # noqa: PLC0415  half a second that jobs on a folder need not wait
-    from huggingface_hub.errors import (  # noqa: PLC0415
+    import huggingface_hub  # half a second that jobs on a folder need not wait
+    from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,

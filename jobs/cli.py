@@ -126,7 +126,7 @@ def demo(
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs.demo.show import run_demo  # noqa: PLC0415  only the demo needs it
+        from corpusmill.jobs.demo.show import run_demo  # only the demo needs it
 
         run_demo(output, executor=engine, debug=debug)
 

@@ -27,6 +27,8 @@ from corpusmill.pipeline.storage import StoredFile, absolute
 from corpusmill.pipeline.units import Split
 
 T = TypeVar("T")
+PAIR_SPECIALS = 3
+"""[CLS] text [SEP] text [SEP]: the special tokens of a pair, in all families here."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _model(config: ModelConfig, where: str, checks: Checks) -> ResolvedModel | N
 
 
 def _files(config: InputConfig) -> list[StoredFile]:
-    files = list_files(config.path)
+    files = list_files(config.path, any_name=config.format != "auto")
     if config.format == "auto":
         for file in files:
             file_format(file.url)
@@ -201,3 +203,8 @@ def _check_pairs(models: Sequence[ResolvedModel | None], config: InputConfig, ch
     for i, model in enumerate(models):
         if model and config.text_pair and model.spec.task == "embedding":
             checks.add(f"models[{i}].task", "embedding takes one text a row; expected no input.text_pair")
+        if model and config.text_pair and model.spec.tokenizer.max_length <= PAIR_SPECIALS:
+            checks.add(
+                f"models[{i}].max_length",
+                f"expected more than {PAIR_SPECIALS}, which a pair's special tokens take",
+            )

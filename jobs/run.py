@@ -129,7 +129,7 @@ def _engine(executor: Executor, job: ResolvedJob, address: str | None, *, debug:
         yield InlineEngine(_sized(job, os.cpu_count() or 1, 0))
         return
     with cluster(address, debug=debug) as resources:
-        from corpusmill.pipeline.engine.ray_engine import RayEngine  # noqa: PLC0415  it imports Ray
+        from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         yield RayEngine(_sized(job, resources.cpus, resources.gpus))
 

@@ -12,11 +12,14 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 COMPRESSION_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 
 
-def list_files(paths: Iterable[str]) -> list[StoredFile]:
-    """List the files of all paths; a path that matches nothing is an InputError."""
+def list_files(paths: Iterable[str], *, any_name: bool = False) -> list[StoredFile]:
+    """List the files of all paths; a path that matches nothing is an InputError.
+
+    Of a folder, files of a known format by their name are taken; with `any_name` all that are not hidden.
+    """
     found: dict[str, StoredFile] = {}
     for path in paths:
-        for file in _list_path(path):
+        for file in _list_path(path, any_name=any_name):
             found[file.url] = file
     return [found[url] for url in sorted(found)]
 
@@ -45,7 +48,7 @@ def _without_compression(url: str) -> str:
     return stem if suffix in COMPRESSION_SUFFIXES else url.lower()
 
 
-def _list_path(path: str) -> list[StoredFile]:
+def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
     fs, inner = locate(path)
     try:
         if _is_glob(inner) and not fs.exists(inner):
@@ -61,13 +64,17 @@ def _list_path(path: str) -> list[StoredFile]:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be listed ({error}); check the path and the credentials") from None
-    files = [stored_file(fs, name, info) for name, info in entries.items() if _is_input(inner, name, info)]
+    files = [
+        stored_file(fs, name, info)
+        for name, info in entries.items()
+        if _is_input(inner, name, info, any_name=any_name)
+    ]
     if not files:
         raise InputError(f"{path}: {what}; expected at least one Parquet or JSONL file")
     return files
 
 
-def _is_input(asked: str, name: str, info: dict[str, object]) -> bool:
+def _is_input(asked: str, name: str, info: dict[str, object], *, any_name: bool) -> bool:
     """Leave out folders, what is hidden, markers such as _SUCCESS, and in a folder files of other formats."""
     if info.get("type") == "directory":
         return False
@@ -75,7 +82,8 @@ def _is_input(asked: str, name: str, info: dict[str, object]) -> bool:
         return True
     if _is_hidden(asked, name):
         return False
-    return _is_glob(asked) or _without_compression(name).endswith((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
+    known = _without_compression(name).endswith((*PARQUET_SUFFIXES, *JSONL_SUFFIXES))
+    return any_name or known or _is_glob(asked)
 
 
 def _is_glob(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The demo's job: the collected documentation, one pass, a pool of sentence embedders and a pool of classifiers."""
+"""The demo's job: one pass over the collected documentation, a pool of embedders and one of classifiers."""
 
 import hashlib
 import importlib.resources
@@ -16,7 +16,7 @@ CLASSIFIER = "stdlib-sections"
 
 
 def minilm() -> str:
-    """Return all-MiniLM-L6-v2: the folder inside its PyPI package where that is installed, else its place on the hub."""
+    """Return all-MiniLM-L6-v2: the folder of its PyPI package if installed, else its name on the hub."""
     found = importlib.util.find_spec(MINILM_PACKAGE)
     if found is None or not found.submodule_search_locations:
         return MINILM_HUB

@@ -30,7 +30,8 @@ def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) ->
     job = demo_job(root / "corpus", root / "result")
     (root / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
     note.print(
-        f"collected the standard library's documentation into {len(shards)} JSONL shards; running {root / 'job.yaml'}"
+        f"collected the standard library's documentation into {len(shards)} JSONL shards; "
+        f"running {root / 'job.yaml'}"
     )
     result = run(
         JobConfig.from_dict(job, "demo"), executor=executor, debug=debug, origin="demo", show_progress=True
@@ -70,7 +71,7 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
             f"nearest to: {QUERY}",
             nearest,
             {
-                "cosine": lambda row: f"{next(scores):.3f}",
+                "cosine": lambda _: f"{next(scores):.3f}",
                 "document": lambda row: f"{row['module']}.{row['name']}".rstrip("."),
                 "text": lambda row: row["text"].splitlines()[0][:60],
             },
@@ -100,7 +101,8 @@ def duckdb_line(data: Path) -> str:
     """Return a command that reads the output with DuckDB."""
     return (
         f"""python -c "import duckdb, pyarrow.dataset as d; docs = d.dataset('{data}', format='ipc'); """
-        """print(duckdb.sql('select section_label, count(*) n from docs group by all order by n desc limit 5'))\""""
+        """print(duckdb.sql('select section_label, count(*) n from docs group by all """
+        """order by n desc limit 5'))\""""
     )
 
 

@@ -37,7 +37,9 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
         with nullcontext() if debug else _quiet():
             yield _resources()
         return
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
+    options: dict[str, Any] = (
+        {"address": address} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
+    )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
     with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:
         with working_folder(empty):
@@ -62,9 +64,12 @@ def _quiet() -> Iterator[None]:
 
     Ray Data's own log goes on in the session's folder.
     """
-    import ray.data  # sets up its logger, on first import only
 
-    on_terminal = [handler for handler in logging.getLogger("ray.data").handlers if isinstance(handler, logging.StreamHandler)]
+    on_terminal = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
     levels = [handler.level for handler in on_terminal]
     before = sys.stdout
     sys.stdout = cast(TextIO, _WithoutRay(before))

@@ -12,7 +12,9 @@ class Feeder:
     A unit is open from when it is pulled until `release`. One unit is always allowed, however large.
     """
 
-    def __init__(self, source: Callable[[], Iterator[tuple[Any, int]]], *, max_units: int, max_bytes: int) -> None:
+    def __init__(
+        self, source: Callable[[], Iterator[tuple[Any, int]]], *, max_units: int, max_bytes: int
+    ) -> None:
         self._source = source
         self._max_units, self._max_bytes = max_units, max_bytes
         self._units = self._bytes = 0
@@ -72,8 +74,13 @@ class Feeder:
 
     def _take(self, size: int) -> bool:
         with self._room:
-            self._room.wait_for(lambda: self._stopped or self._units == 0 or (
-                self._units < self._max_units and self._bytes + size <= self._max_bytes))
+            self._room.wait_for(
+                lambda: (
+                    self._stopped
+                    or self._units == 0
+                    or (self._units < self._max_units and self._bytes + size <= self._max_bytes)
+                )
+            )
             self._units += 1
             self._bytes += size
             return not self._stopped

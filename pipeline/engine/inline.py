@@ -1,4 +1,4 @@
-"""The whole record path in one process, without Ray: for small corpora, for tests, and to read it in one place."""
+"""The whole record path in one process, without Ray: for small corpora, for tests, for reading."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure
 from corpusmill.pipeline.engine.stages import read, tokenized
-from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.spec import PipelineSpec
@@ -26,17 +26,23 @@ class InlineEngine:
         for split in pending:
             for block in read(split, self._spec.input):
                 ready = tokenized(block, self._spec.tokenizers)
-                yield UnitFailure(ready.unit.name, ready.error) if ready.error else self._finish(ready, encoders)
+                yield (
+                    UnitFailure(ready.unit.name, ready.error)
+                    if ready.error
+                    else self._finish(ready, encoders)
+                )
 
     def state(self) -> EngineState:
         """Return the tokens done; nothing queues here."""
         return EngineState(tuple(PoolState(m.title, 0, 1, 0) for m in self._spec.models), self._encoded)
 
     def _finish(self, block: UnitBlock, encoders: Sequence[Encoder]) -> Receipt | UnitFailure:
-        results = [encoder.encode(block) for encoder in encoders]
-        tokens = sum(result.tokens for result in results)
-        self._encoded += tokens
         try:
+            results = [encoder.encode(block) for encoder in encoders]
+            tokens = sum(result.tokens for result in results)
+            self._encoded += tokens
             return commit(block, [result.columns for result in results], self._spec.output, tokens=tokens)
-        except OutputError as error:
+        except CorpusmillError as error:
             return UnitFailure(block.unit.name, str(error))
+        except Exception as error:  # a unit that one model cannot take must not cost the others
+            return UnitFailure(block.unit.name, f"{type(error).__name__}: {error}")

@@ -34,7 +34,7 @@ class Ticket:
 
 @dataclass(eq=False)
 class Worker:
-    """An actor, what it answers once it has loaded its model, its process id then, and the units it holds in order."""
+    """An actor, the reference of its start (None once it has loaded), its process id, its units in order."""
 
     actor: Any
     starting: Any
@@ -96,7 +96,9 @@ class Pool:
         Returns the unit that was being computed if it has now ended MAX_DEATHS_OF_A_UNIT workers; that one is
         not requeued.
         """
-        worker = next(w for w in self._workers if w.starting == reference or any(e[1] == reference for e in w.held))
+        worker = next(
+            w for w in self._workers if w.starting == reference or any(e[1] == reference for e in w.held)
+        )
         self._workers[self._workers.index(worker)] = self._new_worker()
         tickets = [ticket for _, _, ticket in worker.held]
         if worker.starting is not None:
@@ -130,5 +132,7 @@ class Pool:
             raise JobFailed(f"model {self.spec.title}: a worker could not load it: {reason}")
         self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
-            raise JobFailed(f"model {self.spec.title}: {MAX_FAILED_STARTS} workers in a row died while loading; is there "
-                            "enough memory for the model? Run again with --debug to see the workers' own output")
+            raise JobFailed(
+                f"model {self.spec.title}: {MAX_FAILED_STARTS} workers in a row died while loading; is there "
+                "enough memory for the model? Run again with --debug to see the workers' own output"
+            )

@@ -1,4 +1,4 @@
-"""The record path on Ray: Ray Data reads and tokenizes; queues feed one pool of actors per model; committers write."""
+"""The record path on Ray: Ray Data reads and tokenizes, a pool per model encodes, committers write."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -61,15 +61,20 @@ class RayEngine:
     def _feeder(self, pending: Sequence[Pending], workers: int) -> Feeder:
         cpus = sum(model.pool.workers * model.pool.cpus for model in self._spec.models)
         store = ray.cluster_resources().get("object_store_memory", 1e9)
-        return Feeder(lambda: token_rows(pending, self._spec, reserved_cpus=cpus),
-                      max_units=OPEN_UNITS_PER_WORKER * workers + 2, max_bytes=int(store * STORE_SHARE))
+        return Feeder(
+            lambda: token_rows(pending, self._spec, reserved_cpus=cpus),
+            max_units=OPEN_UNITS_PER_WORKER * workers + 2,
+            max_bytes=int(store * STORE_SHARE),
+        )
 
     def _accept(self, feeder: Feeder) -> None:
         """Take new units from the feeder; their summaries tell what to queue."""
         try:
             arrived = feeder.arrived(timeout=HEARTBEAT if self._open == 0 else 0.0)
         except RayError as error:
-            raise JobFailed(f"reading or tokenizing failed ({_first_line(error)}); run again with --debug to see more") from error
+            raise JobFailed(
+                f"reading or tokenizing failed ({_first_line(error)}); run again with --debug to see more"
+            ) from error
         for row, size in arrived:
             self._open += 1
             self._summaries[summarize.remote(row)] = (row, size)
@@ -94,11 +99,11 @@ class RayEngine:
             ticket = self._commits.pop(reference)
             yield _get(reference, ticket.summary.unit.name), ticket
         else:
-            ticket = self._encoded_by_a_pool(reference)
-            if ticket is not None and ticket.failed is not None:
-                yield UnitFailure(ticket.summary.unit.name, ticket.failed), ticket
-            elif ticket is not None and not ticket.waiting:
-                self._commit(ticket, committers)
+            done = self._encoded_by_a_pool(reference)
+            if done is not None and done.failed is not None:
+                yield UnitFailure(done.summary.unit.name, done.failed), done
+            elif done is not None:
+                self._commit(done, committers)
 
     def _queue(self, reference: Any) -> Iterator[tuple[Outcome, Ticket]]:
         row, size = self._summaries.pop(reference)
@@ -117,7 +122,11 @@ class RayEngine:
             try:
                 answer = ray.get(reference)
             except RayActorError as error:
-                return _without(pool.lost(reference, error), index, f"{_first_line(error)}: this unit ended {MAX_DEATHS_OF_A_UNIT} workers")
+                return _without(
+                    pool.lost(reference, error),
+                    index,
+                    f"{_first_line(error)}: this unit ended {MAX_DEATHS_OF_A_UNIT} workers",
+                )
             except RayTaskError as error:
                 taken = pool.take(reference)
                 return _without(taken[1] if taken else None, index, _first_line(error.cause or error))
@@ -135,7 +144,9 @@ class RayEngine:
     def _commit(self, ticket: Ticket, committers: Sequence[Any]) -> None:
         results = [ticket.results[index] for index in range(len(self._pools))]
         committer = committers[len(self._commits) % len(committers)]
-        self._commits[committer.commit.remote(ticket.row, self._spec.output, ticket.tokens, *results)] = ticket
+        self._commits[committer.commit.remote(ticket.row, self._spec.output, ticket.tokens, *results)] = (
+            ticket
+        )
 
 
 def _without(ticket: Ticket | None, index: int, failed: str | None) -> Ticket | None:
@@ -161,8 +172,10 @@ def _check_fits(spec: PipelineSpec) -> None:
     asked = sum(model.pool.workers * model.pool.gpus for model in spec.models)
     there = ray.cluster_resources().get("GPU", 0.0)
     if asked > there:
-        raise JobFailed(f"the pools ask for {asked:g} GPUs, the cluster has {there:g}; set models[].pool.max_workers or "
-                        "device: cpu")
+        raise JobFailed(
+            f"the pools ask for {asked:g} GPUs, the cluster has {there:g}; set models[].pool.max_workers or "
+            "device: cpu"
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -33,14 +33,23 @@ class UnitSource(Datasource):  # type: ignore[misc]
         """Give no estimate: it would only change how many blocks Ray Data plans."""
         return None
 
-    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None,
-                       data_context: DataContext | None = None) -> list[ReadTask]:
+    def get_read_tasks(
+        self,
+        parallelism: int,  # noqa: ARG002
+        per_task_row_limit: int | None = None,  # noqa: ARG002
+        data_context: DataContext | None = None,  # noqa: ARG002
+    ) -> list[ReadTask]:
         """Return the tasks; their number is the number of splits, whatever parallelism is asked for."""
         nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
-        return [ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known) for pending in self._pending]
+        return [
+            ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known)
+            for pending in self._pending
+        ]
 
 
-def token_rows(pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float) -> Iterator[tuple[Any, int]]:
+def token_rows(
+    pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float
+) -> Iterator[tuple[Any, int]]:
     """Yield (reference to a packed, tokenized unit, its size in bytes) as Ray Data makes them.
 
     Not pulling holds Ray Data back once its share of the object store is used. `reserved_cpus` are those of
@@ -53,7 +62,9 @@ def token_rows(pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus:
     context.op_resource_reservation_enabled = False
     context.execution_no_progress_timeout_s = -1
     total = ray.cluster_resources().get("CPU", 1.0)
-    context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=max(1.0, total - reserved_cpus))
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        cpu=max(1.0, total - reserved_cpus)
+    )
     with DataContext.current(context):
         dataset = _dataset(pending, spec)
     for bundle in dataset.iter_internal_ref_bundles():
@@ -64,8 +75,12 @@ def token_rows(pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus:
 
 def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
     rows = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
-    return rows.map_batches(functools.partial(_tokenize_row, tokenizers=spec.tokenizers), batch_size=None,
-                            batch_format="pyarrow", zero_copy_batch=True)
+    return rows.map_batches(
+        functools.partial(_tokenize_row, tokenizers=spec.tokenizers),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+    )
 
 
 def _read_rows(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:

@@ -13,7 +13,7 @@ from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.spec import InputSpec, TokenizerSpec
 from corpusmill.pipeline.storage import current
 from corpusmill.pipeline.tokens import tokenize
-from corpusmill.pipeline.units import Split
+from corpusmill.pipeline.units import Split, Unit
 
 
 def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
@@ -26,9 +26,17 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
             reached = block.unit.offset + split.rows_per_unit
             yield block
     except CorpusmillError as error:
-        yield failed_block(split.unit(reached), str(error))
+        yield failed_block(_next_unit(pending, reached), str(error))
     except Exception as error:
-        yield failed_block(split.unit(reached), f"{split.file.url}: cannot be read ({_describe(error)})")
+        reason = f"{split.file.url}: cannot be read ({_describe(error)})"
+        yield failed_block(_next_unit(pending, reached), reason)
+
+
+def _next_unit(pending: Pending, reached: int) -> Unit:
+    """Return the first unit from an offset on that is not committed already."""
+    while reached in pending.skip:
+        reached += pending.split.rows_per_unit
+    return pending.split.unit(reached)
 
 
 def tokenized(block: UnitBlock, tokenizers: Sequence[TokenizerSpec]) -> UnitBlock:
@@ -38,7 +46,10 @@ def tokenized(block: UnitBlock, tokenizers: Sequence[TokenizerSpec]) -> UnitBloc
     except CorpusmillError as error:
         return failed_block(block.unit, str(error))
     except Exception as error:
-        return failed_block(block.unit, f"{block.unit.source}: unit {block.unit.name} cannot be tokenized ({_describe(error)})")
+        return failed_block(
+            block.unit,
+            f"{block.unit.source}: unit {block.unit.name} cannot be tokenized ({_describe(error)})",
+        )
 
 
 def _describe(error: Exception) -> str:
@@ -48,6 +59,8 @@ def _describe(error: Exception) -> str:
 def _check_unchanged(split: Split) -> None:
     found = current(split.file.url)
     if found != split.file:
-        raise InputChanged(f"{split.file.url}: expected the file that was planned ({split.file.size} bytes, mark "
-                           f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; leave inputs alone while a "
-                           "job runs, then run it again")
+        raise InputChanged(
+            f"{split.file.url}: expected the file that was planned ({split.file.size} bytes, mark "
+            f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; leave inputs alone while a "
+            "job runs, then run it again"
+        )

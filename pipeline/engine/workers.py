@@ -1,4 +1,4 @@
-"""The Ray actors: encoders that hold a model each, committers that write files, and the task that sums up a block."""
+"""The Ray actors, encoders and committers, and the task that sums up a block."""
 
 import os
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class CommitWorker:
         return commit(from_row(row), results, output, tokens=tokens)
 
 
-@ray.remote(num_cpus=0, max_retries=-1)
+@ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]
 def summarize(row: pa.Table) -> UnitSummary:
     """Read a block's summary where the block is."""
     return summary_of_row(row)
@@ -62,4 +62,6 @@ def start_encoder(spec: ModelSpec) -> Any:
 
 def start_committer() -> Any:
     """Start a committer that writes a few units at once; it has no state, so Ray may restart it at will."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(CommitWorker).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(
+        CommitWorker
+    ).remote()

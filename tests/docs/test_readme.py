@@ -33,7 +33,9 @@ def commands() -> list[str]:
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with this environment's programs first."""
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST, env=environment)
+    return subprocess.run(  # noqa: PLW1510  the caller looks at the exit code
+        command, shell=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST, env=environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,20 @@ def test_the_readmes_targets_are_in_the_makefile() -> None:
 
 
 def test_the_demo_embeds_and_labels_every_document(demo: tuple[Path, str]) -> None:
-    """The demo's output accounts for every line of its corpus and shows samples, neighbours and a DuckDB line."""
+    """The output accounts for every line of the corpus; samples, neighbours and a DuckDB line are shown."""
     folder, printed = demo
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (folder / "out/demo/corpus").glob("*.jsonl"))
+    lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in (folder / "out/demo/corpus").glob("*.jsonl")
+    )
     manifest = pq.read_table(folder / "out/demo/result/_manifest.parquet")
     assert lines > 5_000
     assert sum(manifest["rows"].to_pylist()) == lines
     assert sum(manifest["rejected"].to_pylist()) == 0
-    assert all(text in printed for text in ("five of them", "nearest to:", "threading", str(folder / "out/demo/result")))
+    assert all(
+        text in printed
+        for text in ("five of them", "nearest to:", "threading", str(folder / "out/demo/result"))
+    )
     (line,) = [line for line in printed.splitlines() if "duckdb" in line and line.startswith("python -c")]
     read = shell(line, folder)
     assert read.returncode == 0, read.stderr
@@ -70,7 +78,7 @@ def test_the_demo_embeds_and_labels_every_document(demo: tuple[Path, str]) -> No
 
 
 def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
-    """Every corpusmill command of the README succeeds after the demo, in the order given; the run finds nothing left to do."""
+    """Every corpusmill command of the README succeeds after the demo; the run finds nothing left to do."""
     asked = [command for command in commands() if "corpusmill" in command]
     assert len(asked) >= 3
     for command in asked:
@@ -83,7 +91,9 @@ def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
 def test_the_readmes_python_runs(demo: tuple[Path, str]) -> None:
     """The Python example runs on a job file named as in the README."""
     (example,) = blocks("python")
-    (demo[0] / "job.yaml").write_text((demo[0] / "out/demo/job.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (demo[0] / "job.yaml").write_text(
+        (demo[0] / "out/demo/job.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     (demo[0] / "example.py").write_text(example + "print(result.rows)\n", encoding="utf-8")
     done = shell("python example.py", demo[0])
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,25 @@ from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.pipeline.engine.cluster import working_folder
 
-WORDS = "the water moves under a bridge and people walk home in the light of an old city".split()
+WORDS = [
+    "the",
+    "water",
+    "moves",
+    "under",
+    "a",
+    "bridge",
+    "and",
+    "people",
+    "walk",
+    "home",
+    "in",
+    "the",
+    "light",
+    "of",
+    "an",
+    "old",
+    "city",
+]
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +47,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three JSONL files, 600 rows in all, with a bad line and a null text in each."""
     folder = tmp_path_factory.mktemp("corpus")
     for part in range(3):
-        rows = [{"id": part * 200 + i, "body": " ".join(WORDS[(i + j) % len(WORDS)] for j in range(1 + (i * 7) % 60))} for i in range(200)]
+        rows = [
+            {
+                "id": part * 200 + i,
+                "body": " ".join(WORDS[(i + j) % len(WORDS)] for j in range(1 + (i * 7) % 60)),
+            }
+            for i in range(200)
+        ]
         rows[10]["body"] = None  # type: ignore[assignment]
         lines = [json.dumps(row) for row in rows]
         lines[20] = '{"id": broken'
@@ -46,7 +70,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture()
+@pytest.fixture
 def job(checkpoints: dict[str, Path], corpus: Path, tmp_path: Path) -> dict[str, Any]:
     """A job of two models over the corpus, in units of 40 rows."""
     return {
@@ -61,13 +85,19 @@ def job(checkpoints: dict[str, Path], corpus: Path, tmp_path: Path) -> dict[str,
 
 
 @pytest.fixture(scope="session")
-def undisturbed(checkpoints: dict[str, Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(
+    checkpoints: dict[str, Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """The data files of an undisturbed inline run of `job`."""
     from corpusmill.jobs import JobConfig, run
 
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     models = [{"checkpoint": str(checkpoints[kind]), "name": kind[0]} for kind in ("embedder", "classifier")]
-    fields = {"name": "test", "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
-              "models": models, "output": {"path": str(out)}}
+    fields = {
+        "name": "test",
+        "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
+        "models": models,
+        "output": {"path": str(out)},
+    }
     run(JobConfig.from_dict(fields), executor="inline")
     return {path.name: path.read_bytes() for path in (out / "data").iterdir()}

@@ -1,4 +1,4 @@
-"""The command line with a Ray cluster of its own: killed, run again, and how it behaves among a user's files."""
+"""The command line with a Ray cluster of its own: killed, run again, and among a user's files."""
 
 import json
 import os
@@ -27,8 +27,14 @@ def write_job(job: dict[str, Any], folder: Path) -> Path:
 
 def start(path: Path, *options: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start `corpusmill run` in its own process group."""
-    return subprocess.Popen([COMMAND, "run", str(path), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            cwd=cwd or path.parent, start_new_session=True)
+    return subprocess.Popen(
+        [COMMAND, "run", str(path), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd or path.parent,
+        start_new_session=True,
+    )
 
 
 def kill_when(process: subprocess.Popen[str], data: Path, files: int, pause: float) -> None:
@@ -50,8 +56,10 @@ def data_files(job: dict[str, Any]) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
-def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, kills: int) -> None:
-    """SIGKILL of the driver at random moments, then the same command: data/ equals that of an undisturbed run."""
+def test_a_killed_run_continues_to_the_same_bytes(
+    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, kills: int
+) -> None:
+    """SIGKILL of the driver at random moments, then the same command: the bytes of an undisturbed run."""
     path = write_job(job, tmp_path)
     moments = random.Random(kills)
     data = Path(job["output"]["path"]) / "data"
@@ -59,32 +67,44 @@ def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], undisturb
         files = attempt * len(undisturbed) // (kills + 1)
         kill_when(start(path), data, files, moments.uniform(0, 0.3))
         for name, content in data_files(job).items() if data.is_dir() else ():
-            assert content == undisturbed[name], f"after kill {attempt}: {name} is not what an undisturbed run writes"
+            assert content == undisturbed[name], (
+                f"after kill {attempt}: {name} is not what an undisturbed run writes"
+            )
     process = start(path, "--json")
     out, err = process.communicate(timeout=LONGEST)
     assert process.returncode == 0, err
     result = json.loads(out)
     assert (result["rows"], result["rejected"], result["units"]) == (597, 3, len(undisturbed))
     assert data_files(job) == undisturbed
-    check = subprocess.run([COMMAND, "verify", job["output"]["path"], "--json"], capture_output=True, text=True, timeout=LONGEST)
+    check = subprocess.run(  # noqa: PLW1510  the report says what is wrong
+        [COMMAND, "verify", job["output"]["path"], "--json"], capture_output=True, text=True, timeout=LONGEST
+    )
     assert json.loads(check.stdout)["ok"], check.stdout
 
 
 def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -> None:
-    """One JSON object on standard output and nothing of Ray's on either stream, in a folder with `models/` and `jobs/`."""
+    """One JSON object on standard output, nothing of Ray's, beside a user's `models/` and `jobs/`."""
     for name in ("models", "jobs", "pipeline"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise ImportError('a user package was imported')\n", encoding="utf-8")
+        (tmp_path / name / "__init__.py").write_text(
+            "raise ImportError('a user package was imported')\n", encoding="utf-8"
+        )
     process = start(write_job(job, tmp_path), "--json", cwd=tmp_path)
     out, err = process.communicate(timeout=LONGEST)
     assert process.returncode == 0, err
     assert json.loads(out)["rows"] == 597
     assert "warning: 3 row(s) could not be used" in err
-    noise = [line for line in err.splitlines() if any(word in line.lower() for word in ("ray", "warn", "raylet", "dashboard"))]
+    noise = [
+        line
+        for line in err.splitlines()
+        if any(word in line.lower() for word in ("ray", "warn", "raylet", "dashboard"))
+    ]
     assert noise == [line for line in err.splitlines() if line.startswith("warning: 3 row(s)")]
 
 
-def test_interrupt_keeps_what_is_committed(job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+def test_interrupt_keeps_what_is_committed(
+    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
     """Ctrl-C ends with 130 and the command that continues; the files there are whole."""
     path = write_job(job, tmp_path)
     process = start(path)

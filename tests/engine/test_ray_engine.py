@@ -29,7 +29,7 @@ def data_files(job: dict[str, Any]) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def when_running(monkeypatch: pytest.MonkeyPatch, action: Any) -> Iterator[list[int]]:
-    """Call `action(pids)` once, as soon as every pool has a worker and something was encoded; collect what it returns."""
+    """Call `action(pids)` once every pool has a worker and something was encoded; collect what it returns."""
     done: list[int] = []
     original = RayEngine.state
 
@@ -76,8 +76,10 @@ def test_a_second_run_does_only_what_is_missing(job: dict[str, Any], undisturbed
     assert data_files(job) == undisturbed
 
 
-def test_a_killed_worker_costs_nothing(job: dict[str, Any], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL of every encoder in the middle of the job: its units go back to the queue, the bytes are the same."""
+def test_a_killed_worker_costs_nothing(
+    job: dict[str, Any], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL of every encoder in mid-job: its units go back to the queue, the bytes are the same."""
     job["input"]["rows_per_unit"] = 40
 
     def kill(pids: list[int]) -> int:
@@ -87,12 +89,14 @@ def test_a_killed_worker_costs_nothing(job: dict[str, Any], undisturbed: dict[st
 
     with when_running(monkeypatch, kill) as killed:
         run(JobConfig.from_dict(job))
-    assert killed and killed[0] >= 2
+    assert killed == [2]
     assert data_files(job) == undisturbed
 
 
-def test_an_input_that_changes_under_the_job_fails_its_units_alone(job: dict[str, Any], tmp_path: Path, corpus: Path) -> None:
-    """A file rewritten between plan and read: clear error, the other files are committed, and exit is a failure."""
+def test_an_input_that_changes_under_the_job_fails_its_units_alone(
+    job: dict[str, Any], tmp_path: Path, corpus: Path
+) -> None:
+    """A file rewritten between plan and read: a clear error, and the other files are committed."""
     copy = tmp_path / "copy"
     shutil.copytree(corpus, copy)
     job["input"]["path"] = str(copy)
@@ -102,9 +106,11 @@ def test_an_input_that_changes_under_the_job_fails_its_units_alone(job: dict[str
     victim.write_text(victim.read_text(encoding="utf-8") + '{"id": 1000, "body": "late"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["corpusmill.jobs.run"], "resolve", lambda *_: planned)
-        with pytest.raises(JobFailed, match="part-1.jsonl: expected the file that was planned"):
+        with pytest.raises(JobFailed, match=r"part-1\.jsonl: expected the file that was planned"):
             run(config)
-    committed = pa.dataset.dataset(Path(job["output"]["path"]) / "data", format="ipc").to_table()["id"].to_pylist()
+    committed = (
+        pa.dataset.dataset(Path(job["output"]["path"]) / "data", format="ipc").to_table()["id"].to_pylist()
+    )
     assert sorted(committed) == [i for i in range(600) if not 200 <= i < 400 and i not in (20, 420)]
     assert not (Path(job["output"]["path"]) / "_manifest.parquet").exists()
 
@@ -112,5 +118,5 @@ def test_an_input_that_changes_under_the_job_fails_its_units_alone(job: dict[str
 def test_a_bad_row_fails_the_job_where_it_is_told_to(job: dict[str, Any]) -> None:
     """`on_bad_row: fail` names file, row and reason."""
     job["input"]["on_bad_row"] = "fail"
-    with pytest.raises(JobFailed, match=r"part-\d.jsonl: row 20: not JSON"):
+    with pytest.raises(JobFailed, match=r"part-\d\.jsonl: row 20: not JSON"):
         run(JobConfig.from_dict(job))

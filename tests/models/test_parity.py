@@ -113,7 +113,7 @@ def test_position_ids_can_be_given(checkpoints: Checkpoints) -> None:
     ids, positions = [2, 90, 91, 3], torch.tensor([5, 6, 7, 8])
     shifted = model(PackedTokens.from_sequences([ids]), position_ids=positions).last_hidden_state
     padded = model(PackedTokens.from_sequences([ids])).last_hidden_state
-    import transformers  # noqa: PLC0415
+    import transformers
 
     theirs = transformers.BertModel.from_pretrained(model.checkpoint.folder).eval()
     with torch.inference_mode():
