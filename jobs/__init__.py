@@ -1,11 +1,31 @@
 """Jobs: a validated configuration, and running, planning and verifying it.
 
-from corpusmill.jobs import JobConfig, run
-result = run(JobConfig.from_yaml("job.yaml"))
+    from corpusmill.jobs import JobConfig, run
+    result = run(JobConfig.from_yaml("job.yaml"))
+
+Names are imported when they are first used: `corpusmill --help` must not wait for torch.
 """
 
-from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.problems import ConfigError, Problem
-from corpusmill.jobs.run import RunResult, run
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from corpusmill.jobs.config import JobConfig
+    from corpusmill.jobs.problems import ConfigError, Problem
+    from corpusmill.jobs.runner import RunResult, run
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "run"]
+
+_HOMES = {
+    "ConfigError": "problems",
+    "JobConfig": "config",
+    "Problem": "problems",
+    "RunResult": "runner",
+    "run": "runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -5,22 +5,21 @@
 
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.plan import plan as plan_job
 from corpusmill.jobs.problems import ConfigError
-from corpusmill.jobs.run import Executor
-from corpusmill.jobs.run import run as run_job
-from corpusmill.jobs.verify import verify as verify_output
-from corpusmill.models.errors import ModelError
 from corpusmill.pipeline.errors import CorpusmillError
+
+# What a command needs is imported when it acts: `--help` must not wait seconds for torch.
+
+Executor = Literal["ray", "inline"]
 
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Ray's own messages.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -58,13 +57,17 @@ def run(
     engine = _executor(executor)
 
     def act() -> None:
+        from corpusmill.jobs import JobConfig
+        from corpusmill.jobs import run as run_job
+
         config = JobConfig.from_yaml(job, set_ or ())
         result = run_job(
             config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
         )
         _print_run(result, as_json=as_json)
 
-    _guarded(act, debug=debug, again=f"corpusmill run {job}")
+    settings = [part for setting in set_ or () for part in ("--set", setting)]
+    _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *settings]))
 
 
 @app.command()
@@ -75,6 +78,9 @@ def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False
     """
 
     def act() -> None:
+        from corpusmill.jobs import JobConfig
+        from corpusmill.jobs.plan import plan as plan_job
+
         result = plan_job(JobConfig.from_yaml(job, set_ or ()), origin=job)
         if as_json:
             print(json.dumps(asdict(result)))
@@ -96,6 +102,8 @@ def verify(
     """
 
     def act() -> None:
+        from corpusmill.jobs.verify import verify as verify_output
+
         result = verify_output(output)
         if as_json:
             print(json.dumps(asdict(result)))
@@ -126,7 +134,7 @@ def demo(
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs.demo.show import run_demo  # only the demo needs it
+        from corpusmill.jobs.demo.show import run_demo
 
         run_demo(output, executor=engine, debug=debug)
 
@@ -151,11 +159,10 @@ def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         act()
     except typer.Exit:
         raise
-    except (CorpusmillError, ModelError) as error:
+    except CorpusmillError as error:
         _traceback(debug=debug)
-        field = getattr(error, "field", None)
-        print(f"error: {field + ': ' if field else ''}{error}", file=sys.stderr)
-        raise typer.Exit(2 if isinstance(error, ConfigError) or field else 1) from None
+        print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
     except KeyboardInterrupt:
         print(
             f"interrupted; what is committed is kept{', continue with: ' + again if again else ''}",
@@ -168,13 +175,20 @@ def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         raise typer.Exit(1) from None
     except Exception as error:
         _traceback(debug=debug)
-        reason = (str(error).splitlines() or [""])[0]
-        print(
-            f"error: {type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: "
-            "run again with --debug and report it",
-            file=sys.stderr,
-        )
+        print(f"error: {_unexpected(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _unexpected(error: Exception) -> str:
+    from corpusmill.models.errors import ModelError
+
+    if isinstance(error, ModelError):
+        return str(error)
+    reason = (str(error).splitlines() or [""])[0]
+    return (
+        f"{type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
+        "--debug and report it"
+    )
 
 
 def _traceback(*, debug: bool) -> None:

@@ -17,6 +17,7 @@ from pydantic import (
 
 from corpusmill.jobs.hints import explain
 from corpusmill.jobs.problems import ConfigError, Problem
+from corpusmill.jobs.yaml_file import load_yaml
 from corpusmill.pipeline.arrow_types import parse_type
 
 Auto = Literal["auto"]
@@ -150,7 +151,7 @@ class JobConfig(Section):
 
 def _load(text: str, origin: str) -> dict[str, Any]:
     try:
-        fields = yaml.safe_load(text)
+        fields = load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""

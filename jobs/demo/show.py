@@ -15,7 +15,7 @@ from corpusmill.jobs.checkpoints import local_folder
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.demo.corpus import collect, write_jsonl
 from corpusmill.jobs.demo.job import demo_job
-from corpusmill.jobs.run import Executor, RunResult, run
+from corpusmill.jobs.runner import Executor, RunResult, run
 
 QUERY = "wait until several threads have reached the same point"
 SAMPLES = 5

@@ -1,5 +1,6 @@
 """Connecting to Ray: a quiet local cluster, or one that runs already."""
 
+import importlib
 import logging
 import os
 import sys
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 QUIET = {
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -64,7 +64,7 @@ def _quiet() -> Iterator[None]:
 
     Ray Data's own log goes on in the session's folder.
     """
-
+    importlib.import_module("ray.data")  # sets up its logger, on first import only
     on_terminal = [
         handler
         for handler in logging.getLogger("ray.data").handlers

@@ -302,3 +302,11 @@ def test_a_setting_of_an_unknown_key_is_told_like_one_in_the_file(tmp_path: Path
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(changed()))
     with pytest.raises(ConfigError, match=r"models\[0\]\.dtpye: unknown key; did you mean 'dtype'\?"):
         JobConfig.from_yaml(tmp_path / "job.yaml", ["models.0.dtpye=auto"])
+
+
+def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
+    """The second of two equal keys does not silently win; the message names line and key."""
+    path = tmp_path / "job.yaml"
+    path.write_text("name: a\ninput: {path: x, text: t}\nname: b\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 3, column 1: .*'name' is given twice"):
+        JobConfig.from_yaml(path)
