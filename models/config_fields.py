@@ -32,6 +32,10 @@ class Fields:
         """A mandatory positive integer."""
         return positive(name, self.require(name, int))
 
+    def get_size(self, name: str, default: int) -> int:
+        """A positive integer, or transformers' default."""
+        return positive(name, self.get(name, default))
+
     def only(self, name: str, *allowed: object) -> None:
         """Refuses any value but these (null and absent are always fine)."""
         value = self.raw.get(name)

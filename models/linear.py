@@ -4,7 +4,7 @@ Query, key and value become one matrix everywhere. On the CPU, weights are then 
 the activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,9 @@ def _replace(module: nn.Module, layout: Any) -> None:
 def _join(module: nn.Module) -> nn.Module | None:
     if not isinstance(module, Projections):
         return None
-    parts = [module.query, module.key, module.value]
+    parts = [part for part in (module.query, module.key, module.value) if _plain(part)]
+    if len(parts) < 3:
+        return None
     joint = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
     joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
     joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
@@ -97,5 +99,9 @@ def _join(module: nn.Module) -> nn.Module | None:
 
 def _prepack(module: nn.Module) -> nn.Module | None:
     if isinstance(module, ActivatedLinear) and module.activation.name in FUSED:
-        return PrepackedLinear(module.linear, module.activation.name)
-    return PrepackedLinear(module) if type(module) is nn.Linear else None
+        return PrepackedLinear(module.linear, module.activation.name) if _plain(module.linear) else None
+    return PrepackedLinear(module) if _plain(module) else None
+
+
+def _plain(module: object) -> TypeGuard[nn.Linear]:
+    return type(module) is nn.Linear

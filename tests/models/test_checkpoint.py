@@ -64,8 +64,8 @@ def test_parameters_are_counted_as_transformers_does(
     ("classes", "task", "job_task"),
     [
         (["BertModel"], "base", "embedding"),
-        (["BertForMaskedLM"], "base", "embedding"),
-        (["BertForPreTraining"], "base", "embedding"),
+        (["BertForMaskedLM"], "fill-mask", "fill-mask"),
+        (["BertForPreTraining"], "pretraining", "embedding"),
         (None, "base", "embedding"),
         (["BertForSequenceClassification"], "text-classification", "text-classification"),
     ],

@@ -87,7 +87,7 @@ def test_tokens_outside_the_tables_are_refused(
     ("positions", "message"),
     [
         ([0, 128], "position_ids: expected 0 to 127, got 128"),
-        ([0], r"position_ids: expected shape \(2,\), one a token, got \(1,\)"),
+        ([0], r"position_ids: expected shape \(2,\), got \(1,\)"),
     ],
 )
 def test_position_ids_outside_the_table_are_refused(

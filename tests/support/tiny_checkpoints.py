@@ -48,8 +48,24 @@ POOLING_FLAGS = {
     "weightedmean_tokens": "weightedmean",
     "lasttoken": "lasttoken",
 }
-CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert"}
-CLASS_SUFFIXES = {"base": "Model", "embedding": "Model", "text-classification": "ForSequenceClassification"}
+CLASS_PREFIXES = {
+    "bert": "Bert",
+    "convbert": "ConvBert",
+    "distilbert": "DistilBert",
+    "mobilebert": "MobileBert",
+    "squeezebert": "SqueezeBert",
+}
+CLASS_SUFFIXES = {
+    "base": "Model",
+    "embedding": "Model",
+    "text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "fill-mask": "ForMaskedLM",
+    "multiple-choice": "ForMultipleChoice",
+    "next-sentence-prediction": "ForNextSentencePrediction",
+    "pretraining": "ForPreTraining",
+}
 
 
 def write_checkpoint(
@@ -100,12 +116,15 @@ def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, object]:
     heads = max(1, width // 8)
     if architecture == "distilbert":
         return {"dim": width, "n_layers": layers, "n_heads": heads, "hidden_dim": 2 * width + 5}
-    return {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 2 * width + 5,
-    }
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    if architecture == "squeezebert":  # groups divide every width
+        return sizes | {"intermediate_size": 2 * width, "embedding_size": width}
+    if architecture == "mobilebert":
+        sizes |= {"embedding_size": width // 2, "intra_bottleneck_size": width // 2}
+        return sizes | {"num_attention_heads": max(1, width // 16), "intermediate_size": 2 * width + 5}
+    if architecture == "convbert":
+        sizes |= {"embedding_size": width, "pad_token_id": 0}
+    return sizes | {"intermediate_size": 2 * width + 5}
 
 
 @torch.no_grad()
