@@ -24,6 +24,18 @@ def assert_close(ours: Tensor, theirs: Tensor, *, tolerance: float = 1e-5) -> No
     assert (ours.float() - theirs).abs().max() <= tolerance * theirs.abs().max()
 
 
+def assert_all_close(
+    ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]], tolerance: float
+) -> None:
+    """Compares each result of all sequences by that result's scale over them."""
+    assert [one.keys() for one in ours] == [one.keys() for one in theirs]
+    for name in ours[0]:
+        shapes = [[one[name].shape for one in parts] for parts in (ours, theirs)]
+        assert shapes[0] == shapes[1]
+        mine, wanted = (torch.cat([one[name].flatten().float() for one in parts]) for parts in (ours, theirs))
+        assert_close(mine, wanted, tolerance=tolerance)
+
+
 def types_of(sequences: list[list[int]]) -> list[list[int]]:
     return [[int(2 * index >= len(ids)) for index in range(len(ids))] for ids in sequences]
 
@@ -51,12 +63,9 @@ def test_everything_matches_transformers(
         output_attentions=True,
         **({"num_choices": 1} if task == "multiple-choice" else {}),
     )
-    for index, ids in enumerate(SEQUENCES):
-        theirs = alone(ids, types and types[index])
-        wanted = expected(theirs, task)
-        assert ours[index].keys() == wanted.keys()
-        for name, value in wanted.items():
-            assert_close(ours[index][name], value)
+    wanted = [alone(ids, types and types[index]) for index, ids in enumerate(SEQUENCES)]
+    assert_all_close(ours, [expected(theirs, task) for theirs in wanted], 1e-5)
+    for index, theirs in enumerate(wanted):
         for mine_TD, theirs_1LD in zip(record.hidden_states, theirs.hidden_states, strict=True):
             assert_close(packed.split(mine_TD)[index], theirs_1LD[0])
         for mine, theirs_1HLL in zip(record.attentions, theirs.attentions, strict=True):
@@ -74,9 +83,7 @@ def test_nothing_is_recorded_unless_asked_for(
     output = model(packed, **choices)
     assert (output.hidden_states, output.attentions) == (None, None)
     plain, watched = results(model, packed), results(model, packed, output_attentions=True)
-    for mine, same in zip(plain, watched, strict=True):
-        for name, value in mine.items():
-            assert_close(same[name], value)
+    assert_all_close(watched, plain, 1e-5)
 
 
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
@@ -89,8 +96,4 @@ def test_bfloat16_is_near_float32(
         results(load_model(checkpoints(architecture, task), task, dtype=name), packed)
         for name in ("float32", "bfloat16")
     )
-    for name in exact[0]:
-        ours, theirs = (
-            torch.cat([part[name].float().flatten() for part in parts]) for parts in (rough, exact)
-        )
-        assert_close(ours, theirs, tolerance=0.05)
+    assert_all_close(rough, exact, 0.05)

@@ -66,6 +66,8 @@ CLASS_SUFFIXES = {
     "next-sentence-prediction": "ForNextSentencePrediction",
     "pretraining": "ForPreTraining",
 }
+# Without norms between them, MobileBERT's layers would grow until its tanh pooler told nothing any more.
+DEVIATIONS = {"mobilebert": 0.1}
 
 
 def write_checkpoint(
@@ -101,7 +103,7 @@ def write_checkpoint(
         problem_type=problem_type,
     )
     model = getattr(transformers, prefix + CLASS_SUFFIXES[task])(config)
-    _fill(model, seed=seed)
+    _fill(model, seed=seed, deviation=DEVIATIONS.get(architecture, 0.2))
     model.save_pretrained(folder)
     _write_tokenizer(folder, vocab, max_positions=max_positions)
     if sentence_transformers:
@@ -128,11 +130,11 @@ def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, object]:
 
 
 @torch.no_grad()
-def _fill(module: torch.nn.Module, *, seed: int) -> None:
-    """Normal weights of deviation 0.2, around 1 for the scales of norms."""
+def _fill(module: torch.nn.Module, *, seed: int, deviation: float = 0.2) -> None:
+    """Normal weights, around 1 for the scales of norms."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
-        parameter.normal_(0.0, 0.2, generator=generator)
+        parameter.normal_(0.0, deviation, generator=generator)
         if "norm" in name.lower() and name.endswith("weight"):
             parameter.add_(1.0)
 
