@@ -12,6 +12,7 @@ from transformers.activations import ACT2FN
 from corpusmill.models import ConfigError, OptionError, PackedTokens, load_model, read_checkpoint
 from corpusmill.models.activations import ACTIVATIONS
 from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.heads import HEADS
 
 SEQUENCES = [[2, 90, 91, 92, 300, 3], [5], [2, *range(100, 125), 3]]
 ACTIVATION_FIELDS = {"distilbert": "activation"}
@@ -91,9 +92,9 @@ EACH = [
 ]
 
 
-def assert_same(folder: Path, reference: Any, results: Any, expected: Any) -> None:
+def assert_same(folder: Path, reference: Any, results: Any, expected: Any, task: str | None = None) -> None:
     """Results, hidden states and attentions of typed sequences are transformers', by their scales."""
-    model = load_model(folder)
+    model = load_model(folder, task)
     task, choices = model.checkpoint.task, {}
     if task == "multiple-choice":
         choices = {"num_choices": 1}
@@ -178,6 +179,26 @@ def test_any_number_of_labels(
     """Multiple choice has one score whatever the labels are."""
     write_checkpoint(tmp_path, architecture, task, labels=[f"l{index}" for index in range(labels)])
     assert_same(tmp_path, reference, results, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize(("architecture", "values"), EACH, ids=name_of)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_field_counts_under_every_head(
+    tmp_path: Path,
+    reference: Any,
+    results: Any,
+    expected: Any,
+    architecture: str,
+    values: dict[str, Any],
+    seed: int,
+) -> None:
+    """All heads of the family, other weights."""
+    for task in HEADS.keys() - ARCHITECTURES[architecture].lacks:
+        folder = tmp_path / task
+        write_checkpoint(folder, architecture, task, seed=seed, **values)
+        assert_same(folder, reference, results, expected, task)
 
 
 @pytest.mark.parametrize("activation", [True, False])

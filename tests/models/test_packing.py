@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.models.architectures import ARCHITECTURES
@@ -27,20 +28,37 @@ def scale(parts: list[dict[str, torch.Tensor]], name: str) -> torch.Tensor:
     return torch.stack([part[name].abs().max() for part in parts]).max()
 
 
-@pytest.mark.parametrize(("architecture", "task"), CELLS)
-def test_packed_equals_alone(checkpoints: Checkpoints, results: Any, architecture: str, task: str) -> None:
-    """Over random lengths from one to the longest, orders and neighbours."""
-    model = load_model(checkpoints(architecture, task), task)
-    rng = random.Random(f"{architecture} {task}")
+def check_packed_equals_alone(model: Any, results: Any, *, seed: str, rounds: int, batch: int) -> None:
+    """Random lengths from one to the longest, orders, runs, types and neighbours."""
+    rng = random.Random(seed)
     longest = model.checkpoint.max_positions
-    for _ in range(3):
-        lengths = [rng.choice([1, 2, longest, rng.randint(1, longest), 17]) for _ in range(10)]
+    for _ in range(rounds):
+        lengths = [rng.choice([1, 2, longest, rng.randint(1, longest), 17]) for _ in range(batch)]
         sequences = [[rng.randrange(5, model.checkpoint.vocab_size) for _ in range(n)] for n in lengths]
-        together = results(model, pack(sequences))
-        for index in rng.sample(range(10), 4):
-            (alone,) = results(model, pack([sequences[index]]))
+        types = [[rng.randrange(2) for _ in range(n)] for n in lengths]
+        together = results(model, PackedTokens.from_sequences(sequences, types))
+        for index in rng.sample(range(batch), 3):
+            (alone,) = results(model, PackedTokens.from_sequences([sequences[index]], [types[index]]))
             for name, value in alone.items():
                 assert (together[index][name] - value).abs().max() <= 1e-5 * scale(together, name)
+
+
+@pytest.mark.parametrize(("architecture", "task"), CELLS)
+def test_packed_equals_alone(tmp_path: Path, results: Any, architecture: str, task: str) -> None:
+    """Up to 512 tokens."""
+    model = load_model(write_checkpoint(tmp_path, architecture, task, max_positions=512), task)
+    check_packed_equals_alone(model, results, seed=f"{architecture} {task}", rounds=2, batch=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "task"), CELLS)
+@pytest.mark.parametrize("seed", range(5))
+def test_packed_equals_alone_more_often(
+    tmp_path: Path, results: Any, architecture: str, task: str, seed: int
+) -> None:
+    """More batches, larger ones, other weights."""
+    model = load_model(write_checkpoint(tmp_path, architecture, task, max_positions=512, seed=seed), task)
+    check_packed_equals_alone(model, results, seed=f"{architecture} {task} {seed}", rounds=10, batch=24)
 
 
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
