@@ -30,3 +30,8 @@ class NormedLinear(nn.Module):
     def forward(self, x_TD: Tensor, residual_TD: Tensor | None = None) -> Tensor:
         y_TD = self.linear(x_TD)
         return self.norm(y_TD if residual_TD is None else y_TD + residual_TD)  # type: ignore[no-any-return]
+
+
+def make_norm(kind: str, width: int, eps: float) -> nn.Module:
+    """What a MobileBERT config calls "no_norm" or "layer_norm"; the former has no use for eps."""
+    return ScaleAndShift(width) if kind == "no_norm" else nn.LayerNorm(width, eps=eps)

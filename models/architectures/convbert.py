@@ -94,13 +94,14 @@ class ConvBertConfig:
         return HeadDesign(pooler=None, classifier=classifier, choice=self.choice, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Floating-point operations of the encoder for one token of a sequence of this length."""
         width, half = self.width, self.width // 2
         mixing = linear_flops((width, 5 * half), (half, self.heads * self.kernel), (width, width))
         convolving = 2 * self.kernel * (width + half)
         feed_forward = 2 * linear_flops((width, self.inner // self.groups))
         attention = attention_flops(width=half, length=length)
-        return self.layers * (mixing + convolving + feed_forward + attention)
+        widening = 0 if self.embedding_size == width else linear_flops((self.embedding_size, width))
+        return self.layers * (mixing + convolving + feed_forward + attention) + widening
 
 
 def _choice(fields: Fields) -> Summary:

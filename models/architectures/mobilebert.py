@@ -18,7 +18,7 @@ from corpusmill.models.config_fields import Fields
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layouts import TRANSPOSED
-from corpusmill.models.norms import NormedLinear, ScaleAndShift
+from corpusmill.models.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
@@ -102,6 +102,12 @@ class MobileBertConfig:
                 f"hidden_size ({self.width}), which query and key then read; got False"
             )
 
+    @property
+    def words_seen(self) -> int:
+        """Inputs of the map that widens word vectors; 0 where there is none."""
+        narrower = self.embedding_size != self.width
+        return 3 * self.embedding_size if self.trigram else narrower * self.embedding_size
+
     def head_design(self) -> HeadDesign:
         """Pooled heads read the first token, through a tanh map only where `classifier_activation` is set."""
         pooler = Summary() if self.pooler_map else Summary(linear=False, activation="linear")
@@ -109,29 +115,25 @@ class MobileBertConfig:
         return HeadDesign(pooler=pooler, classifier=pooler, choice=pooler, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Floating-point operations of the encoder for one token of a sequence of this length."""
         width, narrow = self.width, self.narrow
         value = narrow if self.all_narrow or not self.bottleneck else width
         attention = linear_flops((narrow, 2 * narrow), (value, narrow), (narrow, narrow))
         feed_forward = self.feed_forwards * linear_flops((narrow, self.inner), (self.inner, narrow))
         doors = 2 + (self.shared and not self.all_narrow) if self.bottleneck else 0
         linear = attention + feed_forward + doors * linear_flops((width, narrow))
-        return self.layers * (linear + attention_flops(width=narrow, length=length))
-
-
-def _norm(config: MobileBertConfig, width: int, *, eps: float | None = None) -> nn.Module:
-    if config.norm == "no_norm":
-        return ScaleAndShift(width)
-    return nn.LayerNorm(width, eps=config.eps if eps is None else eps)
+        layer = linear + attention_flops(width=narrow, length=length)
+        return self.layers * layer + linear_flops((self.words_seen, width))
 
 
 class MobileFeedForward(nn.Module):
     """To the inner width and back, added to its input."""
 
-    def __init__(self, config: MobileBertConfig, *, eps: float | None = None) -> None:
+    def __init__(self, config: MobileBertConfig, *, eps: float) -> None:
         super().__init__()
+        norm = make_norm(config.norm, config.narrow, eps)
         self.inner: nn.Module = ActivatedLinear(config.narrow, config.inner, config.activation)
-        self.outer = NormedLinear(config.inner, config.narrow, _norm(config, config.narrow, eps=eps))
+        self.outer = NormedLinear(config.inner, config.narrow, norm)
 
     def forward(self, x_TB: Tensor) -> Tensor:
         return self.outer(self.inner(x_TB), x_TB)  # type: ignore[no-any-return]
@@ -147,7 +149,7 @@ class MobileAttention(nn.Module):
         self.query = nn.Linear(narrow, narrow)
         self.key = nn.Linear(narrow, narrow)
         self.value = nn.Linear(narrow if config.all_narrow else config.width, narrow)
-        self.output = NormedLinear(narrow, narrow, _norm(config, narrow))
+        self.output = NormedLinear(narrow, narrow, make_norm(config.norm, narrow, config.eps))
 
     def forward(
         self, asks_TD: Tensor, tells_TD: Tensor, residual_TB: Tensor, packed: PackedTokens, tap: Tap | None
@@ -162,15 +164,15 @@ class MobileLayer(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        width, narrow = config.width, config.narrow
+        width, narrow, kind, eps = config.width, config.narrow, config.norm, config.eps
         shared = config.bottleneck and config.shared and not config.all_narrow
         self.all_narrow = config.all_narrow
-        self.entry = NormedLinear(width, narrow, _norm(config, narrow)) if config.bottleneck else None
-        self.ask = NormedLinear(width, narrow, _norm(config, narrow)) if shared else None
+        self.entry = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if config.bottleneck else None
+        self.ask = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if shared else None
         self.attention = MobileAttention(config)
-        self.ffn = nn.ModuleList(MobileFeedForward(config) for _ in range(config.feed_forwards - 1))
+        self.ffn = nn.ModuleList(MobileFeedForward(config, eps=eps) for _ in range(config.feed_forwards - 1))
         self.last = MobileFeedForward(config, eps=TORCH_EPS)
-        self.leave = NormedLinear(narrow, width, _norm(config, width)) if config.bottleneck else None
+        self.leave = NormedLinear(narrow, width, make_norm(kind, width, eps)) if config.bottleneck else None
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
         x_TB = x_TD if self.entry is None else self.entry(x_TD)
@@ -192,10 +194,8 @@ class MobileEmbeddings(nn.Module):
         self.words = nn.Embedding(config.vocab_size, config.embedding_size)
         self.positions = nn.Embedding(config.max_positions, config.width)
         self.token_types = nn.Embedding(config.token_types, config.width)
-        widened = config.trigram or config.embedding_size != config.width
-        seen = config.embedding_size * (3 if config.trigram else 1)
-        self.widen = nn.Linear(seen, config.width) if widened else None
-        self.norm = _norm(config, config.width, eps=TORCH_EPS)
+        self.widen = nn.Linear(config.words_seen, config.width) if config.words_seen else None
+        self.norm = make_norm(config.norm, config.width, TORCH_EPS)
 
     def forward(self, packed: PackedTokens, inputs_embeds: Tensor | None = None) -> Tensor:
         x_TE = self.words(packed.input_ids) if inputs_embeds is None else inputs_embeds

@@ -17,7 +17,8 @@ def position_loss(logits_T: Tensor, positions_N: Tensor, packed: PackedTokens) -
     counts the loss is NaN.
     """
     losses = [
-        F.cross_entropy(logits_L[None], position[None].clamp(0, len(logits_L)), ignore_index=len(logits_L))
+        F.cross_entropy(logits_L, position.clamp(min=0))
         for logits_L, position in zip(packed.split(logits_T.float()), positions_N, strict=True)
+        if position < len(logits_L)
     ]
-    return torch.stack(losses).nanmean() if losses else logits_T.new_tensor(float("nan"))
+    return torch.stack(losses).mean() if losses else torch.tensor(float("nan"), device=logits_T.device)
