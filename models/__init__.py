@@ -18,7 +18,17 @@ from corpusmill.models.errors import (
 )
 from corpusmill.models.loading import load_model
 from corpusmill.models.model import Model
-from corpusmill.models.outputs import BaseOutput, EmbeddingOutput, SequenceClassifierOutput
+from corpusmill.models.outputs import (
+    BaseOutput,
+    EmbeddingOutput,
+    MaskedLMOutput,
+    MultipleChoiceOutput,
+    NextSentenceOutput,
+    PreTrainingOutput,
+    QuestionAnsweringOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.tensors import TensorPlan, check_tensors
 
@@ -29,13 +39,19 @@ __all__ = [
     "ConfigError",
     "EmbeddingOutput",
     "InputError",
+    "MaskedLMOutput",
     "Model",
     "ModelError",
+    "MultipleChoiceOutput",
+    "NextSentenceOutput",
     "OptionError",
     "PackedTokens",
+    "PreTrainingOutput",
+    "QuestionAnsweringOutput",
     "SequenceClassifierOutput",
     "TensorError",
     "TensorPlan",
+    "TokenClassifierOutput",
     "check_tensors",
     "load_model",
     "read_checkpoint",

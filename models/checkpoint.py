@@ -1,5 +1,6 @@
 """What a checkpoint's JSON files say, without its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ class Checkpoint:
     `path` is the folder that was asked for; `folder` the one with config.json, weights and tokenizer, which
     sentence-transformers may nest. `default_job_task` is what a job does where it names no task: the
     checkpoint's own, `embedding` for a plain encoder, None for a head this version does not know. `labels`
-    are in order of their ids. `parameters` leaves an optional pooler out. `max_seq_length` is the limit that
-    sentence-transformers' files set, or None.
+    are in order of their ids. `tied`: words are predicted with the word vectors. `parameters` leaves an
+    optional pooler out. `max_seq_length` is the limit that sentence-transformers' files set, or None.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Checkpoint:
     raw_config: dict[str, Any] = field(repr=False)
     labels: tuple[str, ...]
     problem_type: str | None
+    tied: bool
     sentence_modules: SentenceModules | None
     embedding_dimension: int
     parameters: int
@@ -62,6 +64,11 @@ class Checkpoint:
     def vocab_size(self) -> int:
         return self.config.vocab_size
 
+    @property
+    def refused_dtypes(self) -> Mapping[str, str]:
+        """Dtypes that this architecture must not run in, each with the reason."""
+        return ARCHITECTURES[self.model_type].refused_dtypes
+
     def flops_per_token(self, length: int) -> int:
         """Floating-point operations of the encoder for one token of a sequence of this length."""
         return self.config.flops_per_token(length)
@@ -85,7 +92,11 @@ def _describe(root: Path, sentence: SentenceModules | None, task: str | None) ->
         config, classes = architecture.config(raw), _classes(raw)
         Fields(raw).only("problem_type", *PROBLEM_TYPES)
         Fields(raw).only("quantization_config")
+        tied = Fields(raw).get("tie_word_embeddings", True)
     own = "embedding" if sentence else _task_of(classes)
+    chosen = _known_task(own, classes) if task is None else _known_task(task, ())
+    with located(folder / "config.json"):
+        _check_head(chosen, architecture, labels)
     with located(root):
         dimension = sentence.dimension(config.width) if sentence else config.width
     return Checkpoint(
@@ -93,12 +104,13 @@ def _describe(root: Path, sentence: SentenceModules | None, task: str | None) ->
         folder=folder,
         model_type=architecture.model_type,
         architectures=classes,
-        task=_known_task(own, classes) if task is None else _known_task(task, ()),
-        default_job_task="embedding" if own == "base" else own,
+        task=chosen,
+        default_job_task=None if own is None else HEADS[own].job_task,
         config=config,
         raw_config=raw,
         labels=labels,
         problem_type=raw.get("problem_type"),
+        tied=tied,
         sentence_modules=sentence,
         embedding_dimension=dimension,
         parameters=0,
@@ -109,9 +121,11 @@ def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
     """The encoder and head with shapes but no storage (torch's meta device)."""
     architecture = ARCHITECTURES[checkpoint.model_type]
     parts = HeadParts(
-        architecture=architecture,
+        design=architecture.heads(checkpoint.config),
+        vocab_size=checkpoint.vocab_size,
         width=checkpoint.width,
         labels=len(checkpoint.labels),
+        problem_type=checkpoint.problem_type,
         pooler=pooler,
         sentence=checkpoint.sentence_modules,
     )
@@ -152,6 +166,15 @@ def _known_task(task: str | None, classes: tuple[str, ...]) -> str:
     if task not in HEADS:
         raise OptionError(f"task: expected one of {known}; got {task!r}")
     return task
+
+
+def _check_head(task: str, architecture: Architecture, labels: tuple[str, ...]) -> None:
+    if task in architecture.lacks:
+        known = ", ".join(name for name in HEADS if name not in architecture.lacks)
+        raise OptionError(f"task: expected one of {known} for {architecture.model_type}; got {task!r}")
+    wanted = HEADS[task].labels
+    if wanted is not None and len(labels) != wanted:
+        raise ConfigError(f"num_labels: expected {wanted} for {task}, got {len(labels)}")
 
 
 def _labels(raw: dict[str, Any]) -> tuple[str, ...]:

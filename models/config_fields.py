@@ -32,6 +32,18 @@ class Fields:
         """A mandatory positive integer."""
         return positive(name, self.require(name, int))
 
+    def get_size(self, name: str, default: int) -> int:
+        """A positive integer, or transformers' default."""
+        return positive(name, self.get(name, default))
+
+    def groups(self, name: str, default: int, *widths: int) -> int:
+        """A number of groups that divides every width of the map it is for."""
+        groups = self.get_size(name, default)
+        for width in widths:
+            if width % groups:
+                raise ConfigError(f"{name}: expected a divisor of {width}, got {groups}")
+        return groups
+
     def only(self, name: str, *allowed: object) -> None:
         """Refuses any value but these (null and absent are always fine)."""
         value = self.raw.get(name)

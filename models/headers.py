@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 
 from corpusmill.models.config_fields import read_object
 from corpusmill.models.errors import CheckpointError
+from corpusmill.models.paths import inside
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FOREIGN = (".bin", ".h5", ".msgpack", ".onnx", ".ot")
@@ -31,7 +32,8 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
-        return [folder / name for name in sorted(set(_weight_map(folder / INDEX).values()))]
+        names = sorted(set(_weight_map(folder / INDEX).values()))
+        return [inside(folder, name, named_by=folder / INDEX) for name in names]
     found = sorted(path.name for path in folder.glob("*") if path.suffix in FOREIGN)
     raise CheckpointError(
         f"{folder}: expected {SINGLE} or {INDEX}, got {', '.join(found) or 'no weights at all'}. "

@@ -1,15 +1,16 @@
 """Linear layers laid out for the machine at load time.
 
 Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and
-the activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width.
+the activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width, I inputs and
+O outputs of a group.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.blocks import ActivatedLinear, Projections
+from corpusmill.models.blocks import ActivatedLinear, GroupedLinear, Projections
 
 # Our activation names -> oneDNN's attribute and algorithm. Not relu: oneDNN's turns NaN into 0, which would
 # hide a broken checkpoint.
@@ -55,6 +56,18 @@ class PrepackedLinear(nn.Module):
         )
 
 
+class PrepackedGroups(nn.Module):
+    """A grouped linear map as one oneDNN call a group: in float32 two to three times faster than batched."""
+
+    def __init__(self, linear: GroupedLinear, activation: str = "linear") -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(PrepackedLinear(group, activation) for group in _groups(linear))
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        parts = x_TD.chunk(len(self.groups), dim=-1)
+        return torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)], dim=-1)
+
+
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
     """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
     _replace(module, _join)
@@ -88,7 +101,9 @@ def _replace(module: nn.Module, layout: Any) -> None:
 def _join(module: nn.Module) -> nn.Module | None:
     if not isinstance(module, Projections):
         return None
-    parts = [module.query, module.key, module.value]
+    parts = [part for part in (module.query, module.key, module.value) if _plain(part)]
+    if len(parts) < 3:
+        return None
     joint = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
     joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
     joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
@@ -97,5 +112,27 @@ def _join(module: nn.Module) -> nn.Module | None:
 
 def _prepack(module: nn.Module) -> nn.Module | None:
     if isinstance(module, ActivatedLinear) and module.activation.name in FUSED:
-        return PrepackedLinear(module.linear, module.activation.name)
-    return PrepackedLinear(module) if type(module) is nn.Linear else None
+        return _prepacked(module.linear, module.activation.name)
+    return _prepacked(module, "linear")
+
+
+def _prepacked(linear: nn.Module, activation: str) -> nn.Module | None:
+    if isinstance(linear, GroupedLinear):
+        return PrepackedGroups(linear, activation)
+    return PrepackedLinear(linear, activation) if _plain(linear) else None
+
+
+def _groups(linear: GroupedLinear) -> list[nn.Linear]:
+    """Each group as a linear map of its own."""
+    groups = []
+    for weight_IO, bias_O in zip(linear.weight, linear.bias.view(len(linear.weight), -1), strict=True):
+        inputs, outputs = weight_IO.shape
+        group = nn.Linear(inputs, outputs, device="meta")
+        group.weight = nn.Parameter(weight_IO.T.contiguous(), requires_grad=False)
+        group.bias = nn.Parameter(bias_O, requires_grad=False)
+        groups.append(group)
+    return groups
+
+
+def _plain(module: object) -> TypeGuard[nn.Linear]:
+    return type(module) is nn.Linear

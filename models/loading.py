@@ -1,18 +1,21 @@
 """From a folder to a model that is ready to run."""
 
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoint import Checkpoint, read_checkpoint, skeleton
 from corpusmill.models.errors import OptionError
+from corpusmill.models.headers import StoredTensor
 from corpusmill.models.linear import lay_out
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attention_kernel
-from corpusmill.models.tensors import TensorPlan, check_tensors
+from corpusmill.models.tensors import TensorPlan, check_tensors, layout_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_DTYPES = ("float32", "bfloat16")
@@ -23,11 +26,12 @@ def load_model(
 ) -> Model:
     """Loads a checkpoint for a task, in evaluation mode and without gradients.
 
-    Every tensor comes from the checkpoint: none is ever initialised at random.
+    Every tensor comes from the checkpoint: none is ever initialised at random. An OptionError names a dtype
+    that would ruin this architecture's results, and why.
     """
     target = _device(device)
-    number = _dtype(dtype, target)
     checkpoint = read_checkpoint(path, task)
+    number = _dtype(dtype, target, checkpoint)
     plan = check_tensors(checkpoint)
     parts = _fill(checkpoint, plan, dtype=number, device=target)
     reason = f"{lay_out(parts, dtype=number, device=target)}; {attention_kernel(target.type, number)[1]}"
@@ -39,19 +43,27 @@ def _fill(
 ) -> nn.ModuleDict:
     """Gives the meta-device skeleton the checkpoint's tensors as its parameters."""
     parts = skeleton(checkpoint, pooler=plan.pooler)
-    parts.load_state_dict(_read(plan, dtype=dtype, device=device), assign=True, strict=True)
+    architecture = ARCHITECTURES[checkpoint.model_type]
+    tensors = _read(plan, dtype=dtype, device=device)
+    for ours, parameter in parts.named_parameters():
+        tensors[ours] = layout_of(ours, architecture).ours(tensors[ours], tuple(parameter.shape))
+    parts.load_state_dict(tensors, assign=True, strict=True)
     parts.requires_grad_(False)
     return parts
 
 
 def _read(plan: TensorPlan, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Each parameter's tensor; a tensor that two of them share is read once."""
     with ExitStack() as stack:
         files = {source.file for source in plan.sources.values()}
         opened = {file: stack.enter_context(safe_open(file, framework="pt")) for file in files}
-        return {
-            ours: opened[source.file].get_tensor(source.name).to(device=device, dtype=_stored_as(ours, dtype))
-            for ours, source in plan.sources.items()
-        }
+
+        @cache
+        def tensor(source: StoredTensor, stored_as: torch.dtype) -> Tensor:
+            read: Tensor = opened[source.file].get_tensor(source.name)
+            return read.to(device=device, dtype=stored_as)
+
+        return {ours: tensor(source, _stored_as(ours, dtype)) for ours, source in plan.sources.items()}
 
 
 def _stored_as(ours: str, dtype: torch.dtype) -> torch.dtype:
@@ -71,10 +83,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def _dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
     known = CPU_DTYPES if device.type == "cpu" else tuple(DTYPES)
     if name == "int8":
         raise OptionError(f"dtype: int8 is not in this version; use one of {', '.join(known)}")
+    if name in checkpoint.refused_dtypes:
+        usable = ", ".join(other for other in known if other not in checkpoint.refused_dtypes)
+        raise OptionError(
+            f"dtype: {name} is refused for {checkpoint.model_type}: {checkpoint.refused_dtypes[name]}; "
+            f"use one of {usable}"
+        )
     if name not in known:
         raise OptionError(f"dtype: expected one of {', '.join(known)} on {device.type}, got {name!r}")
     return DTYPES[name]

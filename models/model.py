@@ -1,8 +1,9 @@
 """A loaded model: an encoder and a head, called with packed tokens.
 
-Shape suffixes: T tokens of all sequences.
+Shape suffixes: T tokens of all sequences, N sequences, E word-vector width.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from corpusmill.models.checkpoint import Checkpoint
 from corpusmill.models.errors import InputError
+from corpusmill.models.heads import HEADS
+from corpusmill.models.losses import expect_shape
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Request, Targets
 
 
 class Model(nn.Module):
@@ -37,42 +41,93 @@ class Model(nn.Module):
         self.kernel_reason = reason
 
     @torch.inference_mode()
-    def forward(
+    def forward(  # noqa: PLR0913 -- the options of transformers' models, under their names
         self,
         packed: PackedTokens,
         *,
         position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        labels: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        num_choices: int | None = None,
     ) -> Any:
-        """Runs the batch; `position_ids` (T,) replaces each sequence's 0, 1, 2, ...
+        """Runs the batch.
 
-        Raises InputError for ids, types, positions or lengths that the checkpoint has no vectors for.
+        `position_ids` (T,) replaces each sequence's 0, 1, 2, ...; `inputs_embeds` (T, E) the vectors of the
+        input ids; `head_mask` (heads,) or (layers, heads) scales what attention heads give. With labels the
+        output has a `loss`: (N,) for one answer a sequence (floats, or (N, L), for regression and several
+        labels at once), (T,) for one a token, with -100 for tokens that do not count, one a question where
+        `num_choices` neighbouring sequences are its choices.
+
+        Raises InputError for ids, types, positions or lengths that the checkpoint has no vectors for, and
+        for options that the head does not take.
         """
-        self._check(packed, position_ids)
+        targets = Targets(labels, start_positions, end_positions, next_sentence_label, num_choices)
+        self._check_targets(targets)
+        if position_ids is not None:
+            expect_shape("position_ids", position_ids, tuple(packed.input_ids.shape))
+        self._check_tokens(packed, position_ids, inputs_embeds)
         packed = packed.to(self.device)
-        positions_T = packed.position_ids if position_ids is None else position_ids.to(self.device)
-        encoded = self.encoder(
-            packed, positions_T, hidden_states=output_hidden_states, attentions=output_attentions
+        if position_ids is not None:
+            packed = replace(packed, position_ids=position_ids.to(self.device))
+        request = Request(
+            inputs_embeds=self._weights(inputs_embeds),
+            head_mask=self._weights(self._head_mask(head_mask)),
+            hidden_states=output_hidden_states,
+            attentions=output_attentions,
         )
-        return self.head(encoded, packed)
+        return self.head(self.encoder(packed, request), packed, self._moved(targets))
 
-    def _check(self, packed: PackedTokens, position_ids: Tensor | None) -> None:
-        config = self.checkpoint.config
-        if position_ids is None:
-            if packed.max_length > config.max_positions:
+    def _check_targets(self, targets: Targets) -> None:
+        head = HEADS[self.checkpoint.task]
+        for name in targets.given:
+            if name not in head.targets:
                 raise InputError(
-                    f"sequence length: expected at most {config.max_positions} tokens, the positions of "
-                    f"{self.checkpoint.path}, got {packed.max_length}; truncate or split longer texts"
+                    f"{name}: expected {' and '.join(head.targets) or 'no labels'} for {head.task}, "
+                    "which does not take this option"
                 )
-        elif position_ids.shape != packed.input_ids.shape:
-            expected, got = tuple(packed.input_ids.shape), tuple(position_ids.shape)
-            raise InputError(f"position_ids: expected shape {expected}, one a token, got {got}")
-        else:
+
+    def _check_tokens(
+        self, packed: PackedTokens, position_ids: Tensor | None, inputs_embeds: Tensor | None
+    ) -> None:
+        config = self.checkpoint.config
+        if position_ids is not None:
             _check_range("position_ids", position_ids, config.max_positions)
-        _check_range("input_ids", packed.input_ids, config.vocab_size)
+        elif packed.max_length > config.max_positions:
+            raise InputError(
+                f"sequence length: expected at most {config.max_positions} tokens, the positions of "
+                f"{self.checkpoint.path}, got {packed.max_length}; truncate or split longer texts"
+            )
+        if inputs_embeds is None:
+            _check_range("input_ids", packed.input_ids, config.vocab_size)
+        else:
+            expect_shape("inputs_embeds", inputs_embeds, (len(packed.input_ids), config.embedding_size))
         if packed.token_types is not None and config.token_types:
             _check_range("token_types", packed.token_types, config.token_types)
+
+    def _head_mask(self, head_mask: Tensor | None) -> Tensor | None:
+        """The factors by layer and head."""
+        if head_mask is None:
+            return None
+        config = self.checkpoint.config
+        if head_mask.ndim == 1:
+            expect_shape("head_mask", head_mask, (config.heads,))
+            return head_mask.expand(config.layers, -1)
+        expect_shape("head_mask", head_mask, (config.layers, config.heads))
+        return head_mask
+
+    def _weights(self, values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.to(device=self.device, dtype=self.dtype)
+
+    def _moved(self, targets: Targets) -> Targets:
+        values: dict[str, Any] = {name: getattr(targets, name) for name in targets.given}
+        tensors = {name: x for name, x in values.items() if isinstance(x, Tensor)}
+        return replace(targets, **{name: x.to(self.device) for name, x in tensors.items()})  # type: ignore[arg-type]
 
 
 def _check_range(name: str, ids_T: Tensor, limit: int) -> None:

@@ -1,6 +1,6 @@
 """What a model returns: frozen records with transformers' names, and no padding.
 
-Shape suffixes: T tokens of all sequences, N sequences, D width, L labels.
+Shape suffixes: T tokens of all sequences, N sequences, D width, L labels, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -10,39 +10,92 @@ from torch import Tensor
 Attentions = tuple[tuple[Tensor, ...], ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """What an encoder hands to a head.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recorded:
+    """What every record may hold on request.
 
     `hidden_states` has the embeddings' output and each layer's, (T, D); `attentions[layer][sequence]` is that
-    sequence's (heads, length, length). Both are None unless asked for.
+    sequence's (heads, length, length).
     """
 
-    last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: Attentions | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encoded(Recorded):
+    """What an encoder hands to a head: one (T, D) state a token."""
+
+    last_hidden_state: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class BaseOutput(Encoded):
     """The encoder alone; `pooler_output` (N, D) where the checkpoint has a pooler."""
 
     pooler_output: Tensor | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class EmbeddingOutput:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EmbeddingOutput(Recorded):
     """One vector a sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
 
     embeddings: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: Attentions | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class SequenceClassifierOutput:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged(Recorded):
+    """`loss` is a scalar in float32 where labels were given."""
+
+    loss: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SequenceClassifierOutput(Judged):
     """One score a label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
 
     logits: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: Attentions | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenClassifierOutput(Judged):
+    """One score a label for each token: `logits` (T, L)."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuestionAnsweringOutput(Judged):
+    """For each token, how well an answer starts and ends there: (T,) each."""
+
+    start_logits: Tensor
+    end_logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaskedLMOutput(Judged):
+    """For each token, one score a word of the vocabulary: `logits` (T, V)."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MultipleChoiceOutput(Judged):
+    """One row a question, one score a choice: `logits` (N / num_choices, num_choices)."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NextSentenceOutput(Judged):
+    """Whether the second part follows the first (column 0) or is a random one (column 1): `logits` (N, 2)."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreTrainingOutput(Judged):
+    """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2)."""
+
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor

@@ -31,7 +31,9 @@ class PackedTokens:
     else works on each token by itself, which is why a sequence's result cannot depend on its neighbours.
 
     `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
-    device; `lengths` is (N,) int64 and stays on the CPU. Order sequences by length to get few, long `runs`.
+    device; `lengths` is (N,) int64 and stays on the CPU. `key_mask` (T,) is False for tokens that no token of
+    their sequence attends to, though they have results of their own and are neighbours like any other; None
+    where there are none. Order sequences by length to get few, long `runs`.
     """
 
     input_ids: Tensor
@@ -41,37 +43,51 @@ class PackedTokens:
     lengths: Tensor
     max_length: int
     runs: tuple[Run, ...]
+    key_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @classmethod
-    def from_sequences(cls, sequences: Sequence[Any], token_types: Sequence[Any] | None = None) -> Self:
-        """Packs lists, numpy arrays or tensors of ids, one a sequence."""
+    def from_sequences(
+        cls,
+        sequences: Sequence[Any],
+        token_types: Sequence[Any] | None = None,
+        key_masks: Sequence[Any] | None = None,
+    ) -> Self:
+        """Packs lists, numpy arrays or tensors of ids, one a sequence; types and masks likewise."""
         arrays = [_ids(sequence, name="input_ids") for sequence in sequences]
         lengths = np.array([len(array) for array in arrays], dtype=np.int64)
-        if token_types is None:
-            return cls.from_flat(_concatenate(arrays), lengths)
-        types = [_ids(sequence, name="token_types") for sequence in token_types]
-        if [len(array) for array in types] != lengths.tolist():
-            raise InputError(
-                f"token_types: expected lengths {_shorten(lengths)}, as input_ids has, "
-                f"got {_shorten(np.array([len(array) for array in types]))}"
-            )
-        return cls.from_flat(_concatenate(arrays), lengths, _concatenate(types))
+        return cls.from_flat(
+            _concatenate(arrays),
+            lengths,
+            _joined(token_types, lengths, name="token_types"),
+            _joined(key_masks, lengths, name="key_masks"),
+        )
 
     @classmethod
     def from_padded(cls, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Self:
-        """Packs (N, L) padded tensors, padded on either side; positions count from a row's first token."""
-        ids_NL, mask_NL = _array(input_ids), _array(attention_mask)
-        kept_NL = _kept(mask_NL, shape=ids_NL.shape)
+        """Packs (N, L) padded tensors; positions count from a row's first token.
+
+        Zeros of the mask at either end of a row are padding, and dropped. A zero between ones is a token that
+        stays, and that the others do not attend to.
+        """
+        ids_NL = _array(input_ids)
+        mask_NL = _mask(_array(attention_mask), shape=ids_NL.shape)
+        kept_NL = np.logical_or.accumulate(mask_NL, axis=1)
+        kept_NL &= np.logical_or.accumulate(mask_NL[:, ::-1], axis=1)[:, ::-1]
         types = None if token_type_ids is None else _array(token_type_ids)
         if types is not None and types.shape != ids_NL.shape:
             raise InputError(f"token_type_ids: expected shape {ids_NL.shape} as input_ids, got {types.shape}")
-        return cls.from_flat(ids_NL[kept_NL], kept_NL.sum(axis=1), None if types is None else types[kept_NL])
+        return cls.from_flat(
+            ids_NL[kept_NL],
+            kept_NL.sum(axis=1),
+            None if types is None else types[kept_NL],
+            None if mask_NL[kept_NL].all() else mask_NL[kept_NL],
+        )
 
     @classmethod
-    def from_flat(cls, ids: Any, lengths: Any, token_types: Any = None) -> Self:
+    def from_flat(cls, ids: Any, lengths: Any, token_types: Any = None, key_mask: Any = None) -> Self:
         """Packs ids that already lie end to end, as in the values of an Arrow list column."""
         ids_T, lengths_N = _ids(ids, name="ids"), _ids(lengths, name="lengths")
         _check_lengths(lengths_N, tokens=len(ids_T))
@@ -87,6 +103,7 @@ class PackedTokens:
             lengths=torch.from_numpy(lengths_N),
             max_length=int(lengths_N.max()),
             runs=_runs(lengths_N),
+            key_mask=None if key_mask is None else _key_mask(_array(key_mask), lengths_N),
         )
 
     def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
@@ -99,23 +116,18 @@ class PackedTokens:
         """The same batch with its token tensors on a device."""
         if self.input_ids.device == torch.device(device):
             return self
-        types = None if self.token_types is None else self.token_types.to(device)
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device),
-            token_types=types,
-            position_ids=self.position_ids.to(device),
-            cu_seqlens=self.cu_seqlens.to(device),
-        )
+        names = ("input_ids", "token_types", "position_ids", "cu_seqlens", "key_mask")
+        tensors = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: x.to(device) for name, x in tensors.items() if x is not None})
 
 
 def _array(values: Any) -> "np.ndarray[Any, Any]":
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _ids(values: Any, *, name: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def _ids(values: Any, *, name: str, kinds: str = "iu") -> "np.ndarray[Any, np.dtype[np.int64]]":
     array = _array(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+    if array.ndim != 1 or (array.size and array.dtype.kind not in kinds):
         raise InputError(
             f"{name}: expected one dimension of integers, got {array.dtype} of shape {array.shape}"
         )
@@ -144,24 +156,49 @@ def _check_lengths(lengths_N: "np.ndarray[Any, Any]", *, tokens: int) -> None:
         raise InputError(f"lengths: expected a sum of {tokens}, the number of ids, got {lengths_N.sum()}")
 
 
-def _kept(
+def _joined(
+    parts: Sequence[Any] | None, lengths_N: "np.ndarray[Any, Any]", *, name: str
+) -> "np.ndarray[Any, Any] | None":
+    """One value a token, after checking that each sequence has as many as it has tokens."""
+    if parts is None:
+        return None
+    arrays = [_ids(part, name=name, kinds="biu") for part in parts]
+    lengths = [len(array) for array in arrays]
+    if lengths != lengths_N.tolist():
+        raise InputError(
+            f"{name}: expected lengths {_shorten(lengths_N)}, as input_ids has, "
+            f"got {_shorten(np.array(lengths))}"
+        )
+    return _concatenate(arrays)
+
+
+def _mask(
     mask_NL: "np.ndarray[Any, Any]", *, shape: tuple[int, ...]
 ) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """The mask as booleans, after checking that each row is one unbroken stretch."""
     if len(shape) != 2 or mask_NL.shape != shape:
         raise InputError(
             f"attention_mask: expected the (N, L) shape of input_ids {shape}, got {mask_NL.shape}"
         )
-    if not np.isin(mask_NL, (0, 1)).all():
-        raise InputError("attention_mask: expected only 0 and 1; additive masks are not accepted")
-    kept_NL = mask_NL.astype(bool)
-    starts_N = (np.diff(kept_NL.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
-    if (starts_N > 1).any():
+    return _booleans(mask_NL, name="attention_mask")
+
+
+def _booleans(mask: "np.ndarray[Any, Any]", *, name: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError(f"{name}: expected only 0 and 1; additive masks are not accepted")
+    return mask.astype(bool)
+
+
+def _key_mask(mask_T: "np.ndarray[Any, Any]", lengths_N: "np.ndarray[Any, Any]") -> Tensor:
+    """The mask, after checking that each sequence keeps a token that can be attended to."""
+    if mask_T.shape != (lengths_N.sum(),):
+        raise InputError(f"key_mask: expected shape ({lengths_N.sum()},), one a token, got {mask_T.shape}")
+    kept_T = _booleans(mask_T, name="key_mask")
+    empty_N = np.add.reduceat(kept_T.astype(np.int64), np.cumsum(lengths_N) - lengths_N) == 0
+    if empty_N.any():
         raise InputError(
-            f"attention_mask: row {int(np.argmax(starts_N > 1))} has a masked token between unmasked ones; "
-            "expected padding at the ends only"
+            f"key_mask: sequence {int(np.argmax(empty_N))} has no token left to attend to; expected one"
         )
-    return kept_NL
+    return torch.from_numpy(kept_T)
 
 
 def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[Run, ...]:

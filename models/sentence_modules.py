@@ -7,6 +7,7 @@ from typing import Any
 from corpusmill.models.activations import known_activation
 from corpusmill.models.config_fields import Fields, located, read_json, read_object
 from corpusmill.models.errors import ConfigError
+from corpusmill.models.paths import inside
 
 # In the order in which sentence-transformers concatenates them.
 POOLING_FLAGS = {
@@ -81,6 +82,8 @@ def read_sentence_modules(root: Path) -> SentenceModules | None:
     if not listing.is_file():
         return None
     modules = [(_kind(module, listing), str(module.get("path", ""))) for module in _read_list(listing)]
+    for _, name in modules:
+        inside(root, name, named_by=listing)
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
         raise ConfigError(

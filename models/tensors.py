@@ -7,6 +7,7 @@ from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoint import Checkpoint, skeleton
 from corpusmill.models.errors import TensorError, indent
 from corpusmill.models.headers import StoredTensor, read_headers
+from corpusmill.models.layouts import AS_STORED, Layout, Shape
 from corpusmill.models.sentence_modules import Dense
 from corpusmill.models.spec import Architecture
 
@@ -15,14 +16,16 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 # The names that BERT's first TensorFlow checkpoints gave to a norm's weight and bias.
 LEGACY_ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))
+WORDS, OUTPUT = "encoder.embeddings.words.weight", "head.words.decoder"
 
 
 @dataclass(frozen=True)
 class TensorPlan:
     """Where each parameter comes from.
 
-    `sources` is by our parameter name. `unused` are tensors of other heads of the same family, which the task
-    leaves alone. `pooler` says whether an optional pooler is there.
+    `sources` is by our parameter name; two tied parameters have one source. `unused` are tensors that the
+    task leaves alone: those of other heads of the same family, and idle ones. `pooler` says whether an
+    optional pooler is there.
     """
 
     sources: dict[str, StoredTensor]
@@ -32,29 +35,31 @@ class TensorPlan:
 
 @dataclass(frozen=True)
 class _Group:
-    """Parameters of one folder, by the name its files should have for them."""
+    """Parameters of one folder: what its files hold, and by our name what they should have."""
 
     stored: dict[str, StoredTensor]
-    ours: dict[str, str]
-    may_stay: tuple[str, ...] = ()
+    theirs: dict[str, str]
+    shapes: dict[str, Shape]
+    heads: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
     """Compares the headers with what the config asks for; a TensorError lists every difference."""
     architecture = ARCHITECTURES[checkpoint.model_type]
     stored = _canonical(read_headers(checkpoint.folder), architecture)
-    pooler = architecture.has_pooler and checkpoint_name("head.pooler.linear.weight", architecture) in stored
+    pooler = _has_pooler(checkpoint, architecture, stored)
     shapes = {name: tuple(p.shape) for name, p in skeleton(checkpoint, pooler=pooler).named_parameters()}
-    groups = [_main_group(stored, shapes, architecture), *_dense_groups(checkpoint, shapes)]
-    problems = [problem for group in groups for problem in _problems(group, shapes)]
+    groups = [_main_group(checkpoint, stored, shapes), *_dense_groups(checkpoint, shapes)]
+    problems = [problem for group in groups for problem in _problems(group)]
     if problems:
         raise TensorError(
             f"{checkpoint.folder}: the weights are not those of a {checkpoint.model_type} model for "
             f"{checkpoint.task!r} with this config.json; {len(problems)} differences:{indent(problems)}"
         )
     return TensorPlan(
-        sources={ours: group.stored[theirs] for group in groups for theirs, ours in group.ours.items()},
-        unused=tuple(sorted(name for group in groups for name in group.stored.keys() - group.ours.keys())),
+        sources={ours: group.stored[theirs] for group in groups for ours, theirs in group.theirs.items()},
+        unused=tuple(sorted(name for group in groups for name in _left_over(group))),
         pooler=pooler,
     )
 
@@ -64,6 +69,11 @@ def checkpoint_name(ours: str, architecture: Architecture) -> str:
     for old, new in architecture.renames:
         ours = ours.replace(old, new)
     return ours
+
+
+def layout_of(ours: str, architecture: Architecture) -> Layout:
+    """How the family's checkpoints shape one of our parameters."""
+    return next((layout for ending, layout in architecture.layouts if ours.endswith(ending)), AS_STORED)
 
 
 def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> dict[str, StoredTensor]:
@@ -82,34 +92,66 @@ def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> d
     return canonical
 
 
-def _main_group(
-    stored: dict[str, StoredTensor], shapes: dict[str, tuple[int, ...]], architecture: Architecture
-) -> _Group:
-    ours = {
-        checkpoint_name(name, architecture): name for name in shapes if not name.startswith("head.steps.")
-    }
-    return _Group(stored=stored, ours=ours, may_stay=architecture.head_tensors)
+def _has_pooler(checkpoint: Checkpoint, architecture: Architecture, stored: dict[str, StoredTensor]) -> bool:
+    """A pooler without weights is always there; one with weights where the checkpoint has them."""
+    summary = architecture.heads(checkpoint.config).pooler
+    if summary is None or not summary.linear:
+        return summary is not None
+    return checkpoint_name("head.pooler.map.linear.weight", architecture) in stored
 
 
-def _dense_groups(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> Iterator[_Group]:
+def _main_group(checkpoint: Checkpoint, stored: dict[str, StoredTensor], shapes: dict[str, Shape]) -> _Group:
+    architecture = ARCHITECTURES[checkpoint.model_type]
+    names = [name for name in shapes if not name.startswith("head.steps.")]
+    second = _second_names(checkpoint, architecture)
+    theirs = {ours: checkpoint_name(ours, architecture) for ours in names}
+    for ours in second.keys() & theirs.keys():
+        if theirs[ours] not in stored and second[ours] in stored:
+            theirs[ours] = second[ours]
+    return _Group(
+        stored=stored,
+        theirs=theirs,
+        shapes={ours: layout_of(ours, architecture).stored(shapes[ours]) for ours in names},
+        heads=architecture.head_tensors,
+        idle=architecture.idle_tensors,
+    )
+
+
+def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
+    """Where else a parameter may be: tied matrices are stored under either name, or both.
+
+    A matrix stored under both names is read under its own, as transformers does.
+    """
+    tied = {f"{OUTPUT}.weight": WORDS, WORDS: f"{OUTPUT}.weight"} if checkpoint.tied else {}
+    names = {ours: checkpoint_name(other, architecture) for ours, other in tied.items()}
+    if architecture.output_bias is not None:
+        names[f"{OUTPUT}.bias"] = architecture.output_bias
+    return names
+
+
+def _dense_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
     """The projections of sentence-transformers, each in a folder of its own."""
     modules = checkpoint.sentence_modules
     for index, step in enumerate(modules.steps if modules and checkpoint.task == "embedding" else ()):
         if isinstance(step, Dense):
             start = f"head.steps.{index}."
-            ours = {name.removeprefix(start): name for name in shapes if name.startswith(start)}
-            yield _Group(stored=read_headers(checkpoint.path / step.folder), ours=ours)
+            theirs = {name: name.removeprefix(start) for name in shapes if name.startswith(start)}
+            yield _Group(read_headers(checkpoint.path / step.folder), theirs, shapes)
 
 
-def _problems(group: _Group, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    for theirs, ours in group.ours.items():
-        tensor = group.stored.get(theirs)
+def _left_over(group: _Group) -> set[str]:
+    return group.stored.keys() - set(group.theirs.values())
+
+
+def _problems(group: _Group) -> Iterator[str]:
+    for ours, theirs in group.theirs.items():
+        tensor, shape = group.stored.get(theirs), group.shapes[ours]
         if tensor is None:
-            yield f"missing: {theirs}, expected shape {list(shapes[ours])}"
-        elif tensor.shape != shapes[ours]:
-            yield f"wrong shape: {tensor.name}, expected {list(shapes[ours])}, got {list(tensor.shape)}"
+            yield f"missing: {theirs}, expected shape {list(shape)}"
+        elif tensor.shape != shape:
+            yield f"wrong shape: {tensor.name}, expected {list(shape)}, got {list(tensor.shape)}"
         elif tensor.dtype not in FLOATS:
             yield f"wrong dtype: {tensor.name}, expected one of {', '.join(FLOATS)}, got {tensor.dtype}"
-    for theirs in sorted(group.stored.keys() - group.ours.keys()):
-        if not theirs.startswith(group.may_stay):
+    for theirs in sorted(_left_over(group)):
+        if not theirs.startswith(group.heads) and not any(part in theirs for part in group.idle):
             yield f"surplus: {group.stored[theirs].name}, which no parameter of this model takes"

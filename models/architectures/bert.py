@@ -7,7 +7,7 @@ classifier reads. Decoder variants and relative positions are refused.
 from dataclasses import dataclass
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
@@ -15,7 +15,9 @@ from corpusmill.models.config_fields import Fields
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.spec import Architecture
+from corpusmill.models.renames import EMBEDDINGS, LABELS, POOLER, PREDICTIONS
+from corpusmill.models.request import Request
+from corpusmill.models.spec import Architecture, HeadDesign, Summary, WordHead
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,18 @@ class BertConfig:
             inner=fields.size("intermediate_size"),
             activation=known_activation(fields.get("hidden_act", "gelu"), field="hidden_act"),
             eps=fields.get("layer_norm_eps", 1e-12),
-            max_positions=fields.get("max_position_embeddings", 512),
-            token_types=fields.get("type_vocab_size", 2),
+            max_positions=fields.get_size("max_position_embeddings", 512),
+            token_types=fields.get_size("type_vocab_size", 2),
         )
+
+    @property
+    def embedding_size(self) -> int:
+        return self.width
+
+    def head_design(self) -> HeadDesign:
+        """Every head but the taggers reads the tanh pooler."""
+        words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=self.eps)
+        return HeadDesign(pooler=Summary(), classifier=Summary(), choice=Summary(), words=words)
 
     def flops_per_token(self, length: int) -> int:
         """Floating-point operations of all layers for one token of a sequence of this length."""
@@ -82,18 +93,12 @@ class BertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(
-        self, packed: PackedTokens, position_ids: Tensor, *, hidden_states: bool, attentions: bool
-    ) -> Encoded:
-        x_TD = self.embeddings(packed, position_ids)
-        return self.layers.forward(x_TD, packed, hidden_states=hidden_states, attentions=attentions)
+    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+        return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
 RENAMES = (
-    ("encoder.embeddings.words.", "embeddings.word_embeddings."),
-    ("encoder.embeddings.positions.", "embeddings.position_embeddings."),
-    ("encoder.embeddings.token_types.", "embeddings.token_type_embeddings."),
-    ("encoder.embeddings.norm.", "embeddings.LayerNorm."),
+    *EMBEDDINGS,
     ("encoder.layers.", "encoder.layer."),
     (".attention.projections.", ".attention.self."),
     (".attention.output.", ".attention.output.dense."),
@@ -101,8 +106,9 @@ RENAMES = (
     (".feed_forward.inner.linear.", ".intermediate.dense."),
     (".feed_forward.outer.", ".output.dense."),
     (".feed_forward_norm.", ".output.LayerNorm."),
-    ("head.pooler.linear.", "pooler.dense."),
-    ("head.classifier.", "classifier."),
+    *POOLER,
+    *PREDICTIONS,
+    *LABELS,
 )
 
 SPEC = Architecture(
@@ -110,9 +116,9 @@ SPEC = Architecture(
     class_prefix="Bert",
     config=BertConfig.from_hf,
     encoder=BertEncoder,
+    heads=BertConfig.head_design,
     prefix="bert.",
     renames=RENAMES,
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
-    has_pooler=True,
-    class_activation="tanh",
+    output_bias="cls.predictions.bias",
 )

@@ -8,7 +8,7 @@ classifier has its own ReLU layer over [CLS].
 from dataclasses import dataclass
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
@@ -16,7 +16,9 @@ from corpusmill.models.config_fields import Fields
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.spec import Architecture
+from corpusmill.models.renames import EMBEDDINGS, LABELS
+from corpusmill.models.request import Request
+from corpusmill.models.spec import Architecture, HeadDesign, Summary, WordHead
 
 EPS = 1e-12
 
@@ -47,8 +49,18 @@ class DistilBertConfig:
             heads=fields.size("n_heads"),
             inner=fields.size("hidden_dim"),
             activation=known_activation(fields.get("activation", "gelu"), field="activation"),
-            max_positions=fields.get("max_position_embeddings", 512),
+            max_positions=fields.get_size("max_position_embeddings", 512),
         )
+
+    @property
+    def embedding_size(self) -> int:
+        return self.width
+
+    def head_design(self) -> HeadDesign:
+        """The classifier's own ReLU layer takes the place of a pooler."""
+        summary = Summary(activation="relu")
+        words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=EPS)
+        return HeadDesign(pooler=None, classifier=summary, choice=summary, words=words)
 
     def flops_per_token(self, length: int) -> int:
         """Floating-point operations of all layers for one token of a sequence of this length."""
@@ -79,17 +91,12 @@ class DistilBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(
-        self, packed: PackedTokens, position_ids: Tensor, *, hidden_states: bool, attentions: bool
-    ) -> Encoded:
-        x_TD = self.embeddings(packed, position_ids)
-        return self.layers.forward(x_TD, packed, hidden_states=hidden_states, attentions=attentions)
+    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+        return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
 RENAMES = (
-    ("encoder.embeddings.words.", "embeddings.word_embeddings."),
-    ("encoder.embeddings.positions.", "embeddings.position_embeddings."),
-    ("encoder.embeddings.norm.", "embeddings.LayerNorm."),
+    *EMBEDDINGS,
     ("encoder.layers.", "transformer.layer."),
     (".attention.projections.query.", ".attention.q_lin."),
     (".attention.projections.key.", ".attention.k_lin."),
@@ -99,8 +106,12 @@ RENAMES = (
     (".feed_forward.inner.linear.", ".ffn.lin1."),
     (".feed_forward.outer.", ".ffn.lin2."),
     (".feed_forward_norm.", ".output_layer_norm."),
-    ("head.pooler.linear.", "pre_classifier."),
-    ("head.classifier.", "classifier."),
+    ("head.pooler.map.linear.", "pre_classifier."),
+    ("head.summary.map.linear.", "pre_classifier."),
+    ("head.words.transform.linear.", "vocab_transform."),
+    ("head.words.norm.", "vocab_layer_norm."),
+    ("head.words.decoder.", "vocab_projector."),
+    *LABELS,
 )
 
 SPEC = Architecture(
@@ -108,6 +119,7 @@ SPEC = Architecture(
     class_prefix="DistilBert",
     config=DistilBertConfig.from_hf,
     encoder=DistilBertEncoder,
+    heads=DistilBertConfig.head_design,
     prefix="distilbert.",
     renames=RENAMES,
     head_tensors=(
@@ -118,6 +130,5 @@ SPEC = Architecture(
         "classifier.",
         "qa_outputs.",
     ),
-    has_pooler=False,
-    class_activation="relu",
+    lacks=("next-sentence-prediction", "pretraining"),
 )

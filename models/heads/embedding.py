@@ -11,6 +11,7 @@ from corpusmill.models.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
 from corpusmill.models.sentence_modules import Dense
 from corpusmill.models.spec import Head, HeadParts
 
@@ -30,7 +31,7 @@ class Embedding(nn.Module):
         self.poolings = [POOLINGS[name] for name in poolings]
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, encoded: Encoded, packed: PackedTokens) -> EmbeddingOutput:
+    def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> EmbeddingOutput:
         states_TD = encoded.last_hidden_state.float()
         x_ND = torch.cat([pool(states_TD, packed) for pool in self.poolings], dim=-1)
         for step in self.steps:
@@ -52,4 +53,4 @@ def _build(parts: HeadParts) -> Embedding:
     return Embedding(parts.sentence.pooling, steps)
 
 
-SPEC = Head(task="embedding", classes=(), build=_build)
+SPEC = Head(task="embedding", classes=(), build=_build, job_task="embedding")

@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from corpusmill.models.blocks import ActivatedLinear
-from corpusmill.models.ops.pooling import first
+from corpusmill.models.head_parts import SequenceSummary
 from corpusmill.models.outputs import BaseOutput, Encoded
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
 from corpusmill.models.spec import Head, HeadParts
 
 
@@ -16,18 +16,19 @@ class EncoderOnly(nn.Module):
         super().__init__()
         self.pooler = pooler
 
-    def forward(self, encoded: Encoded, packed: PackedTokens) -> BaseOutput:
+    def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> BaseOutput:
         states_TD = encoded.last_hidden_state
         return BaseOutput(
             last_hidden_state=states_TD,
+            pooler_output=None if self.pooler is None else self.pooler(states_TD, packed),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
-            pooler_output=None if self.pooler is None else self.pooler(first(states_TD, packed)),
         )
 
 
 def _build(parts: HeadParts) -> EncoderOnly:
-    return EncoderOnly(ActivatedLinear(parts.width, parts.width, "tanh") if parts.pooler else None)
+    pooler = parts.design.pooler if parts.pooler else None
+    return EncoderOnly(SequenceSummary(pooler, parts.width) if pooler else None)
 
 
-SPEC = Head(task="base", classes=("Model", "ForMaskedLM", "ForPreTraining"), build=_build)
+SPEC = Head(task="base", classes=("Model",), build=_build, job_task="embedding")

@@ -1,34 +1,47 @@
-"""Labels for a whole sequence: first token, linear map and activation, linear map to one score a label."""
+"""Labels for a whole sequence: the family's summary of it, then a linear map to one score a label."""
 
 from torch import nn
 
-from corpusmill.models.blocks import ActivatedLinear
-from corpusmill.models.ops.pooling import first
+from corpusmill.models.head_parts import SequenceSummary
+from corpusmill.models.losses import sequence_loss
 from corpusmill.models.outputs import Encoded, SequenceClassifierOutput
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
 from corpusmill.models.spec import Head, HeadParts
 
 
 class SequenceClassifier(nn.Module):
-    """The architectures differ in the activation and in the checkpoint's names only."""
+    """The architectures differ in the summary's activation and in the checkpoint's names only."""
 
-    def __init__(self, *, width: int, labels: int, activation: str) -> None:
+    def __init__(self, pooler: nn.Module, classifier: nn.Module, *, problem_type: str | None) -> None:
         super().__init__()
-        self.pooler = ActivatedLinear(width, width, activation)
-        self.classifier = nn.Linear(width, labels)
+        self.pooler = pooler
+        self.classifier = classifier
+        self.problem_type = problem_type
 
-    def forward(self, encoded: Encoded, packed: PackedTokens) -> SequenceClassifierOutput:
-        pooled_ND = self.pooler(first(encoded.last_hidden_state, packed))
+    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> SequenceClassifierOutput:
+        logits_NL = self.classifier(self.pooler(encoded.last_hidden_state, packed))
+        labels = targets.labels
         return SequenceClassifierOutput(
-            logits=self.classifier(pooled_ND),
+            logits=logits_NL,
+            loss=None if labels is None else sequence_loss(logits_NL, labels, problem_type=self.problem_type),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
 
 
 def _build(parts: HeadParts) -> SequenceClassifier:
-    activation = parts.architecture.class_activation
-    return SequenceClassifier(width=parts.width, labels=parts.labels, activation=activation)
+    return SequenceClassifier(
+        SequenceSummary(parts.design.classifier, parts.width),
+        nn.Linear(parts.width, parts.labels),
+        problem_type=parts.problem_type,
+    )
 
 
-SPEC = Head(task="text-classification", classes=("ForSequenceClassification",), build=_build)
+SPEC = Head(
+    task="text-classification",
+    classes=("ForSequenceClassification",),
+    build=_build,
+    job_task="text-classification",
+    targets=("labels",),
+)

@@ -17,7 +17,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 
 
 def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the tokens of its own sequence, as (T, H, D)."""
+    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
     kernel, _ = attention_kernel(q_THD.device.type, q_THD.dtype)
     return kernel(q_THD, k_THD, v_THD, packed)
 
@@ -36,44 +36,60 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
 
 
 def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Views each run of equal lengths as a dense batch, which needs no mask."""
+    """Views each run of equal lengths as a dense batch, which needs no mask unless keys are masked."""
     out_THD = torch.empty(q_THD.shape, dtype=q_THD.dtype, device=q_THD.device)
     for run in packed.runs:
         q_nHLD, k_nHLD, v_nHLD = (_dense(x_THD, run) for x_THD in (q_THD, k_THD, v_THD))
-        _dense(out_THD, run).copy_(F.scaled_dot_product_attention(q_nHLD, k_nHLD, v_nHLD))
+        mask = None if packed.key_mask is None else _dense_mask(packed.key_mask, run)
+        out_nHLD = F.scaled_dot_product_attention(q_nHLD, k_nHLD, v_nHLD, attn_mask=mask)
+        _dense(out_THD, run).copy_(out_nHLD)
     return out_THD
 
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """One flash-attention call for all sequences (CUDA, 16-bit)."""
+    """One flash-attention call for all sequences (CUDA, 16-bit); masked keys are left out of it."""
     cu, longest = packed.cu_seqlens, packed.max_length
-    out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu, longest, longest)
+    cu_keys = cu
+    if packed.key_mask is not None:
+        k_THD, v_THD = k_THD[packed.key_mask], v_THD[packed.key_mask]
+        cu_keys = F.pad(packed.key_mask.cumsum(0, dtype=torch.int32), (1, 0))[cu]
+    out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu_keys, longest, longest)
     assert isinstance(out_THD, Tensor)
     return out_THD
 
 
 def attend_each(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """The plain definition, one sequence at a time: what the kernels are tested against."""
-    return attend_with_probabilities(q_THD, k_THD, v_THD, packed)[0]
+    return attend_with_scores(q_THD, k_THD, v_THD, packed)[0]
 
 
-def attend_with_probabilities(
+def attend_with_scores(
     q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The attended values, and each sequence's (H, L, L) attention probabilities."""
-    outs, probabilities = [], []
-    for q, k, v in zip(packed.split(q_THD), packed.split(k_THD), packed.split(v_THD), strict=True):
-        p_HLL = _probabilities(q, k)
-        probabilities.append(p_HLL)
-        outs.append(torch.einsum("hij,jhd->ihd", p_HLL, v))
-    return torch.cat(outs), tuple(probabilities)
+    """The attended values, and each sequence's (H, L, L) scores before the softmax.
+
+    Scores of masked keys are the dtype's lowest number, as in transformers.
+    """
+    outs, scores = [], []
+    masks = _masks(packed)
+    for q, k, v, mask in zip(*map(packed.split, (q_THD, k_THD, v_THD)), masks, strict=True):
+        s_HLL: Tensor = torch.einsum("ihd,jhd->hij", q, k) * q.shape[-1] ** -0.5
+        if mask is not None:
+            s_HLL = s_HLL.masked_fill(~mask, torch.finfo(s_HLL.dtype).min)
+        scores.append(s_HLL)
+        outs.append(torch.einsum("hij,jhd->ihd", torch.softmax(s_HLL, dim=-1), v))
+    return torch.cat(outs), tuple(scores)
 
 
-def _probabilities(q_LHD: Tensor, k_LHD: Tensor) -> Tensor:
-    scores_HLL: Tensor = torch.einsum("ihd,jhd->hij", q_LHD, k_LHD) * q_LHD.shape[-1] ** -0.5
-    return torch.softmax(scores_HLL, dim=-1)
+def _masks(packed: PackedTokens) -> tuple[Tensor | None, ...]:
+    return (None,) * len(packed) if packed.key_mask is None else packed.split(packed.key_mask)
 
 
 def _dense(x_THD: Tensor, run: Run) -> Tensor:
     part = x_THD[run.start : run.start + run.count * run.length]
     return part.view(run.count, run.length, *part.shape[1:]).transpose(1, 2)
+
+
+def _dense_mask(mask_T: Tensor, run: Run) -> Tensor:
+    part = mask_T[run.start : run.start + run.count * run.length]
+    return part.view(run.count, 1, 1, run.length)

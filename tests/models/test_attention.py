@@ -2,25 +2,52 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from corpusmill.models import PackedTokens
+from corpusmill.models.ops import attention
 from corpusmill.models.ops.attention import attend, attend_each, attend_runs, attention_kernel
 
 LENGTHS = [[1], [4, 4, 4], [3, 1, 3, 3, 70], [2, 2, 9, 9, 1, 1]]
 
 
-def packed_of(lengths: list[int]) -> PackedTokens:
-    return PackedTokens.from_sequences([list(range(n)) for n in lengths])
+def packed_of(lengths: list[int], *, masked: bool = False) -> PackedTokens:
+    """Every third token masked as a key, but for each sequence's first, where asked for."""
+    masks = [[int(index == 0 or index % 3 != 2) for index in range(n)] for n in lengths] if masked else None
+    return PackedTokens.from_sequences([list(range(n)) for n in lengths], key_masks=masks)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("fused", [False, True])
-def test_runs_match_the_definition(lengths: list[int], fused: bool) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_runs_match_the_definition(lengths: list[int], fused: bool, masked: bool) -> None:
     """Also where query, key and value are strided views of one matrix."""
     joint = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(0))
     parts = joint.unbind(1) if fused else [part.contiguous() for part in joint.unbind(1)]
-    packed = packed_of(lengths)
+    packed = packed_of(lengths, masked=masked)
     torch.testing.assert_close(attend_runs(*parts, packed), attend_each(*parts, packed), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_varlen_kernel_gets_unmasked_keys_only(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], masked: bool
+) -> None:
+    """With where each sequence's keys then begin; the kernel itself needs a GPU."""
+
+    def plain(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, *longest: int) -> Tensor:
+        assert cu_k.dtype == torch.int32
+        assert max(cu_q.diff().max(), cu_k.diff().max()) <= min(longest)
+        parts = [x.tensor_split(cu[1:-1].long()) for x, cu in ((q, cu_q), (k, cu_k), (v, cu_k))]
+        dense = ([x.transpose(0, 1) for x in sequence] for sequence in zip(*parts, strict=True))
+        return torch.cat([F.scaled_dot_product_attention(*one).transpose(0, 1) for one in dense])
+
+    monkeypatch.setattr(attention, "varlen_attn", plain)
+    parts = [torch.randn(sum(lengths), 4, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    packed = packed_of(lengths, masked=masked)
+    wanted = attend_each(*parts, packed)
+    torch.testing.assert_close(attention.attend_varlen(*parts, packed), wanted, rtol=0, atol=2e-6)
 
 
 def test_the_kernel_is_chosen_once_and_says_why() -> None:
@@ -34,9 +61,10 @@ def test_the_kernel_is_chosen_once_and_says_why() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("lengths", LENGTHS)
-def test_cuda_matches_the_definition(lengths: list[int], dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_cuda_matches_the_definition(lengths: list[int], dtype: torch.dtype, masked: bool) -> None:
     """Whichever kernel this torch has for the dtype."""
     parts = [torch.randn(sum(lengths), 4, 32, device="cuda", dtype=dtype) for _ in range(3)]
-    packed = packed_of(lengths).to("cuda")
+    packed = packed_of(lengths, masked=masked).to("cuda")
     wanted = attend_each(*(part.float() for part in parts), packed)
     torch.testing.assert_close(attend(*parts, packed).float(), wanted, rtol=2e-2, atol=2e-2)

@@ -15,7 +15,8 @@ from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.heads import HEADS
 
 Checkpoints = Callable[[str, str], Path]
-WIDTHS = {"bert": "hidden_size", "distilbert": "dim"}
+WIDTHS = {name: "dim" if name == "distilbert" else "hidden_size" for name in ARCHITECTURES}
+WITH_POOLER = ("bert", "mobilebert", "squeezebert")
 
 
 def edited(folder: Path, tmp_path: Path, **values: Any) -> Path:
@@ -56,7 +57,7 @@ def test_parameters_are_counted_as_transformers_does(
     folder = checkpoints(architecture, task)
     name = "AutoModel" if task == "embedding" else "AutoModelForSequenceClassification"
     model = getattr(transformers, name).from_pretrained(folder)
-    unused = 32 * 32 + 32 if task == "embedding" and architecture == "bert" else 0
+    unused = 32 * 32 + 32 if task == "embedding" and architecture in WITH_POOLER else 0
     assert read_checkpoint(folder, task).parameters == model.num_parameters() - unused
 
 
@@ -64,8 +65,8 @@ def test_parameters_are_counted_as_transformers_does(
     ("classes", "task", "job_task"),
     [
         (["BertModel"], "base", "embedding"),
-        (["BertForMaskedLM"], "base", "embedding"),
-        (["BertForPreTraining"], "base", "embedding"),
+        (["BertForMaskedLM"], "fill-mask", "fill-mask"),
+        (["BertForPreTraining"], "pretraining", "embedding"),
         (None, "base", "embedding"),
         (["BertForSequenceClassification"], "text-classification", "text-classification"),
     ],
@@ -145,7 +146,7 @@ def test_a_config_that_is_no_object(tmp_path: Path, text: str, message: str) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type: expected one of bert, distilbert; got 'gpt2'"),
+        ({"model_type": "gpt2"}, "model_type: expected one of bert, convbert, distilbert, .*; got 'gpt2'"),
         ({"model_type": None}, "model_type: .*got None"),
         ({"architectures": "BertModel"}, "architectures: expected a list"),
         (

@@ -12,7 +12,8 @@ from corpusmill.models.heads import HEADS
 
 ROOT = Path(corpusmill.models.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py"))
-BOUNDARIES = {"cu_seqlens", "runs", "lengths", "split", "max_length"}
+BOUNDARIES = {"cu_seqlens", "key_mask", "lengths", "max_length", "runs", "split"}
+LONGEST_ARCHITECTURE = 250
 ALLOWED = {"corpusmill", "torch", "numpy", "safetensors", *sys.stdlib_module_names}
 # Only compares the longest sequence with the number of positions.
 MAY_READ_MAX_LENGTH = {"model.py"}
@@ -70,6 +71,29 @@ def test_no_entry_of_a_table_imports_another(folder: str) -> None:
     for path in (ROOT / folder).glob("[!_]*.py"):
         names = imports(ast.parse(path.read_text(encoding="utf-8")))
         assert not [name for name in names if name.startswith(f"corpusmill.models.{folder}")]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "architectures").glob("*.py")), ids=name_of)
+def test_an_architecture_can_be_read_in_one_sitting(path: Path) -> None:
+    """What several need is a block; what one needs fits on a few screens."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_ARCHITECTURE
+
+
+def test_the_table_of_architectures_and_heads_is_whole() -> None:
+    """All families have all heads, but for the pair tasks that only two of them were trained for."""
+    pairs = {"next-sentence-prediction", "pretraining"}
+    assert set(ARCHITECTURES) == {"bert", "convbert", "distilbert", "mobilebert", "squeezebert"}
+    for name, spec in ARCHITECTURES.items():
+        assert set(spec.lacks) == (set() if name in ("bert", "mobilebert") else pairs)
+    assert set(HEADS) - pairs == {
+        "base",
+        "embedding",
+        "fill-mask",
+        "multiple-choice",
+        "question-answering",
+        "text-classification",
+        "token-classification",
+    }
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -6,7 +6,14 @@ from torch import nn
 
 from corpusmill.models.activations import ACTIVATIONS
 from corpusmill.models.blocks import ActivatedLinear, SelfAttention
-from corpusmill.models.linear import FUSED, JointProjections, PrepackedLinear, lay_out, prepacking
+from corpusmill.models.linear import (
+    FUSED,
+    JointProjections,
+    PrepackedGroups,
+    PrepackedLinear,
+    lay_out,
+    prepacking,
+)
 from corpusmill.models.packed import PackedTokens
 
 CPU = torch.device("cpu")
@@ -29,6 +36,24 @@ def test_an_activated_linear_keeps_its_function(activation: str, bias: bool) -> 
     for rows in (1, 77):
         x = torch.randn(rows, 24)
         torch.testing.assert_close(packed(x), plain(x), rtol=0, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("activation", ["linear", "gelu", "relu"])
+@torch.inference_mode()
+def test_a_grouped_linear_keeps_its_function(activation: str) -> None:
+    """Each group sees its own inputs only, batched or prepacked."""
+    torch.manual_seed(0)
+    module = nn.Sequential(ActivatedLinear(24, 40, activation, groups=4))
+    for parameter in module.parameters():
+        parameter.normal_()
+    grouped, x = module[0].linear, torch.randn(77, 24)
+    dense = torch.block_diag(*grouped.weight)
+    wanted = module[0].activation(x @ dense + grouped.bias)
+    torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
+    lay_out(module, dtype=torch.float32, device=CPU)
+    assert any(isinstance(part, PrepackedGroups) for part in module.modules())
+    torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
 
 
 @needs_onednn

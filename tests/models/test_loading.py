@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from corpusmill.models import InputError, OptionError, PackedTokens, load_model
+from corpusmill.models import InputError, OptionError, PackedTokens, load_model, read_checkpoint
 
 Checkpoints = Callable[[str, str], Path]
 
@@ -58,6 +58,17 @@ def test_unknown_options_are_refused(checkpoints: Checkpoints, options: dict[str
         load_model(checkpoints("bert", "base"), **options)
 
 
+def test_float16_is_refused_where_it_would_overflow(checkpoints: Checkpoints) -> None:
+    """With the reason and what to use instead, whatever the device."""
+    message = (
+        "dtype: float16 is refused for mobilebert: its activations reach 1e7.*use one of float32, bfloat16"
+    )
+    with pytest.raises(OptionError, match=message):
+        load_model(checkpoints("mobilebert", "base"), dtype="float16")
+    assert set(read_checkpoint(checkpoints("mobilebert", "base")).refused_dtypes) == {"float16"}
+    assert not read_checkpoint(checkpoints("squeezebert", "base")).refused_dtypes
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_gpu_is_told(checkpoints: Checkpoints) -> None:
     """Not a fallback to the CPU."""
@@ -87,7 +98,7 @@ def test_tokens_outside_the_tables_are_refused(
     ("positions", "message"),
     [
         ([0, 128], "position_ids: expected 0 to 127, got 128"),
-        ([0], r"position_ids: expected shape \(2,\), one a token, got \(1,\)"),
+        ([0], r"position_ids: expected shape \(2,\), got \(1,\)"),
     ],
 )
 def test_position_ids_outside_the_table_are_refused(

@@ -45,6 +45,16 @@ def test_padded_rows_lose_their_padding() -> None:
     assert packed.token_types.tolist() == [0, 1, 1, 0]
 
 
+def test_a_hole_in_a_mask_keeps_its_token() -> None:
+    """Zeros at the ends are padding; a zero between ones is a token that nothing attends to."""
+    packed = PackedTokens.from_padded([[5, 6, 7, 0], [0, 7, 8, 9]], [[1, 0, 1, 0], [0, 1, 1, 1]])
+    assert packed.input_ids.tolist() == [5, 6, 7, 7, 8, 9]
+    assert packed.position_ids.tolist() == [0, 1, 2, 0, 1, 2]
+    assert packed.key_mask is not None
+    assert packed.key_mask.tolist() == [True, False, True, True, True, True]
+    assert PackedTokens.from_padded([[5, 6, 0]], [[1, 1, 0]]).key_mask is None
+
+
 def test_runs_are_maximal() -> None:
     """Neighbours of one length make one run; the same length further on makes another."""
     packed = PackedTokens.from_flat(np.arange(14), np.array([2, 2, 3, 1, 2, 2, 2]))
@@ -85,7 +95,16 @@ def test_moving_to_the_same_device_is_free() -> None:
         (lambda: PackedTokens.from_flat([1, 2], [1]), "expected a sum of 2, the number of ids, got 1"),
         (lambda: PackedTokens.from_flat([1, 2], [3, -1]), "sequence 1: expected at least one token, got -1"),
         (lambda: PackedTokens.from_flat([1], [1], [0, 0]), "token_types: expected 1, one a token, got 2"),
-        (lambda: PackedTokens.from_padded([[1, 2, 3]], [[1, 0, 1]]), "row 0 has a masked token between"),
+        (
+            lambda: PackedTokens.from_sequences([[1], [2, 3]], key_masks=[[1], [0, 0]]),
+            "key_mask: sequence 1 has no token left to attend to",
+        ),
+        (
+            lambda: PackedTokens.from_sequences([[1]], key_masks=[[1, 1]]),
+            r"key_masks: expected lengths \[1\]",
+        ),
+        (lambda: PackedTokens.from_sequences([[1]], key_masks=[[2]]), "key_mask: expected only 0 and 1"),
+        (lambda: PackedTokens.from_flat([1, 2], [2], key_mask=[True]), r"key_mask: expected shape \(2,\)"),
         (lambda: PackedTokens.from_padded([[1], [1]], [[1], [0]]), "sequence 1: expected at least one token"),
         (lambda: PackedTokens.from_padded([[1, 2]], [[1]]), r"shape of input_ids \(1, 2\), got \(1, 1\)"),
         (lambda: PackedTokens.from_padded([1, 2], [1, 1]), r"\(N, L\) shape"),

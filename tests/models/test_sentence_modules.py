@@ -11,7 +11,14 @@ import torch
 from safetensors.torch import load_file
 from support.tiny_checkpoints import write_checkpoint
 
-from corpusmill.models import ConfigError, EmbeddingOutput, PackedTokens, load_model, read_checkpoint
+from corpusmill.models import (
+    CheckpointError,
+    ConfigError,
+    EmbeddingOutput,
+    PackedTokens,
+    load_model,
+    read_checkpoint,
+)
 
 SEQUENCES = [[2, 90, 91, 3], [2, 300, 301, 302, 303, 3], [2, 3]]
 
@@ -175,4 +182,20 @@ def test_files_that_cannot_be_honoured_are_refused(
     """Unknown modules, code of others, and sizes that do not fit."""
     change(folder)
     with pytest.raises(ConfigError, match=message):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc", "a/../../b"])
+def test_a_module_outside_the_folder_is_refused(folder: Path, index: int, path: str) -> None:
+    """Before anything is read there."""
+
+    def change(modules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        modules[index]["path"] = path
+        return modules
+
+    set_modules(folder, change)
+    with pytest.raises(
+        CheckpointError, match=r"modules\.json: expected a path inside the checkpoint's folder"
+    ):
         read_checkpoint(folder)

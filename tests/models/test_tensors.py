@@ -1,13 +1,16 @@
 """Every tensor is accounted for, from the headers alone: none missing, left over, or of another shape."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
-from support.tiny_checkpoints import write_checkpoint
+from support.tiny_checkpoints import VOCABULARY, write_checkpoint
 
 from corpusmill.models import (
     CheckpointError,
@@ -18,10 +21,34 @@ from corpusmill.models import (
     read_checkpoint,
 )
 from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.checkpoint import skeleton
+from corpusmill.models.heads import HEADS
 
 Checkpoints = Callable[[str, str], Path]
 Tensors = dict[str, torch.Tensor]
-PREFIXES = {"bert": "bert.", "distilbert": "distilbert."}
+CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS if task not in spec.lacks]
+PREFIXES = {
+    "bert": "bert.",
+    "convbert": "convbert.",
+    "distilbert": "distilbert.",
+    "mobilebert": "mobilebert.",
+    "squeezebert": "transformer.",
+}
+OUTPUTS = {"distilbert": "vocab_projector.weight", "convbert": "generator_lm_head.weight"}
+WORD_TASKS = ("fill-mask", "pretraining")
+CONVBERT_SMALL = {
+    "hidden_size": 256,
+    "embedding_size": 128,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+CONVBERT_MEDIUM_SMALL = {
+    "hidden_size": 384,
+    "embedding_size": 128,
+    "num_attention_heads": 8,
+    "intermediate_size": 1536,
+    "num_groups": 2,
+}
 BATCH = PackedTokens.from_sequences([[2, 90, 91, 3], [2, 7, 3]])
 
 
@@ -62,48 +89,133 @@ def test_every_difference_is_listed_at_once(checkpoints: Checkpoints, tmp_path: 
         load_model(folder)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_each_tensor_is_needed(checkpoints: Checkpoints, tmp_path: Path, architecture: str) -> None:
-    """Whichever is taken away, its name is reported: nothing is ever initialised at random."""
-    source = checkpoints(architecture, "text-classification")
-    for name in load_file(source / "model.safetensors"):
-        folder = rewritten(
-            source, tmp_path, lambda tensors, gone=name: {k: v for k, v in tensors.items() if k != gone}
-        )
-        with pytest.raises(TensorError, match=f"missing: {name.removeprefix(PREFIXES[architecture])},"):
-            check_tensors(read_checkpoint(folder))
+@pytest.mark.parametrize(("architecture", "task"), CELLS)
+def test_each_tensor_is_needed(
+    checkpoints: Checkpoints, tmp_path: Path, architecture: str, task: str
+) -> None:
+    """Every one that is taken away is reported: nothing is ever initialised at random."""
+    source = checkpoints(architecture, task)
+    needed = {stored.name for stored in check_tensors(read_checkpoint(source, task)).sources.values()}
+    needed -= {"pooler.dense.weight"}  # without it an encoder has no pooler
+    folder = rewritten(source, tmp_path, lambda t: {name: t[name] for name in t if name not in needed})
+    with pytest.raises(TensorError) as caught:
+        check_tensors(read_checkpoint(folder, task))
+    missing = set(re.findall(r"missing: (\S+),", str(caught.value)))
+    tied = {"cls.predictions.decoder.bias", OUTPUTS.get(architecture, "cls.predictions.decoder.weight")}
+    names = {name.removeprefix(PREFIXES[architecture]) for name in needed} - {"cls.predictions.bias"}
+    assert missing - tied == names
+    assert not tied & missing or task in WORD_TASKS
+
+
+def outputs_equal(ours: Path, theirs: Path, task: str) -> bool:
+    """Whether two checkpoints give the very same hidden states and results."""
+    options = {"num_choices": 1} if task == "multiple-choice" else {}
+    a, b = (vars(load_model(folder, task)(BATCH, **options)) for folder in (ours, theirs))
+    return all(torch.equal(value, b[name]) for name, value in a.items() if value is not None)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_prefix_may_be_there_or_not(checkpoints: Checkpoints, tmp_path: Path, architecture: str) -> None:
-    """Both give the same model."""
-    source = checkpoints(architecture, "base")
+    """An encoder with its prefix, and a task model's encoder without it."""
     prefix = PREFIXES[architecture]
-    folder = rewritten(
-        source, tmp_path, lambda tensors: {prefix + name: value for name, value in tensors.items()}
+    added = rewritten(
+        checkpoints(architecture, "base"),
+        tmp_path,
+        lambda tensors: {prefix + name: value for name, value in tensors.items()},
     )
-    with_prefix, without = load_model(folder)(BATCH), load_model(source)(BATCH)
-    assert torch.equal(with_prefix.last_hidden_state, without.last_hidden_state)
+    assert outputs_equal(added, checkpoints(architecture, "base"), "base")
+    source = checkpoints(architecture, "fill-mask")
+    removed = rewritten(
+        source, tmp_path, lambda tensors: {name.removeprefix(prefix): x for name, x in tensors.items()}
+    )
+    assert outputs_equal(removed, source, "fill-mask")
 
 
-def test_legacy_names_and_saved_positions_are_understood(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """gamma and beta are a norm's weight and bias; position_ids are no weights."""
-    source = checkpoints("bert", "base")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_legacy_names_and_saved_positions_are_understood(
+    checkpoints: Checkpoints, tmp_path: Path, architecture: str
+) -> None:
+    """gamma and beta are a norm's weight and bias; position and type numbers are no weights."""
+    source = checkpoints(architecture, "base")
+    endings = {"orm.weight": "orm.gamma", "orm.bias": "orm.beta"}
 
     def change(tensors: Tensors) -> Tensors:
-        renamed = {
-            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-                "LayerNorm.bias", "LayerNorm.beta"
-            ): value
-            for name, value in tensors.items()
-        }
-        return renamed | {"embeddings.position_ids": torch.arange(128)[None]}
+        for new, old in endings.items():
+            tensors = {name.replace(new, old): value for name, value in tensors.items()}
+        stale = {f"embeddings.{name}": torch.arange(128)[None] for name in ("position_ids", "token_type_ids")}
+        return tensors | stale
 
     folder = rewritten(source, tmp_path, change)
+    assert any(name.endswith(".gamma") for name in load_file(folder / "model.safetensors"))
     assert check_tensors(read_checkpoint(folder)).unused == ()
-    assert torch.equal(
-        load_model(folder)(BATCH).last_hidden_state, load_model(source)(BATCH).last_hidden_state
-    )
+    assert outputs_equal(folder, source, "base")
+
+
+@pytest.mark.parametrize(("architecture", "task"), [cell for cell in CELLS if cell[1] in WORD_TASKS])
+def test_a_tied_output_matrix_may_be_missing_or_stand_in(
+    checkpoints: Checkpoints, tmp_path: Path, architecture: str, task: str
+) -> None:
+    """Under either name or both, tied matrices are one; untied, the missing one is an error."""
+    source = checkpoints(architecture, task)
+    output = OUTPUTS.get(architecture, "cls.predictions.decoder.weight")
+    tensors = load_file(source / "model.safetensors")
+    assert output not in tensors
+    words = f"{PREFIXES[architecture]}embeddings.word_embeddings.weight"
+    both, swapped = tmp_path / "both", tmp_path / "swapped"
+    both.mkdir()
+    swapped.mkdir()
+    rewritten(source, both, lambda t: t | {output: t[words].clone()})
+    rewritten(source, swapped, lambda t: {output if name == words else name: x for name, x in t.items()})
+    assert outputs_equal(both, source, task)
+    assert outputs_equal(swapped, source, task)
+    raw = json.loads((source / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (both / "config.json").write_text(json.dumps(raw))
+    assert outputs_equal(both, source, task)
+    (swapped / "config.json").write_text(json.dumps(raw))
+    with pytest.raises(TensorError, match=r"missing: embeddings\.word_embeddings\.weight"):
+        check_tensors(read_checkpoint(swapped))
+    for name in ("config.json", "model.safetensors"):
+        (swapped / name).write_bytes((source / name).read_bytes())
+    (swapped / "config.json").write_text(json.dumps(raw))
+    with pytest.raises(TensorError, match=f"missing: {output}"):
+        check_tensors(read_checkpoint(swapped))
+
+
+@pytest.mark.parametrize(("architecture", "task"), [cell for cell in CELLS if cell[1] in WORD_TASKS])
+def test_an_untied_output_matrix_is_its_own(
+    tmp_path: Path, reference: Any, results: Any, expected: Any, architecture: str, task: str
+) -> None:
+    """Then it has values of its own, and transformers' results."""
+    write_checkpoint(tmp_path, architecture, task, tie_word_embeddings=False)
+    model = load_model(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert OUTPUTS.get(architecture, "cls.predictions.decoder.weight") in tensors
+    (ours,) = results(model, PackedTokens.from_sequences([[2, 90, 91, 3]]))
+    for name, value in expected(reference(model.checkpoint)([2, 90, 91, 3]), task).items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=float(1e-5 * value.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "parameters"),
+    [
+        ("distilbert", {"vocab_size": 30522}, 66_362_880),
+        ("distilbert", {"vocab_size": 28996}, 65_190_912),
+        ("distilbert", {"vocab_size": 119547}, 134_734_080),
+        ("mobilebert", {"classifier_activation": False}, 24_581_888),
+        ("squeezebert", {"vocab_size": 30528}, 51_094_272),
+        ("convbert", {}, 105_680_520),
+        ("convbert", CONVBERT_MEDIUM_SMALL, 17_475_888),
+        ("convbert", CONVBERT_SMALL, 13_143_768),
+    ],
+)
+def test_published_checkpoints_have_their_exact_size(
+    tmp_path: Path, architecture: str, values: dict[str, Any], parameters: int
+) -> None:
+    """Counted on the meta device, poolers included."""
+    config = transformers.AutoConfig.for_model(architecture, **values)
+    config.save_pretrained(tmp_path)
+    parts = skeleton(read_checkpoint(tmp_path), pooler=True)
+    assert sum(parameter.numel() for parameter in parts.parameters()) == parameters
 
 
 def test_one_parameter_cannot_come_from_two_tensors(checkpoints: Checkpoints, tmp_path: Path) -> None:
@@ -220,3 +332,33 @@ def test_a_projection_of_another_shape(tmp_path: Path) -> None:
         check_tensors(read_checkpoint(tmp_path))
     assert "missing: linear.bias, expected shape [12]" in str(caught.value)
     assert "wrong shape: linear.weight, expected [12, 32], got [12, 5]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other.safetensors", "/etc/other.safetensors", "a/../../x.safetensors", "..\\x", "C:\\x"]
+)
+def test_a_shard_outside_the_folder_is_refused(checkpoints: Checkpoints, tmp_path: Path, name: str) -> None:
+    """Before anything is opened there."""
+    (tmp_path / "config.json").write_bytes((checkpoints("bert", "base") / "config.json").read_bytes())
+    index = {"weight_map": {"pooler.dense.bias": name}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="expected a path inside the checkpoint's folder, got"):
+        check_tensors(read_checkpoint(tmp_path))
+
+
+def test_links_inside_the_folder_are_followed(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """The Hugging Face cache keeps its files elsewhere."""
+    source = checkpoints("bert", "base")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(source / name)
+    assert outputs_equal(tmp_path, source, "base")
+
+
+def test_more_vectors_than_the_tokenizer_has_words(tmp_path: Path) -> None:
+    """As SqueezeBERT's official checkpoints: the rest is there, and never asked for."""
+    write_checkpoint(
+        tmp_path, "squeezebert", "fill-mask", vocab=[*VOCABULARY, *(f"[unused{n}]" for n in range(6))]
+    )
+    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY))
+    model = load_model(tmp_path)
+    assert model(BATCH).logits.shape == (7, len(VOCABULARY) + 6)

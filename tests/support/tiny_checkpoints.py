@@ -48,8 +48,26 @@ POOLING_FLAGS = {
     "weightedmean_tokens": "weightedmean",
     "lasttoken": "lasttoken",
 }
-CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert"}
-CLASS_SUFFIXES = {"base": "Model", "embedding": "Model", "text-classification": "ForSequenceClassification"}
+CLASS_PREFIXES = {
+    "bert": "Bert",
+    "convbert": "ConvBert",
+    "distilbert": "DistilBert",
+    "mobilebert": "MobileBert",
+    "squeezebert": "SqueezeBert",
+}
+CLASS_SUFFIXES = {
+    "base": "Model",
+    "embedding": "Model",
+    "text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "fill-mask": "ForMaskedLM",
+    "multiple-choice": "ForMultipleChoice",
+    "next-sentence-prediction": "ForNextSentencePrediction",
+    "pretraining": "ForPreTraining",
+}
+# Without norms between them, MobileBERT's layers would grow until its tanh pooler told nothing any more.
+DEVIATIONS = {"mobilebert": 0.1}
 
 
 def write_checkpoint(
@@ -85,7 +103,7 @@ def write_checkpoint(
         problem_type=problem_type,
     )
     model = getattr(transformers, prefix + CLASS_SUFFIXES[task])(config)
-    _fill(model, seed=seed)
+    _fill(model, seed=seed, deviation=DEVIATIONS.get(architecture, 0.2))
     model.save_pretrained(folder)
     _write_tokenizer(folder, vocab, max_positions=max_positions)
     if sentence_transformers:
@@ -100,20 +118,23 @@ def _sizes(architecture: str, *, width: int, layers: int) -> dict[str, object]:
     heads = max(1, width // 8)
     if architecture == "distilbert":
         return {"dim": width, "n_layers": layers, "n_heads": heads, "hidden_dim": 2 * width + 5}
-    return {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 2 * width + 5,
-    }
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    if architecture == "squeezebert":  # groups divide every width
+        return sizes | {"intermediate_size": 2 * width, "embedding_size": width}
+    if architecture == "mobilebert":
+        sizes |= {"embedding_size": width // 2, "intra_bottleneck_size": width // 2}
+        return sizes | {"num_attention_heads": max(1, width // 16), "intermediate_size": 2 * width + 5}
+    if architecture == "convbert":
+        sizes |= {"embedding_size": width, "pad_token_id": 0}
+    return sizes | {"intermediate_size": 2 * width + 5}
 
 
 @torch.no_grad()
-def _fill(module: torch.nn.Module, *, seed: int) -> None:
-    """Normal weights of deviation 0.2, around 1 for the scales of norms."""
+def _fill(module: torch.nn.Module, *, seed: int, deviation: float = 0.2) -> None:
+    """Normal weights, around 1 for the scales of norms."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
-        parameter.normal_(0.0, 0.2, generator=generator)
+        parameter.normal_(0.0, deviation, generator=generator)
         if "norm" in name.lower() and name.endswith("weight"):
             parameter.add_(1.0)
 

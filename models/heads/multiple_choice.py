@@ -1,0 +1,51 @@
+"""Which of several continuations fits: one score a sequence, in rows of `num_choices`."""
+
+from torch import nn
+
+from corpusmill.models.errors import InputError
+from corpusmill.models.head_parts import SequenceSummary
+from corpusmill.models.losses import class_loss
+from corpusmill.models.outputs import Encoded, MultipleChoiceOutput
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
+from corpusmill.models.spec import Head, HeadParts
+
+
+class MultipleChoice(nn.Module):
+    """A question's choices are neighbouring sequences."""
+
+    def __init__(self, summary: nn.Module, scorer: nn.Module) -> None:
+        super().__init__()
+        self.summary = summary
+        self.scorer = scorer
+
+    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> MultipleChoiceOutput:
+        choices = _choices(targets.num_choices, sequences=len(packed))
+        logits = self.scorer(self.summary(encoded.last_hidden_state, packed)).view(-1, choices)
+        return MultipleChoiceOutput(
+            logits=logits,
+            loss=None if targets.labels is None else class_loss(logits, targets.labels),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def _choices(num_choices: int | None, *, sequences: int) -> int:
+    if num_choices is None or num_choices < 1 or sequences % num_choices:
+        raise InputError(
+            f"num_choices: expected a divisor of the batch's {sequences} sequences, got {num_choices}"
+        )
+    return num_choices
+
+
+def _build(parts: HeadParts) -> MultipleChoice:
+    return MultipleChoice(SequenceSummary(parts.design.choice, parts.width), nn.Linear(parts.width, 1))
+
+
+SPEC = Head(
+    task="multiple-choice",
+    classes=("ForMultipleChoice",),
+    build=_build,
+    job_task="multiple-choice",
+    targets=("labels", "num_choices"),
+)

@@ -1,0 +1,41 @@
+"""Whether the second part of a pair follows the first: two scores a sequence."""
+
+from torch import nn
+
+from corpusmill.models.head_parts import SequenceSummary
+from corpusmill.models.losses import class_loss
+from corpusmill.models.outputs import Encoded, NextSentenceOutput
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
+from corpusmill.models.spec import Head, HeadParts
+
+
+class NextSentence(nn.Module):
+    """Label 0 is "follows", 1 is "a random one"."""
+
+    def __init__(self, pooler: nn.Module, width: int) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.relationship = nn.Linear(width, 2)
+
+    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> NextSentenceOutput:
+        logits_N2 = self.relationship(self.pooler(encoded.last_hidden_state, packed))
+        return NextSentenceOutput(
+            logits=logits_N2,
+            loss=None if targets.labels is None else class_loss(logits_N2, targets.labels),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def _build(parts: HeadParts) -> NextSentence:
+    return NextSentence(SequenceSummary(parts.design.classifier, parts.width), parts.width)
+
+
+SPEC = Head(
+    task="next-sentence-prediction",
+    classes=("ForNextSentencePrediction",),
+    build=_build,
+    job_task="next-sentence-prediction",
+    targets=("labels",),
+)

@@ -1,0 +1,55 @@
+"""BERT's two first tasks at once: the word at each token, and whether the second part follows the first."""
+
+from torch import Tensor, nn
+
+from corpusmill.models.errors import InputError
+from corpusmill.models.head_parts import SequenceSummary, WordScores
+from corpusmill.models.losses import class_loss
+from corpusmill.models.outputs import Encoded, PreTrainingOutput
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
+from corpusmill.models.spec import Head, HeadParts
+
+
+class PreTraining(nn.Module):
+    """The loss is the sum of both tasks' losses."""
+
+    def __init__(self, words: nn.Module, pooler: nn.Module, width: int) -> None:
+        super().__init__()
+        self.words = words
+        self.pooler = pooler
+        self.relationship = nn.Linear(width, 2)
+
+    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> PreTrainingOutput:
+        states_TD = encoded.last_hidden_state
+        words_TV, follows_N2 = self.words(states_TD), self.relationship(self.pooler(states_TD, packed))
+        return PreTrainingOutput(
+            prediction_logits=words_TV,
+            seq_relationship_logits=follows_N2,
+            loss=_loss(words_TV, follows_N2, targets),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def _loss(words_TV: Tensor, follows_N2: Tensor, targets: Targets) -> Tensor | None:
+    labels_T, follows_N = targets.labels, targets.next_sentence_label
+    if labels_T is None and follows_N is None:
+        return None
+    if labels_T is None or follows_N is None:
+        raise InputError(f"{targets.given[0]}: expected labels and next_sentence_label, got one of them")
+    return class_loss(words_TV, labels_T) + class_loss(follows_N2, follows_N, name="next_sentence_label")
+
+
+def _build(parts: HeadParts) -> PreTraining:
+    words = WordScores(parts.design.words, width=parts.width, vocab_size=parts.vocab_size)
+    return PreTraining(words, SequenceSummary(parts.design.classifier, parts.width), parts.width)
+
+
+SPEC = Head(
+    task="pretraining",
+    classes=("ForPreTraining",),
+    build=_build,
+    job_task="embedding",
+    targets=("labels", "next_sentence_label"),
+)

@@ -1,0 +1,39 @@
+"""Labels for each token: a linear map to one score a label."""
+
+from torch import nn
+
+from corpusmill.models.losses import class_loss
+from corpusmill.models.outputs import Encoded, TokenClassifierOutput
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
+from corpusmill.models.spec import Head, HeadParts
+
+
+class TokenClassifier(nn.Module):
+    """The same in every family."""
+
+    def __init__(self, *, width: int, labels: int) -> None:
+        super().__init__()
+        self.tagger = nn.Linear(width, labels)
+
+    def forward(self, encoded: Encoded, _packed: PackedTokens, targets: Targets) -> TokenClassifierOutput:
+        logits_TL = self.tagger(encoded.last_hidden_state)
+        return TokenClassifierOutput(
+            logits=logits_TL,
+            loss=None if targets.labels is None else class_loss(logits_TL, targets.labels),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def _build(parts: HeadParts) -> TokenClassifier:
+    return TokenClassifier(width=parts.width, labels=parts.labels)
+
+
+SPEC = Head(
+    task="token-classification",
+    classes=("ForTokenClassification",),
+    build=_build,
+    job_task="token-classification",
+    targets=("labels",),
+)

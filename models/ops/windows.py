@@ -1,0 +1,85 @@
+"""What a token sees of its neighbours: zeros outside its own sequence, as if the sequence were alone.
+
+Sequences are laid apart with as many rows of zeros between them as a window reaches. A window that stays in
+that layout is then a shifted slice of it, and none can reach a neighbouring sequence.
+Shape suffixes: T tokens of all sequences, P rows of the layout, D width, H heads, d head width, K window.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from corpusmill.models.packed import PackedTokens
+
+
+@dataclass(frozen=True, eq=False)
+class _Apart:
+    """Where each token lies in a layout of `rows` rows, and how far windows reach on either side."""
+
+    places: Tensor
+    rows: int
+    reach: int
+
+    def spread(self, x: Tensor) -> Tensor:
+        """The tokens' values with zeros between the sequences, and beyond the first and the last."""
+        return x.new_zeros(self.rows, *x.shape[1:]).index_copy_(0, self.places, x)
+
+    def shifted(self, x: Tensor, offset: int) -> Tensor:
+        """A view of laid-out values in which each row that is no margin sees the row at this offset."""
+        return x[self.reach + offset : self.rows - self.reach + offset]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The tokens' values back from a sum of shifted views."""
+        return x.index_select(0, self.places - self.reach)
+
+
+def neighbours(x_TD: Tensor, packed: PackedTokens, *, reach: int) -> tuple[Tensor, ...]:
+    """For each offset from -reach to reach, the vector that far from each token, (T, D)."""
+    apart = _lay_apart(packed, reach)
+    x_PD = apart.spread(x_TD)
+    return tuple(apart.gather(apart.shifted(x_PD, offset)) for offset in range(-reach, reach + 1))
+
+
+def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
+    """Each feature's window, weighted by K weights of its own; K is odd."""
+    reach = len(weight_KD) // 2
+    apart = _lay_apart(packed, reach)
+    x_PD = apart.spread(x_TD)
+    y_PD = apart.shifted(x_PD, -reach) * weight_KD[0]
+    for index in range(1, len(weight_KD)):
+        y_PD.addcmul_(apart.shifted(x_PD, index - reach), weight_KD[index])
+    return apart.gather(y_PD)
+
+
+def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
+    """Each token's window, weighted head by head with K weights of the token's own; K is odd."""
+    size = kernel_THK.shape[-1]
+    reach = size // 2
+    apart = _lay_apart(packed, reach)
+    x_PHd, kernel_PHK = apart.spread(x_THd), apart.shifted(apart.spread(kernel_THK), 0)
+    y_PHd = apart.shifted(x_PHd, -reach) * kernel_PHK[..., :1]
+    for index in range(1, size):
+        y_PHd.addcmul_(apart.shifted(x_PHd, index - reach), kernel_PHK[..., index : index + 1])
+    return apart.gather(y_PHd)
+
+
+def convolve_each(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
+    """The plain definition, one sequence at a time: what the convolutions are tested against."""
+    outs = []
+    for x_LHd, kernel_LHK in zip(packed.split(x_THd), packed.split(kernel_THK), strict=True):
+        reach = kernel_LHK.shape[-1] // 2
+        windows_LHdK = F.pad(x_LHd, (0, 0, 0, 0, reach, reach)).unfold(0, 2 * reach + 1, 1)
+        outs.append(torch.einsum("lhdk,lhk->lhd", windows_LHdK, kernel_LHK))
+    return torch.cat(outs)
+
+
+def _lay_apart(packed: PackedTokens, reach: int) -> _Apart:
+    starts_N, counts_N = packed.cu_seqlens[:-1], packed.cu_seqlens.diff()
+    tokens, sequences = len(packed.input_ids), len(starts_N)
+    numbers_T = torch.repeat_interleave(
+        torch.arange(sequences, device=starts_N.device), counts_N, output_size=tokens
+    )
+    places_T = torch.arange(tokens, device=starts_N.device) + reach * (numbers_T + 1)
+    return _Apart(places_T, rows=tokens + reach * (sequences + 1), reach=reach)
