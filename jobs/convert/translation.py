@@ -32,7 +32,7 @@ def translate(
             f"{where}: no rule explains {len(unknown)} tensor(s) of this {framework.name} checkpoint:"
             f"{listed(unknown)}"
         )
-    return _without_prefix(tensors, family), buffers
+    return _without_prefix(tensors, family, where), buffers
 
 
 def _renamed(name: str, framework: Framework) -> str:
@@ -55,11 +55,13 @@ def _add(tensors: Tensors, name: str, tensor: Tensor, where: object) -> None:
     tensors[name] = tensor
 
 
-def _without_prefix(tensors: Tensors, family: Family) -> Tensors:
+def _without_prefix(tensors: Tensors, family: Family, where: object) -> Tensors:
     """Base models have no prefix in PyTorch; TensorFlow always has it."""
-    if not all(name.startswith(family.prefix) for name in tensors):
-        return tensors
-    return {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
+    bare = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
+    if len(bare) < len(tensors):
+        both = sorted(name for name in tensors if family.prefix + name in tensors)
+        raise ConvertError(f"{where}: {both[0]} is there twice, with and without {family.prefix!r}")
+    return bare if all(name.startswith(family.prefix) for name in tensors) else tensors
 
 
 def equal(one: Tensor, other: Tensor) -> bool:

@@ -51,8 +51,13 @@ def write_tensors(tensors: Tensors, folder: Path) -> int:
     """Writes model.safetensors as transformers marks it, and returns its bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(whole, folder / SINGLE, metadata={"format": "pt"})
-    return (folder / SINGLE).stat().st_size
+    file = folder / SINGLE
+    file.touch()
+    usual = file.stat().st_mode
+    save_file(whole, file, metadata={"format": "pt"})
+    # safetensors makes its file readable by the owner only, whatever the umask says.
+    file.chmod(usual)
+    return file.stat().st_size
 
 
 def copy_small_files(source: Path, target: Path) -> None:
