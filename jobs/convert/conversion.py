@@ -21,6 +21,7 @@ from corpusmill.jobs.convert.writing import (
     write_config,
     write_tensors,
 )
+from corpusmill.models.headers import INDEX
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def convert(source: str | Path, target: str | Path) -> Converted:
         written = [_convert(found, part, part.framework, staged) for part in found.parts if part.framework]
         for part in found.parts:
             if part.framework is None:
-                _copy_weights(part, staged)
+                _copy_weights(found.root / part.folder, part, staged / part.folder)
     names = dict.fromkeys(part.framework.name for part in found.parts if part.framework)
     return Converted(
         source=str(source),
@@ -108,6 +109,9 @@ def _read(part: Part, framework: Framework) -> Iterator[tuple[str, Tensor]]:
     return chain.from_iterable(framework.read(file) for file in part.files)
 
 
-def _copy_weights(part: Part, staged: Path) -> None:
-    for file in part.files:
-        shutil.copyfile(file, staged / part.folder / file.name)
+def _copy_weights(folder: Path, part: Part, target: Path) -> None:
+    """Safetensors beside something that had to be converted stay as they are, with their index."""
+    index = folder / INDEX
+    for file in (*part.files, *([index] if index.is_file() else [])):
+        (target / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / file.relative_to(folder))

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from convert_fixtures import NAMES, Question, questions, reference, unpack
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -76,10 +77,12 @@ def test_our_models_answer_as_the_framework_did(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_result_counts_what_was_written(name: str, tmp_path: Path) -> None:
-    """Tensors, parameters, bytes; and the file's own mark says PyTorch."""
+    """Tensors, parameters, bytes; and the file is marked as transformers marks it."""
     converted = _converted(name, tmp_path)
     file = tmp_path / "new" / "model.safetensors"
     tensors = load_file(file)
+    with safe_open(file, framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt"}
     assert converted.tensors == len(tensors)
     assert converted.parameters == sum(tensor.numel() for tensor in tensors.values())
     assert converted.bytes == file.stat().st_size

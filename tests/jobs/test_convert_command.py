@@ -43,6 +43,7 @@ def test_the_command_as_json(old: Path, tmp_path: Path) -> None:
         ("gone", "new", 2, "error: SRC: {0}/gone: expected a folder with a checkpoint, but there is none"),
         ("old", "full", 2, "error: DST: {0}/full: expected a new or empty folder"),
         ("old", "old/config.json", 2, "error: DST: {0}/old/config.json: expected a new or empty folder"),
+        ("shards", "new", 2, "error: SRC: {0}/shards: the weights are safetensors already; nothing needs"),
         ("plain", "new", 2, "error: SRC: {0}/plain: the weights are safetensors already; nothing needs"),
         (
             "bare",
@@ -67,12 +68,15 @@ def test_the_command_as_json(old: Path, tmp_path: Path) -> None:
 )
 def test_refusals(source: str, target: str, code: int, message: str, old: Path, tmp_path: Path) -> None:
     """One line on standard error; 2 for a wrong SRC or DST, 1 for a checkpoint that cannot be converted."""
-    for folder in ("full", "plain", "bare", "roberta", "squeeze"):
+    for folder in ("full", "plain", "shards", "bare", "roberta", "squeeze"):
         (tmp_path / folder).mkdir()
     (tmp_path / "full" / "something").write_text("x")
-    for folder in ("plain", "bare"):
+    for folder in ("plain", "shards", "bare"):
         (tmp_path / folder / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "plain" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "shards" / "model-1.safetensors").write_bytes(b"")
+    index = json.dumps({"weight_map": {"pooler.dense.bias": "model-1.safetensors"}})
+    (tmp_path / "shards" / "model.safetensors.index.json").write_text(index)
     (tmp_path / "roberta" / "config.json").write_text('{"model_type": "roberta"}')
     (tmp_path / "squeeze" / "config.json").write_text('{"model_type": "squeezebert"}')
     (tmp_path / "squeeze" / "tf_model.h5").write_bytes(b"")

@@ -117,6 +117,7 @@ def _extension(shape: list[int], dtype: str, data: bytes, code: int = 1) -> msgp
     ("bias", "message"),
     [
         (_extension([16], "float32", bytes(63)), r"an array of shape \[16\] and float32 has 63 bytes"),
+        (_extension([16], "float32", bytes(68)), r"an array of shape \[16\] and float32 has 68 bytes"),
         (_extension([-4, -4], "float32", bytes(64)), "an array of shape"),
         (
             _extension([16], "object", bytes(64)),

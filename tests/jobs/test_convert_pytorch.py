@@ -145,6 +145,21 @@ def test_a_projection_beside_safetensors(tmp_path: Path) -> None:
     assert copied == (old / "model.safetensors").read_bytes()
 
 
+def test_a_projection_beside_sharded_safetensors(tmp_path: Path) -> None:
+    """The index goes with its shards, and the model loads as before."""
+    old = write_checkpoint(tmp_path / "old", "bert", "embedding", sentence_transformers=True, projection=8)
+    packed = PackedTokens.from_sequences([[2, 90, 91, 3]])
+    before = load_model(old)(packed).embeddings
+    (old / "model.safetensors").rename(old / "model-00001-of-00001.safetensors")
+    names = load_file(old / "model-00001-of-00001.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
+    (old / "model.safetensors.index.json").write_text(json.dumps(index))
+    torch.save(load_file(old / "2_Dense" / "model.safetensors"), old / "2_Dense" / "pytorch_model.bin")
+    (old / "2_Dense" / "model.safetensors").unlink()
+    convert(old, tmp_path / "new")
+    assert torch.equal(load_model(tmp_path / "new")(packed).embeddings, before)
+
+
 def test_code_and_other_weights_are_not_copied(tmp_path: Path) -> None:
     """Data only: config, tokenizer and text files."""
     _write_bin("BertModel", tmp_path / "old")
