@@ -122,6 +122,35 @@ def verify(
 
 
 @app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A checkpoint folder.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The folder to write: new or empty.")],
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors. Nothing in the checkpoint is executed.
+
+    Example: corpusmill convert ./old-bert ./bert
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.convert import convert as convert_checkpoint
+
+        result = convert_checkpoint(source, target)
+        if as_json:
+            print(json.dumps(asdict(result)))
+        else:
+            print(
+                f"{result.framework} {result.model_type}: {result.tensors:,} tensors, {result.parameters:,} "
+                f"parameters, {result.bytes / 1e6:,.1f} MB -> {result.target}"
+            )
+            for note in result.notes:
+                print(f"  {note}")
+
+    _guarded(act, debug=debug)
+
+
+@app.command()
 def demo(
     output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",

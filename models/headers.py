@@ -37,8 +37,8 @@ def _weight_files(folder: Path) -> list[Path]:
     found = sorted(path.name for path in folder.glob("*") if path.suffix in FOREIGN)
     raise CheckpointError(
         f"{folder}: expected {SINGLE} or {INDEX}, got {', '.join(found) or 'no weights at all'}. "
-        "This version reads safetensors only; `corpusmill convert` comes with a later one. Until then, save "
-        "the model again with `save_pretrained` of a recent transformers."
+        f"Models are read from safetensors only; `corpusmill convert {folder} NEW_FOLDER` makes them of PyTorch, "
+        "TensorFlow and Flax weights."
     )
 
 

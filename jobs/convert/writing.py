@@ -1,0 +1,83 @@
+"""The new folder: everything is written under a temporary name beside it, synced, and renamed."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from corpusmill.jobs.convert.problems import ConvertError
+from corpusmill.jobs.convert.spec import Tensors
+from corpusmill.models.headers import SINGLE
+
+COPIED = (".json", ".txt", ".model", ".md")
+INDEX_ENDING = ".index.json"
+
+
+def check_target(target: Path) -> None:
+    """Refuses a path that holds something."""
+    if target.is_symlink() or target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ConvertError(
+            f"{target}: expected a new or empty folder, but there is something in its place"
+        ).at("DST")
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes the target when the block ends and vanishes when it fails."""
+    resolved = target.absolute()
+    staged = resolved.parent / f".{resolved.name}.{uuid.uuid4().hex}.partial"
+    try:
+        resolved.parent.mkdir(parents=True, exist_ok=True)
+        staged.mkdir()
+        yield staged
+        for path in (*staged.rglob("*"), staged):
+            _sync(path)
+        staged.rename(resolved)
+        _sync(resolved.parent)
+    except (OSError, SafetensorError) as error:
+        raise ConvertError(f"{target}: could not be written: {error}").at("DST") from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_tensors(tensors: Tensors, folder: Path) -> int:
+    """Writes model.safetensors as transformers marks it, and returns its bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    file = folder / SINGLE
+    file.touch()
+    usual = file.stat().st_mode
+    save_file(whole, file, metadata={"format": "pt"})
+    # safetensors makes its file readable by the owner only, whatever the umask says.
+    file.chmod(usual)
+    return file.stat().st_size
+
+
+def copy_small_files(source: Path, target: Path) -> None:
+    """Copies config, tokenizer and text files of one folder: data only, no code and no weights."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()) if source.is_dir() else ():
+        wanted = path.suffix in COPIED or path.name.upper().startswith("LICENSE")
+        if path.is_file() and wanted and not path.name.endswith(INDEX_ENDING):
+            shutil.copyfile(path, target / path.name)
+
+
+def write_config(config: dict[str, Any], folder: Path) -> None:
+    """Writes config.json with a field changed."""
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
