@@ -128,7 +128,7 @@ def convert(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors. Nothing in the checkpoint is executed.
+    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors; nothing in it is executed.
 
     Example: corpusmill convert ./old-bert ./bert
     """

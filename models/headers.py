@@ -37,8 +37,8 @@ def _weight_files(folder: Path) -> list[Path]:
     found = sorted(path.name for path in folder.glob("*") if path.suffix in FOREIGN)
     raise CheckpointError(
         f"{folder}: expected {SINGLE} or {INDEX}, got {', '.join(found) or 'no weights at all'}. "
-        f"Models are read from safetensors only; `corpusmill convert {folder} NEW_FOLDER` makes them of PyTorch, "
-        "TensorFlow and Flax weights."
+        f"Models are read from safetensors only; `corpusmill convert {folder} NEW_FOLDER` makes them of "
+        "PyTorch, TensorFlow and Flax weights."
     )
 
 

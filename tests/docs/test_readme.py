@@ -3,13 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from corpusmill.jobs import JobConfig
 
@@ -36,6 +40,14 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: PLW1510  the caller looks at the exit code
         command, shell=True, cwd=folder, capture_output=True, text=True, timeout=LONGEST, env=environment
     )
+
+
+def write_old_checkpoint(folder: Path) -> None:
+    """Write the demo's classifier the way checkpoints were before safetensors."""
+    shutil.copytree(ROOT / "configs/demo/stdlib-sections", folder)
+    weights = folder / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +91,26 @@ def test_the_demo_embeds_and_labels_every_document(demo: tuple[Path, str]) -> No
 
 def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
     """Every corpusmill command of the README succeeds after the demo; the run finds nothing left to do."""
-    asked = [command for command in commands() if "corpusmill" in command]
-    assert len(asked) >= 3
+    asked = [
+        command for command in commands() if command.removeprefix(".venv/bin/").startswith("corpusmill ")
+    ]
+    assert {command.split()[1] for command in asked} == {"plan", "run", "verify", "convert"}
+    write_old_checkpoint(demo[0] / "old-bert")
     for command in asked:
         done = shell(command.replace(".venv/bin/", ""), demo[0])
         assert done.returncode == 0, f"{command}: {done.stderr}"
     stats = json.loads((demo[0] / "out/demo/result/_job/stats.json").read_text(encoding="utf-8"))
     assert stats["skipped_units"] == stats["units"] > 0
+
+
+def test_the_readmes_extras_exist() -> None:
+    """What the README installs with pip is an extra of the package."""
+    extras = [extra for command in commands() for extra in re.findall(r"corpusmill\[(\w+)\]", command)]
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    assert extras
+    assert set(extras) <= set(known)
 
 
 def test_the_readmes_python_runs(demo: tuple[Path, str]) -> None:
