@@ -11,6 +11,7 @@ import pytest
 from workshop import Workshop
 
 from corpusmill.pipeline.engine.inline import InlineEngine
+from corpusmill.pipeline.errors import JobFailed
 
 
 def marks(folder: Path) -> dict[str, tuple[int, int]]:
@@ -201,3 +202,23 @@ def test_an_interrupt_keeps_the_state_and_exits_with_130(
     monkeypatch.undo()
     assert len(workshop.data()) == 1
     assert workshop.run().skipped_units == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1, -1])
+def test_an_engine_that_loses_a_unit_is_found_out(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """No manifest over a hole: a first, middle or last unit forgotten in silence fails the job."""
+    workshop.numbered(30)
+    undisturbed = InlineEngine.run
+
+    def forgetful(self: InlineEngine, pending: Any) -> Any:
+        outcomes = list(undisturbed(self, pending))
+        unit = outcomes.pop(lost).record.unit
+        (workshop.output / "data" / f"{unit}.arrow").unlink()
+        yield from outcomes
+
+    monkeypatch.setattr(InlineEngine, "run", forgetful)
+    with pytest.raises(JobFailed, match="units of this file are missing although none failed"):
+        workshop.run()
+    assert not (workshop.output / "_manifest.parquet").exists()
