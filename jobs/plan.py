@@ -118,7 +118,10 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
 
 
 def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
-    return size_pools(job.models, cpus or os.cpu_count() or 1, torch.cuda.device_count())
+    units = sum(split.about_units for split in job.splits)
+    return size_pools(
+        job.models, cpus=cpus or os.cpu_count() or 1, gpus=torch.cuda.device_count(), units=units
+    )
 
 
 def _lengths(

@@ -6,35 +6,37 @@ from corpusmill.jobs.config import PoolConfig
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
-CPUS_PER_WORKER = 4
-"""More threads on one small batch gain little; the rest of a machine goes to more workers."""
 
-
-def size_pools(models: tuple[ResolvedModel, ...], cpus: int, gpus: int) -> tuple[ModelSpec, ...]:
+def size_pools(
+    models: tuple[ResolvedModel, ...], *, cpus: int, gpus: int, units: int
+) -> tuple[ModelSpec, ...]:
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
     CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
-    several models fit on one.
+    several models fit on one. A model's CPUs go to workers of one thread each, at most one a unit, because
+    those never wait for one another (docs/decisions/0005).
     """
     on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
     on_gpu = sum(model.spec.device != "cpu" for model in models)
     sized = []
     for model in models:
         if model.spec.device == "cpu":
-            pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu)
+            pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu, units)
         else:
             pool = _gpu_pool(model.config.pool, gpus / on_gpu)
         sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
 
 
-def _cpu_pool(config: PoolConfig, share: float) -> PoolSpec:
+def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:
     whole = max(1, round(share))
-    if config.max_workers == "auto":
-        cpus = min(CPUS_PER_WORKER, whole) if config.cpus == "auto" else config.cpus
-        return PoolSpec(max(1, config.min_workers, whole // cpus), cpus)
-    cpus = max(1, whole // config.max_workers) if config.cpus == "auto" else config.cpus
-    return PoolSpec(config.max_workers, cpus)
+    if config.max_workers != "auto":
+        workers = config.max_workers
+    else:
+        fitting = whole if config.cpus == "auto" else whole // config.cpus
+        workers = max(1, config.min_workers, min(fitting, units))
+    cpus = max(1, whole // workers) if config.cpus == "auto" else config.cpus
+    return PoolSpec(workers, cpus)
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:

@@ -79,7 +79,7 @@ def run(
     failures: list[UnitFailure] = []
     with Progress(tally, enabled=show_progress) as progress:
         if todo.pending:
-            with _engine(executor, job, address, debug=debug) as engine:
+            with _engine(executor, job, todo, address, debug=debug) as engine:
                 failures = _process(engine, todo, folder, found, progress, events)
     if failures:
         events.write("failed", units=len(failures), first=failures[0].reason)
@@ -125,18 +125,21 @@ def _reopen(folder: OutputFolder) -> None:
 
 
 @contextmanager
-def _engine(executor: Executor, job: ResolvedJob, address: str | None, *, debug: bool) -> Iterator[Engine]:
+def _engine(
+    executor: Executor, job: ResolvedJob, todo: Remaining, address: str | None, *, debug: bool
+) -> Iterator[Engine]:
     if executor == "inline":
-        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0))
+        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0, units=1))
         return
     with cluster(address, debug=debug) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
-        yield RayEngine(_sized(job, resources.cpus, resources.gpus))
+        units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
+        yield RayEngine(_sized(job, resources.cpus, resources.gpus, units=units))
 
 
-def _sized(job: ResolvedJob, cpus: int, gpus: int) -> PipelineSpec:
-    return replace(job.spec, models=size_pools(job.models, cpus, gpus))
+def _sized(job: ResolvedJob, cpus: int, gpus: int, *, units: int) -> PipelineSpec:
+    return replace(job.spec, models=size_pools(job.models, cpus=cpus, gpus=gpus, units=units))
 
 
 def _process(

@@ -7,6 +7,7 @@ modification mark) and of counters, so it is the same on every machine and in ev
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +32,11 @@ class Split:
     about_rows: int
     first_row: int | None
     rows_per_unit: int
+
+    @property
+    def about_units(self) -> int:
+        """The number of units, as well as `about_rows` tells; exact where `rows` is known."""
+        return math.ceil(self.about_rows / self.rows_per_unit)
 
     @cached_property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corpusmill.jobs.config import ModelConfig, PoolConfig
 from corpusmill.jobs.models import ResolvedModel
-from corpusmill.jobs.pools import CPUS_PER_WORKER, size_pools
+from corpusmill.jobs.pools import size_pools
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
 SPEC = ModelSpec(
@@ -43,12 +43,12 @@ models = st.lists(
 )
 
 
-@given(models=models, cpus=st.integers(1, 512), gpus=st.integers(0, 16))
+@given(models=models, cpus=st.integers(1, 512), gpus=st.integers(0, 16), units=st.integers(0, 1000))
 def test_every_model_gets_workers_with_threads_and_bounds_are_kept(
-    models: list[ResolvedModel], cpus: int, gpus: int
+    models: list[ResolvedModel], cpus: int, gpus: int, units: int
 ) -> None:
     """At least one worker and one thread each; numbers that were given are taken as they are."""
-    for asked, got in zip(models, size_pools(tuple(models), cpus, gpus), strict=True):
+    for asked, got in zip(models, size_pools(tuple(models), cpus=cpus, gpus=gpus, units=units), strict=True):
         pool = asked.config.pool
         assert got.pool.workers >= max(1, pool.min_workers)
         assert got.pool.cpus >= 1
@@ -58,19 +58,23 @@ def test_every_model_gets_workers_with_threads_and_bounds_are_kept(
         assert replace(got, pool=asked.spec.pool) == asked.spec
 
 
-@given(flops=st.lists(st.integers(1, 10**12), min_size=1, max_size=5), cpus=st.integers(1, 512))
-def test_models_together_take_no_more_cpus_than_there_are(flops: list[int], cpus: int) -> None:
-    """But for the one that each gets at least, and half a CPU of rounding each."""
-    sized = size_pools(tuple(model(cost) for cost in flops), cpus, 0)
+@given(
+    flops=st.lists(st.integers(1, 10**12), min_size=1, max_size=5),
+    cpus=st.integers(1, 512),
+    units=st.integers(0, 1000),
+)
+def test_models_together_take_no_more_cpus_than_there_are(flops: list[int], cpus: int, units: int) -> None:
+    """But for the one that each gets at least, and half a CPU of rounding each; no worker without a unit."""
+    sized = size_pools(tuple(model(cost) for cost in flops), cpus=cpus, gpus=0, units=units)
     assert sum(spec.pool.workers * spec.pool.cpus for spec in sized) <= cpus + len(flops)
-    assert all(spec.pool.cpus <= CPUS_PER_WORKER for spec in sized)
+    assert all(spec.pool.workers <= max(1, units) for spec in sized)
 
 
 @given(count=st.integers(1, 7), gpus=st.integers(1, 16))
 def test_models_together_fit_on_the_gpus_there_are(count: int, gpus: int) -> None:
     """Several models share one GPU instead of waiting for each other."""
     assume(count > 0)
-    sized = size_pools(tuple(model(1, "cuda") for _ in range(count)), 8, gpus)
+    sized = size_pools(tuple(model(1, "cuda") for _ in range(count)), cpus=8, gpus=gpus, units=100)
     assert sum(spec.pool.workers * spec.pool.gpus for spec in sized) <= gpus
     assert all(0 < spec.pool.gpus <= 1 for spec in sized)
 
@@ -82,25 +86,30 @@ class Case:
     models: list[tuple[int, dict[str, Any]]]
     cpus: int
     expected: list[tuple[int, int]]
+    units: int = 1000
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        Case([(5, {})], 2, [(1, 2)]),
-        Case([(5, {})], 64, [(16, 4)]),
+        Case([(5, {})], 2, [(2, 1)]),
+        Case([(5, {})], 2, [(1, 2)], units=1),
+        Case([(5, {})], 64, [(64, 1)]),
+        Case([(5, {})], 64, [(10, 6)], units=10),
         Case([(5, {}), (5, {})], 2, [(1, 1), (1, 1)]),
-        Case([(30, {}), (10, {})], 16, [(3, 4), (1, 4)]),
-        Case([(10**6, {}), (1, {})], 8, [(2, 4), (1, 1)]),
+        Case([(30, {}), (10, {})], 16, [(12, 1), (4, 1)]),
+        Case([(10**6, {}), (1, {})], 8, [(8, 1), (1, 1)]),
         Case([(5, {"max_workers": 2})], 16, [(2, 8)]),
-        Case([(5, {"cpus": 1})], 16, [(16, 1)]),
-        Case([(5, {"min_workers": 3})], 2, [(3, 2)]),
+        Case([(5, {"cpus": 4})], 16, [(4, 4)]),
+        Case([(5, {"min_workers": 3})], 2, [(3, 1)]),
         Case([(5, {"max_workers": 8, "cpus": 1})], 2, [(8, 1)]),
     ],
 )
 def test_shares_follow_the_cost_of_the_models(case: Case) -> None:
     """The dearer model gets more CPUs."""
-    sized = size_pools(tuple(model(cost, **pool) for cost, pool in case.models), case.cpus, 0)
+    sized = size_pools(
+        tuple(model(cost, **pool) for cost, pool in case.models), cpus=case.cpus, gpus=0, units=case.units
+    )
     assert [
         (spec.pool.workers, spec.pool.cpus) for spec in cast("tuple[ModelSpec, ...]", sized)
     ] == case.expected
