@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
-from corpusmill.pipeline.vocabulary import load_tokenizer
+from corpusmill.pipeline.vocabulary import load_tokenizer, tokenizer_digest
 
 Model = Callable[..., ModelSpec]
 Checkpoints = Callable[..., Path]
@@ -84,12 +85,13 @@ def one_encoder(folder: Path) -> tuple[Encoder, ModelSpec]:
             "m",
             "",
             str(folder),
-            "d",
+            str(folder),
+            digest(folder),
             "embedding",
             "float32",
             "cpu",
             24,
-            TokenizerSpec(str(folder), 16, "t"),
+            TokenizerSpec(str(folder), 16, tokenizer_digest(str(folder)), str(folder)),
             PoolSpec(1, 1),
         )
         ENCODERS[folder] = Encoder(spec), spec
