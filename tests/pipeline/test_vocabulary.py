@@ -1,6 +1,7 @@
 """Our tokenizers against transformers' own, token for token and offset for offset, on nasty texts.
 
-Where transformers 5 ignores a setting (`clean_text`, `wordpieces_prefix`, `never_split`), the expected tokens are written out.
+Where transformers 5 ignores a setting (`clean_text`, `wordpieces_prefix`, `never_split`), the expected tokens are
+written out.
 """
 
 import json
@@ -132,6 +133,10 @@ FILES: dict[str, dict[str, Any]] = {
     "added special": {
         "added_tokens": {"<new>": END},
         "special_tokens_map": {"additional_special_tokens": ["<new>"]},
+    },
+    "added special of the configuration": {
+        "added_tokens": {"<new>": END},
+        "tokenizer_config": {"additional_special_tokens": ["<new>"]},
     },
     "special_tokens_map.json": {
         "special_tokens_map": {
