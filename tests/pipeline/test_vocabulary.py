@@ -1,7 +1,7 @@
 """Our tokenizers against transformers' own, token for token and offset for offset, on nasty texts.
 
-Where transformers 5 ignores a setting (`clean_text`, `wordpieces_prefix`, `never_split`), the expected tokens are
-written out.
+Where transformers 5 ignores a setting (`clean_text`, `wordpieces_prefix`, `never_split`), the expected tokens
+are written out.
 """
 
 import json
