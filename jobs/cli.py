@@ -151,6 +151,32 @@ def convert(
 
 
 @app.command()
+def inspect(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder, hf://org/name[@revision], or a URL.")
+    ],
+    task: Annotated[str | None, typer.Option(metavar="T", help="Look at it for this task.")] = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Show what a checkpoint holds: architecture, sizes, cost, tokenizer, labels, and what is missing.
+
+    Example: corpusmill inspect hf://distilbert/distilbert-base-uncased
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.inspect import inspect_checkpoint, lines_of
+
+        result = inspect_checkpoint(checkpoint, task)
+        if as_json:
+            print(json.dumps(asdict(result)))
+        else:
+            print(*lines_of(result), sep="\n")
+
+    _guarded(act, debug=debug)
+
+
+@app.command()
 def demo(
     output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",

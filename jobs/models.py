@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from corpusmill.jobs.checkpoints import digest, local_folder
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
+from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tasks import TASKS
@@ -32,7 +32,8 @@ class ResolvedModel:
 
 def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
     """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash."""
-    folder = _located(config, where)
+    found = _found(config, where)
+    folder = found.folder
     task = config.task or read_checkpoint(folder).default_job_task
     if task not in TASKS:
         raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}").at(f"{where}.task")
@@ -40,12 +41,13 @@ def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
     check_tensors(checkpoint)
     options = _options(config, task, where)
     device = _device(config, where)
-    tokenizer = _tokenizer(config, checkpoint, where)
+    tokenizer = _tokenizer(config, checkpoint, found, where)
     spec = ModelSpec(
-        title=config.name or folder.name,
+        title=config.name or title(config.checkpoint),
         prefix=f"{config.name}_" if config.name else "",
         checkpoint=str(folder),
-        digest=digest(folder),
+        source=found.source,
+        digest=found.digest,
         task=task,
         dtype=_dtype(config, device, where),
         device=device,
@@ -65,9 +67,9 @@ def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
     )
 
 
-def _located(config: ModelConfig, where: str) -> Any:
+def _found(config: ModelConfig, where: str) -> Found:
     try:
-        return local_folder(config.checkpoint)
+        return find_checkpoint(config.checkpoint)
     except CorpusmillError as error:
         raise error.at(f"{where}.checkpoint") from None
 
@@ -111,7 +113,7 @@ def _dtype(config: ModelConfig, device: str, where: str) -> str:
     return "float32" if config.dtype == "auto" else config.dtype
 
 
-def _tokenizer(config: ModelConfig, checkpoint: Checkpoint, where: str) -> TokenizerSpec:
+def _tokenizer(config: ModelConfig, checkpoint: Checkpoint, found: Found, where: str) -> TokenizerSpec:
     folder = str(checkpoint.folder)
     own = checkpoint.max_seq_length or model_max_length(folder) or checkpoint.max_positions
     if config.max_length != "auto" and config.max_length > checkpoint.max_positions:
@@ -125,4 +127,5 @@ def _tokenizer(config: ModelConfig, checkpoint: Checkpoint, where: str) -> Token
             f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
             "tokenizer that the model was trained with"
         ).at(f"{where}.checkpoint")
-    return TokenizerSpec(folder, length, tokenizer_digest(folder))
+    inside = checkpoint.folder.relative_to(found.folder).as_posix()
+    return TokenizerSpec(folder, length, tokenizer_digest(folder), found.source, inside)

@@ -10,6 +10,7 @@ import torch
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.pipeline.batches import token_batches, with_tokens
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.checkpoints import model_folder
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks import TASKS
 
@@ -30,7 +31,7 @@ class Encoder:
         if spec.device == "cpu":
             torch.set_num_threads(spec.pool.cpus)
         self._spec = spec
-        self._model = load_model(spec.checkpoint, task=spec.task, dtype=spec.dtype, device=spec.device)
+        self._model = load_model(model_folder(spec), task=spec.task, dtype=spec.dtype, device=spec.device)
         self._task = TASKS[spec.task](self._model.checkpoint, spec.options)
 
     def encode(self, block: UnitBlock) -> Encoded:

@@ -38,11 +38,17 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """One distinct tokenization: the tokenizer of a checkpoint folder, cut at `max_length` tokens."""
+    """One distinct tokenization: a checkpoint's tokenizer, cut at `max_length` tokens.
+
+    `folder` is where the driver has it. A node without that folder fetches the same digest from `source`,
+    the checkpoint's address, where it lies in the sub-folder `inside`.
+    """
 
     folder: str
     max_length: int
     digest: str
+    source: str
+    inside: str = "."
 
     @property
     def key(self) -> str:
@@ -61,14 +67,17 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model of a job: a local checkpoint folder, what to compute with it, and how.
+    """One model of a job: a checkpoint, what to compute with it, and how.
 
-    `prefix` goes before its output columns; `title` is what people read.
+    `checkpoint` is the folder where the driver has it. A node without that folder fetches the same digest
+    from `source`: a URL, or the folder again, which then has to be on shared storage. `prefix` goes before
+    its output columns; `title` is what people read.
     """
 
     title: str
     prefix: str
     checkpoint: str
+    source: str
     digest: str
     task: str
     dtype: str

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.checkpoints import tokenizer_folder
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.spec import TokenizerSpec
 from corpusmill.pipeline.vocabulary import load_tokenizer
@@ -36,7 +37,7 @@ def _columns(texts: pa.Table, spec: TokenizerSpec) -> dict[str, pa.Array]:
     pairs = "text_pair" in texts.column_names
     rows = _complete_rows(texts)
     present = [row for row in rows if row is not None]
-    tokenizer = load_tokenizer(spec.folder, spec.max_length)
+    tokenizer = load_tokenizer(tokenizer_folder(spec), spec.max_length)
     specials = tokenizer.num_special_tokens_to_add(pairs)
     if spec.max_length <= specials:
         # The tokenizer would not cut at all.

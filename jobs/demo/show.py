@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from corpusmill.jobs.checkpoints import local_folder
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.demo.corpus import collect, write_jsonl
 from corpusmill.jobs.demo.job import demo_job
 from corpusmill.jobs.runner import Executor, RunResult, run
+from corpusmill.pipeline.checkpoints import find_checkpoint
 
 QUERY = "wait until several threads have reached the same point"
 SAMPLES = 5
@@ -88,7 +88,7 @@ def neighbours(
     from corpusmill.models import PackedTokens, load_model
     from corpusmill.pipeline.vocabulary import load_tokenizer
 
-    model = load_model(local_folder(embedder), task="embedding")
+    model = load_model(find_checkpoint(embedder).folder, task="embedding")
     ids = load_tokenizer(str(model.checkpoint.folder), model.checkpoint.max_positions).encode(query).ids
     vector = model(PackedTokens.from_sequences([ids])).embeddings[0].numpy()
     matrix = rows["minilm_embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)

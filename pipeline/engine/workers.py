@@ -22,7 +22,7 @@ class EncodeStats:
 
 
 class EncodeWorker:
-    """Holds one model; loads it in the actor's own process, from a path."""
+    """Holds one model; loads it in the actor's own process, from its node's copy."""
 
     def __init__(self, spec: ModelSpec) -> None:
         # Imported here: reading tasks and the driver's workers share this module and need no torch.

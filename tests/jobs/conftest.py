@@ -20,6 +20,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's fetched checkpoints go: never the user's own cache."""
+    monkeypatch.setenv("CORPUSMILL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def workshop(tmp_path: Path, checkpoints: Path) -> Workshop:
     """An empty folder to write inputs and jobs in."""

@@ -142,9 +142,14 @@ WRONG = {
         ("is an option of text-classification", "does embedding"),
     ),
     "another scheme": Wrong(
-        {"checkpoint": "s3://bucket/model"},
+        {"checkpoint": "nowhere://bucket/model"},
         "models[0].checkpoint",
-        ("s3://bucket/model", "copy the checkpoint to a folder"),
+        ("nowhere://: no file system for it", "expected a local path, s3://, hf://"),
+    ),
+    "nothing at the URL": Wrong(
+        {"checkpoint": "memory://nothing/here"},
+        "models[0].checkpoint",
+        ("memory://nothing/here: no checkpoint there", "expected a folder with config.json"),
     ),
 }
 

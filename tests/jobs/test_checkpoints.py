@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from workshop import Workshop
 
-from corpusmill.jobs.checkpoints import digest, local_folder
+from corpusmill.pipeline.checkpoints import digest, find_checkpoint
 from corpusmill.pipeline.errors import InputError
 
 
@@ -37,11 +37,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     ],
 )
 def test_a_hub_address_is_fetched_through_the_hubs_library(
-    hub: dict[str, Any], tmp_path: Path, url: str, name: str, revision: str | None
+    hub: dict[str, Any], checkpoints: Path, url: str, name: str, revision: str | None
 ) -> None:
     """With its revision, and only the files that a job reads."""
-    hub["answer"] = tmp_path
-    assert local_folder(url) == tmp_path
+    hub["answer"] = checkpoints / "embedder"
+    assert find_checkpoint(url).digest == digest(checkpoints / "embedder")
     ((asked, options),) = hub["asked"]
     assert (asked, options["revision"]) == (name, revision)
     assert {"*.json", "*.safetensors", "*.txt"} <= set(options["allow_patterns"])
@@ -88,7 +88,7 @@ def test_without_a_network_the_hub_is_told_to_be_out_of_reach(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="hf://org/model: cannot be fetched") as caught:
-        local_folder("hf://org/model")
+        find_checkpoint("hf://org/model")
     assert "check the network, or give a folder" in str(caught.value)
 
 
@@ -96,16 +96,7 @@ def test_without_a_network_the_hub_is_told_to_be_out_of_reach(
 def test_a_name_that_no_model_can_have_is_told(name: str) -> None:
     """By the rules of the hub's library."""
     with pytest.raises(InputError, match=r"expected hf://org/name\[@revision\]"):
-        local_folder(name)
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/model", "gs://bucket/model", "https://example.org/model"])
-def test_other_schemes_are_refused(url: str) -> None:
-    """With what is expected, and a way out."""
-    with pytest.raises(
-        InputError, match=r"expected a folder or hf://.*copy the checkpoint to a folder first"
-    ):
-        local_folder(url)
+        find_checkpoint(name)
 
 
 def test_a_folder_may_be_relative_or_below_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -113,7 +104,8 @@ def test_a_folder_may_be_relative_or_below_home(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert local_folder("model") == local_folder("~/model") == tmp_path / "model"
+    assert find_checkpoint("model") == find_checkpoint("~/model")
+    assert find_checkpoint("model").folder == tmp_path / "model"
 
 
 @pytest.fixture
@@ -155,6 +147,9 @@ def test_whatever_can_change_a_result_changes_the_digest(copied: Path, change: A
 
 
 def test_a_copy_with_other_notes_has_the_same_digest(copied: Path, checkpoints: Path) -> None:
-    """The place and the model card do not matter."""
+    """The place, the model card, hidden files and other runtimes' folders do not matter: none is fetched."""
     (copied / "README.md").write_text("a model card")
+    for name in (".cache/download.json", "onnx/quantized/config.json"):
+        (copied / name).parent.mkdir(parents=True)
+        (copied / name).write_text("{}")
     assert digest(copied) == digest(checkpoints / "embedder")

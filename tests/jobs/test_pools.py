@@ -13,7 +13,17 @@ from corpusmill.jobs.pools import size_pools
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
 SPEC = ModelSpec(
-    "m", "", "c", "d", "embedding", "float32", "cpu", 2048, TokenizerSpec("c", 64, "d"), PoolSpec(1, 1)
+    "m",
+    "",
+    "c",
+    "c",
+    "d",
+    "embedding",
+    "float32",
+    "cpu",
+    2048,
+    TokenizerSpec("c", 64, "d", "c"),
+    PoolSpec(1, 1),
 )
 
 

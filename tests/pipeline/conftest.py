@@ -12,6 +12,7 @@ import torch
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
@@ -104,7 +105,7 @@ def tokenization() -> Callable[..., TokenizerSpec]:
     """The tokenization that a folder stands for."""
 
     def make(folder: Path, max_length: int = 16) -> TokenizerSpec:
-        return TokenizerSpec(str(folder), max_length, tokenizer_digest(str(folder)))
+        return TokenizerSpec(str(folder), max_length, tokenizer_digest(str(folder)), str(folder))
 
     return make
 
@@ -126,7 +127,8 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
             "model",
             prefix,
             str(folder),
-            "digest",
+            str(folder),
+            digest(folder),
             task,
             "float32",
             "cpu",

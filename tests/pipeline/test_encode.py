@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
-from corpusmill.pipeline.vocabulary import load_tokenizer
+from corpusmill.pipeline.vocabulary import load_tokenizer, tokenizer_digest
 
 Model = Callable[..., ModelSpec]
 Checkpoints = Callable[..., Path]
@@ -84,12 +85,13 @@ def one_encoder(folder: Path) -> tuple[Encoder, ModelSpec]:
             "m",
             "",
             str(folder),
-            "d",
+            str(folder),
+            digest(folder),
             "embedding",
             "float32",
             "cpu",
             24,
-            TokenizerSpec(str(folder), 16, "t"),
+            TokenizerSpec(str(folder), 16, tokenizer_digest(str(folder)), str(folder)),
             PoolSpec(1, 1),
         )
         ENCODERS[folder] = Encoder(spec), spec
@@ -122,6 +124,8 @@ def test_a_text_without_any_token_gives_null(checkpoint: Checkpoints, model: Mod
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.post_processor = None  # type: ignore[assignment]
     tokenizer.save(str(folder / "tokenizer.json"))
+    # A BERT class would have its special tokens all the same.
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     found = encoded(model(folder, "embedding"), ["", "the", None]).columns["embedding"].to_pylist()
     assert [row is None for row in found] == [True, False, True]
 

@@ -89,7 +89,7 @@ def test_ids_are_those_of_transformers(
     """From `tokenizer.json`, or a bare vocabulary; the configuration overrules both."""
     there = copy(folder, tmp_path, *without, **settings)
     expected = AutoTokenizer.from_pretrained(there)(TEXTS, truncation=True, max_length=16)["input_ids"]
-    spec = TokenizerSpec(str(there), 16, tokenizer_digest(str(there)))
+    spec = TokenizerSpec(str(there), 16, tokenizer_digest(str(there)), str(there))
     assert ids(tokenize(block(*TEXTS), [spec]), spec) == expected
 
 
@@ -102,7 +102,7 @@ def test_pairs_are_those_of_transformers(
     there = copy(folder, tmp_path, *without)
     second = TEXTS[::-1]
     expected = AutoTokenizer.from_pretrained(there)(TEXTS, second, truncation=True, max_length=max_length)
-    spec = TokenizerSpec(str(there), max_length, tokenizer_digest(str(there)))
+    spec = TokenizerSpec(str(there), max_length, tokenizer_digest(str(there)), str(there))
     found = tokenize(block(*TEXTS, pairs=list(second)), [spec])
     assert ids(found, spec) == expected["input_ids"]
     assert found.inputs[f"{spec.key}.types"].to_pylist() == expected["token_type_ids"]
@@ -261,4 +261,4 @@ def test_a_digest_tells_tokenizers_apart(folder: Path, tmp_path: Path) -> None:
     assert tokenizer_digest(str(there)) == before
     (there / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert tokenizer_digest(str(there)) != before
-    assert TokenizerSpec("a", 16, before).key != TokenizerSpec("a", 17, before).key
+    assert TokenizerSpec("a", 16, before, "a").key != TokenizerSpec("a", 17, before, "a").key

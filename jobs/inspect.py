@@ -1,0 +1,188 @@
+"""What a checkpoint holds, and what of it this version would use: `corpusmill inspect`.
+
+Reads no weights but for the digest. What is missing or does not fit is listed, not raised: a checkpoint that
+no job could run can be looked at.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
+from corpusmill.models.headers import read_headers
+from corpusmill.models.sentence_modules import Dense
+from corpusmill.pipeline.checkpoints import find_checkpoint
+from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length
+
+T = TypeVar("T")
+LENGTHS = (128, 512)
+"""Sequence lengths whose cost per token is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerInfo:
+    """A tokenizer: the file it comes from, its algorithm, and what it does to a text."""
+
+    file: str
+    model: str
+    vocabulary: int
+    lower_case: bool | None
+    strip_accents: bool | None
+    max_length: int | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a checkpoint is. `None` is unknown, for a reason that `problems` has.
+
+    `task` is what a job would do with it, `head` the classes of its configuration. `sizes` has the
+    architecture's own settings by our names. `weights` counts the stored tensors' numbers by dtype;
+    `unused` names tensors that the task leaves alone. `max_length` is what a job takes for `auto`. `modules`
+    are what sentence-transformers' files say: pooling modes, then what follows. `files` maps names to bytes.
+    """
+
+    checkpoint: str
+    source: str
+    digest: str
+    architecture: str
+    head: tuple[str, ...]
+    task: str | None
+    sizes: dict[str, Any]
+    parameters: int
+    flops_per_token: dict[str, int]
+    max_length: int
+    weights: dict[str, int] | None
+    unused: tuple[str, ...] | None
+    tokenizer: TokenizerInfo | None
+    labels: tuple[str, ...]
+    problem_type: str | None
+    modules: tuple[str, ...]
+    files: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
+    """Describe a checkpoint of any source; one without a readable config.json is a ModelError."""
+    try:
+        found = find_checkpoint(url)
+    except CorpusmillError as error:
+        raise error.at("CHECKPOINT") from None
+    problems: list[str] = []
+    checkpoint = _described(found.folder, task, problems)
+    headers = _tried(lambda: read_headers(checkpoint.folder), problems)
+    plan = _tried(lambda: check_tensors(checkpoint), problems) if headers is not None else None
+    stated = _tried(lambda: model_max_length(str(checkpoint.folder)), problems)
+    own = checkpoint.max_seq_length or stated or checkpoint.max_positions
+    return Inspection(
+        checkpoint=url,
+        source=found.source,
+        digest=found.digest,
+        architecture=checkpoint.model_type,
+        head=checkpoint.architectures,
+        task=task or checkpoint.default_job_task,
+        sizes=asdict(checkpoint.config),  # type: ignore[call-overload]
+        parameters=checkpoint.parameters,
+        flops_per_token={str(length): checkpoint.flops_per_token(length) for length in LENGTHS},
+        max_length=min(own, checkpoint.max_positions),
+        weights=None if headers is None else _by_dtype(headers.values()),
+        unused=None if plan is None else plan.unused,
+        tokenizer=_tried(lambda: _tokenizer(checkpoint.folder, stated), problems),
+        labels=checkpoint.labels,
+        problem_type=checkpoint.problem_type,
+        modules=_modules(checkpoint),
+        files=_files(found.folder),
+        problems=tuple(problems),
+    )
+
+
+def lines_of(found: Inspection) -> Iterator[str]:
+    """Yield the lines that people read."""
+    head = ", ".join(found.head) or "no head stated"
+    costs = " and ".join(f"{cost / 1e6:,.2f} at {length}" for length, cost in found.flops_per_token.items())
+    weights = ", ".join(f"{count:,} {dtype}" for dtype, count in (found.weights or {}).items())
+    yield f"{found.checkpoint}, digest {found.digest[:16]}"
+    yield f"  {found.architecture}, {head}; task {found.task or 'unknown'}"
+    yield f"  {', '.join(f'{name} {value}' for name, value in found.sizes.items())}"
+    yield f"  {found.parameters:,} parameters; max_length {found.max_length}"
+    yield f"  MFLOPs per token: {costs} tokens"
+    yield f"  weights: {weights or 'unknown'}"
+    yield f"  tokenizer: {_tokenizer_line(found.tokenizer) if found.tokenizer else 'unknown'}"
+    yield f"  labels: {', '.join(found.labels)}; problem_type {found.problem_type or 'not stated'}"
+    if found.modules:
+        yield f"  sentence-transformers: {'; '.join(found.modules)}"
+    if found.unused:
+        yield f"  unused tensors: {', '.join(found.unused)}"
+    yield from (f"  {size:>14,} bytes  {name}" for name, size in found.files.items())
+    yield from (f"  problem: {problem}" for problem in found.problems)
+
+
+def _tokenizer_line(found: TokenizerInfo) -> str:
+    return (
+        f"{found.model} of {found.file}, {found.vocabulary:,} tokens, lower_case {found.lower_case}, "
+        f"strip_accents {found.strip_accents}, max_length {found.max_length}"
+    )
+
+
+def _described(folder: Path, task: str | None, problems: list[str]) -> Checkpoint:
+    """Read a checkpoint for a task, or as an encoder if its own head is none that this version has."""
+    try:
+        return read_checkpoint(folder, task)
+    except OptionError as error:
+        if task is not None:
+            raise CorpusmillError(str(error)).at("--task") from None
+        problems.append(str(error))
+        return read_checkpoint(folder, "base")
+
+
+def _tried(read: Callable[[], T], problems: list[str]) -> T | None:
+    try:
+        return read()
+    except (ModelError, CorpusmillError) as error:
+        # The differences of tensors are a line each, after one that counts them.
+        first, *lines = str(error).splitlines()
+        problems += [line.strip() for line in lines] or [first]
+        return None
+
+
+def _by_dtype(tensors: Any) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for tensor in tensors:
+        size = 1
+        for extent in tensor.shape:
+            size *= extent
+        counts[tensor.dtype] += size
+    return dict(counts)
+
+
+def _tokenizer(folder: Path, limit: int | None) -> TokenizerInfo:
+    tokenizer = load_tokenizer(str(folder), LENGTHS[-1])
+    normalizer = tokenizer.normalizer
+    return TokenizerInfo(
+        file="tokenizer.json" if (folder / "tokenizer.json").is_file() else "vocab.txt",
+        model=type(tokenizer.model).__name__,
+        vocabulary=tokenizer.get_vocab_size(),
+        lower_case=getattr(normalizer, "lowercase", None),
+        strip_accents=getattr(normalizer, "strip_accents", None),
+        max_length=limit,
+    )
+
+
+def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
+    modules = checkpoint.sentence_modules
+    if modules is None:
+        return ()
+    steps = [
+        f"dense {step.in_features} -> {step.out_features}, {step.activation}"
+        if isinstance(step, Dense)
+        else "normalize"
+        for step in modules.steps
+    ]
+    return (f"pooling {'+'.join(modules.pooling)}", *steps)
+
+
+def _files(folder: Path) -> dict[str, int]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}

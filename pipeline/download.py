@@ -1,0 +1,134 @@
+"""The files of a checkpoint from where they are: the Hugging Face hub, or any store that fsspec knows."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.storage import StoredFile, locate, stored_file
+
+HUB = "hf://"
+HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
+"""On the hub `*` matches any folder too."""
+COMMIT = re.compile("[0-9a-f]{40}")
+
+Takes = Callable[[str], bool]
+"""Says of a file's path inside the checkpoint whether it is wanted."""
+Listing = dict[str, tuple[int, str]]
+"""Size and modification mark of each wanted file."""
+
+
+class Unreachable(InputError):  # noqa: N818
+    """The place exists for all we know, but nobody answers: what was fetched before may be used."""
+
+
+def list_files(url: str, takes: Takes) -> Listing:
+    """List a checkpoint in a store; a place without such files is an InputError, a silent one Unreachable."""
+    found = {name: (file.size, file.mark) for name, (_, file) in _stored(url, takes).items()}
+    if not found:
+        raise InputError(
+            f"{url}: no checkpoint there; expected a folder with config.json and model.safetensors, or "
+            "hf://org/name[@revision]"
+        )
+    return found
+
+
+def fetch(url: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None = None) -> str:
+    """Bring the wanted files into a folder; returns the URL that stands for just these, for other nodes.
+
+    `accept` says whether files that the hub's library still has on this machine are the right ones: then
+    the hub is not asked.
+    """
+    if url.startswith(HUB):
+        return _from_hub(url.removeprefix(HUB), into, takes, accept)
+    try:
+        for name, (path, file) in _stored(url, takes).items():
+            _get(path, file, into / name)
+    except InputError:
+        raise
+    except Exception as error:  # every store has its own
+        raise Unreachable(
+            f"{url}: cannot be fetched ({_first_line(error)}); check the network and the free space"
+        ) from None
+    return url
+
+
+def _get(path: str, file: StoredFile, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    locate(file.url)[0].get_file(path, str(target))
+    if target.stat().st_size != file.size:
+        raise OSError(f"{file.url}: expected {file.size} bytes, got {target.stat().st_size}")
+
+
+def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
+    fs, root = locate(url)
+    root = root.rstrip("/")
+    try:
+        fs.invalidate_cache()
+        found = fs.find(root, maxdepth=2, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except Exception as error:  # every store has its own
+        raise Unreachable(
+            f"{url}: cannot be listed ({_first_line(error)}); check the name, the network and the credentials"
+        ) from None
+    names = {path: path.removeprefix(root).lstrip("/") for path in sorted(found)}
+    return {name: (path, stored_file(fs, path, found[path])) for path, name in names.items() if takes(name)}
+
+
+def _from_hub(name: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None) -> str:
+    folder = _snapshot(name, offline=True) if accept else None
+    if folder is None or accept is None or not _copied(folder, into, takes) or not accept(into):
+        folder = _snapshot(name, offline=False)
+        if folder is None or not _copied(folder, into, takes):
+            raise InputError(f"{HUB}{name}: expected config.json and model.safetensors there, found neither")
+    commit = folder.name
+    return f"{HUB}{name.partition('@')[0]}@{commit}" if COMMIT.fullmatch(commit) else f"{HUB}{name}"
+
+
+def _snapshot(name: str, *, offline: bool) -> Path | None:
+    """Return the hub library's own folder of a model; offline None if it has none."""
+    import huggingface_hub  # half a second that jobs on a folder need not wait
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=HUB_PATTERNS,
+                local_files_only=offline,
+            )
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise InputError(
+            f"hf://{name}: no such model ({_first_line(error)}); expected hf://org/name[@revision]"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if offline:
+            return None
+        raise Unreachable(
+            f"hf://{name}: cannot be fetched ({_first_line(error)}); check the network, or give a folder"
+        ) from None
+
+
+def _copied(folder: Path, into: Path, takes: Takes) -> bool:
+    """Copy the wanted files of the hub's folder into ours; False if there is none."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    wanted = [name for name in names if takes(name)]
+    for name in wanted:
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, into / name)
+    return bool(wanted)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
