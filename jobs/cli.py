@@ -8,12 +8,13 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
 
+from corpusmill.jobs import printing
 from corpusmill.jobs.problems import ConfigError
 from corpusmill.pipeline.errors import CorpusmillError
 
@@ -64,7 +65,10 @@ def run(
         result = run_job(
             config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
         )
-        _print_run(result, as_json=as_json)
+        if result.rejected:
+            rejects = f"{result.output}/rejects"
+            print(f"warning: {result.rejected} row(s) could not be used, see {rejects}", file=sys.stderr)
+        _print(result, printing.run_lines, as_json=as_json)
 
     settings = [part for setting in set_ or () for part in ("--set", setting)]
     _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *settings]))
@@ -82,10 +86,7 @@ def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False
         from corpusmill.jobs.plan import plan as plan_job
 
         result = plan_job(JobConfig.from_yaml(job, set_ or ()), origin=job)
-        if as_json:
-            print(json.dumps(asdict(result)))
-        else:
-            _print_plan(result)
+        _print(result, printing.plan_lines, as_json=as_json)
 
     _guarded(act, debug=debug)
 
@@ -105,16 +106,7 @@ def verify(
         from corpusmill.jobs.verify import verify as verify_output
 
         result = verify_output(output)
-        if as_json:
-            print(json.dumps(asdict(result)))
-        else:
-            for problem in result.problems:
-                print(problem)
-            state = "complete" if result.complete else "unfinished"
-            print(
-                f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
-                f"{result.rejected} rejected, {state}"
-            )
+        _print(result, printing.verify_lines, as_json=as_json)
         if not result.ok:
             raise typer.Exit(1)
 
@@ -137,15 +129,7 @@ def convert(
         from corpusmill.jobs.convert import convert as convert_checkpoint
 
         result = convert_checkpoint(source, target)
-        if as_json:
-            print(json.dumps(asdict(result)))
-        else:
-            print(
-                f"{result.framework} {result.model_type}: {result.tensors:,} tensors, {result.parameters:,} "
-                f"parameters, {result.bytes / 1e6:,.1f} MB -> {result.target}"
-            )
-            for note in result.notes:
-                print(f"  {note}")
+        _print(result, printing.convert_lines, as_json=as_json)
 
     _guarded(act, debug=debug)
 
@@ -168,10 +152,7 @@ def inspect(
         from corpusmill.jobs.inspect import inspect_checkpoint, lines_of
 
         result = inspect_checkpoint(checkpoint, task)
-        if as_json:
-            print(json.dumps(asdict(result)))
-        else:
-            print(*lines_of(result), sep="\n")
+        _print(result, lines_of, as_json=as_json)
 
     _guarded(act, debug=debug)
 
@@ -246,39 +227,10 @@ def _unexpected(error: Exception) -> str:
     )
 
 
+def _print(result: Any, lines: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
+    print(json.dumps(asdict(result)) if as_json else "\n".join(lines(result)))
+
+
 def _traceback(*, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-
-
-def _print_run(result: Any, *, as_json: bool) -> None:
-    if result.rejected:
-        print(
-            f"warning: {result.rejected} row(s) could not be used, see {result.output}/rejects",
-            file=sys.stderr,
-        )
-    if as_json:
-        print(json.dumps(asdict(result)))
-        return
-    skipped = f" ({result.skipped_units} were there before)" if result.skipped_units else ""
-    print(
-        f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, "
-        f"{result.seconds:.1f} s -> {result.output}"
-    )
-
-
-def _print_plan(result: Any) -> None:
-    about = "" if result.rows_exact else "about "
-    print(
-        f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, "
-        f"{about}{result.rows:,} rows -> {result.output}"
-    )
-    widest = max(result.length_histogram.values(), default=1)
-    for name, count in result.length_histogram.items():
-        print(f"  {name:>7} tokens {'#' * round(40 * count / widest):40} {count}")
-    for model in result.models:
-        print(
-            f"  {model.model} on {model.device}: {model.tokens:,} tokens at "
-            f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
-        )
-    print(f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours")

@@ -105,3 +105,12 @@ def test_a_reader_that_goes_away_is_no_error(workshop: Workshop) -> None:
     found = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in found.stderr
     assert "BrokenPipe" not in found.stderr
+
+
+def test_help_does_not_wait_for_torch_or_ray() -> None:
+    """The command line is there at once; slow packages are imported by the commands that need them."""
+    code = (
+        "import sys, corpusmill.jobs.cli; print([m for m in ('torch', 'ray', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
