@@ -28,12 +28,12 @@ def test_a_job_runs_and_verifies(workshop: Workshop) -> None:
     workshop.lines([json.dumps({"id": i, "text": f"text {i}"}) for i in range(10)] + ["{"])
     job = workshop.job(input__path="in/*.jsonl", output__path="out/here")
     first = call("run", job, "--executor", "inline", "--json", folder=workshop.folder)
-    assert first.returncode == 0
+    assert first.returncode == 0, first.stderr
     (line,) = first.stdout.splitlines()
     assert json.loads(line)["output"] == str(workshop.folder / "out" / "here")
-    assert (
-        first.stderr.strip() == f"warning: 1 row(s) could not be used, see {workshop.folder}/out/here/rejects"
-    )
+    # A slow machine adds lines of progress before it.
+    warning = f"warning: 1 row(s) could not be used, see {workshop.folder}/out/here/rejects"
+    assert first.stderr.splitlines()[-1] == warning, first.stderr
     checked = call("verify", "out/here", "--json", folder=workshop.folder)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert json.loads(checked.stdout)["ok"] is True
