@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.sinks import SINKS
-from corpusmill.pipeline.storage import absolute, is_local, locate
+from corpusmill.pipeline.storage import absolute, is_local, locate, sync_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +141,4 @@ def _replace_durably(path: str, content: Any) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(folder)

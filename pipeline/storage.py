@@ -84,3 +84,12 @@ def open_binary(url: str) -> BinaryIO:
         raise InputError(
             f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
         ) from None
+
+
+def sync_path(path: str | os.PathLike[str]) -> None:
+    """Make what was written to a local file, or the names in a local folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,6 @@
 """The new folder: everything is written under a temporary name beside it, synced, and renamed."""
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Tensors
 from corpusmill.models.headers import SINGLE
+from corpusmill.pipeline.storage import sync_path
 
 COPIED = (".json", ".txt", ".model", ".md")
 INDEX_ENDING = ".index.json"
@@ -38,9 +38,9 @@ def appearing(target: Path) -> Iterator[Path]:
         staged.mkdir()
         yield staged
         for path in (*staged.rglob("*"), staged):
-            _sync(path)
+            sync_path(path)
         staged.rename(resolved)
-        _sync(resolved.parent)
+        sync_path(resolved.parent)
     except (OSError, SafetensorError) as error:
         raise ConvertError(f"{target}: could not be written: {error}").at("DST") from None
     finally:
@@ -73,11 +73,3 @@ def write_config(config: dict[str, Any], folder: Path) -> None:
     """Writes config.json with a field changed."""
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

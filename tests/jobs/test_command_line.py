@@ -33,7 +33,9 @@ def test_a_job_runs_and_verifies(workshop: Workshop) -> None:
     assert json.loads(line)["output"] == str(workshop.folder / "out" / "here")
     # A slow machine adds lines of progress before it.
     warning = f"warning: 1 row(s) could not be used, see {workshop.folder}/out/here/rejects"
-    assert first.stderr.splitlines()[-1] == warning, first.stderr
+    *progress, last = first.stderr.splitlines()
+    assert last == warning, first.stderr
+    assert all("tokens/s" in line for line in progress), first.stderr
     checked = call("verify", "out/here", "--json", folder=workshop.folder)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert json.loads(checked.stdout)["ok"] is True
