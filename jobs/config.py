@@ -31,6 +31,11 @@ Names = Annotated[list[str], BeforeValidator(_one_or_many)]
 """A list of strings; a single string stands for a list of one."""
 
 
+Number = Annotated[float, Field(allow_inf_nan=False)] | int
+Numbers = Number | list[Number]
+"""A number, or one for each dimension."""
+
+
 class Section(BaseModel):
     """A part of the job file: unknown keys are errors, values are not coerced between types."""
 
@@ -47,6 +52,7 @@ class InputConfig(Section):
     keep: Names = []
     rows_per_unit: Auto | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
     on_bad_row: Literal["reject", "fail"] = "reject"
+    deduplicate: bool = True
     column_types: Annotated[dict[str, str] | None, Field(alias="schema")] = None
 
     @field_validator("column_types")
@@ -83,12 +89,30 @@ class ModelConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
-    long_text: Literal["truncate"] = "truncate"
+    long_text: Literal["truncate", "window"] = "truncate"
     stride: Annotated[int, Field(ge=0)] = 128
     tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = "auto"
     pool: PoolConfig = PoolConfig()
     top_k: Annotated[int | None, Field(ge=1)] = None
-    threshold: Annotated[float | None, Field(ge=0, le=1)] = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
+    combine: Literal["mean", "max", "first"] | None = None
+    pooling: (
+        Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None
+    ) = None
+    normalize: bool | None = None
+    dimensions: Annotated[int | None, Field(ge=1)] = None
+    output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None
+    calibration: Annotated[list[Numbers], Field(min_length=2, max_length=2)] | None = None
+    prompt: str | None = None
+    layer: int | None = None
+    aggregation: Literal["none", "simple", "first", "average", "max"] | None = None
+    ignore_labels: Names | None = None
+    questions: Annotated[Names, Field(min_length=1)] | None = None
+    max_answer_length: Annotated[int | None, Field(ge=1)] = None
+    handle_impossible_answer: bool | None = None
+    candidate_labels: Annotated[Names, Field(min_length=1)] | None = None
+    hypothesis_template: str | None = None
+    multi_label: bool | None = None
 
 
 class OutputConfig(Section):

@@ -8,7 +8,7 @@ from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.storage import locate
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Raised when the same settings would give other columns, units or values than before."""
 FILE = "fingerprint.json"
 
@@ -33,7 +33,8 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
             "task": model.task,
             "name": model.prefix,
             "dtype": model.dtype,
-            "max_length": model.tokenizer.max_length,
+            "max_length": model.max_length,
+            "stride": model.stride,
             "tokens_per_batch": model.tokens_per_batch,
             "options": dict(model.options),
         }

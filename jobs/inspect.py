@@ -158,7 +158,7 @@ def _by_dtype(tensors: Any) -> dict[str, int]:
 
 
 def _tokenizer(folder: Path, limit: int | None) -> TokenizerInfo:
-    tokenizer = load_tokenizer(str(folder), LENGTHS[-1])
+    tokenizer = load_tokenizer(str(folder))
     normalizer = tokenizer.normalizer
     return TokenizerInfo(
         file="tokenizer.json" if (folder / "tokenizer.json").is_file() else "vocab.txt",

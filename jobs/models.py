@@ -1,6 +1,5 @@
 """One entry of `models:` checked against its checkpoint."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +8,13 @@ import torch
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
-from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+from corpusmill.pipeline.task import Needs, Task
 from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.template import read_template
 from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length, tokenizer_digest
 
-TASK_OPTIONS: Mapping[str, tuple[str, ...]] = {"embedding": (), "text-classification": ("top_k", "threshold")}
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 TYPICAL_LENGTH = 128
 """Tokens of a sequence, where a model's cost per token is quoted."""
@@ -22,26 +22,37 @@ TYPICAL_LENGTH = 128
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model of the pipeline, what it costs, and the columns it will write."""
+    """A model of the pipeline, what it costs and needs, and the columns it will write."""
 
     config: ModelConfig
     spec: ModelSpec
     flops_per_token: int
+    needs: Needs
     columns: tuple[str, ...]
 
 
-def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
-    """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash."""
+def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
+    """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
+
+    `pairs` says whether the job reads a second text column.
+    """
     found = _found(config, where)
     folder = found.folder
     task = config.task or read_checkpoint(folder).default_job_task
     if task not in TASKS:
         raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}").at(f"{where}.task")
-    checkpoint = read_checkpoint(folder, task)
+    checkpoint = read_checkpoint(folder, TASKS[task].head)
     check_tensors(checkpoint)
     options = _options(config, task, where)
+    made = _task(task, checkpoint, options, where)
+    if config.long_text == "window" and not made.needs.windows:
+        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
+            f"{where}.long_text"
+        )
     device = _device(config, where)
-    tokenizer = _tokenizer(config, checkpoint, found, where)
+    max_length = _max_length(config, checkpoint, where)
+    tokenizer = _tokenizer(config, checkpoint, found, made.needs, where, pairs=pairs)
+    _check_room(tokenizer, max_length, where)
     spec = ModelSpec(
         title=config.name or title(config.checkpoint),
         prefix=f"{config.name}_" if config.name else "",
@@ -51,6 +62,8 @@ def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
         task=task,
         dtype=_dtype(config, device, where),
         device=device,
+        max_length=max_length,
+        stride=config.stride if config.long_text == "window" else None,
         tokens_per_batch=TOKENS_PER_BATCH[device]
         if config.tokens_per_batch == "auto"
         else config.tokens_per_batch,
@@ -58,12 +71,12 @@ def resolve_model(config: ModelConfig, where: str) -> ResolvedModel:
         pool=PoolSpec(1, 1),
         options=options,
     )
-    columns = TASKS[task](checkpoint, options).schema.names
     return ResolvedModel(
         config,
         spec,
-        checkpoint.flops_per_token(TYPICAL_LENGTH),
-        tuple(spec.prefix + name for name in columns),
+        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
+        made.needs,
+        tuple(spec.prefix + name for name in made.schema.names),
     )
 
 
@@ -76,16 +89,23 @@ def _found(config: ModelConfig, where: str) -> Found:
 
 def _options(config: ModelConfig, task: str, where: str) -> dict[str, Any]:
     """Return the task options that the job gives; one of another task is an error."""
-    allowed = TASK_OPTIONS[task]
-    known = {name for names in TASK_OPTIONS.values() for name in names}
+    allowed = TASKS[task].options
+    known = {name for kind in TASKS.values() for name in kind.options}
     given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
     for name in given:
         if name not in allowed:
-            others = ", ".join(other for other, names in TASK_OPTIONS.items() if name in names)
+            others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
             raise CorpusmillError(f"is an option of {others}, this model does {task}; leave it out").at(
                 f"{where}.{name}"
             )
     return given
+
+
+def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
+    try:
+        return TASKS[task](checkpoint, options)
+    except OptionError as error:
+        raise error.at(f"{where}.{error.field}" if error.field else where) from None
 
 
 def _device(config: ModelConfig, where: str) -> str:
@@ -113,19 +133,45 @@ def _dtype(config: ModelConfig, device: str, where: str) -> str:
     return "float32" if config.dtype == "auto" else config.dtype
 
 
-def _tokenizer(config: ModelConfig, checkpoint: Checkpoint, found: Found, where: str) -> TokenizerSpec:
-    folder = str(checkpoint.folder)
-    own = checkpoint.max_seq_length or model_max_length(folder) or checkpoint.max_positions
-    if config.max_length != "auto" and config.max_length > checkpoint.max_positions:
+def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
+    """Return the longest sequence: the job's, or the checkpoint's own, at most its positions."""
+    if config.max_length == "auto":
+        own = checkpoint.max_seq_length or model_max_length(str(checkpoint.folder))
+        return min(own or checkpoint.max_positions, checkpoint.max_positions)
+    if config.max_length > checkpoint.max_positions:
         raise CorpusmillError(
             f"expected at most the checkpoint's {checkpoint.max_positions} positions, got {config.max_length}"
         ).at(f"{where}.max_length")
-    length = min(own, checkpoint.max_positions) if config.max_length == "auto" else config.max_length
-    size = load_tokenizer(folder, length).get_vocab_size()
+    return config.max_length
+
+
+def _tokenizer(
+    config: ModelConfig, checkpoint: Checkpoint, found: Found, needs: Needs, where: str, *, pairs: bool
+) -> TokenizerSpec:
+    folder = str(checkpoint.folder)
+    size = load_tokenizer(folder).get_vocab_size()
     if size > checkpoint.vocab_size:
         raise CorpusmillError(
             f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
             "tokenizer that the model was trained with"
         ).at(f"{where}.checkpoint")
-    inside = checkpoint.folder.relative_to(found.folder).as_posix()
-    return TokenizerSpec(folder, length, tokenizer_digest(folder), found.source, inside)
+    second = pairs and needs.second != "none"
+    return TokenizerSpec(
+        folder,
+        tokenizer_digest(folder),
+        found.source,
+        checkpoint.folder.relative_to(found.folder).as_posix(),
+        needs.prompt,
+        ("text", "text_pair") if second else ("text",),
+        None if config.long_text == "window" else _max_length(config, checkpoint, where),
+        needs.offsets,
+    )
+
+
+def _check_room(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
+    template = read_template(load_tokenizer(tokenizer.folder))
+    frame = template.single if tokenizer.columns == ("text",) else template.pair
+    if max_length <= frame.size:
+        raise CorpusmillError(
+            f"expected more than {frame.size}, which the special tokens around a text take, got {max_length}"
+        ).at(f"{where}.max_length")

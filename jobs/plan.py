@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
+from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Split
+
+Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
 SAMPLE_ROWS = 256
 SAMPLE_FILES = 8
@@ -71,7 +74,8 @@ def plan(config: JobConfig, *, origin: str = "job", cpus: int | None = None) -> 
     rows = sum(counts)
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
-    estimates = tuple(_estimate(model, blocks, rows) for model in _sized(job, cpus))
+    lengths: list[Lengths] = []
+    estimates = tuple(_estimate(model, blocks, rows, lengths) for model in _sized(job, cpus))
     return PlanResult(
         output=job.spec.output.url,
         files=len(job.files),
@@ -85,7 +89,7 @@ def plan(config: JobConfig, *, origin: str = "job", cpus: int | None = None) -> 
         seconds=round(max((estimate.seconds for estimate in estimates), default=0.0), 1),
         worker_hours=round(sum(e.seconds * e.workers for e in estimates) / 3600, 4),
         sampled_rows=sampled,
-        length_histogram=_histogram(_lengths(blocks, job.spec.models[0].tokenizer)),
+        length_histogram=_histogram(lengths[0]),
         models=estimates,
     )
 
@@ -114,7 +118,7 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
     blocks = (
         block for split in chosen for block in islice(READERS[split.format].read(split, spec, frozenset()), 1)
     )
-    return [tokenize(block, job.spec.tokenizers) for block in blocks]
+    return [tokenize(block, job.spec.tokenization) for block in blocks]
 
 
 def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
@@ -124,34 +128,41 @@ def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
     )
 
 
-def _lengths(
-    blocks: Sequence[UnitBlock], tokenizer: TokenizerSpec
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    columns = [block.inputs[f"{tokenizer.key}.ids"].combine_chunks() for block in blocks]
-    found = [np.diff(np.asarray(column.offsets))[np.asarray(column.is_valid())] for column in columns]
-    return np.concatenate([np.zeros(0, np.int64), *found])
+def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
+    """Return the tokens that go through a model, equal texts once, and those of each row's own input."""
+    total, found = 0, [np.zeros(0, np.int64)]
+    for block in blocks:
+        unit = encoder.prepare(block)
+        lengths = unit.sequences.tokens.lengths
+        total += int(lengths.sum())
+        of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
+        found.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
+    return total, np.concatenate(found)
 
 
-def _histogram(lengths: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, int]:
+def _histogram(lengths: Lengths) -> dict[str, int]:
     counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
     names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
-def _estimate(model: ModelSpec, blocks: Sequence[UnitBlock], rows: int) -> ModelEstimate:
-    sampled = sum(block.rows_read for block in blocks)
-    per_row = float(_lengths(blocks, model.tokenizer).sum()) / max(sampled, 1)
-    tokens = round(per_row * rows)
-    rate = _measure(model, blocks) * model.pool.workers if tokens else 0.0
+def _estimate(
+    model: ModelSpec, blocks: Sequence[UnitBlock], rows: int, lengths: list[Lengths]
+) -> ModelEstimate:
+    """Estimate a model's part; the sampled rows' lengths are added to `lengths`."""
+    encoder = Encoder(model)
+    total, found = _lengths(encoder, blocks)
+    lengths.append(found)
+    tokens = round(total / max(sum(block.rows_read for block in blocks), 1) * rows)
+    rate = _measure(encoder, blocks) * model.pool.workers if tokens else 0.0
     seconds = tokens / rate if rate else 0.0
     return ModelEstimate(
         model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
     )
 
 
-def _measure(model: ModelSpec, blocks: Sequence[UnitBlock]) -> float:
+def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
     """Return a worker's tokens per second, on sampled rows after one round to warm up."""
-    encoder = Encoder(model)
     few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
     for block in few:
         encoder.encode(block)

@@ -3,7 +3,7 @@
 Everything that can be known before the first row is read is checked here, and all problems are said at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -19,7 +19,7 @@ from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.listing import file_format, list_files
 from corpusmill.pipeline.planning import file_schemas, format_of, plan_splits
 from corpusmill.pipeline.readers.infer import CONFLICT
-from corpusmill.pipeline.schema import FileSchema, check_text, column_type, kept_columns
+from corpusmill.pipeline.schema import FileSchema, check_text, check_texts, column_type, kept_columns
 from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
@@ -27,8 +27,6 @@ from corpusmill.pipeline.storage import StoredFile, absolute
 from corpusmill.pipeline.units import Split
 
 T = TypeVar("T")
-PAIR_SPECIALS = 3
-"""[CLS] text [SEP] text [SEP]: the special tokens of a pair, in all families here."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,14 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
-    models = [_model(model, f"models[{i}]", checks) for i, model in enumerate(config.models)]
+    pairs = config.input.text_pair is not None
+    models = [_model(model, f"models[{i}]", checks, pairs=pairs) for i, model in enumerate(config.models)]
     output = checks.run("output.path", lambda: _output(config.output))
     files = checks.run("input.path", lambda: _files(config.input))
     given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
     schemas = _schemas(config.input, files, given) if files else None
-    spec_input = _input(config.input, schemas, checks) if schemas else None
+    lists = any(model is not None and model.needs.second == "list" for model in models)
+    spec_input = _input(config.input, schemas, checks, lists=lists) if schemas else None
     _check_names(config, checks)
     _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
     _check_pairs(models, config.input, checks)
@@ -88,8 +88,8 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
 
 
-def _model(config: ModelConfig, where: str, checks: Checks) -> ResolvedModel | None:
-    return checks.run(f"{where}.checkpoint", lambda: resolve_model(config, where))
+def _model(config: ModelConfig, where: str, checks: Checks, *, pairs: bool) -> ResolvedModel | None:
+    return checks.run(f"{where}.checkpoint", lambda: resolve_model(config, where, pairs=pairs))
 
 
 def _files(config: InputConfig) -> list[StoredFile]:
@@ -127,7 +127,10 @@ def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
     return pa.schema([settled(field) for field in schema])
 
 
-def _input(config: InputConfig, schemas: list[FileSchema], checks: Checks) -> InputSpec | None:
+def _input(
+    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, lists: bool
+) -> InputSpec | None:
+    """Find the columns' types; with `lists` the second text column holds lists of texts."""
     keep = kept_columns(config.keep, schemas)
     wanted = {
         "input.text": [config.text],
@@ -137,19 +140,32 @@ def _input(config: InputConfig, schemas: list[FileSchema], checks: Checks) -> In
     types: dict[str, pa.DataType] = {}
     for where, names in wanted.items():
         for name in names:
-            kind = checks.run(where, partial(_column, name, schemas, where))
+            check = _CHECKS.get(where if not (lists and where == "input.text_pair") else "lists")
+            kind = checks.run(where, partial(_column, name, schemas, where, check))
             if kind is not None:
                 types[name] = kind
     if checks.problems:
         return None
-    return InputSpec(config.text, config.text_pair, keep, pa.schema(list(types.items())), config.on_bad_row)
+    schema = pa.schema(list(types.items()))
+    return InputSpec(
+        config.text, config.text_pair, keep, schema, config.on_bad_row, deduplicate=config.deduplicate
+    )
 
 
-def _column(name: str, schemas: list[FileSchema], where: str) -> pa.DataType:
-    """Return a column's type; text is required of all but kept columns."""
+_CHECKS: Mapping[str, Callable[..., None]] = {
+    "input.text": check_text,
+    "input.text_pair": check_text,
+    "lists": check_texts,
+}
+
+
+def _column(
+    name: str, schemas: list[FileSchema], where: str, check: Callable[..., None] | None
+) -> pa.DataType:
+    """Return a column's type, checked for what it is to hold."""
     kind = column_type(name, schemas, field=where)
-    if where != "input.keep":
-        check_text(name, kind, field=where)
+    if check is not None:
+        check(name, kind, field=where)
     return kind
 
 
@@ -165,9 +181,11 @@ def _output(config: OutputConfig) -> OutputSpec:
 
 def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
     asked = config.input.rows_per_unit
-    longest = max(model.spec.tokenizer.max_length for model in models)
+    limits = [model.spec.max_length for model in models if model.spec.stride is None]
+    longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
-    return UnitSizing(None if asked == "auto" else asked, heaviest, longest)
+    written = sum(model.needs.bytes_per_token for model in models)
+    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written)
 
 
 def _check_names(config: JobConfig, checks: Checks) -> None:
@@ -199,12 +217,19 @@ def _check_columns(models: Sequence[ResolvedModel | None], keep: Sequence[str], 
 
 
 def _check_pairs(models: Sequence[ResolvedModel | None], config: InputConfig, checks: Checks) -> None:
-    """Refuse pairs for a task that takes single texts."""
-    for i, model in enumerate(models):
-        if model and config.text_pair and model.spec.task == "embedding":
-            checks.add(f"models[{i}].task", "embedding takes one text a row; expected no input.text_pair")
-        if model and config.text_pair and model.spec.tokenizer.max_length <= PAIR_SPECIALS:
-            checks.add(
-                f"models[{i}].max_length",
-                f"expected more than {PAIR_SPECIALS}, which a pair's special tokens take",
-            )
+    """Refuse a second text column that no model reads, and its absence where one needs it."""
+    found = [model for model in models if model is not None]
+    reading = [model for model in found if model.needs.second != "none"]
+    if config.text_pair and len(found) == len(models) and not reading:
+        tasks = ", ".join(dict.fromkeys(model.spec.task for model in found))
+        checks.add("input.text_pair", f"{tasks} takes one text a row; expected no second column")
+    if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
+        tasks = " and ".join(dict.fromkeys(model.spec.task for model in reading))
+        checks.add("input.text_pair", f"{tasks} cannot share one: only one of them takes lists of texts")
+    if not config.text_pair:
+        for model in found:
+            if model.needs.second in ("required", "list"):
+                what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
+                checks.add(
+                    "input.text_pair", f"is required by {model.spec.task}: name the column with {what}"
+                )

@@ -25,6 +25,20 @@ def parse_type(text: str) -> pa.DataType:
         ) from None
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Say whether a column holds text: strings of any kind, or a dictionary of them."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(
+        pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
+    )
+
+
+def is_list_of_text(kind: pa.DataType) -> bool:
+    """Say whether a column holds lists of text."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(listed and is_text(kind.value_type))
+
+
 def _member(text: str) -> tuple[str, pa.DataType]:
     name, colon, kind = text.partition(":")
     if not colon:

@@ -5,12 +5,16 @@ corpus never meet Ray's own conversions, and a target block size of one byte mak
 """
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from corpusmill.pipeline.units import Unit
+
+TABLE = "table:"
+"""Begins the names of the columns that hold a block's tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,10 @@ class Reject:
 
 @dataclass(frozen=True)
 class UnitBlock:
-    """The rows of one unit: kept columns, model inputs (texts, later token ids), and what was rejected.
+    """The rows of one unit: kept columns, model inputs, and what was rejected.
 
-    `kept` and `inputs` have the same number of rows, in input order. `rows_read` counts the input rows,
+    `kept` and `inputs` have the same number of rows, in input order. `inputs` are texts, and after
+    tokenization the numbers of the rows' distinct values in `tables`. `rows_read` counts the input rows,
     rejects included. `last` marks the last unit of its split. `tokens` counts the tokens of each
     tokenization. With `error`, reading failed here and there are no rows.
     """
@@ -39,15 +44,18 @@ class UnitBlock:
     last: bool = False
     tokens: dict[str, int] | None = None
     error: str | None = None
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """The number of rows that go to the output."""
         return int(self.inputs.num_rows)
 
-    def with_inputs(self, inputs: pa.Table, tokens: dict[str, int]) -> "UnitBlock":
-        """Return the block with its texts replaced by token ids."""
-        return replace(self, inputs=inputs, tokens=tokens)
+    def tokenized(
+        self, inputs: pa.Table, tables: Mapping[str, pa.Table], tokens: dict[str, int]
+    ) -> "UnitBlock":
+        """Return the block with its texts replaced by numbers of distinct values, and those values' tokens."""
+        return replace(self, inputs=inputs, tables=tables, tokens=tokens)
 
     def summary(self) -> "UnitSummary":
         """Return what the driver needs to know of this block."""
@@ -73,7 +81,7 @@ def failed_block(unit: Unit, error: str) -> UnitBlock:
 
 
 def to_row(block: UnitBlock) -> pa.Table:
-    """Pack a block into one row: `header` (JSON), `kept` and `inputs` (Arrow IPC streams)."""
+    """Pack a block into one row: `header` (JSON), and `kept`, `inputs` and each table as Arrow IPC streams."""
     header: dict[str, Any] = {
         "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
         "rejects": [[reject.row, reject.reason, reject.raw] for reject in block.rejects],
@@ -87,6 +95,7 @@ def to_row(block: UnitBlock) -> pa.Table:
         "header": pa.array([json.dumps(header)], pa.large_string()),
         "kept": _to_ipc(block.kept),
         "inputs": _to_ipc(block.inputs),
+        **{f"{TABLE}{name}": _to_ipc(table) for name, table in block.tables.items()},
     }
     return pa.table(columns)
 
@@ -103,6 +112,11 @@ def from_row(row: pa.Table) -> UnitBlock:
         last=header["last"],
         tokens=header["tokens"],
         error=header["error"],
+        tables={
+            name.removeprefix(TABLE): _from_ipc(row[name])
+            for name in row.column_names
+            if name.startswith(TABLE)
+        },
     )
 
 

@@ -4,6 +4,7 @@
     ├── InputError                  a file that cannot be listed, opened or read
     │   ├── InputChanged            not the file that was planned
     │   └── BadRow                  an unusable row, under `on_bad_row: fail`
+    ├── OptionError                 an option of a model's task that cannot be
     ├── TokenizerError              a checkpoint's tokenizer files are missing or unusable
     ├── OutputError                 the output folder cannot be used or written
     └── JobFailed                   units that could not be finished; the rest is committed
@@ -37,6 +38,10 @@ class InputChanged(InputError):  # noqa: N818
 
 class BadRow(InputError):  # noqa: N818
     """A row cannot be used and the job says `on_bad_row: fail`."""
+
+
+class OptionError(CorpusmillError):
+    """An option of a task has a value that the checkpoint or another option rules out; `field` names it."""
 
 
 class TokenizerError(CorpusmillError):

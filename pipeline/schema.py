@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from corpusmill.pipeline.arrow_types import is_list_of_text, is_text
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.readers.infer import CONFLICT, UNSEEN, settled
 
@@ -46,11 +47,19 @@ def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.D
 
 def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
     """Refuse a text column that is not text."""
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
+    if not is_text(kind):
         raise InputError(
             f"column {name!r}: expected text (string, large_string, string_view or a dictionary of one), "
             f"got {kind}; name another column or convert it first"
+        ).at(field)
+
+
+def check_texts(name: str, kind: pa.DataType, *, field: str) -> None:
+    """Refuse a column of lists of texts that is not one."""
+    if not is_list_of_text(kind):
+        raise InputError(
+            f"column {name!r}: expected lists of text (list<string>), one list of choices a row, got {kind}; "
+            "name another column or convert it first"
         ).at(field)
 
 

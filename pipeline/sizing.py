@@ -19,18 +19,22 @@ BYTES_PER_TOKEN = 4.0
 class UnitSizing:
     """The job's part of the decision: a number of rows asked for, or what limits an automatic one.
 
-    `flops_per_token` and `max_length` are those of the job's most expensive model.
+    `flops_per_token`, over all passes, and `max_length` (None: windows over all of a text) are those of the
+    job's most expensive model; `written_per_token` are the bytes that all models write of a token.
     """
 
     rows_per_unit: int | None
     flops_per_token: float
-    max_length: int
+    max_length: int | None
+    written_per_token: int = 0
 
     def rows(self, *, text_bytes: float, row_bytes: float) -> int:
         """Return the rows of a unit for a file whose rows average so many bytes of text, and in all."""
         if self.rows_per_unit is not None:
             return self.rows_per_unit
-        tokens = min(self.max_length, text_bytes / BYTES_PER_TOKEN + 2)
+        tokens = text_bytes / BYTES_PER_TOKEN + 2
+        if self.max_length is not None:
+            tokens = min(self.max_length, tokens)
         by_work = MAX_FLOPS / max(self.flops_per_token * tokens, 1.0)
-        by_size = MAX_BYTES / max(row_bytes, 1.0)
+        by_size = MAX_BYTES / max(row_bytes, self.written_per_token * tokens, 1.0)
         return int(max(1, min(MAX_ROWS, by_size, max(MIN_ROWS, by_work))))

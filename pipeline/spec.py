@@ -1,7 +1,8 @@
 """What a job asks of the pipeline, resolved: plain frozen records that travel to every worker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pyarrow as pa
 class InputSpec:
     """Which columns are read, and what happens to a row that cannot be used.
 
-    `schema` holds the type of every column read: the text columns and the kept ones.
+    `schema` holds the type of every column read: the text columns and the kept ones. `deduplicate`: equal
+    texts of a unit are computed once.
     """
 
     text: str
@@ -19,6 +21,7 @@ class InputSpec:
     keep: tuple[str, ...]
     schema: pa.Schema
     on_bad_row: str = "reject"
+    deduplicate: bool = True
 
     @property
     def columns(self) -> list[str]:
@@ -38,22 +41,46 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """One distinct tokenization: a checkpoint's tokenizer, cut at `max_length` tokens.
+    """What a model asks of a tokenizer, or several models that share it.
 
     `folder` is where the driver has it. A node without that folder fetches the same digest from `source`,
-    the checkpoint's address, where it lies in the sub-folder `inside`.
+    the checkpoint's address, where it lies in the sub-folder `inside`. Of each text of `columns` ("text",
+    "text_pair"), with `prompt` before it, the first `limit` tokens are kept (None: all), and where each is
+    in the text if `offsets`.
     """
 
     folder: str
-    max_length: int
     digest: str
     source: str
     inside: str = "."
+    prompt: str = ""
+    columns: tuple[str, ...] = ("text",)
+    limit: int | None = None
+    offsets: bool = False
 
     @property
     def key(self) -> str:
         """The name of this tokenization inside a unit's block."""
-        return f"{self.digest[:16]}-{self.max_length}"
+        prompt = f"-{sha256(self.prompt.encode()).hexdigest()[:8]}" if self.prompt else ""
+        return self.digest[:16] + prompt
+
+    def joined(self, other: "TokenizerSpec") -> "TokenizerSpec":
+        """Return one tokenization that serves both, which have the same key."""
+        unlimited = self.limit is None or other.limit is None
+        return replace(
+            self,
+            columns=tuple(dict.fromkeys((*self.columns, *other.columns))),
+            limit=None if unlimited else max(self.limit or 0, other.limit or 0),
+            offsets=self.offsets or other.offsets,
+        )
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """The tokenization stage of a job: each distinct tokenizer once."""
+
+    tokenizers: tuple[TokenizerSpec, ...]
+    deduplicate: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +98,8 @@ class ModelSpec:
 
     `checkpoint` is the folder where the driver has it. A node without that folder fetches the same digest
     from `source`: a URL, or the folder again, which then has to be on shared storage. `prefix` goes before
-    its output columns; `title` is what people read.
+    its output columns; `title` is what people read. A sequence has at most `max_length` tokens; longer texts
+    are cut there, or into windows that share `stride` tokens, if that is not None.
     """
 
     title: str
@@ -82,6 +110,8 @@ class ModelSpec:
     task: str
     dtype: str
     device: str
+    max_length: int
+    stride: int | None
     tokens_per_batch: int
     tokenizer: TokenizerSpec
     pool: PoolSpec
@@ -106,6 +136,10 @@ class PipelineSpec:
     output: OutputSpec
 
     @property
-    def tokenizers(self) -> tuple[TokenizerSpec, ...]:
-        """The distinct tokenizations that the models need."""
-        return tuple({model.tokenizer.key: model.tokenizer for model in self.models}.values())
+    def tokenization(self) -> Tokenization:
+        """What the tokenization stage does: each distinct tokenizer once, for all models that share it."""
+        joined: dict[str, TokenizerSpec] = {}
+        for model in self.models:
+            key = model.tokenizer.key
+            joined[key] = joined[key].joined(model.tokenizer) if key in joined else model.tokenizer
+        return Tokenization(tuple(joined.values()), self.input.deduplicate)

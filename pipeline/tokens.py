@@ -1,81 +1,125 @@
-"""Texts of a unit to token ids, once per distinct tokenization.
+"""Texts of a unit to token ids, each distinct text once, once per distinct tokenizer.
 
-A tokenization's columns in `inputs` are `<key>.ids` (list<int32>, null where a text is null) and, for
-pairs, `<key>.types` (list<int8>: 0 for the first text and its specials, 1 for the second).
+Afterwards `inputs` holds, per text column, the number of the row's distinct value (null where the text is
+null), and `tables` the distinct values' tokens under `<tokenizer key>.<column>`, without special tokens:
+`ids` list<int32>, and where a task needs to point into the text `starts` and `ends` (list<int32>, code
+points of the original text) and `begins` (list<bool>: the token begins a word). A column of lists of texts
+has `ids` list<list<int32>>. `tables["text"]` holds the distinct texts themselves where spans are cut out of
+them.
 """
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Encoding, Tokenizer
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import tokenizer_folder
-from corpusmill.pipeline.errors import TokenizerError
-from corpusmill.pipeline.spec import TokenizerSpec
+from corpusmill.pipeline.distinct import Distinct, distinct
+from corpusmill.pipeline.early_cut import EarlyCut
+from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 BATCH = 1024
 """Texts handed to the tokenizer at once: bounds its memory, and is far more than it needs for speed."""
 
 
-def tokenize(block: UnitBlock, tokenizers: Sequence[TokenizerSpec]) -> UnitBlock:
+def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     """Replace the texts of a block by token ids; a block that reports a failure passes unchanged."""
     if block.error is not None:
         return block
-    columns: dict[str, pa.Array] = {}
+    columns = {
+        name: distinct(block.inputs[name], deduplicate=tokenization.deduplicate)
+        for name in block.inputs.column_names
+    }
+    tables: dict[str, pa.Table] = {}
     counts: dict[str, int] = {}
-    for spec in tokenizers:
-        columns |= _columns(block.inputs, spec)
-        counts[spec.key] = len(columns[f"{spec.key}.ids"].values)
-    return block.with_inputs(pa.table(columns), counts)
+    for spec in tokenization.tokenizers:
+        for name in spec.columns:
+            table = _table(columns[name], spec)
+            tables[f"{spec.key}.{name}"] = table
+            counts[spec.key] = counts.get(spec.key, 0) + _tokens(table, columns[name])
+    if any(spec.offsets for spec in tokenization.tokenizers):
+        tables["text"] = pa.table({"text": pa.array(columns["text"].values, pa.large_string())})
+    inputs = pa.table({name: column.index for name, column in columns.items()})
+    return block.tokenized(inputs, tables, counts)
 
 
-def _columns(texts: pa.Table, spec: TokenizerSpec) -> dict[str, pa.Array]:
-    pairs = "text_pair" in texts.column_names
-    rows = _complete_rows(texts)
-    present = [row for row in rows if row is not None]
-    tokenizer = load_tokenizer(tokenizer_folder(spec), spec.max_length)
-    specials = tokenizer.num_special_tokens_to_add(pairs)
-    if spec.max_length <= specials:
-        # The tokenizer would not cut at all.
-        raise TokenizerError(
-            f"{spec.folder}: max_length {spec.max_length} leaves no room beside {specials} special tokens; "
-            f"set the model's max_length to {specials + 1} or more"
-        )
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
-    for start in range(0, len(present), BATCH):
-        encodings = tokenizer.encode_batch_fast(present[start : start + BATCH])
-        ids += [encoding.ids for encoding in encodings]
-        if pairs:
-            types += [encoding.type_ids for encoding in encodings]
-    missing = np.fromiter((row is None for row in rows), bool, len(rows))
-    columns = {f"{spec.key}.ids": _ragged(ids, missing, np.int32)}
-    if pairs:
-        columns[f"{spec.key}.types"] = _ragged(types, missing, np.int8)
-    return columns
+def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
+    """Tokenize the distinct values of a column."""
+    tokenizer = load_tokenizer(tokenizer_folder(spec))
+    texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
+    fields: dict[str, list[Any]] = {"ids": []}
+    if spec.offsets:
+        fields |= {"starts": [], "ends": [], "begins": []}
+    for text, encoding in zip(texts, _encodings(tokenizer, texts, spec), strict=True):
+        fields["ids"].append(encoding.ids[: spec.limit])
+        if spec.offsets:
+            starts, ends = _offsets(text, encoding)
+            fields["starts"].append(starts[: spec.limit])
+            fields["ends"].append(ends[: spec.limit])
+            fields["begins"].append(_begins(encoding)[: spec.limit])
+    table = pa.table({name: _ragged(lists, name) for name, lists in fields.items()})
+    if column.groups is None:
+        return table
+    return pa.table({"ids": pa.ListArray.from_arrays(column.groups, table["ids"].combine_chunks())})
 
 
-def _complete_rows(texts: pa.Table) -> list[Any]:
-    """Return each row's text or pair of texts, None where one of them is null."""
-    first: list[Any] = texts["text"].to_pylist()
-    if "text_pair" not in texts.column_names:
-        return first
-    return [
-        None if a is None or b is None else (a, b)
-        for a, b in zip(first, texts["text_pair"].to_pylist(), strict=True)
-    ]
+def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) -> Iterator[Encoding]:
+    """Yield each text's encoding without special tokens: all of it, or at least its first `limit` tokens."""
+    encode = tokenizer.encode_batch if spec.offsets else tokenizer.encode_batch_fast
+    early = None if spec.limit is None else EarlyCut.of(tokenizer)
+    for first in range(0, len(texts), BATCH):
+        batch = texts[first : first + BATCH]
+        if early is None or spec.limit is None:
+            yield from encode(batch, add_special_tokens=False)
+            continue
+        prefixes = [early.prefix(text, spec.limit) for text in batch]
+        found = encode(prefixes, add_special_tokens=False)
+        for text, prefix, encoding in zip(batch, prefixes, found, strict=True):
+            attempt, tried, last = 0, prefix, encoding
+            while not early.suffices(tried, text, len(last), spec.limit):
+                attempt += 1
+                tried = early.prefix(text, spec.limit, attempt=attempt)
+                last = encode([tried], add_special_tokens=False)[0]
+            yield last
 
 
-def _ragged(
-    lists: list[list[int]], missing: np.ndarray[Any, np.dtype[np.bool_]], dtype: type[np.integer[Any]]
-) -> pa.Array:
+def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
+    """Return the tokens' starts and ends in the text; an accent that was stripped belongs to its letter.
+
+    The tokenizer leaves out a combining mark at the end of a token, because nothing of it is left.
+    """
+    offsets = encoding.offsets
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    if not text.isascii():
+        for i, end in enumerate(ends):
+            stop = starts[i + 1] if i + 1 < len(starts) else len(text)
+            while end < stop and unicodedata.combining(text[end]):
+                end += 1  # noqa: PLW2901
+            ends[i] = end
+    return starts, ends
+
+
+def _begins(encoding: Encoding) -> list[bool]:
+    words = encoding.word_ids
+    return [i == 0 or word is None or word != words[i - 1] for i, word in enumerate(words)]
+
+
+def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
-    lengths = np.zeros(len(missing), np.int64)
-    lengths[~missing] = [len(item) for item in lists]
+    dtype = np.bool_ if name == "begins" else np.int32
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     values = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), mask=pa.array(missing))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def _tokens(table: pa.Table, column: Distinct) -> int:
+    """Count the tokens of a table's distinct texts."""
+    lists = table["ids"].combine_chunks()
+    return len(lists.values if column.groups is None else lists.values.values)

@@ -59,11 +59,11 @@ def model_max_length(folder: str) -> int | None:
 
 
 @functools.lru_cache(maxsize=16)
-def load_tokenizer(folder: str, max_length: int) -> Tokenizer:
-    """Load a tokenizer that never pads and cuts at `max_length` tokens, the longer of a pair first."""
+def load_tokenizer(folder: str) -> Tokenizer:
+    """Load a tokenizer that never pads and never cuts."""
     tokenizer = _load(folder)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer.no_truncation()
     return tokenizer
 
 

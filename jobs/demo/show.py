@@ -89,7 +89,7 @@ def neighbours(
     from corpusmill.pipeline.vocabulary import load_tokenizer
 
     model = load_model(find_checkpoint(embedder).folder, task="embedding")
-    ids = load_tokenizer(str(model.checkpoint.folder), model.checkpoint.max_positions).encode(query).ids
+    ids = load_tokenizer(str(model.checkpoint.folder)).encode(query).ids
     vector = model(PackedTokens.from_sequences([ids])).embeddings[0].numpy()
     matrix = rows["minilm_embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
     similarity = matrix @ vector

@@ -25,7 +25,7 @@ class InlineEngine:
         encoders = [Encoder(model) for model in self._spec.models]
         for split in pending:
             for block in read(split, self._spec.input):
-                ready = tokenized(block, self._spec.tokenizers)
+                ready = tokenized(block, self._spec.tokenization)
                 yield (
                     UnitFailure(ready.unit.name, ready.error)
                     if ready.error

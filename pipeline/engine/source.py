@@ -18,7 +18,7 @@ from ray.data.datasource import Datasource, ReadTask
 from corpusmill.pipeline.blocks import from_row, to_row
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.spec import InputSpec, PipelineSpec, TokenizerSpec
+from corpusmill.pipeline.spec import InputSpec, PipelineSpec, Tokenization
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -76,7 +76,7 @@ def token_rows(
 def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
     rows = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
     return rows.map_batches(
-        functools.partial(_tokenize_row, tokenizers=spec.tokenizers),
+        functools.partial(_tokenize_row, tokenization=spec.tokenization),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -88,9 +88,9 @@ def _read_rows(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
         yield to_row(block)
 
 
-def _tokenize_row(row: pa.Table, tokenizers: Sequence[TokenizerSpec]) -> pa.Table:
+def _tokenize_row(row: pa.Table, tokenization: Tokenization) -> pa.Table:
     # One task has one CPU: the tokenizer's own threads would take those of the encoders.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if row.num_rows == 0:
         return row
-    return to_row(tokenized(from_row(row), tokenizers))
+    return to_row(tokenized(from_row(row), tokenization))

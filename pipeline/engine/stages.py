@@ -4,13 +4,13 @@ What stops one of them becomes the `error` of a block: an exception on a Ray Dat
 dataset, or be tried again for ever.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from corpusmill.pipeline.blocks import UnitBlock, failed_block
 from corpusmill.pipeline.errors import CorpusmillError, InputChanged
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.spec import InputSpec, TokenizerSpec
+from corpusmill.pipeline.spec import InputSpec, Tokenization
 from corpusmill.pipeline.storage import current
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Split, Unit
@@ -39,10 +39,10 @@ def _next_unit(pending: Pending, reached: int) -> Unit:
     return pending.split.unit(reached)
 
 
-def tokenized(block: UnitBlock, tokenizers: Sequence[TokenizerSpec]) -> UnitBlock:
+def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     """Tokenize a block; a failure becomes its error."""
     try:
-        return tokenize(block, tokenizers)
+        return tokenize(block, tokenization)
     except CorpusmillError as error:
         return failed_block(block.unit, str(error))
     except Exception as error:

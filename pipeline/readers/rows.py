@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpusmill.pipeline.arrow_types import is_list_of_text
 from corpusmill.pipeline.blocks import Reject, UnitBlock
 from corpusmill.pipeline.errors import BadRow
 from corpusmill.pipeline.spec import InputSpec
@@ -20,8 +21,8 @@ def build_block(
 ) -> UnitBlock:
     """Make the block of a unit from its readable rows and those already rejected.
 
-    Texts become plain `string` columns named `text` and `text_pair`; a row with text that is not UTF-8
-    is rejected (or, under `on_bad_row: fail`, raises BadRow).
+    Texts become plain `large_string` columns (or lists of them) named `text` and `text_pair`; a row with
+    text that is not UTF-8 is rejected (or, under `on_bad_row: fail`, raises BadRow).
     """
     rows_read = table.num_rows + len(rejects)
     broken = broken_utf8(table)
@@ -104,6 +105,8 @@ def _shown(cell: pa.Scalar) -> Any:
 
 def _plain_string(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return texts as `large_string`, so that a unit of long documents never overflows 32-bit offsets."""
+    if is_list_of_text(column.type):
+        return pc.cast(column, pa.list_(pa.large_string()))
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     return pc.cast(column, pa.large_string())

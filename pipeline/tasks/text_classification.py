@@ -5,22 +5,31 @@ a single label, as the reference's text-classification pipeline computes them.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from corpusmill.models import Checkpoint
-
-Array = np.ndarray[Any, Any]
+from corpusmill.models import Checkpoint, Model, PackedTokens
+from corpusmill.pipeline.columns import RANKED, list_array, ranked_labels
+from corpusmill.pipeline.items import Items
+from corpusmill.pipeline.merging import combine
+from corpusmill.pipeline.ragged import Array, Ragged
+from corpusmill.pipeline.sequences import Layout, Sequences, row_pairs
+from corpusmill.pipeline.task import Needs, Prepared, Values
 
 
 class TextClassificationTask:
     """Options: `top_k` (1 by default; an int, or None for all labels) and `threshold` (least score listed).
 
     With `top_k` 1 the best label is written whatever its score. A multi-label checkpoint lists all its
-    labels, best first, unless `top_k` or `threshold` says fewer.
+    labels, best first, unless `top_k` or `threshold` says fewer. Scores of windows are combined as `combine`
+    says; of a pair the first text is windowed.
     """
+
+    head: ClassVar[str] = "text-classification"
+    options: ClassVar[tuple[str, ...]] = ("top_k", "threshold", "combine")
+    needs = Needs(second="optional")
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
         self._labels = checkpoint.labels
@@ -28,26 +37,37 @@ class TextClassificationTask:
         multi = self._problem == "multi_label_classification"
         self._top_k: int | None = options.get("top_k", None if multi else 1)
         self._threshold: float = options.get("threshold") or 0.0
+        self._combine = options.get("combine", "mean")
         self._single = not multi and self._top_k == 1
         self.schema = pa.schema(self._fields())
 
-    def values(self, output: Any) -> Array:
-        """Return (n, L) float32: probabilities, or for regression the values themselves."""
-        logits = output.logits.float()
-        if self._problem == "regression":
-            return np.asarray(logits.cpu().numpy())
-        # The softmax of a single logit, such as a reranker's, would always be 1.
-        each = self._problem == "multi_label_classification" or len(self._labels) == 1
-        scores = logits.sigmoid() if each else logits.softmax(-1)
-        return np.asarray(scores.cpu().numpy())
+    def sequences(self, items: Items, layout: Layout) -> Sequences:
+        """Lay out each text, or each pair."""
+        if "text_pair" not in items.rows:
+            return layout.singles(items.text.ids, items.rows["text"])
+        pairs = row_pairs(items.rows["text"], items.rows["text_pair"])
+        second = items.tables["text_pair"].ids
+        if layout.stride is None:
+            return layout.pairs_cut_longest(items.text.ids, second, pairs)
+        return layout.pairs_cut_text(items.text.ids, second, pairs)
 
-    def columns(self, values: Array, present: Array) -> list[pa.Array]:
-        """Return the columns for all rows."""
+    def values(self, model: Model, packed: PackedTokens) -> Values:
+        """Return (n, L) float32: probabilities, or for regression the values themselves."""
+        logits = model(packed).logits.float()
+        if self._problem != "regression":
+            # The softmax of a single logit, such as a reranker's, would always be 1.
+            each = self._problem == "multi_label_classification" or len(self._labels) == 1
+            logits = logits.sigmoid() if each else logits.softmax(-1)
+        return Values((logits.cpu().numpy(),))
+
+    def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
+        """Return the columns."""
+        scores = combine(results[0].values, unit.sequences, self._combine)
         if self._problem == "regression":
-            return [self._regression(values, present)]
+            return [self._regression(scores)]
         if self._single:
-            return self._best(values, present)
-        return [self._ranked(values, present)]
+            return self._best(scores)
+        return [ranked_labels(scores, self._labels, top_k=self._top_k, threshold=self._threshold)]
 
     def _fields(self) -> list[pa.Field]:
         if self._problem == "regression":
@@ -60,34 +80,16 @@ class TextClassificationTask:
                 pa.field("label", pa.dictionary(pa.int32(), pa.string())),
                 pa.field("score", pa.float32()),
             ]
-        return [pa.field("labels", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())])))]
+        return [pa.field("labels", RANKED)]
 
-    def _regression(self, values: Array, present: Array) -> pa.Array:
-        rows = iter(values.tolist() if len(self._labels) > 1 else values[:, 0].tolist())
-        return pa.array([next(rows) if there else None for there in present], self.schema.field(0).type)
+    def _regression(self, values: Array) -> pa.Array:
+        flat = pa.array(values.ravel())
+        if len(self._labels) == 1:
+            return flat
+        return list_array(flat, np.full(len(values), values.shape[1]), self.schema.field(0).type)
 
-    def _best(self, values: Array, present: Array) -> list[pa.Array]:
-        index = np.zeros(len(present), np.int32)
-        score = np.zeros(len(present), np.float32)
-        index[present] = values.argmax(-1)
-        score[present] = values.max(-1, initial=0.0)
+    def _best(self, scores: Array) -> list[pa.Array]:
         # The dictionary always holds all labels in the checkpoint's order, so files of a job agree.
-        codes = pa.array(index, mask=~present)
-        return [
-            pa.DictionaryArray.from_arrays(codes, pa.array(self._labels, pa.string())),
-            pa.array(score, mask=~present),
-        ]
-
-    def _ranked(self, values: Array, present: Array) -> pa.Array:
-        order = np.argsort(-values, axis=-1, kind="stable")[:, : self._top_k]
-        ranked = iter(
-            [
-                [
-                    {"label": self._labels[i], "score": float(row[i])}
-                    for i in best
-                    if row[i] >= self._threshold
-                ]
-                for row, best in zip(values, order.tolist(), strict=True)
-            ]
-        )
-        return pa.array([next(ranked) if there else None for there in present], self.schema.field(0).type)
+        codes = pa.array(scores.argmax(-1).astype(np.int32))
+        labels = pa.array(self._labels, pa.string())
+        return [pa.DictionaryArray.from_arrays(codes, labels), pa.array(scores.max(-1))]

@@ -25,7 +25,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 def tokens_of(workshop: Workshop, count: int) -> int:
     """Tokens of the usual texts, counted one by one."""
-    tokenizer = load_tokenizer(str(workshop.embedder), 64)
+    tokenizer = load_tokenizer(str(workshop.embedder))
     return sum(len(tokenizer.encode(text).ids) for text in texts(count))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from corpusmill.jobs.config import ModelConfig, PoolConfig
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.jobs.pools import size_pools
+from corpusmill.pipeline.task import Needs
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
 SPEC = ModelSpec(
@@ -21,15 +22,17 @@ SPEC = ModelSpec(
     "embedding",
     "float32",
     "cpu",
+    64,
+    None,
     2048,
-    TokenizerSpec("c", 64, "d", "c"),
+    TokenizerSpec("c", "d", "c"),
     PoolSpec(1, 1),
 )
 
 
 def model(flops: int, device: str = "cpu", **pool: Any) -> ResolvedModel:
     config = ModelConfig(checkpoint="c", pool=PoolConfig(**pool))
-    return ResolvedModel(config, replace(SPEC, device=device), flops, ())
+    return ResolvedModel(config, replace(SPEC, device=device), flops, Needs(), ())
 
 
 auto_pool = st.fixed_dictionaries(

@@ -15,9 +15,11 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile, current
 from corpusmill.pipeline.units import Split
+from corpusmill.pipeline.tasks import TASKS
 from corpusmill.pipeline.vocabulary import tokenizer_digest
 
 
@@ -104,8 +106,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def tokenization() -> Callable[..., TokenizerSpec]:
     """The tokenization that a folder stands for."""
 
-    def make(folder: Path, max_length: int = 16) -> TokenizerSpec:
-        return TokenizerSpec(str(folder), max_length, tokenizer_digest(str(folder)), str(folder))
+    def make(folder: Path, **wanted: Any) -> TokenizerSpec:
+        return TokenizerSpec(str(folder), tokenizer_digest(str(folder)), str(folder), **wanted)
 
     return make
 
@@ -121,8 +123,18 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
         tokens_per_batch: int = 64,
         prefix: str = "",
         max_length: int = 16,
+        stride: int | None = None,
+        pairs: bool = False,
         **options: Any,
     ) -> ModelSpec:
+        needs = TASKS[task](read_checkpoint(folder, TASKS[task].head), options).needs
+        tokenizer = tokenization(
+            folder,
+            columns=("text", "text_pair") if pairs else ("text",),
+            limit=max_length if stride is None else None,
+            offsets=needs.offsets,
+            prompt=needs.prompt,
+        )
         return ModelSpec(
             "model",
             prefix,
@@ -132,8 +144,10 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
             task,
             "float32",
             "cpu",
+            max_length,
+            stride,
             tokens_per_batch,
-            tokenization(folder, max_length),
+            tokenizer,
             PoolSpec(1, 1),
             options,
         )

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, Tokenization, TokenizerSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
 from corpusmill.pipeline.vocabulary import load_tokenizer, tokenizer_digest
@@ -31,7 +31,7 @@ def encoded(spec: ModelSpec, texts: list[str | None], pairs: list[str | None] | 
         {} if pairs is None else {"text_pair": pa.array(pairs, pa.string())}
     )
     block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table(columns))
-    return Encoder(spec).encode(tokenize(block, [spec.tokenizer]))
+    return Encoder(spec).encode(tokenize(block, Tokenization((spec.tokenizer,), True)))
 
 
 def vectors(table: pa.Table) -> np.ndarray[Any, Any]:
@@ -50,7 +50,7 @@ def test_results_do_not_depend_on_the_batch(
     np.testing.assert_allclose(
         vectors(found.columns), np.array([row for row in alone if row is not None]), atol=2e-5
     )
-    tokenizer = load_tokenizer(str(folder), 16)
+    tokenizer = load_tokenizer(str(folder))
     lengths = [len(tokenizer.encode(text).ids) for text in TEXTS if text is not None]
     assert found.tokens == sum(lengths)
     assert found.batches == {1: len(lengths), 10_000: 1}.get(tokens_per_batch, found.batches)
@@ -67,7 +67,7 @@ def test_results_follow_their_rows(checkpoint: Checkpoints, order: list[int]) ->
         block = UnitBlock(
             Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(rows, pa.string())})
         )
-        return encoder.encode(tokenize(block, [spec.tokenizer])).columns["embedding"].to_pylist()
+        return encoder.encode(tokenize(block, Tokenization((spec.tokenizer,), True))).columns["embedding"].to_pylist()
 
     plain, shuffled = run(texts), run([texts[i] for i in order])
     for place, i in enumerate(order):
@@ -90,8 +90,10 @@ def one_encoder(folder: Path) -> tuple[Encoder, ModelSpec]:
             "embedding",
             "float32",
             "cpu",
+            16,
+            None,
             24,
-            TokenizerSpec(str(folder), 16, tokenizer_digest(str(folder)), str(folder)),
+            TokenizerSpec(str(folder), tokenizer_digest(str(folder)), str(folder), limit=16),
             PoolSpec(1, 1),
         )
         ENCODERS[folder] = Encoder(spec), spec
@@ -138,7 +140,7 @@ def test_column_names_carry_the_models_prefix(checkpoint: Checkpoints, model: Mo
 
 def test_pairs_reach_the_model_with_their_types(checkpoint: Checkpoints, model: Model) -> None:
     """The second text is told apart from the first: swapping them changes the result."""
-    spec = model(checkpoint("text-classification"), "text-classification")
+    spec = model(checkpoint("text-classification"), "text-classification", pairs=True)
     one = encoded(spec, ["the world", None], ["numbers", "numbers"]).columns
     other = encoded(spec, ["numbers", None], ["the world", "the"]).columns
     assert one["score"][0] != other["score"][0]

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Text
 from corpusmill.pipeline import readers, sinks, tasks
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.spec import ModelSpec
+from corpusmill.pipeline.spec import ModelSpec, Tokenization
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
 
@@ -55,7 +55,7 @@ def test_every_file_of_a_folder_is_in_its_table(
 
 def columns(spec: ModelSpec, texts: list[str | None] = TEXTS) -> pa.Table:
     block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(texts, pa.string())}))
-    return Encoder(spec).encode(tokenize(block, [spec.tokenizer])).columns
+    return Encoder(spec).encode(tokenize(block, Tokenization((spec.tokenizer,), True))).columns
 
 
 def reference(folder: Path, texts: list[str | None], **options: Any) -> list[Any]:

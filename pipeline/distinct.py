@@ -1,0 +1,51 @@
+"""The distinct values of a text column, so that equal texts of a unit are computed once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """A column's distinct texts, and which of them each row has (`index`: int32, null where a row has none).
+
+    For a column of lists of texts `index` counts lists, `values` are the texts of all lists, and `groups`
+    (int32) the offsets of the lists in them.
+    """
+
+    index: pa.Array
+    values: list[str]
+    groups: pa.Array | None = None
+
+
+def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> Distinct:
+    """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
+    array = column.combine_chunks()
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        return _lists(array, deduplicate=deduplicate)
+    if deduplicate:
+        encoded = array.dictionary_encode()
+        return Distinct(encoded.indices, encoded.dictionary.to_pylist())
+    return Distinct(_numbered(array.is_valid()), array.drop_null().to_pylist())
+
+
+def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
+    """A list with a null in it counts as null: there is no way to choose among what is not there."""
+    rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
+    present = [row for row in rows if row is not None]
+    if deduplicate:
+        numbers = {row: number for number, row in enumerate(dict.fromkeys(present))}
+        index = pa.array([None if row is None else numbers[row] for row in rows], pa.int32())
+        present = list(numbers)
+    else:
+        index = _numbered(pa.array([row is not None for row in rows], pa.bool_()))
+    groups = np.concatenate(([0], np.cumsum([len(row) for row in present]))).astype(np.int32)
+    return Distinct(index, [text for row in present for text in row], pa.array(groups))
+
+
+def _numbered(present: pa.Array) -> pa.Array:
+    """Number the rows that are there: 0, 1, 2, …; null for the others."""
+    numbers = np.cumsum(np.asarray(present)) - 1
+    return pc.if_else(present, pa.array(numbers.astype(np.int32)), pa.scalar(None, pa.int32()))
