@@ -89,7 +89,10 @@ class Layout:
         stops = cut_longest_first(*lengths, room)
         zero = np.zeros(len(pairs.item), np.int64)
         windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
-        segments = _Segment(first, pairs.first, zero, stops[0]), _Segment(second, pairs.second, zero, stops[1])
+        segments = (
+            _Segment(first, pairs.first, zero, stops[0]),
+            _Segment(second, pairs.second, zero, stops[1]),
+        )
         return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
 
     def pairs_cut_text(

@@ -9,7 +9,7 @@ from corpusmill.pipeline.errors import TokenizerError
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The special tokens before, between and after one or two texts, each as (id, type), and the texts' types."""
+    """The special tokens before, between and after the texts, each as (id, type), and the texts' types."""
 
     specials: tuple[tuple[tuple[int, int], ...], ...]
     types: tuple[int, ...]
