@@ -61,7 +61,7 @@ def test_next_sentences_are_judged_as_by_the_reference(
 def test_choices_are_scored_as_by_the_reference(
     checkpoint: Checkpoints, model: Model, architecture: str
 ) -> None:
-    """A softmax over the row's own choices, however many; one choice is certain; none, or a null list, null."""
+    """A softmax over the row's own choices; one choice is certain; none, or a null list, gives null."""
     folder = checkpoint("multiple-choice", architecture)
     spec = model(folder, "multiple-choice", pairs=True, max_length=24)
     table = encoded(spec, text=FIRST, text_pair=CHOICES)
@@ -179,7 +179,9 @@ def test_zero_shot_windows_combine_before_the_softmax(checkpoint: Checkpoints, m
     options = {"candidate_labels": ["a", "water and an old house"], "max_length": 24}
     windowed = model(folder, "zero-shot-classification", stride=4, **options)
     plain = model(folder, "zero-shot-classification", **options)
-    first, second = (encoded(spec, text=["the water", LONG])["labels"].to_pylist() for spec in (windowed, plain))
+    first, second = (
+        encoded(spec, text=["the water", LONG])["labels"].to_pylist() for spec in (windowed, plain)
+    )
     assert [x["label"] for x in first[0]] == [x["label"] for x in second[0]]
     assert first[0][0]["score"] == pytest.approx(second[0][0]["score"], abs=1e-6)
     assert sum(item["score"] for item in first[1]) == pytest.approx(1, abs=1e-5)
