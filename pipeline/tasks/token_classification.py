@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
 from corpusmill.pipeline.columns import list_array
-from corpusmill.pipeline.decoding.token_spans import LabelScheme, ScoredTokens, Spans, decode_spans
+from corpusmill.pipeline.decoding.label_scheme import LabelScheme
+from corpusmill.pipeline.decoding.token_spans import ScoredTokens, Spans, decode_spans
 from corpusmill.pipeline.items import Items
 from corpusmill.pipeline.merging import owned_tokens
 from corpusmill.pipeline.ragged import Ragged, ranges

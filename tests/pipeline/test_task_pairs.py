@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from running import encoded
+from support.running import encoded
 from transformers import (
     AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction,

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from running import encoded
+from support.running import encoded
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from corpusmill.pipeline.errors import OptionError
@@ -17,23 +17,8 @@ from corpusmill.pipeline.spec import ModelSpec
 Model = Callable[..., ModelSpec]
 Checkpoints = Callable[..., Path]
 TEXTS = ["the water runs to the old house", None, "", "Good n\u00efght!", "the water runs to the old house"]
-LONG = " ".join(
-    f"{word} book"
-    for word in [
-        "they",
-        "watch",
-        "it",
-        "all",
-        "night",
-        "and",
-        "the",
-        "water",
-        "runs",
-        "to",
-        "the",
-        "old",
-        "house",
-    ]
+LONG = (
+    "they book watch book it book all book night book and book the book water book runs book to book the book"
 )
 MASKED = ["the [MASK] runs", None, "", "no mask", "[MASK] [MASK] of the house [MASK]", "[MASK] " * 10]
 
