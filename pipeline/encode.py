@@ -16,7 +16,7 @@ from corpusmill.pipeline.ragged import Int, Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
-from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 
@@ -37,7 +37,13 @@ class Encoder:
             torch.set_num_threads(spec.pool.cpus)
         self._spec = spec
         kind = TASKS[spec.task]
-        self._model = load_model(model_folder(spec), task=kind.head, dtype=spec.dtype, device=spec.device)
+        self._model = load_model(
+            model_folder(spec),
+            task=kind.head,
+            dtype=spec.dtype,
+            device=spec.device,
+            embedding=embedding_options(spec.task, spec.options),
+        )
         self._task = kind(self._model.checkpoint, spec.options)
         tokenizer = load_tokenizer(tokenizer_folder(spec.tokenizer))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)

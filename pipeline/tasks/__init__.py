@@ -3,6 +3,10 @@
 TASKS is the whole registry: a new task is one file here and one line below.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from corpusmill.models import EmbeddingOptions
 from corpusmill.pipeline.task import Task
 from corpusmill.pipeline.tasks.embedding import EmbeddingTask
 from corpusmill.pipeline.tasks.fill_mask import FillMaskTask
@@ -27,3 +31,11 @@ TASKS: dict[str, type[Task]] = {
     "multiple-choice": MultipleChoiceTask,
     "next-sentence-prediction": NextSentencePredictionTask,
 }
+
+
+def embedding_options(task: str, options: Mapping[str, Any]) -> EmbeddingOptions | None:
+    """Return what a model's head has to know of the job's options: only vectors are made in several ways."""
+    if TASKS[task].head != "embedding":
+        return None
+    names = ("pooling", "normalize", "dimensions", "layer")
+    return EmbeddingOptions(**{name: options.get(name) for name in names})

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from corpusmill.models import Checkpoint, EmbeddingOptions, Model, PackedTokens
+from corpusmill.models import Checkpoint, Model, PackedTokens
 from corpusmill.pipeline.items import Items
 from corpusmill.pipeline.merging import combine
 from corpusmill.pipeline.prompts import prompt_of
@@ -60,12 +60,6 @@ class EmbeddingTask:
         )
         self.needs = Needs(prompt=prompt_of(checkpoint, options.get("prompt")))
         self.schema = pa.schema([self._field(dimension)])
-
-    @staticmethod
-    def model_options(options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the model itself has to know."""
-        names = ("pooling", "normalize", "dimensions", "layer")
-        return {"embedding": EmbeddingOptions(**{name: options.get(name) for name in names})}
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
         """Lay out each text."""
