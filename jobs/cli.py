@@ -114,6 +114,36 @@ def verify(
 
 
 @app.command()
+def evaluate(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A finished job's output folder.")],
+    labels: Annotated[str, typer.Option(metavar="COLUMN", help="The kept column with what is right.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several models.")] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Embeddings: compare the two rows that share a value there."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="P", help="Multi-label: the least score that counts, 0.5.")
+    ] = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Measure a finished output's predictions against a column that the job kept.
+
+    Example: corpusmill evaluate ./out/reviews --labels stars --model mood
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.evaluate import evaluate as evaluate_output
+        from corpusmill.jobs.evaluate.lines import lines_of
+
+        result = evaluate_output(output, labels, model=model, pairs=pairs, threshold=threshold)
+        _print(result, lines_of, as_json=as_json)
+
+    _guarded(act, debug=debug)
+
+
+@app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A checkpoint folder.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="The folder to write: new or empty.")],

@@ -74,7 +74,7 @@ def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
 def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
     """Read the record that a data file carries."""
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
-    return UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
+    return UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
 
 
 def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt]) -> pa.Table:
