@@ -1,4 +1,4 @@
-"""What the encoder asks of a task: which columns it reads and writes, and how a model's outputs become them."""
+"""What the encoder asks of a task: the columns it reads and writes, and how a model's outputs become them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

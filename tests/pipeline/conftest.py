@@ -11,15 +11,15 @@ import pytest
 import torch
 from support.tiny_checkpoints import write_checkpoint
 
+from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.sizing import UnitSizing
-from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile, current
-from corpusmill.pipeline.units import Split
 from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.units import Split
 from corpusmill.pipeline.vocabulary import tokenizer_digest
 
 
