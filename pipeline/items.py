@@ -91,7 +91,7 @@ class Items:
 def items_of(block: UnitBlock, key: str, columns: Sequence[str]) -> Items:
     """Gather what a model that reads these columns has to compute, in order of the distinct values."""
     index = np.stack([_numbers(block.inputs[name]) for name in columns])
-    present = (index >= 0).all(axis=0)
+    present: Array = np.all(index >= 0, axis=0)
     distinct, inverse = np.unique(index[:, present], axis=1, return_inverse=True)
     of_row = np.full(len(present), -1, np.int64)
     of_row[present] = inverse.ravel()

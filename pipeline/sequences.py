@@ -17,7 +17,7 @@ from corpusmill.pipeline.template import Frame, Template, read_template
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """K windows: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`; a text's windows are in order."""
+    """K windows, those of a text in order: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`."""
 
     of: Int
     start: Int
@@ -142,7 +142,7 @@ def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
 
 def cut_longest_first(first: Int, second: Int, room: int) -> tuple[Int, Int]:
     """Return how many tokens of each pair are kept, as the tokenizers library's `longest_first` decides."""
-    short, long = np.minimum(first, second), np.maximum(first, second)
+    short = np.minimum(first, second)
     kept_long = np.maximum(short, room - short)
     both = short + kept_long > room
     kept_short = np.where(both, room // 2, short)
@@ -168,7 +168,7 @@ def _sequences(
 ) -> Sequences:
     """Put special tokens around the segments; sequences without any token are left out."""
     lengths = [segment.stop - segment.start for segment in segments]
-    total = frame.size + sum(lengths)
+    total: Int = frame.size + np.sum(lengths, axis=0)
     tokens = np.empty(int(total.sum()), np.int32)
     types = np.zeros(len(tokens), np.int8)
     place = np.cumsum(total) - total

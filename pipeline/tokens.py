@@ -21,6 +21,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import tokenizer_folder
 from corpusmill.pipeline.distinct import Distinct, distinct
 from corpusmill.pipeline.early_cut import EarlyCut
+from corpusmill.pipeline.ragged import Array
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
@@ -114,7 +115,7 @@ def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
     dtype = np.bool_ if name == "begins" else np.int32
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    values = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
+    values: Array = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
