@@ -12,7 +12,7 @@ def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
     prompt = _default(checkpoint.path) if given is None else given
     if prompt and not _pooled(checkpoint.path):
         raise OptionError(
-            f"{checkpoint.path}: its pooling leaves out the prompt's tokens (include_prompt: false), which is "
+            f"{checkpoint.path}: its pooling leaves out the prompt (include_prompt: false), which is "
             'not in this version; give prompt: "" or another checkpoint'
         ).at("prompt")
     return prompt

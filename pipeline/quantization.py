@@ -55,10 +55,16 @@ class Calibration:
 def quantized(vectors: Array, dtype: str, calibration: Calibration | None) -> Array:
     """Return (n, D) float32 vectors in another dtype; the binary ones have a byte for eight dimensions."""
     if dtype in ("binary", "ubinary"):
-        bits = np.packbits(vectors > 0, axis=-1)
-        return bits if dtype == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
+        bits: Array = np.packbits(vectors > 0, axis=-1)
+        return bits if dtype == "ubinary" else _shifted(bits)
     if calibration is None:
-        return vectors.astype(dtype)
+        return np.asarray(vectors, dtype)
     low, high = np.array(calibration.low), np.array(calibration.high)
-    codes = np.clip(np.rint((vectors - low) * (255 / (high - low))), 0, 255)
-    return codes.astype(np.uint8) if dtype == "uint8" else (codes - 128).astype(np.int8)
+    codes: Array = np.clip(np.rint((vectors - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    return codes if dtype == "uint8" else _shifted(codes)
+
+
+def _shifted(codes: Array) -> Array:
+    """Move 0 to 255 to -128 to 127."""
+    shifted: Array = (codes.astype(np.int16) - 128).astype(np.int8)
+    return shifted

@@ -18,7 +18,7 @@ from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile, current
-from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.units import Split
 from corpusmill.pipeline.vocabulary import tokenizer_digest
 
@@ -127,7 +127,9 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
         pairs: bool = False,
         **options: Any,
     ) -> ModelSpec:
-        needs = TASKS[task](read_checkpoint(folder, TASKS[task].head), options).needs
+        needs = TASKS[task](
+            read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options)), options
+        ).needs
         tokenizer = tokenization(
             folder,
             columns=("text", "text_pair") if pairs else ("text",),
