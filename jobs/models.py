@@ -156,6 +156,8 @@ def _tokenizer(
             "tokenizer that the model was trained with"
         ).at(f"{where}.checkpoint")
     second = pairs and needs.second != "none"
+    # Of a pair the longer text is cut first, and only whole texts say which one that is.
+    whole = second or config.long_text == "window"
     return TokenizerSpec(
         folder,
         tokenizer_digest(folder),
@@ -163,7 +165,7 @@ def _tokenizer(
         checkpoint.folder.relative_to(found.folder).as_posix(),
         needs.prompt,
         ("text", "text_pair") if second else ("text",),
-        None if config.long_text == "window" else _max_length(config, checkpoint, where),
+        None if whole else _max_length(config, checkpoint, where),
         needs.offsets,
     )
 

@@ -131,7 +131,7 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
         tokenizer = tokenization(
             folder,
             columns=("text", "text_pair") if pairs else ("text",),
-            limit=max_length if stride is None else None,
+            limit=max_length if stride is None and not pairs else None,
             offsets=needs.offsets,
             prompt=needs.prompt,
         )
