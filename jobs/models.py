@@ -178,6 +178,7 @@ def _tokenizer(
         ("text", "text_pair") if second else ("text",),
         None if config.long_text == "window" else _max_length(config, checkpoint, where),
         needs.offsets,
+        second and needs.cuts_longest,
     )
 
 

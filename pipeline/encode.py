@@ -10,7 +10,7 @@ import torch
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.pipeline.batches import token_batches
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.checkpoints import model_folder, tokenizer_folder
+from corpusmill.pipeline.checkpoints import model_folder
 from corpusmill.pipeline.items import items_of
 from corpusmill.pipeline.ragged import Int, Ragged
 from corpusmill.pipeline.sequences import Layout
@@ -37,15 +37,16 @@ class Encoder:
             torch.set_num_threads(spec.pool.cpus)
         self._spec = spec
         kind = TASKS[spec.task]
+        folder = model_folder(spec)
         self._model = load_model(
-            model_folder(spec),
+            folder,
             task=kind.head,
             dtype=spec.dtype,
             device=spec.device,
             embedding=embedding_options(spec.task, spec.options),
         )
         self._task = kind(self._model.checkpoint, spec.options)
-        tokenizer = load_tokenizer(tokenizer_folder(spec.tokenizer))
+        tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
 
     def prepare(self, block: UnitBlock) -> Prepared:

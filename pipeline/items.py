@@ -24,11 +24,13 @@ class Places:
 class TokenTable:
     """A column's distinct texts as tokens, without special ones.
 
+    `lengths` are the texts' own numbers of tokens, where those decide something and not all are in `ids`.
     For a column of lists of texts `ids` are the texts of all lists and `lists` the numbers of each list's
     texts among them.
     """
 
     ids: Ragged
+    lengths: Int
     _places: Places | None = None
     _lists: Ragged | None = None
 
@@ -49,14 +51,19 @@ class TokenTable:
     @classmethod
     def of(cls, table: pa.Table) -> Self:
         """View a table that the tokenization made."""
-        ids = table["ids"].combine_chunks()
+        ids, lists, places = table["ids"].combine_chunks(), None, None
         if pa.types.is_list(ids.type.value_type):
-            texts = Ragged.of_arrow(ids.values)
-            return cls(texts, None, Ragged(np.arange(len(texts)), np.asarray(ids.offsets, np.int64)))
-        if table.column_names == ["ids"]:
-            return cls(Ragged.of_arrow(ids))
-        places = (Ragged.of_arrow(table[name]).values for name in ("starts", "ends", "begins"))
-        return cls(Ragged.of_arrow(ids), Places(*places))
+            lists = Ragged(np.arange(len(ids.values)), np.asarray(ids.offsets, np.int64))
+            ids = ids.values
+        if "starts" in table.column_names:
+            flat = (Ragged.of_arrow(table[name]).values for name in ("starts", "ends", "begins"))
+            places = Places(*flat)
+        texts = Ragged.of_arrow(ids)
+        lengths = texts.lengths
+        if "lengths" in table.column_names:
+            given = table["lengths"].combine_chunks()
+            lengths = np.asarray(given if lists is None else given.values, np.int64)
+        return cls(texts, lengths, places, lists)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class MultipleChoiceTask:
 
     head: ClassVar[str] = "multiple-choice"
     options: ClassVar[tuple[str, ...]] = ()
-    needs = Needs(second="list", windows=False, passes=4)
+    needs = Needs(second="list", windows=False, cuts_longest=True, passes=4)
     schema = pa.schema([("choice", pa.int32()), ("scores", pa.list_(pa.float32()))])
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class MultipleChoiceTask:
             items.rows["text"][item],
             choices.values,
         )
-        return layout.pairs_cut_longest(items.text.ids, texts.ids, pairs)
+        return layout.pairs_cut_longest(items.text, texts, pairs)
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
         """Return (n,) logits: rows have different numbers of choices, so each is scored by itself."""

@@ -23,7 +23,7 @@ class NextSentencePredictionTask:
 
     head: ClassVar[str] = "next-sentence-prediction"
     options: ClassVar[tuple[str, ...]] = ()
-    needs = Needs(second="required", windows=False)
+    needs = Needs(second="required", windows=False, cuts_longest=True)
     schema = pa.schema([("is_next", pa.bool_()), ("score", pa.float32())])
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
@@ -32,7 +32,7 @@ class NextSentencePredictionTask:
     def sequences(self, items: Items, layout: Layout) -> Sequences:
         """Lay out each pair."""
         pairs = row_pairs(items.rows["text"], items.rows["text_pair"])
-        return layout.pairs_cut_longest(items.text.ids, items.tables["text_pair"].ids, pairs)
+        return layout.pairs_cut_longest(items.text, items.tables["text_pair"], pairs)
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
         """Return (n,) probabilities."""

@@ -135,6 +135,7 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
             columns=("text", "text_pair") if pairs else ("text",),
             limit=max_length if stride is None else None,
             offsets=needs.offsets,
+            lengths=pairs and needs.cuts_longest,
             prompt=needs.prompt,
         )
         return ModelSpec(
