@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import zip_longest
 
 from corpusmill.pipeline.errors import InputError
-from corpusmill.pipeline.storage import StoredFile, locate, stored_file
+from corpusmill.pipeline.storage import StoredFile, locate, reason_of, stored_file
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -62,8 +62,10 @@ def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
             what = "no such file"
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be listed ({error}); check the path and the credentials") from None
+    except Exception as error:  # clients of stores raise errors of their own
+        raise InputError(
+            f"{path}: cannot be listed ({reason_of(error)}); check the path and the credentials"
+        ) from error
     files = [
         stored_file(fs, name, info)
         for name, info in entries.items()

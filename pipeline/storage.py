@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, cast
@@ -10,6 +11,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from corpusmill.pipeline.errors import InputError
+
+SECRET = re.compile(
+    r"^[^/@]*:[^/@]*@|[?&](?:X-Amz-|X-Goog-|sig=|signature=|token=|access_token=)", re.IGNORECASE
+)
+"""In a URL: `user:password@`, or a query that grants access."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +29,13 @@ class StoredFile:
 
 @functools.cache
 def filesystem(protocol: str) -> Any:
-    """Return the file system of a protocol; credentials come from the environment, never from a job."""
+    """Return the file system of a protocol; credentials come from the environment, never from a job.
+
+    What it lists is not kept: a listing of a million files would fill the memory, and a file that changed
+    since would look as before.
+    """
     try:
-        return fsspec.filesystem(protocol)
+        return fsspec.filesystem(protocol, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InputError(
             f"{protocol}://: no file system for it ({error}); expected a local path, s3://, hf:// "
@@ -35,7 +45,12 @@ def filesystem(protocol: str) -> Any:
 
 def locate(url: str) -> tuple[Any, str]:
     """Split a URL into its file system and the path inside it; a relative path is made absolute."""
-    protocol, separator, _ = url.partition("://")
+    protocol, separator, rest = url.partition("://")
+    if SECRET.search(rest) and separator:
+        raise InputError(
+            f"{protocol}://...: the URL holds a password or a signature; expected credentials in the "
+            "environment or in a profile of the file system's own, never in a URL: take it out"
+        )
     if not separator:
         return filesystem("file"), os.path.abspath(os.path.expanduser(url))
     fs = filesystem(protocol)
@@ -73,6 +88,8 @@ def current(url: str) -> StoredFile:
         return stored_file(fs, path, fs.info(path))
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
+    except Exception as error:  # clients of stores raise errors of their own
+        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); check the credentials") from error
 
 
 def open_binary(url: str) -> BinaryIO:
@@ -80,10 +97,16 @@ def open_binary(url: str) -> BinaryIO:
     fs, path = locate(url)
     try:
         return cast(BinaryIO, fs.open(path, "rb"))
-    except OSError as error:
+    except Exception as error:  # clients of stores raise errors of their own
         raise InputError(
-            f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
-        ) from None
+            f"{url}: cannot be opened ({reason_of(error)}); check the path and the rights to read it"
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line why a file system refused; an exception without words by its kind."""
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return (words.strip().splitlines() or [type(error).__name__])[0]
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:
