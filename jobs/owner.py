@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -25,6 +25,9 @@ SILENCE = 120.0
 """Seconds without one after which an owner on another machine counts as dead."""
 SETTLE = 1.0
 """Seconds between taking over and looking whether someone else did so too."""
+
+_RUNNING: set[str] = set()
+"""The owners that this process is: one whose record could not be removed is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Owner:
     def is_dead(self, now: float) -> bool:
         """Say whether this driver is known to be gone: by its process here, by its silence elsewhere."""
         if self.machine == machine():
-            return process_start(self.pid) != self.process_start
+            ended = self.pid == os.getpid() and self.id not in _RUNNING
+            return ended or process_start(self.pid) != self.process_start
         return now - self.heartbeat > SILENCE
 
     def __str__(self) -> str:
@@ -75,9 +79,10 @@ class Ownership:
         """Stop, and leave the output to whoever comes next."""
         self._ended.set()
         self._thread.join()
-        found = _read(self._folder)
-        if found is not None and found.id == self._owner.id:
-            self._folder.remove(self._folder.job(FILE))
+        with suppress(CorpusmillError):  # a store that is gone: the record says itself that this run is, too
+            found = _read(self._folder)
+            if found is not None and found.id == self._owner.id:
+                self._folder.remove(self._folder.job(FILE))
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
@@ -98,10 +103,12 @@ def owning(folder: OutputFolder, *, take_over: bool = False) -> Iterator[Ownersh
     created = folder.create(folder.job(FILE), _content(owner))
     if not created:
         _take_over(folder, owner, forced=take_over)
+    _RUNNING.add(owner.id)
     ownership = Ownership(folder, owner)
     try:
         yield ownership
     finally:
+        _RUNNING.discard(owner.id)
         ownership.release()
 
 

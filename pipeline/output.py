@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from corpusmill.pipeline import writes
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.sinks import SINKS
-from corpusmill.pipeline.storage import absolute, is_local, locate, reason_of
+from corpusmill.pipeline.storage import SETTLED, absolute, asked, is_local, locate, reason_of
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class OutputFolder:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            found = [posixpath.basename(name) for name in fs.ls(path, detail=False)]
+            found = [posixpath.basename(name) for name in asked(fs, lambda: fs.ls(path, detail=False))]
         except FileNotFoundError:
             return []
         except NotADirectoryError:
@@ -62,14 +62,21 @@ class OutputFolder:
                 "output.path"
             ) from None
         except Exception as error:  # clients of stores raise errors of their own
-            raise OutputError(
-                f"{path}: cannot be listed ({reason_of(error)}); check the path and the rights to it"
-            ).at("output.path") from error
+            failed = OutputError(
+                f"{path}: cannot be listed ({reason_of(error)}); check the path and the rights to it, "
+                "then run the same command again"
+            )
+            raise (failed.at("output.path") if isinstance(error, SETTLED) else failed) from error
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
         """Say whether a file of the output is there."""
-        return self._asked(path, lambda fs, inner: bool(fs.exists(inner)))
+        try:
+            # Not `fs.exists`: for many stores it takes any failure for an absence.
+            self._asked(path, lambda fs, inner: fs.info(inner))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes; FileNotFoundError where there is none."""
@@ -102,8 +109,8 @@ class OutputFolder:
         """Ask the file system; what it cannot do is an OutputError, whatever its client raises."""
         fs, inner = locate(path)
         try:
-            return ask(fs, inner)
-        except FileNotFoundError:
+            return asked(fs, lambda: ask(fs, inner))
+        except (FileNotFoundError, NotADirectoryError):
             raise
         except Exception as error:
             raise OutputError(

@@ -3,9 +3,11 @@
 import functools
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -16,6 +18,12 @@ SECRET = re.compile(
     r"^[^/@]*:[^/@]*@|[?&](?:X-Amz-|X-Goog-|sig=|signature=|token=|access_token=)", re.IGNORECASE
 )
 """In a URL: `user:password@`, or a query that grants access."""
+
+PAUSES = (1.0, 4.0, 16.0)
+"""Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
+SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What no further attempt changes."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,23 @@ def _mark(value: Any) -> str:
     return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
+def asked(fs: Any, ask: Callable[[], T]) -> T:
+    """Ask a file system for something; a store that fails to answer is asked again after each of PAUSES."""
+    for pause in () if is_local(fs) else PAUSES:
+        try:
+            return ask()
+        except SETTLED:
+            raise
+        except Exception:  # clients of stores raise errors of their own where no file system would
+            time.sleep(pause)
+    return ask()
+
+
 def current(url: str) -> StoredFile:
     """Describe a file as it is now; a missing one is an InputError."""
     fs, path = locate(url)
     try:
-        return stored_file(fs, path, fs.info(path))
+        return stored_file(fs, path, asked(fs, lambda: fs.info(path)))
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
     except Exception as error:  # clients of stores raise errors of their own
@@ -96,7 +116,7 @@ def open_binary(url: str) -> BinaryIO:
     """Open a file for reading, seekable; one that cannot be opened is an InputError."""
     fs, path = locate(url)
     try:
-        return cast(BinaryIO, fs.open(path, "rb"))
+        return cast(BinaryIO, asked(fs, lambda: fs.open(path, "rb")))
     except Exception as error:  # clients of stores raise errors of their own
         raise InputError(
             f"{url}: cannot be opened ({reason_of(error)}); check the path and the rights to read it"

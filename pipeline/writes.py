@@ -2,27 +2,22 @@
 
 On this machine's disks a file is written under a unique temporary name, synced, and given its own name in
 one step. On a store it is one put, or a multipart upload whose completion makes it appear; nothing is ever
-renamed there. A store that does not answer is asked again before it counts as failing.
+renamed there.
 """
 
 import errno
 import os
-import time
 import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.storage import is_local, locate, reason_of, sync_path
+from corpusmill.pipeline.storage import SETTLED, asked, is_local, locate, reason_of, sync_path
 
 T = TypeVar("T")
 Content = bytes | memoryview
 
-PAUSES = (1.0, 4.0, 16.0)
-"""Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
-SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-"""What no further attempt changes."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 TEMPORARY = ".tmp"
 
@@ -33,7 +28,7 @@ def replace(path: str, content: Content) -> None:
     if is_local(fs):
         _in_words(path, lambda: _write_locally(inner, content, _replace))
     else:
-        _in_words(path, lambda: fs.pipe_file(inner, bytes(content)), PAUSES)
+        _in_words(path, lambda: fs.pipe_file(inner, bytes(content)))
 
 
 def create(path: str, content: Content) -> bool:
@@ -44,7 +39,7 @@ def create(path: str, content: Content) -> bool:
     fs, inner = locate(path)
     if is_local(fs):
         return _in_words(path, lambda: _write_locally(inner, content, _link))
-    return _in_words(path, lambda: _create_in_store(fs, inner, bytes(content)), PAUSES)
+    return _in_words(path, lambda: _create_in_store(fs, inner, bytes(content)))
 
 
 def extend(path: str, text: str) -> None:
@@ -61,19 +56,12 @@ def sweep(folder: str) -> None:
                 _in_words(entry.path, partial(_unlink, entry.path))
 
 
-def _in_words(path: str, write: Callable[[], T], pauses: tuple[float, ...] = ()) -> T:
-    """Write, again after each pause; what still fails is an OutputError that says what is needed.
-
-    Clients of stores raise errors of their own where no file system would: all are caught.
-    """
-    for pause in (*pauses, None):
-        try:
-            return write()
-        except Exception as error:
-            if pause is None or isinstance(error, SETTLED):
-                raise _refused(path, error) from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+def _in_words(path: str, write: Callable[[], T]) -> T:
+    """Write; what fails is an OutputError that says what is needed."""
+    try:
+        return asked(locate(path)[0], write)
+    except Exception as error:
+        raise _refused(path, error) from error
 
 
 def _refused(path: str, error: Exception) -> OutputError:

@@ -97,15 +97,26 @@ def test_a_living_owner_elsewhere_is_named(folder: OutputFolder) -> None:
     assert stated(folder).id == "other"
 
 
-@pytest.mark.parametrize("same_process", [True, False])
 def test_a_living_owner_on_this_machine_is_refused_however_silent(
-    folder: OutputFolder, child: subprocess.Popen[bytes], same_process: bool
+    folder: OutputFolder, child: subprocess.Popen[bytes]
 ) -> None:
-    """A stopped process, or another run of this very process."""
-    pid = os.getpid() if same_process else child.pid
-    put(folder, another(machine=machine(), pid=pid, process_start=process_start(pid) or "", heartbeat=0.0))
-    with pytest.raises(OutputError, match=f"process {pid} on far"), owning(folder):
+    """It may have been stopped for a while."""
+    put(
+        folder, another(machine=machine(), pid=child.pid, process_start=process_start(child.pid), heartbeat=0)
+    )
+    with pytest.raises(OutputError, match=f"process {child.pid} on far"), owning(folder):
         pass
+
+
+def test_another_run_of_this_process_is_an_owner_while_it_lasts(folder: OutputFolder) -> None:
+    """And none afterwards, even where its record could not be removed."""
+    with owning(folder):
+        left = stated(folder)
+        with pytest.raises(OutputError, match=f"process {os.getpid()} on"), owning(folder):
+            pass
+    put(folder, left)
+    with owning(folder):
+        assert stated(folder).id != left.id
 
 
 @pytest.mark.parametrize("reused", [True, False])
