@@ -48,6 +48,9 @@ def run(
     set_: SET = None,
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
     address: ADDRESS = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
+    ] = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -63,7 +66,13 @@ def run(
 
         config = JobConfig.from_yaml(job, set_ or ())
         result = run_job(
-            config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
+            config,
+            executor=engine,
+            address=address,
+            debug=debug,
+            origin=job,
+            show_progress=True,
+            take_over=take_over,
         )
         if result.rejected:
             rejects = f"{result.output}/rejects"
