@@ -50,6 +50,13 @@ class Sequences:
         change = (np.diff(self.item, prepend=-1) != 0) | (np.diff(self.part, prepend=-1) != 0)
         return np.concatenate((np.flatnonzero(change), [len(self)]))
 
+    def take(self, chosen: Int) -> "Sequences":
+        """Return some of the sequences, in the order given."""
+        where = ranges(self.tokens.offsets[:-1][chosen], self.tokens.lengths[chosen])
+        types = None if self.types is None else self.types[where]
+        rest = (self.item, self.part, self.start, self.stop, self.at)
+        return Sequences(self.tokens.take(chosen), types, *(values[chosen] for values in rest))
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -89,7 +96,10 @@ class Layout:
         stops = cut_longest_first(*lengths, room)
         zero = np.zeros(len(pairs.item), np.int64)
         windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
-        segments = _Segment(first, pairs.first, zero, stops[0]), _Segment(second, pairs.second, zero, stops[1])
+        segments = (
+            _Segment(first, pairs.first, zero, stops[0]),
+            _Segment(second, pairs.second, zero, stops[1]),
+        )
         return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
 
     def pairs_cut_text(
