@@ -17,7 +17,7 @@ from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure
+from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import receipts, remember, write_manifest
 from corpusmill.pipeline.output import OutputFolder
@@ -157,6 +157,8 @@ def _process(
             remember(folder, outcome)
             found[outcome.record.unit] = outcome
             progress.tally.add(outcome)
+        elif isinstance(outcome, WorkerLost):
+            events.write("worker_lost", **asdict(outcome))
         elif outcome is not None:
             failures.append(outcome)
             events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
