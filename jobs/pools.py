@@ -6,6 +6,10 @@ from corpusmill.jobs.config import PoolConfig
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
+LEAST_FLOPS = 1e9
+LEAST_RATE = 1e3
+"""FLOP and tokens per second that any machine's core does for any model: a fiftieth of what was measured."""
+
 
 def size_pools(
     models: tuple[ResolvedModel, ...], *, cpus: int, gpus: int, units: int
@@ -24,7 +28,8 @@ def size_pools(
             pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu, units)
         else:
             pool = _gpu_pool(model.config.pool, gpus / on_gpu)
-        sized.append(replace(model.spec, pool=pool))
+        least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
+        sized.append(replace(model.spec, pool=replace(pool, least_rate=least_rate)))
     return tuple(sized)
 
 

@@ -18,7 +18,7 @@ from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure
+from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import RECEIPTS, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
@@ -179,6 +179,8 @@ def _process(
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
+            elif isinstance(outcome, WorkerLost):
+                events.write("worker_lost", **asdict(outcome))
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)

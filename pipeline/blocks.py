@@ -51,6 +51,11 @@ class UnitBlock:
         """The number of rows that go to the output."""
         return int(self.inputs.num_rows)
 
+    def part(self, start: int, stop: int) -> "UnitBlock":
+        """Return the block of some of the rows, for a model to compute; it cannot be committed."""
+        count = stop - start
+        return replace(self, kept=self.kept.slice(start, count), inputs=self.inputs.slice(start, count))
+
     def tokenized(
         self, inputs: pa.Table, tables: Mapping[str, pa.Table], tokens: dict[str, int]
     ) -> "UnitBlock":

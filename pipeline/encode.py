@@ -1,32 +1,41 @@
 """Tokens of a unit to result columns: packed batches through one model, order restored."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from corpusmill.models import PackedTokens, load_model
-from corpusmill.pipeline.batches import token_batches
+from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import model_folder
-from corpusmill.pipeline.items import items_of
-from corpusmill.pipeline.ragged import Int, Ragged
+from corpusmill.pipeline.errors import ModelFailed
+from corpusmill.pipeline.halving import Computed, computed
+from corpusmill.pipeline.items import Items, items_of
+from corpusmill.pipeline.ragged import Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
 from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
+MANY = 16
+"""Texts of a unit that all fail: a fault that so many share, and none escapes, is not theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A unit's result columns of one model, in input order, and the tokens and batches they took."""
+    """A unit's result columns of one model, in input order, and the tokens and batches they took.
+
+    `refused` are the rows that the model could not take, and why; their results are null.
+    """
 
     columns: pa.Table
     tokens: int
     batches: int
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 class Encoder:
@@ -55,33 +64,68 @@ class Encoder:
         return Prepared(items, self._task.sequences(items, self._layout), self._layout)
 
     def encode(self, block: UnitBlock) -> Encoded:
-        """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls."""
+        """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls.
+
+        A batch that fails is halved, down to the rows that are refused; ModelFailed if MANY fail and no
+        other succeeds.
+        """
         unit = self.prepare(block)
-        values, rows = [], []
-        for batch in token_batches(unit.sequences, tokens_per_batch=self._spec.tokens_per_batch):
-            packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
-            values.append(self._task.values(self._model, packed))
-            rows.append(batch.rows)
+        done, bad = self._computed(unit)
+        unit = _without_items(unit, bad)
         named = pa.schema([field.with_name(self._spec.prefix + field.name) for field in self._task.schema])
         columns = (
-            _of_rows(self._task.columns(_in_order(values, rows), unit), unit)
-            if values
+            _of_rows(self._task.columns(_in_order(done), unit), unit)
+            if done
             else [pa.nulls(block.rows, field.type) for field in named]
         )
-        return Encoded(pa.table(columns, schema=named), len(unit.sequences.tokens.values), len(values))
+        table = pa.table(columns, schema=named)
+        return Encoded(table, len(unit.sequences.tokens.values), len(done), _rows_of(unit.items, bad))
+
+    def _computed(self, unit: Prepared) -> tuple[list[Computed], dict[int, str]]:
+        """Return what the sequences gave, without those of the items that failed, and why these did."""
+        done, bad = [], {}
+        for batch in token_batches(unit.sequences, tokens_per_batch=self._spec.tokens_per_batch):
+            for found in computed(batch, self._values):
+                if isinstance(found, Computed):
+                    done.append(found)
+                else:
+                    bad[int(unit.sequences.item[found.row])] = found.reason
+        if not bad:
+            return done, bad
+        if MANY <= len(bad) == len(unit.present):
+            raise ModelFailed(f"all {len(bad)} texts of the unit failed: {next(iter(bad.values()))}")
+        # Other windows of a refused text go with it.
+        good = ~np.isin(unit.sequences.item, list(bad))
+        return [found.only(good) for found in done if good[found.rows].any()], bad
+
+    def _values(self, batch: TokenBatch) -> Values:
+        packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
+        return self._task.values(self._model, packed)
 
 
-def _in_order(values: Sequence[Values], rows: Sequence[Int]) -> tuple[Ragged, ...]:
+def _without_items(unit: Prepared, bad: Mapping[int, str]) -> Prepared:
+    if not bad:
+        return unit
+    kept = np.flatnonzero(~np.isin(unit.sequences.item, list(bad)))
+    return replace(unit, sequences=unit.sequences.take(kept))
+
+
+def _rows_of(items: Items, bad: Mapping[int, str]) -> dict[int, str]:
+    """Return the rows that have these items."""
+    rows = np.flatnonzero(np.isin(items.of_row, list(bad))) if bad else ()
+    return {int(row): bad[int(items.of_row[row])] for row in rows}
+
+
+def _in_order(done: Sequence[Computed]) -> tuple[Ragged, ...]:
     """Put what all batches gave back in the order of the sequences."""
-    numbers = np.concatenate(rows)
     counts = np.concatenate(
         [
-            np.ones(len(numbered), np.int64) if given.counts is None else given.counts
-            for given, numbered in zip(values, rows, strict=True)
+            np.ones(len(part.rows), np.int64) if part.values.counts is None else part.values.counts
+            for part in done
         ]
     )
-    order = np.argsort(numbers, kind="stable")
-    arrays = zip(*(given.arrays for given in values), strict=True)
+    order = np.argsort(np.concatenate([part.rows for part in done]), kind="stable")
+    arrays = zip(*(part.values.arrays for part in done), strict=True)
     return tuple(Ragged.of_lengths(np.concatenate(parts), counts).take(order) for parts in arrays)
 
 

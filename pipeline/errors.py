@@ -7,6 +7,8 @@
     ├── OptionError                 an option of a model's task that cannot be
     ├── TokenizerError              a checkpoint's tokenizer files are missing or unusable
     ├── OutputError                 the output folder cannot be used or written
+    ├── ModelFailed                 a model cannot take any row of a unit
+    ├── DeviceLost                  a device failed in such a way that its process has to be replaced
     └── JobFailed                   units that could not be finished; the rest is committed
 
 Any of them may know the field of the job file to change (`error.field`). Errors of a checkpoint are
@@ -50,6 +52,14 @@ class TokenizerError(CorpusmillError):
 
 class OutputError(CorpusmillError):
     """The output folder cannot be used or written."""
+
+
+class ModelFailed(CorpusmillError):  # noqa: N818
+    """A model fails on every row of a unit: the rows are not at fault."""
+
+
+class DeviceLost(CorpusmillError):  # noqa: N818
+    """A device failed, and everything that this process does on it from now on would fail too."""
 
 
 class JobFailed(CorpusmillError):  # noqa: N818

@@ -51,6 +51,13 @@ class Sequences:
         change = (np.diff(self.item, prepend=-1) != 0) | (np.diff(self.part, prepend=-1) != 0)
         return np.concatenate((np.flatnonzero(change), [len(self)]))
 
+    def take(self, chosen: Int) -> "Sequences":
+        """Return some of the sequences, in the order given."""
+        where = ranges(self.tokens.offsets[:-1][chosen], self.tokens.lengths[chosen])
+        types = None if self.types is None else self.types[where]
+        rest = (self.item, self.part, self.start, self.stop, self.at)
+        return Sequences(self.tokens.take(chosen), types, *(values[chosen] for values in rest))
+
 
 @dataclass(frozen=True)
 class Layout:

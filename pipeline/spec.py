@@ -87,11 +87,15 @@ class Tokenization:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """How many workers serve a model, and what each holds: CPU threads and a share of a GPU."""
+    """How many workers serve a model, and what each holds: CPU threads and a share of a GPU.
+
+    `least_rate` is a number of tokens per second that a worker does on any machine, however slow.
+    """
 
     workers: int
     cpus: int
     gpus: float = 0.0
+    least_rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import PipelineSpec
+from corpusmill.pipeline.units import Split
 
 
 class InlineEngine:
@@ -29,19 +31,24 @@ class InlineEngine:
                 yield (
                     UnitFailure(ready.unit.name, ready.error)
                     if ready.error
-                    else self._finish(ready, encoders)
+                    else self._finish(ready, encoders, split.split)
                 )
 
     def state(self) -> EngineState:
         """Return the tokens done; nothing queues here."""
         return EngineState(tuple(PoolState(m.title, 0, 1, 0) for m in self._spec.models), self._encoded)
 
-    def _finish(self, block: UnitBlock, encoders: Sequence[Encoder]) -> Receipt | UnitFailure:
+    def _finish(self, block: UnitBlock, encoders: Sequence[Encoder], split: Split) -> Receipt | UnitFailure:
         try:
             results = [encoder.encode(block) for encoder in encoders]
             tokens = sum(result.tokens for result in results)
             self._encoded += tokens
-            return commit(block, [result.columns for result in results], self._spec.output, tokens=tokens)
+            refused: dict[int, str] = {}
+            for result in reversed(results):
+                refused |= result.refused
+            columns = [join_parts([Part(0, result.columns)], refused) for result in results]
+            block = set_aside(block, refused, split, self._spec.input)
+            return commit(block, columns, self._spec.output, tokens=tokens)
         except CorpusmillError as error:
             return UnitFailure(block.unit.name, str(error))
         except Exception as error:  # a unit that one model cannot take must not cost the others

@@ -17,6 +17,16 @@ class UnitFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker that had to be replaced: why, and the unit it was at, if any."""
+
+    model: str
+    pid: int
+    reason: str
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class PoolState:
     """A model's pool at one moment: tokens waiting in front of it, its workers, and their process ids."""
 
@@ -35,15 +45,15 @@ class EngineState:
     encoded_tokens: int = 0
 
 
-Outcome = Receipt | UnitFailure | None
+Outcome = Receipt | UnitFailure | WorkerLost | None
 """None is a heartbeat: nothing new, but a chance to show progress or to stop."""
 
 
 class Engine(Protocol):
-    """Runs what is pending; outcomes come in any order, one per unit."""
+    """Runs what is pending; outcomes come in any order, one Receipt or UnitFailure per unit."""
 
     def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
-        """Process the units; closing the iterator stops the work."""
+        """Process the units; closing the iterator stops the work, once what is complete is committed."""
 
     def state(self) -> EngineState:
         """Return how things stand now."""

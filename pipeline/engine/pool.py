@@ -1,138 +1,181 @@
-"""One model's queue and its workers: Ray actors with at most two units in flight each."""
+"""One model's queue and its workers: Ray actors with at most two pieces in flight each."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
 from ray.exceptions import RayActorError
 
-from corpusmill.pipeline.blocks import UnitSummary
-from corpusmill.pipeline.engine.outcomes import PoolState
-from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.engine.bisection import after_death
+from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost
+from corpusmill.pipeline.engine.patience import Pace, Patience
+from corpusmill.pipeline.engine.streaks import Streaks
+from corpusmill.pipeline.engine.tickets import Piece, Share, Ticket
 from corpusmill.pipeline.spec import ModelSpec
 
 IN_FLIGHT = 2
-"""Units a worker holds: one computed, one fetched meanwhile."""
-MAX_DEATHS_OF_A_UNIT = 3
-MAX_FAILED_STARTS = 3
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A unit on its way: the packed block, which models still have to do it, and the results so far."""
-
-    row: Any
-    bytes: int
-    summary: UnitSummary
-    waiting: set[int]
-    results: dict[int, Any] = field(default_factory=dict)
-    tokens: int = 0
-    deaths: int = 0
-    failed: str | None = None
+"""Pieces a worker holds: one computed, one fetched meanwhile."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """An actor, the reference of its start (None once it has loaded), its process id, its units in order."""
+    """An actor, the reference of its start (None once it has loaded), its process id, its pieces in order.
+
+    `held` maps the reference of a piece's statistics to (reference of its columns, piece). `since` is when
+    the first of them became the one that is computed.
+    """
 
     actor: Any
     starting: Any
     pid: int = 0
-    held: list[tuple[Any, Any, Ticket]] = field(default_factory=list)
+    held: dict[Any, tuple[Any, Piece]] = field(default_factory=dict)
+    since: float = 0.0
 
 
 class Pool:
-    """A queue of tickets and the workers that take from it; a dead worker's tickets go back to its front."""
+    """A queue of pieces and the workers that take from it; what a dead worker held goes back to its front."""
 
-    def __init__(self, spec: ModelSpec, start: Callable[[ModelSpec], Any]) -> None:
+    def __init__(
+        self, index: int, spec: ModelSpec, start: Callable[[ModelSpec], Any], patience: Patience
+    ) -> None:
         self.spec = spec
+        self._index = index
         self._start = start
-        self._queue: deque[Ticket] = deque()
-        self._workers = [self._new_worker() for _ in range(spec.pool.workers)]
-        self._failed_starts = 0
+        self._pace = Pace(patience, spec.pool.least_rate)
+        self._streaks = Streaks(spec.title, spec.pool.workers)
+        self._queue: deque[Piece] = deque()
+        self._worker_of: dict[Any, Worker] = {}
+        self._workers: dict[Worker, None] = {}
+        for _ in range(spec.pool.workers):
+            self._add_worker()
 
     def add(self, ticket: Ticket) -> None:
         """Put a unit at the end of the queue."""
-        self._queue.append(ticket)
+        self._queue.append(Piece(ticket, ticket.shares[self._index], 0, ticket.summary.rows))
 
-    def dispatch(self) -> None:
-        """Hand queued units to the workers that hold fewest, up to IN_FLIGHT each."""
+    def dispatch(self, now: float) -> None:
+        """Hand queued pieces to the workers that hold fewest, up to IN_FLIGHT each."""
         ready = [worker for worker in self._workers if worker.starting is None]
         for holding in range(IN_FLIGHT):
             for worker in ready:
                 if len(worker.held) == holding and self._queue:
-                    ticket = self._queue.popleft()
-                    columns, stats = worker.actor.encode.options(num_returns=2).remote(ticket.row)
-                    worker.held.append((columns, stats, ticket))
+                    self._hand(worker, self._queue.popleft(), now)
 
-    def awaited(self) -> Iterator[Any]:
-        """Yield the references whose arrival `take` wants to hear of."""
-        for worker in self._workers:
-            if worker.starting is not None:
-                yield worker.starting
-            yield from (stats for _, stats, _ in worker.held)
+    def awaited(self) -> Iterable[Any]:
+        """Return the references whose arrival the pool wants to hear of."""
+        return self._worker_of.keys()
 
-    def started(self, reference: Any, pid: int) -> None:
-        """Note that the worker whose start this reference stands for has loaded its model."""
-        for worker in self._workers:
-            if worker.starting is not None and worker.starting == reference:
-                worker.starting = None
-                worker.pid = pid
-                self._failed_starts = 0
+    def awaits(self, reference: Any) -> bool:
+        """Say whether a reference is one of them."""
+        return reference in self._worker_of
 
-    def take(self, reference: Any) -> tuple[Any, Ticket] | None:
-        """Remove a finished unit from its worker: (columns, ticket); None if it is not of this pool."""
-        for worker in self._workers:
-            for entry in worker.held:
-                if entry[1] == reference:
-                    worker.held.remove(entry)
-                    return entry[0], entry[2]
-        return None
+    def answered(self, reference: Any, answer: Any, now: float) -> Ticket | None:
+        """Note what a reference brought; returns the unit if it was a piece of one, None for a start."""
+        worker = self._worker_of[reference]
+        if reference == worker.starting:
+            del self._worker_of[reference]
+            worker.starting, worker.pid = None, answer
+            self._streaks.started()
+            return None
+        columns, piece = self._take(reference, now)
+        self._streaks.finished()
+        if piece.whole:
+            self._pace.note(worker.pid, piece.tokens(self.spec.tokenizer.key), answer.seconds)
+        piece.answered(columns, answer)
+        return piece.ticket
 
-    def lost(self, reference: Any, error: RayActorError) -> Ticket | None:
-        """Replace the worker that died holding this reference and requeue its units in order.
+    def failed(self, reference: Any, reason: str, now: float) -> Ticket:
+        """Note that a piece cannot be done: its unit's others are not tried."""
+        _, piece = self._take(reference, now)
+        piece.given_up(reason)
+        self._drop(piece.share)
+        return piece.ticket
 
-        Returns the unit that was being computed if it has now ended MAX_DEATHS_OF_A_UNIT workers; that one is
-        not requeued.
-        """
-        worker = next(
-            w for w in self._workers if w.starting == reference or any(e[1] == reference for e in w.held)
-        )
-        self._workers[self._workers.index(worker)] = self._new_worker()
-        tickets = [ticket for _, _, ticket in worker.held]
+    def piece(self, reference: Any) -> Piece:
+        """Return the piece whose statistics a reference stands for."""
+        return self._worker_of[reference].held[reference][1]
+
+    def again(self, reference: Any, now: float) -> None:
+        """Put a piece back that failed for no fault of its own or of its worker."""
+        _, piece = self._take(reference, now)
+        self._queue.appendleft(piece)
+
+    def lost(self, reference: Any, error: RayActorError) -> Iterator[WorkerLost | Ticket]:
+        """Replace the worker that died holding this reference and decide on what it held."""
+        worker = self._worker_of[reference]
         if worker.starting is not None:
-            self._count_failed_start(error)
-        given_up = None
-        if tickets:
-            tickets[0].deaths += 1
-            if tickets[0].deaths >= MAX_DEATHS_OF_A_UNIT:
-                given_up = tickets.pop(0)
-        self._queue.extendleft(reversed(tickets))
-        return given_up
+            self._streaks.died_starting(error)
+        yield from self._replace(worker, None)
+
+    def overdue(self, now: float) -> Iterator[WorkerLost | Ticket]:
+        """Kill and replace the workers that have been at a piece for too long."""
+        for worker in list(self._workers):
+            if worker.held:
+                _, piece = next(iter(worker.held.values()))
+                # One of its rows may hold all of the unit's tokens.
+                limit = self._pace.limit(piece.ticket.size(self.spec.tokenizer.key))
+                if now - worker.since > limit:
+                    yield from self._replace(worker, f"took longer than {limit:.0f} seconds")
 
     def actors(self) -> list[Any]:
         """Return the workers' actors, those still starting included."""
         return [worker.actor for worker in self._workers]
 
     def state(self) -> PoolState:
-        """Return the tokens waiting (not yet with a worker) and the workers."""
+        """Count what waits and who works."""
+        starting = sum(worker.starting is not None for worker in self._workers)
         key = self.spec.tokenizer.key
-        queued = sum(ticket.summary.tokens.get(key, 0) for ticket in self._queue)
-        pids = tuple(worker.pid for worker in self._workers if worker.starting is None)
-        return PoolState(self.spec.title, queued, len(pids), len(self._workers) - len(pids), pids)
+        queued = sum(piece.tokens(key) for piece in self._queue)
+        ready = [worker for worker in self._workers if worker.starting is None]
+        return PoolState(self.spec.title, queued, len(ready), starting, tuple(worker.pid for worker in ready))
 
-    def _new_worker(self) -> Worker:
+    def _hand(self, worker: Worker, piece: Piece, now: float) -> None:
+        encode = worker.actor.encode.options(num_returns=2)
+        columns, stats = encode.remote(piece.ticket.row, piece.start, piece.stop)
+        if not worker.held:
+            worker.since = now
+        worker.held[stats] = (columns, piece)
+        self._worker_of[stats] = worker
+
+    def _take(self, reference: Any, now: float) -> tuple[Any, Piece]:
+        worker = self._worker_of.pop(reference)
+        worker.since = now
+        return worker.held.pop(reference)
+
+    def _drop(self, share: Share) -> None:
+        share.open -= sum(piece.share is share for piece in self._queue)
+        self._queue = deque(piece for piece in self._queue if piece.share is not share)
+
+    def _add_worker(self) -> None:
         actor = self._start(self.spec)
-        return Worker(actor, actor.ready.remote())
+        worker = Worker(actor, actor.ready.remote())
+        self._workers[worker] = None
+        self._worker_of[worker.starting] = worker
 
-    def _count_failed_start(self, error: RayActorError) -> None:
-        if error.actor_init_failed:
-            reason = str(error).strip().splitlines()[-1]
-            raise JobFailed(f"model {self.spec.title}: a worker could not load it: {reason}")
-        self._failed_starts += 1
-        if self._failed_starts >= MAX_FAILED_STARTS:
-            raise JobFailed(
-                f"model {self.spec.title}: {MAX_FAILED_STARTS} workers in a row died while loading; is there "
-                "enough memory for the model? Run again with --debug to see the workers' own output"
-            )
+    def _replace(self, worker: Worker, reason: str | None) -> Iterator[WorkerLost | Ticket]:
+        """Start another worker instead; the piece it was at is tried again, in parts, or refused."""
+        ray.kill(worker.actor)  # it may only have been out of reach, or hang
+        self._forget(worker)
+        self._add_worker()
+        pieces = [piece for _, piece in worker.held.values()]
+        first = pieces[:1]
+        yield WorkerLost(
+            self.spec.title,
+            worker.pid,
+            reason or "died",
+            first[0].ticket.summary.unit.name if first else None,
+        )
+        back = [*(after_death(first[0], reason) if first else ()), *pieces[1:]]
+        self._queue.extendleft(reversed(back))
+        if first:
+            self._streaks.died()
+            if first[0].share.failed:
+                self._drop(first[0].share)
+            yield first[0].ticket
+
+    def _forget(self, worker: Worker) -> None:
+        del self._workers[worker]
+        for reference in (worker.starting, *worker.held):
+            self._worker_of.pop(reference, None)

@@ -1,7 +1,9 @@
 """The Ray actors, encoders and committers, and the task that sums up a block."""
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -9,16 +11,21 @@ import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.receipts import Receipt
-from corpusmill.pipeline.spec import ModelSpec, OutputSpec
+from corpusmill.pipeline.refused import Part, join_parts, set_aside
+from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
+from corpusmill.pipeline.units import Split
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeStats:
-    """What encoding a unit took."""
+    """What encoding some rows of a unit took, and which of them (counted from the first) were refused."""
 
     tokens: int
     batches: int
+    seconds: float
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 class EncodeWorker:
@@ -34,18 +41,40 @@ class EncodeWorker:
         """Answer once the model is loaded, with the worker's process id."""
         return os.getpid()
 
-    def encode(self, row: pa.Table) -> tuple[pa.Table, EncodeStats]:
-        """Encode a packed unit; the columns stay in the object store, the driver reads the statistics."""
-        encoded = self._encoder.encode(from_row(row))
-        return encoded.columns, EncodeStats(encoded.tokens, encoded.batches)
+    def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
+        """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""
+        began = time.perf_counter()
+        try:
+            encoded = self._encoder.encode(from_row(row).part(start, stop))
+        except DeviceLost:
+            os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
+        seconds = time.perf_counter() - began
+        return encoded.columns, EncodeStats(encoded.tokens, encoded.batches, seconds, encoded.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the models made of a unit: `starts` are the first rows of each model's parts, in their order."""
+
+    split: Split
+    starts: tuple[tuple[int, ...], ...]
+    refused: Mapping[int, str]
+    tokens: int
 
 
 class CommitWorker:
     """Writes units, so that encoders never wait for a disk or an object store."""
 
-    def commit(self, row: pa.Table, output: OutputSpec, tokens: int, *results: pa.Table) -> Receipt:
-        """Write one unit."""
-        return commit(from_row(row), results, output, tokens=tokens)
+    def __init__(self, reading: InputSpec, output: OutputSpec) -> None:
+        self._reading, self._output = reading, output
+
+    def commit(self, row: pa.Table, done: Done, *columns: pa.Table) -> Receipt:
+        """Write one unit; `columns` are those of the first model's parts, then of the second's, and so on."""
+        each = iter(columns)
+        parts = [[Part(start, next(each)) for start in starts] for starts in done.starts]
+        results = [join_parts(of_model, done.refused) for of_model in parts]
+        block = set_aside(from_row(row), done.refused, done.split, self._reading)
+        return commit(block, results, self._output, tokens=done.tokens)
 
 
 @ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]
@@ -60,8 +89,7 @@ def start_encoder(spec: ModelSpec) -> Any:
     return actor.remote(spec)
 
 
-def start_committer() -> Any:
+def start_committer(reading: InputSpec, output: OutputSpec) -> Any:
     """Start a committer that writes a few units at once; it has no state, so Ray may restart it at will."""
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(
-        CommitWorker
-    ).remote()
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(CommitWorker)
+    return actor.remote(reading, output)

@@ -33,7 +33,7 @@ def build_block(
             for i, name in broken.items()
         )
         rejects = (*rejects, *found)
-        table = _without(table, list(broken))
+        table = without_rows(table, list(broken))
     refuse(unit, rejects, spec)
     kept = table.select(list(spec.keep)).combine_chunks()
     texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
@@ -72,7 +72,7 @@ def raw_row(table: pa.Table, row: int) -> str:
     return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
 
 
-def _without(table: pa.Table, rows: list[int]) -> pa.Table:
+def without_rows(table: pa.Table, rows: list[int]) -> pa.Table:
     """Leave out some rows, given in order; by slices, as Arrow cannot filter every type."""
     starts, stops = [0, *(row + 1 for row in rows)], [*rows, table.num_rows]
     return pa.concat_tables(

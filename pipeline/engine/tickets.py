@@ -1,0 +1,114 @@
+"""A unit on its way through the models: what each of them has given, and what is still to come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from corpusmill.pipeline.blocks import UnitSummary
+from corpusmill.pipeline.engine.workers import EncodeStats
+
+
+@dataclass(eq=False)
+class Share:
+    """One model's share of a unit: its open pieces, and what it gave.
+
+    `parts` holds (first row, reference of the columns); `refused` are rows that it could not take, and why.
+    """
+
+    open: int = 1
+    parts: list[tuple[int, Any]] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    tokens: int = 0
+    deaths: int = 0
+    failed: str | None = None
+
+    def fail(self, reason: str) -> None:
+        """Give the unit up for this model, once; the first reason stays."""
+        self.failed = self.failed or reason
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A unit's packed block, and a share for each model of the job; `losses` counts lost objects of it."""
+
+    row: Any
+    bytes: int
+    summary: UnitSummary
+    shares: list[Share]
+    losses: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether no model has anything of it any more."""
+        return all(share.open == 0 for share in self.shares)
+
+    @property
+    def failed(self) -> str | None:
+        """Why a model gave the unit up, if one did."""
+        return next((share.failed for share in self.shares if share.failed), None)
+
+    @property
+    def refused(self) -> dict[int, str]:
+        """The rows that some model could not take, with the first model's reason."""
+        refused: dict[int, str] = {}
+        for share in reversed(self.shares):
+            refused |= share.refused
+        return refused
+
+    @property
+    def tokens(self) -> int:
+        """The tokens that all models computed."""
+        return sum(share.tokens for share in self.shares)
+
+    def size(self, tokenizer: str) -> int:
+        """The tokens of one tokenization."""
+        return self.summary.tokens.get(tokenizer, 0)
+
+    def again(self) -> None:
+        """Forget all results."""
+        self.shares = [Share() for _ in self.shares]
+
+
+@dataclass(eq=False)
+class Piece:
+    """Rows `start` to `stop` of a unit, for one model; `deaths` counts the workers that ended on them."""
+
+    ticket: Ticket
+    share: Share
+    start: int
+    stop: int
+    deaths: int = 0
+
+    @property
+    def rows(self) -> int:
+        """The number of its rows."""
+        return self.stop - self.start
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all rows of the unit."""
+        return self.rows == self.ticket.summary.rows
+
+    def tokens(self, tokenizer: str) -> int:
+        """Its part of the unit's tokens, as if all rows had as many."""
+        return self.ticket.size(tokenizer) * self.rows // max(self.ticket.summary.rows, 1)
+
+    def answered(self, columns: Any, stats: EncodeStats) -> None:
+        """Note what a worker gave for it."""
+        self.share.open -= 1
+        self.share.parts.append((self.start, columns))
+        self.share.tokens += stats.tokens
+        self._refuse(stats.refused)
+
+    def refused(self, reason: str) -> None:
+        """Note that its only row cannot be taken."""
+        self.share.open -= 1
+        self._refuse({0: reason})
+
+    def given_up(self, reason: str) -> None:
+        """Note that it will not be done, nor its unit."""
+        self.share.open -= 1
+        self.share.fail(reason)
+
+    def _refuse(self, rows: Mapping[int, str]) -> None:
+        self.share.refused |= {self.start + row: reason for row, reason in rows.items()}

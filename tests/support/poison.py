@@ -1,0 +1,99 @@
+"""Encode workers that ordinary words can crash, hang or fail: real processes, with a fault put into the task.
+
+A worker with these words behaves as one whose model has a fault for some inputs: everything else about it is
+the product's own. POISON maps a word of the tiny checkpoints' vocabulary to what it does.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+import torch
+from support.tiny_checkpoints import VOCABULARY
+
+from corpusmill.models import Model, PackedTokens
+from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.engine.workers import EncodeWorker
+from corpusmill.pipeline.spec import ModelSpec
+from corpusmill.pipeline.task import Values
+
+
+def crash(_: PackedTokens) -> None:
+    """End the process as a fault in native code does."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(60)
+
+
+def leave(_: PackedTokens) -> None:
+    """End the process without a word."""
+    os._exit(0)
+
+
+def hang(_: PackedTokens) -> None:
+    """Never answer."""
+    time.sleep(3600)
+
+
+def device_memory(packed: PackedTokens) -> None:
+    """Run out of a device's memory with more than one sequence."""
+    if len(packed) > 1:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def host_memory(_: PackedTokens) -> None:
+    """Run out of the host's memory, however small the batch."""
+    torch.empty(2**50)
+
+
+def bad_index(_: PackedTokens) -> None:
+    """Raise as an id beyond the vocabulary does."""
+    torch.nn.functional.embedding(torch.tensor([7]), torch.zeros(3, 2))
+
+
+POISON: dict[str, Callable[[PackedTokens], None]] = {
+    "horse": crash,
+    "fish": leave,
+    "mountain": hang,
+    "river": device_memory,
+    "school": host_memory,
+    "tree": bad_index,
+}
+IDS = {VOCABULARY.index(word): (word, action) for word, action in POISON.items()}
+
+
+def poison(encoder: Encoder) -> None:
+    """Put the faults into an encoder."""
+    real = encoder._task.values
+
+    def values(model: Model, packed: PackedTokens) -> Values:
+        for id_ in sorted(set(packed.input_ids.tolist()) & set(IDS)):
+            IDS[id_][1](packed)
+        return real(model, packed)
+
+    encoder._task.values = values  # type: ignore[method-assign]
+
+
+class PoisonedWorker(EncodeWorker):
+    """An encode worker with the faults."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        poison(self._encoder)
+
+
+def starter(only: str = "") -> Callable[[ModelSpec], Any]:
+    """Return what starts an encoder with the faults, for the models whose prefix begins with `only`."""
+
+    # Workers have no path to the tests: they get this module's classes whole.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+    def start(spec: ModelSpec) -> Any:
+        if spec.prefix.startswith(only):
+            return ray.remote(num_cpus=0, max_restarts=0)(PoisonedWorker).remote(spec)
+        return ray.remote(num_cpus=0, max_restarts=0)(EncodeWorker).remote(spec)
+
+    return start
