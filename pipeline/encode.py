@@ -16,7 +16,7 @@ from corpusmill.pipeline.ragged import Int, Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
-from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 
@@ -38,7 +38,13 @@ class Encoder:
         self._spec = spec
         kind = TASKS[spec.task]
         folder = model_folder(spec)
-        self._model = load_model(folder, task=kind.head, dtype=spec.dtype, device=spec.device)
+        self._model = load_model(
+            folder,
+            task=kind.head,
+            dtype=spec.dtype,
+            device=spec.device,
+            embedding=embedding_options(spec.task, spec.options),
+        )
         self._task = kind(self._model.checkpoint, spec.options)
         tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)

@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 from tokenizers import Tokenizer
 
+from corpusmill.pipeline.items import TokenTable
 from corpusmill.pipeline.ragged import Int, Ragged, ranges
 from corpusmill.pipeline.template import Frame, Template, read_template
 
@@ -81,7 +82,7 @@ class Layout:
         text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
         return _sequences(frame, (text,), 0, windows, windows.of, part)
 
-    def pairs_cut_longest(self, first: Ragged, second: Ragged, pairs: "Pairs") -> Sequences:
+    def pairs_cut_longest(self, first: TokenTable, second: TokenTable, pairs: "Pairs") -> Sequences:
         """Lay out pairs whose longer text is cut until both fit, as tokenizers' `longest_first`."""
         frame = self.template.pair
         room = self.max_length - frame.size
@@ -90,8 +91,8 @@ class Layout:
         zero = np.zeros(len(pairs.item), np.int64)
         windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
         segments = (
-            _Segment(first, pairs.first, zero, stops[0]),
-            _Segment(second, pairs.second, zero, stops[1]),
+            _Segment(first.ids, pairs.first, zero, stops[0]),
+            _Segment(second.ids, pairs.second, zero, stops[1]),
         )
         return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
 

@@ -9,7 +9,7 @@ from corpusmill.pipeline.errors import TokenizerError
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The special tokens before, between and after one or two texts, as (id, type), and the texts' types."""
+    """The special tokens before, between and after the texts, each as (id, type), and the texts' types."""
 
     specials: tuple[tuple[tuple[int, int], ...], ...]
     types: tuple[int, ...]
@@ -31,11 +31,11 @@ class Template:
 def read_template(tokenizer: Tokenizer) -> Template:
     """Find out by trying what a tokenizer adds."""
     word = min(tokenizer.get_vocab().items(), key=lambda item: item[1])[0]
-    return Template(_frame(tokenizer, word, texts=1), _frame(tokenizer, word, texts=2))
+    return Template(_frame(tokenizer, word), _frame(tokenizer, word, word))
 
 
-def _frame(tokenizer: Tokenizer, word: str, *, texts: int) -> Frame:
-    encoding = tokenizer.encode(word, word if texts == 2 else None)
+def _frame(tokenizer: Tokenizer, *texts: str) -> Frame:
+    encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
     specials: list[list[tuple[int, int]]] = [[]]
     types: list[int] = []
     for id_, type_, sequence in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
@@ -44,9 +44,9 @@ def _frame(tokenizer: Tokenizer, word: str, *, texts: int) -> Frame:
         elif sequence == len(types):
             types.append(type_)
             specials.append([])
-    if len(types) != texts or encoding.n_sequences != texts:
+    if len(types) != len(texts) or encoding.n_sequences != len(texts):
         raise TokenizerError(
-            f"expected a tokenizer that puts special tokens around {texts} text(s) in order, got "
+            f"expected a tokenizer that puts special tokens around {len(texts)} text(s) in order, got "
             f"{' '.join(encoding.tokens)}; save the tokenizer again"
         )
     return Frame(tuple(map(tuple, specials)), tuple(types))

@@ -47,20 +47,21 @@ def lay_out(
 ) -> Sequences:
     """A sequence or its windows for each text, or pair, without deduplication.
 
-    As jobs do it: the tokens of single texts are limited unless there are windows, and of pairs the longer
-    text is cut unless there are windows of the first.
+    As jobs do it: texts are cut early unless there are windows, and of pairs the longer text is cut unless
+    there are windows of the first.
     """
-    limit = max_length if stride is None and pairs is None else None
-    spec = spec_of(folder, columns=("text",) if pairs is None else ("text", "text_pair"), limit=limit)
+    limit = max_length if stride is None else None
+    columns = ("text",) if pairs is None else ("text", "text_pair")
+    spec = spec_of(folder, columns=columns, limit=limit, lengths=pairs is not None)
     block = tokenized(text_block(texts, pairs), spec, deduplicate=False)
     items = items_of(block, spec.key, spec.columns)
     layout = Layout.of(load_tokenizer(str(folder)), max_length, stride)
     if pairs is None:
         return layout.singles(items.text.ids, items.rows["text"])
-    second, rows = items.tables["text_pair"].ids, row_pairs(items.rows["text"], items.rows["text_pair"])
+    second, rows = items.tables["text_pair"], row_pairs(items.rows["text"], items.rows["text_pair"])
     if stride is None:
-        return layout.pairs_cut_longest(items.text.ids, second, rows)
-    return layout.pairs_cut_text(items.text.ids, second, rows, text_first=text_first)
+        return layout.pairs_cut_longest(items.text, second, rows)
+    return layout.pairs_cut_text(items.text.ids, second.ids, rows, text_first=text_first)
 
 
 def ids_of(sequences: Sequences) -> list[list[int]]:
