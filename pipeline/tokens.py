@@ -108,16 +108,16 @@ def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) 
 
 
 def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
-    """Return the tokens' starts and ends in the text; an accent that was stripped belongs to its letter.
+    """Return the tokens' starts and ends in the text; a mark that was stripped belongs to its letter.
 
-    The tokenizer leaves out a combining mark at the end of a token, because nothing of it is left.
+    The tokenizer leaves out a nonspacing mark at the end of a token, because nothing of it is left.
     """
     offsets = encoding.offsets
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     if not text.isascii():
         for i, end in enumerate(ends):
             stop = starts[i + 1] if i + 1 < len(starts) else len(text)
-            while end < stop and unicodedata.combining(text[end]):
+            while end < stop and unicodedata.category(text[end]) == "Mn":
                 end += 1  # noqa: PLW2901
             ends[i] = end
     return starts, ends

@@ -44,7 +44,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three JSONL files, 600 rows in all, with a bad line and a null text in each."""
+    """Three JSONL files, 600 rows in all, with a bad line, a null text and one text twice in each."""
     folder = tmp_path_factory.mktemp("corpus")
     for part in range(3):
         rows = [
@@ -54,6 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
             for i in range(200)
         ]
+        rows[31]["body"] = rows[30]["body"]
         rows[10]["body"] = None  # type: ignore[assignment]
         lines = [json.dumps(row) for row in rows]
         lines[20] = '{"id": broken'
@@ -70,16 +71,22 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.shutdown()
 
 
+def models(checkpoints: dict[str, Path]) -> list[dict[str, Any]]:
+    """One with windows of long texts, one that cuts them; they share a tokenizer."""
+    windows = {"max_length": 32, "long_text": "window", "stride": 8}
+    return [
+        {"checkpoint": str(checkpoints["embedder"]), "name": "e", "task": "embedding", **windows},
+        {"checkpoint": str(checkpoints["classifier"]), "name": "c", "task": "text-classification"},
+    ]
+
+
 @pytest.fixture
 def job(checkpoints: dict[str, Path], corpus: Path, tmp_path: Path) -> dict[str, Any]:
     """A job of two models over the corpus, in units of 40 rows."""
     return {
         "name": "test",
         "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
-        "models": [
-            {"checkpoint": str(checkpoints["embedder"]), "name": "e", "task": "embedding"},
-            {"checkpoint": str(checkpoints["classifier"]), "name": "c", "task": "text-classification"},
-        ],
+        "models": models(checkpoints),
         "output": {"path": str(tmp_path / "out")},
     }
 
@@ -92,11 +99,10 @@ def undisturbed(
     from corpusmill.jobs import JobConfig, run
 
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    models = [{"checkpoint": str(checkpoints[kind]), "name": kind[0]} for kind in ("embedder", "classifier")]
     fields = {
         "name": "test",
         "input": {"path": str(corpus), "text": "body", "keep": ["id"], "rows_per_unit": 40},
-        "models": models,
+        "models": models(checkpoints),
         "output": {"path": str(out)},
     }
     run(JobConfig.from_dict(fields), executor="inline")

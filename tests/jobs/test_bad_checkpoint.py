@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop
 
 Spoil = Callable[[Path], None]
@@ -139,7 +140,7 @@ WRONG = {
     "option of another task": Wrong(
         {"task": "embedding", "top_k": 2},
         "models[0].top_k",
-        ("is an option of text-classification", "does embedding"),
+        ("is an option of", "text-classification", "does embedding"),
     ),
     "another scheme": Wrong(
         {"checkpoint": "nowhere://bucket/model"},
@@ -221,9 +222,56 @@ def test_a_result_may_not_take_the_name_of_a_kept_column(workshop: Workshop) -> 
     assert workshop.read().column_names == ["id", "label", "mood_label", "mood_score"]
 
 
-def test_pairs_are_refused_by_a_task_of_single_texts(workshop: Workshop) -> None:
-    """Embedding takes one text a row."""
-    workshop.rows([{"id": 1, "text": "a", "title": "b"}])
-    result = workshop.cli("run", workshop.job(input__text_pair="title"))
+def pair_reader(folder: Path, task: str, **options: Any) -> dict[str, Any]:
+    """A model of a task of pairs, named after it."""
+    write_checkpoint(folder / task, "bert", task, width=16, layers=1, **options)
+    return {"checkpoint": str(folder / task), "task": task, "name": task.replace("-", "_")}
+
+
+PAIRS: dict[str, tuple[tuple[str, ...], str | None, str]] = {
+    "nobody reads it": (("embedding",), "title", "embedding takes one text a row; expected no second column"),
+    "needed": (
+        ("embedding", "next-sentence-prediction"),
+        None,
+        "is required by next-sentence-prediction: name the column with the second text",
+    ),
+    "choices needed": (
+        ("multiple-choice",),
+        None,
+        "is required by multiple-choice: name the column with the choices, lists of texts",
+    ),
+    "texts for choices": (("multiple-choice",), "title", "column 'title': expected lists of text"),
+    "choices for a text": (
+        ("next-sentence-prediction",),
+        "choices",
+        "column 'choices': expected text (string,",
+    ),
+    "one for both": (
+        ("next-sentence-prediction", "multiple-choice"),
+        "choices",
+        "next-sentence-prediction and multiple-choice cannot share one: only one of them takes lists",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tasks", "column", "words"), PAIRS.values(), ids=PAIRS)
+def test_a_second_column_is_what_the_models_read(
+    workshop: Workshop, tmp_path: Path, tasks: tuple[str, ...], column: str | None, words: str
+) -> None:
+    """Not there in vain, there where one needs it, and of its kind."""
+    workshop.rows([{"id": 1, "text": "a", "title": "b", "choices": ["c", "d"]}])
+    models = [pair_reader(tmp_path / "made", task) for task in tasks]
+    result = workshop.cli("run", workshop.job(models=models, input__text_pair=column))
     assert result.exit_code == 2
-    assert "input.text_pair: embedding takes one text a row; expected no second column" in result.stderr
+    assert f"input.text_pair: {words}" in result.stderr
+
+
+def test_models_of_one_text_run_beside_one_of_pairs(workshop: Workshop, tmp_path: Path) -> None:
+    """The second column's nulls are no matter of theirs."""
+    rows = [{"id": 1, "text": "a", "title": "b"}, {"id": 2, "text": "the", "title": None}]
+    workshop.rows(rows)
+    models = [pair_reader(tmp_path / "made", task) for task in ("embedding", "next-sentence-prediction")]
+    workshop.run(models=models, input__text_pair="title")
+    found = workshop.read()
+    assert found["embedding_embedding"].null_count == 0
+    assert found["next_sentence_prediction_score"].is_null().to_pylist() == [False, True]

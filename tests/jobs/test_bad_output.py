@@ -19,6 +19,10 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "compression": ({"output__compression": "lz4"}, "output.compression: 'zstd' there, 'lz4' in the job"),
     "dtype": ({"models__0__dtype": "bfloat16"}, "models[0].dtype: 'float32' there, 'bfloat16' in the job"),
     "length": ({"models__0__max_length": 16}, "models[0].max_length: 64 there, 16 in the job"),
+    "windows": (
+        {"models__0__long_text": "window"},
+        "models[0].stride: None there, 128 in the job",
+    ),
     "batch": ({"models__0__tokens_per_batch": 64}, "models[0].tokens_per_batch: 2048 there, 64 in the job"),
     "name": ({"models__0__name": "b"}, "models[0].name: '' there, 'b_' in the job"),
 }
@@ -49,6 +53,26 @@ def test_another_checkpoint_is_another_job(workshop: Workshop) -> None:
     )
     assert result.exit_code == 2
     assert "models[0].checkpoint" in result.stderr
+
+
+def test_another_stride_is_another_job(workshop: Workshop) -> None:
+    """Of windows; where texts are cut it says nothing."""
+    workshop.numbered(4)
+    workshop.run(models__0__stride=7)
+    assert workshop.run(models__0__stride=9).skipped_units == 1
+    folder = str(workshop.folder / "windows")
+    windows = {"models__0__long_text": "window", "output__path": folder}
+    workshop.run(**windows, models__0__stride=7)
+    result = workshop.cli("run", workshop.job(**windows, models__0__stride=9))
+    assert result.exit_code == 2
+    assert "models[0].stride: 7 there, 9 in the job" in result.stderr
+
+
+def test_computing_equal_texts_once_is_no_part_of_a_job(workshop: Workshop) -> None:
+    """The results are the same, so the output is continued."""
+    workshop.numbered(4)
+    workshop.run()
+    assert workshop.run(input__deduplicate=False).skipped_units == 1
 
 
 def test_the_name_and_the_machine_are_no_part_of_a_job(workshop: Workshop) -> None:

@@ -70,6 +70,17 @@ def test_a_row_travels_over_ipc() -> None:
     assert from_row(pa.ipc.open_stream(sink.getvalue()).read_all()).kept.equals(KEPT)
 
 
+def test_the_tables_of_a_tokenized_block_travel_with_it() -> None:
+    """Under their names, which may hold any sign, with their types."""
+    ids = pa.table({"ids": pa.array([[1, 2], []], pa.list_(pa.int32()))})
+    nested = pa.table({"ids": pa.array([[[1], []], []], pa.list_(pa.list_(pa.int32())))})
+    tables = {"0f.text": ids, "0f-1a.text_pair": nested, "text": pa.table({"text": ["a", "é"]})}
+    whole = block().tokenized(pa.table({"text": pa.array([0, None], pa.int32())}), tables, {"0f": 2})
+    found = from_row(to_row(whole))
+    assert dict(found.tables) == tables
+    assert (found.inputs, found.tokens, found.rows) == (whole.inputs, {"0f": 2}, 2)
+
+
 def test_a_slice_packs_its_own_rows_only() -> None:
     """A unit must not carry the file it was cut from."""
     large = pa.table({"text": pa.array(["x" * 1000] * 1000)})
