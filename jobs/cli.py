@@ -49,6 +49,9 @@ def run(
     set_: SET = None,
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
     address: ADDRESS = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
+    ] = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -64,7 +67,13 @@ def run(
 
         config = JobConfig.from_yaml(job, set_ or ())
         result = run_job(
-            config, executor=engine, address=address, debug=debug, origin=job, show_progress=True
+            config,
+            executor=engine,
+            address=address,
+            debug=debug,
+            origin=job,
+            show_progress=True,
+            take_over=take_over,
         )
         if result.rejected:
             rejects = f"{result.output}/rejects"
@@ -112,6 +121,36 @@ def verify(
         _print(result, printing.verify_lines, as_json=as_json)
         if not result.ok:
             raise typer.Exit(1)
+
+    _guarded(act, debug=debug)
+
+
+@app.command()
+def evaluate(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A finished job's output folder.")],
+    labels: Annotated[str, typer.Option(metavar="COLUMN", help="The kept column with what is right.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several models.")] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Embeddings: compare the two rows that share a value there."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="P", help="Multi-label: the least score that counts, 0.5.")
+    ] = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Measure a finished output's predictions against a column that the job kept.
+
+    Example: corpusmill evaluate ./out/reviews --labels stars --model mood
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.evaluate import evaluate as evaluate_output
+        from corpusmill.jobs.evaluate.lines import lines_of
+
+        result = evaluate_output(output, labels, model=model, pairs=pairs, threshold=threshold)
+        _print(result, lines_of, as_json=as_json)
 
     _guarded(act, debug=debug)
 

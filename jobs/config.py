@@ -96,9 +96,9 @@ class ModelConfig(Section):
     top_k: Annotated[int | None, Field(ge=1)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
     combine: Literal["mean", "max", "first"] | None = None
-    pooling: (
-        Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None
-    ) = None
+    pooling: Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None = (
+        None
+    )
     normalize: bool | None = None
     dimensions: Annotated[int | None, Field(ge=1)] = None
     output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None

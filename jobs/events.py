@@ -8,6 +8,7 @@ from typing import Any
 from corpusmill.jobs.progress import Tally
 from corpusmill.pipeline.engine.outcomes import EngineState
 from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.records import Record
 
 FILE = "events.jsonl"
 INTERVAL = 10.0
@@ -18,13 +19,17 @@ class EventLog:
     """Appends events; each line has `time` (seconds since the epoch) and `event`."""
 
     def __init__(self, folder: OutputFolder) -> None:
-        self._folder = folder
+        self._record = Record(folder, FILE)
         self._last = time.monotonic()
 
     def write(self, event: str, **fields: Any) -> None:
         """Append an event."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
-        self._folder.append(self._folder.job(FILE), line + "\n")
+        self._record.add(line + "\n")
+
+    def close(self) -> None:
+        """Write what a store was not sent yet."""
+        self._record.close()
 
     def progress(self, tally: Tally, state: EngineState) -> None:
         """Append how things stand, at most every INTERVAL seconds."""

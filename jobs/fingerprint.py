@@ -76,6 +76,17 @@ def _check_folder(folder: OutputFolder) -> None:
         )
 
 
+def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:
+    """Return an output that a job wrote, in its own format, and the job's settings; else an OutputError."""
+    probe = OutputFolder.of(url, "arrow")
+    if not probe.exists(probe.job(FILE)):
+        raise OutputError(
+            f"{probe.url}: expected the output folder of a job, found no _job/{FILE}; check the path"
+        )
+    job = read_fingerprint(probe)
+    return OutputFolder.of(url, job["output.format"]), job
+
+
 def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
     """Read what a folder's job was; a damaged record is an OutputError."""
     try:

@@ -1,17 +1,19 @@
 """One entry of `models:` checked against its checkpoint."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
+from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.task import Needs, Task
-from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.template import read_template
 from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length, tokenizer_digest
 
@@ -41,9 +43,9 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
     task = config.task or read_checkpoint(folder).default_job_task
     if task not in TASKS:
         raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}").at(f"{where}.task")
-    checkpoint = read_checkpoint(folder, TASKS[task].head)
-    check_tensors(checkpoint)
     options = _options(config, task, where)
+    checkpoint = _checkpoint(folder, task, options, where)
+    check_tensors(checkpoint)
     made = _task(task, checkpoint, options, where)
     if config.long_text == "window" and not made.needs.windows:
         raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
@@ -99,6 +101,17 @@ def _options(config: ModelConfig, task: str, where: str) -> dict[str, Any]:
                 f"{where}.{name}"
             )
     return given
+
+
+def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
+    """Read a checkpoint for a task; what is wrong with an option is said of the option."""
+    try:
+        return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
+    except ModelOptionError as error:
+        name, _, message = str(error).partition(": ")
+        if name not in options:
+            raise
+        raise CorpusmillError(message).at(f"{where}.{name}") from None
 
 
 def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
@@ -165,6 +178,7 @@ def _tokenizer(
         ("text", "text_pair") if second else ("text",),
         None if config.long_text == "window" else _max_length(config, checkpoint, where),
         needs.offsets,
+        second and needs.cuts_longest,
     )
 
 

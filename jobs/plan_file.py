@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.output import OutputFolder, lines_of
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.records import lines_of
 from corpusmill.pipeline.storage import StoredFile
 from corpusmill.pipeline.units import Split
 

@@ -4,13 +4,14 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.events import EventLog
 from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_fingerprint
+from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.plan_file import write_plan
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
@@ -19,17 +20,17 @@ from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
 from corpusmill.pipeline.errors import JobFailed, OutputError
-from corpusmill.pipeline.manifest import receipts, remember, write_manifest
+from corpusmill.pipeline.manifest import RECEIPTS, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.records import Record
 from corpusmill.pipeline.spec import PipelineSpec
-from corpusmill.pipeline.storage import locate
 
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
-"""Failed units after which a job gives up: more would only repeat the same reason."""
+"""Units that may fail in a row before a job gives up: more would only repeat the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +62,56 @@ def run(
     debug: bool = False,
     origin: str = "job",
     show_progress: bool = False,
+    take_over: bool = False,
 ) -> RunResult:
     """Run a job, or continue it; ConfigError before anything starts, JobFailed if units were not finished.
 
     `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
-    again continues: what is committed is never touched.
+    again continues: what is committed is never touched. Where another driver writes the same output,
+    OutputError names it; `take_over` replaces it.
     """
     started = time.monotonic()
     job = resolve(config, origin)
     folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
-    todo, found = _claim(folder, job)
-    events = EventLog(folder)
-    events.write(
-        "start", executor=executor, units_committed=len(todo.committed), splits_pending=len(todo.pending)
-    )
-    tally = Tally(job.splits, found.values())
-    failures: list[UnitFailure] = []
-    with Progress(tally, enabled=show_progress) as progress:
-        if todo.pending:
-            with _engine(executor, job, todo, address, debug=debug) as engine:
-                failures = _process(engine, todo, folder, found, progress, events)
-    if failures:
-        events.write("failed", units=len(failures), first=failures[0].reason)
-        raise _failed(failures, tally)
-    result = _finish(folder, job, found, todo, tally, time.monotonic() - started)
-    events.write("finish", **asdict(result))
+    check_same_job(folder, fingerprint(job))  # before anything is written into a folder of somebody else's
+    with owning(folder, take_over=take_over) as ownership:
+        todo, found = _claim(folder, job)
+        tally = Tally(job.splits, found.values())
+        with _failing_late(), closing(EventLog(folder)) as events:
+            events.write(
+                "start",
+                executor=executor,
+                units_committed=len(todo.committed),
+                splits_pending=len(todo.pending),
+            )
+            failures: list[UnitFailure] = []
+            with Progress(tally, enabled=show_progress) as progress:
+                if todo.pending:
+                    with _engine(executor, job, todo, address, debug=debug) as engine:
+                        failures = _process(engine, todo, folder, found, progress, events, ownership)
+            if failures:
+                events.write("failed", units=len(failures), first=failures[0].reason)
+                raise _failed(failures, tally)
+            ownership.check()
+            result = _finish(folder, job, found, todo, tally, time.monotonic() - started)
+            events.write("finish", **asdict(result))
     return result
+
+
+@contextmanager
+def _failing_late() -> Iterator[None]:
+    """Turn what goes wrong with an output that could be written at first into the job's failure."""
+    try:
+        yield
+    except OutputError as error:
+        raise JobFailed(str(error)) from error
 
 
 def _claim(folder: OutputFolder, job: ResolvedJob) -> tuple[Remaining, dict[str, Receipt]]:
     """Make the folder this job's own, and return what is left to do and the receipts of what is done."""
     parts = fingerprint(job)
     continued = check_same_job(folder, parts)
+    folder.sweep()
     committed = folder.committed()
     found = _receipts(folder, committed)
     todo = remaining(job.splits, committed, found)
@@ -119,9 +138,7 @@ def _receipts(folder: OutputFolder, committed: set[str]) -> dict[str, Receipt]:
 
 def _reopen(folder: OutputFolder) -> None:
     """Take a finished output's manifest away: with more to do it is unfinished until that is done."""
-    fs, path = locate(folder.manifest)
-    if fs.exists(path):
-        fs.rm_file(path)
+    folder.remove(folder.manifest)
 
 
 @contextmanager
@@ -149,24 +166,31 @@ def _process(
     found: dict[str, Receipt],
     progress: Progress,
     events: EventLog,
+    ownership: Ownership,
 ) -> list[UnitFailure]:
     """Follow an engine to its end: note receipts, gather failures."""
     failures: list[UnitFailure] = []
-    for outcome in engine.run(todo.pending):
-        if isinstance(outcome, Receipt):
-            remember(folder, outcome)
-            found[outcome.record.unit] = outcome
-            progress.tally.add(outcome)
-        elif isinstance(outcome, WorkerLost):
-            events.write("worker_lost", **asdict(outcome))
-        elif outcome is not None:
-            failures.append(outcome)
-            events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
-            if len(failures) >= MAX_FAILURES:
-                break
-        state = engine.state()
-        progress.show(state)
-        events.progress(progress.tally, state)
+    in_a_row = 0
+    # Closed at once when a signal arrives in here: the engine then commits what is complete.
+    with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
+        for outcome in outcomes:
+            ownership.check()
+            if isinstance(outcome, Receipt):
+                noted.add(outcome.to_line())
+                found[outcome.record.unit] = outcome
+                progress.tally.add(outcome)
+                in_a_row = 0
+            elif isinstance(outcome, WorkerLost):
+                events.write("worker_lost", **asdict(outcome))
+            elif outcome is not None:
+                failures.append(outcome)
+                events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
+                in_a_row += 1
+                if in_a_row >= MAX_FAILURES:
+                    break
+            state = engine.state()
+            progress.show(state)
+            events.progress(progress.tally, state)
     return failures
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
-from corpusmill.jobs.fingerprint import read_fingerprint
+from corpusmill.jobs.fingerprint import open_output
 from corpusmill.jobs.plan_file import read_plan
 from corpusmill.jobs.verify_manifest import Rows, manifest_problems, manifest_rows
-from corpusmill.pipeline.errors import CorpusmillError, OutputError
+from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.manifest import noted_receipts
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.readers import READERS
@@ -37,12 +36,12 @@ class VerifyResult:
 
 def verify(output: str) -> VerifyResult:
     """Check a finished or running output; units may be missing only while it has no manifest."""
-    folder, kept = _folder(output)
+    folder, job = open_output(output)
     splits = read_plan(folder)
     complete = folder.exists(folder.manifest)
     problems: list[str] = []
     manifest = manifest_rows(folder, problems) if complete else None
-    found = _check_files(folder, _checksums(folder, manifest), kept, problems)
+    found = _check_files(folder, _checksums(folder, manifest), job["input.keep"], problems)
     records = [receipt.record for receipt in found]
     problems += _strangers(folder, {record.unit: record for record in records}, splits)
     problems += _account(splits, records, complete=complete)
@@ -57,18 +56,6 @@ def verify(output: str) -> VerifyResult:
         rejected=sum(record.rejected for record in records),
         problems=tuple(problems),
     )
-
-
-def _folder(output: str) -> tuple[OutputFolder, list[str]]:
-    """Find out which format an output has, and which of its columns are the input's."""
-    probe = OutputFolder.of(output, "arrow")
-    path = probe.job(FINGERPRINT)
-    if not probe.exists(path):
-        raise OutputError(
-            f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path"
-        )
-    job = read_fingerprint(probe)
-    return OutputFolder.of(output, job["output.format"]), list(job["input.keep"])
 
 
 def _checksums(folder: OutputFolder, manifest: Rows | None) -> dict[str, str]:
@@ -109,7 +96,7 @@ def _check_file(
     try:
         table = sink.read(io.BytesIO(content))
         table.validate(full=True)
-        record = UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
+        record = UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         problems.append(f"{name}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})")
         return None, None

@@ -7,7 +7,8 @@ This package knows neither Ray nor Arrow; it needs torch, numpy and safetensors 
 A new architecture is one file and one line in `architectures/`, a new task one file and one line in `heads/`.
 """
 
-from corpusmill.models.checkpoint import Checkpoint, read_checkpoint
+from corpusmill.models.checkpoint import Checkpoint
+from corpusmill.models.embedding_plan import EmbeddingOptions
 from corpusmill.models.errors import (
     CheckpointError,
     ConfigError,
@@ -27,9 +28,11 @@ from corpusmill.models.outputs import (
     PreTrainingOutput,
     QuestionAnsweringOutput,
     SequenceClassifierOutput,
+    SparseEmbeddingOutput,
     TokenClassifierOutput,
 )
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.reading import read_checkpoint
 from corpusmill.models.tensors import TensorPlan, check_tensors
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "ConfigError",
+    "EmbeddingOptions",
     "EmbeddingOutput",
     "InputError",
     "MaskedLMOutput",
@@ -49,6 +53,7 @@ __all__ = [
     "PreTrainingOutput",
     "QuestionAnsweringOutput",
     "SequenceClassifierOutput",
+    "SparseEmbeddingOutput",
     "TensorError",
     "TensorPlan",
     "TokenClassifierOutput",

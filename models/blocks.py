@@ -6,6 +6,7 @@ I inputs and O outputs of a group.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -189,7 +190,7 @@ class PostNormLayer(nn.Module):
 
 
 class Stack(nn.ModuleList):
-    """Layers one after another, remembering on request what passes between them."""
+    """Layers one after another, all or the first ones, remembering on request what passes between them."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__(layers)
@@ -197,7 +198,7 @@ class Stack(nn.ModuleList):
     def forward(self, x_TD: Tensor, packed: PackedTokens, request: Request) -> Encoded:
         states = [x_TD]
         kept: list[tuple[Tensor, ...]] | None = [] if request.attentions else None
-        for index, layer in enumerate(self):
+        for index, layer in enumerate(islice(self, request.layers)):
             x_TD = layer(x_TD, packed, _tap(request, index, kept))
             if request.hidden_states:
                 states.append(x_TD)

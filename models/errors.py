@@ -6,7 +6,7 @@
     ├── CheckpointError      a folder that cannot be used as a model
     │   ├── ConfigError      config.json or a sentence-transformers file: a value missing or not supported
     │   └── TensorError      weights: tensors missing, left over, or of the wrong shape
-    ├── OptionError          a task, dtype or device that this version does not know
+    ├── OptionError          a task, dtype, device or option that this version or checkpoint does not know
     └── InputError           tokens that a model cannot take
 """
 
@@ -28,7 +28,7 @@ class TensorError(CheckpointError):
 
 
 class OptionError(ModelError):
-    """A task, dtype or device that this version does not know."""
+    """A task, dtype, device or option that this version or this checkpoint does not know."""
 
 
 class InputError(ModelError):

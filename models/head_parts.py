@@ -1,6 +1,6 @@
 """What several heads are built from: a vector a sequence, and scores of words.
 
-Shape suffixes: T tokens of all sequences, N sequences, D width, V vocabulary.
+Shape suffixes: T tokens of all sequences, P tokens to be scored, N sequences, D width, V vocabulary.
 """
 
 from torch import Tensor, nn
@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from corpusmill.models.activations import Activation
 from corpusmill.models.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
+from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Targets
 from corpusmill.models.spec import Summary, WordHead
 
 
@@ -45,3 +47,9 @@ class WordScores(nn.Module):
         if self.rest is None:
             return self.decoder(x_TD)  # type: ignore[no-any-return]
         return self.decoder(x_TD[:, : self.tied_width]) + self.rest(x_TD[:, self.tied_width :])  # type: ignore[no-any-return]
+
+
+def states_to_score(encoded: Encoded, targets: Targets) -> Tensor:
+    """The states (P, D) of the tokens that word scores are asked for; without a choice, of all."""
+    states_TD = encoded.last_hidden_state
+    return states_TD if targets.scored_tokens is None else states_TD[targets.scored_tokens]

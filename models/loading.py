@@ -9,12 +9,14 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.checkpoint import Checkpoint, read_checkpoint, skeleton
+from corpusmill.models.checkpoint import Checkpoint, skeleton
+from corpusmill.models.embedding_plan import EmbeddingOptions
 from corpusmill.models.errors import OptionError
 from corpusmill.models.headers import StoredTensor
 from corpusmill.models.linear import lay_out
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.reading import read_checkpoint
 from corpusmill.models.tensors import TensorPlan, check_tensors, layout_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -22,15 +24,19 @@ CPU_DTYPES = ("float32", "bfloat16")
 
 
 def load_model(
-    path: str | Path, task: str | None = None, dtype: str = "float32", device: str = "cpu"
+    path: str | Path,
+    task: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    embedding: EmbeddingOptions | None = None,
 ) -> Model:
     """Loads a checkpoint for a task, in evaluation mode and without gradients.
 
-    Every tensor comes from the checkpoint: none is ever initialised at random. An OptionError names a dtype
-    that would ruin this architecture's results, and why.
+    Every tensor comes from the checkpoint: none is ever initialised at random. `embedding` changes how
+    vectors are made. An OptionError names a dtype that would ruin this architecture's results, and why.
     """
     target = _device(device)
-    checkpoint = read_checkpoint(path, task)
+    checkpoint = read_checkpoint(path, task, embedding=embedding)
     number = _dtype(dtype, target, checkpoint)
     plan = check_tensors(checkpoint)
     parts = _fill(checkpoint, plan, dtype=number, device=target)

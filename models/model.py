@@ -55,6 +55,7 @@ class Model(nn.Module):
         end_positions: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
         num_choices: int | None = None,
+        scored_tokens: Tensor | None = None,
     ) -> Any:
         """Runs the batch.
 
@@ -62,13 +63,18 @@ class Model(nn.Module):
         input ids; `head_mask` (heads,) or (layers, heads) scales what attention heads give. With labels the
         output has a `loss`: (N,) for one answer a sequence (floats, or (N, L), for regression and several
         labels at once), (T,) for one a token, with -100 for tokens that do not count, one a question where
-        `num_choices` neighbouring sequences are its choices.
+        `num_choices` neighbouring sequences are its choices. `scored_tokens` (P,), int64, names the tokens of
+        the batch that get word scores; logits and labels are then (P, V) and (P,), in its order.
 
         Raises InputError for ids, types, positions or lengths that the checkpoint has no vectors for, and
         for options that the head does not take.
         """
-        targets = Targets(labels, start_positions, end_positions, next_sentence_label, num_choices)
+        targets = Targets(
+            labels, start_positions, end_positions, next_sentence_label, num_choices, scored_tokens
+        )
         self._check_targets(targets)
+        if scored_tokens is not None:
+            _check_tokens_of(packed, scored_tokens)
         if position_ids is not None:
             expect_shape("position_ids", position_ids, tuple(packed.input_ids.shape))
         self._check_tokens(packed, position_ids, inputs_embeds)
@@ -80,6 +86,7 @@ class Model(nn.Module):
             head_mask=self._weights(self._head_mask(head_mask)),
             hidden_states=output_hidden_states,
             attentions=output_attentions,
+            layers=self.checkpoint.layers_run,
         )
         return self.head(self.encoder(packed, request), packed, self._moved(targets))
 
@@ -128,6 +135,21 @@ class Model(nn.Module):
         values: dict[str, Any] = {name: getattr(targets, name) for name in targets.given}
         tensors = {name: x for name, x in values.items() if isinstance(x, Tensor)}
         return replace(targets, **{name: x.to(self.device) for name, x in tensors.items()})  # type: ignore[arg-type]
+
+
+def _check_tokens_of(packed: PackedTokens, tokens_P: Tensor) -> None:
+    if tokens_P.ndim != 1 or tokens_P.dtype != torch.int64:
+        raise InputError(
+            f"scored_tokens: expected one dimension of int64, got {tokens_P.dtype} of shape "
+            f"{tuple(tokens_P.shape)}"
+        )
+    limit = len(packed.input_ids)
+    if tokens_P.device.type == "cpu" and ((tokens_P < 0) | (tokens_P >= limit)).any():
+        low, high = (int(bound) for bound in tokens_P.aminmax())
+        raise InputError(
+            f"scored_tokens: expected 0 to {limit - 1}, the tokens of the batch, got "
+            f"{low if low < 0 else high}"
+        )
 
 
 def _check_range(name: str, ids_T: Tensor, limit: int) -> None:

@@ -44,6 +44,13 @@ class EmbeddingOutput(Recorded):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class SparseEmbeddingOutput(Recorded):
+    """One weight a word of the vocabulary for each sequence: `weights` (N, V), float32, 0 for most words."""
+
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Judged(Recorded):
     """`loss` is a scalar in float32 where labels were given."""
 
@@ -74,7 +81,10 @@ class QuestionAnsweringOutput(Judged):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskedLMOutput(Judged):
-    """For each token, one score a word of the vocabulary: `logits` (T, V)."""
+    """For each token, one score a word of the vocabulary: `logits` (T, V).
+
+    Where `scored_tokens` named P tokens, a row for each of these: (P, V).
+    """
 
     logits: Tensor
 
@@ -95,7 +105,10 @@ class NextSentenceOutput(Judged):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PreTrainingOutput(Judged):
-    """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2)."""
+    """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2).
+
+    Where `scored_tokens` named P tokens, `prediction_logits` are theirs: (P, V).
+    """
 
     prediction_logits: Tensor
     seq_relationship_logits: Tensor

@@ -1,4 +1,7 @@
-"""What sentence-transformers files say happens after the encoder: pooling, projections, normalization."""
+"""What sentence-transformers files say happens after the encoder: pooling, projections, normalization.
+
+A sparse encoder has a SpladePooling over the scores of words instead.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +11,8 @@ from corpusmill.models.activations import known_activation
 from corpusmill.models.config_fields import Fields, located, read_json, read_object
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.paths import inside
+from corpusmill.models.sentence_pooling import Splade, read_pooling, read_splade
 
-# In the order in which sentence-transformers concatenates them.
-POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-POOLING_NAMES = {**{name: name for name in POOLING_FLAGS.values()}, "mean_sqrt_len_tokens": "mean_sqrt_len"}
 TORCH_ACTIVATIONS = {
     "ELU": "elu",
     "GELU": "gelu",
@@ -33,10 +27,12 @@ TORCH_ACTIVATIONS = {
     "SiLU": "silu",
     "Tanh": "tanh",
 }
-LENGTH_FILES = tuple(
+TRANSFORMER_FILES = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
+SPARSE_KINDS = ("MLMTransformer", "SpladePooling")
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,16 @@ class Normalize:
 
 @dataclass(frozen=True)
 class SentenceModules:
-    """The modules after the encoder: `pooling` modes are concatenated in order, then the steps applied."""
+    """The modules after the encoder: `pooling` modes are concatenated in order, then the steps applied.
+
+    A sparse encoder has a `splade` and neither of them.
+    """
 
     transformer: str
     pooling: tuple[str, ...]
     steps: tuple[Dense | Normalize, ...]
     max_seq_length: int | None
+    splade: Splade | None = None
 
     def dimension(self, width: int) -> int:
         """Width of the resulting vectors, after checking that each projection fits the one before."""
@@ -85,17 +85,37 @@ def read_sentence_modules(root: Path) -> SentenceModules | None:
     for _, name in modules:
         inside(root, name, named_by=listing)
     kinds = [kind for kind, _ in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
-        raise ConfigError(
-            f"{listing}: expected Transformer, Pooling, then Dense and Normalize; got {', '.join(kinds)}"
-        )
-    transformer = modules[0][1]
+    _check_chain(kinds, listing)
+    transformer, pooling = (path for _, path in modules[:2])
+    _check_transformer(root / transformer, kinds)
+    sparse = kinds[1] == "SpladePooling"
     return SentenceModules(
         transformer=transformer,
-        pooling=_pooling(root / modules[1][1] / "config.json"),
+        pooling=() if sparse else read_pooling(root / pooling / "config.json"),
         steps=tuple(_dense(root, path) if kind == "Dense" else Normalize() for kind, path in modules[2:]),
         max_seq_length=_max_seq_length(root / transformer),
+        splade=read_splade(root / pooling / "config.json") if sparse else None,
     )
+
+
+def _check_chain(kinds: list[str], listing: Path) -> None:
+    dense = kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Dense", "Normalize"}
+    sparse = kinds in (["MLMTransformer", "SpladePooling"], ["Transformer", "SpladePooling"])
+    if not dense and not sparse:
+        raise ConfigError(
+            f"{listing}: expected Transformer, Pooling, then Dense and Normalize, or MLMTransformer and "
+            f"SpladePooling; got {', '.join(kinds)}"
+        )
+
+
+def _check_transformer(folder: Path, kinds: list[str]) -> None:
+    """Since version 5.4 a Transformer may be any model, and its own file says which, if not the encoder."""
+    words = kinds[1] == "SpladePooling"
+    path, fields = _transformer_fields(folder)
+    with located(path):
+        fields.only("transformer_task", "fill-mask" if words else "feature-extraction")
+        if words and kinds[0] == "Transformer":
+            fields.require("transformer_task", str)
 
 
 def _read_list(path: Path) -> list[dict[str, Any]]:
@@ -107,32 +127,13 @@ def _read_list(path: Path) -> list[dict[str, Any]]:
 
 def _kind(module: dict[str, Any], listing: Path) -> str:
     package, _, kind = str(module.get("type", "")).rpartition(".")
-    known = ("Transformer", "Pooling", "Dense", "Normalize")
-    sparse = "sparse_encoder" in package
-    if not package.startswith("sentence_transformers") or kind not in known or sparse:
+    known = SPARSE_KINDS if "sparse_encoder" in package else KINDS
+    if not package.startswith("sentence_transformers") or kind not in known:
         raise ConfigError(
-            f"{listing}: expected sentence_transformers' {', '.join(known)}; got {module.get('type')!r}"
+            f"{listing}: expected sentence_transformers' {', '.join(KINDS)}, or its sparse_encoder's "
+            f"{' and '.join(SPARSE_KINDS)}; got {module.get('type')!r}, which this version does not run"
         )
     return kind
-
-
-def _pooling(path: Path) -> tuple[str, ...]:
-    raw = read_object(path)
-    named = raw.get("pooling_mode")
-    if named is None:
-        flags = {"pooling_mode_mean_tokens": True, **raw}
-        modes = [mode for flag, mode in POOLING_FLAGS.items() if flags.get(flag)]
-    else:
-        modes = [_pooling_name(name, path) for name in ([named] if isinstance(named, str) else named)]
-    if not modes:
-        raise ConfigError(f"{path}: expected at least one pooling mode, got none")
-    return tuple(modes)
-
-
-def _pooling_name(name: Any, path: Path) -> str:
-    if name not in POOLING_NAMES:
-        raise ConfigError(f"{path}: pooling_mode: expected one of {', '.join(POOLING_NAMES)}; got {name!r}")
-    return POOLING_NAMES[name]
 
 
 def _dense(root: Path, folder: str) -> Dense:
@@ -162,13 +163,14 @@ def _torch_activation(name: str) -> str:
 
 
 def _max_seq_length(folder: Path) -> int | None:
-    for name in LENGTH_FILES:
-        path = folder / name
-        if path.is_file():
-            length = read_object(path).get("max_seq_length")
-            if length is not None and (type(length) is not int or length < 1):
-                raise ConfigError(
-                    f"{path}: max_seq_length: expected a positive integer or null, got {length!r}"
-                )
-            return length
-    return None
+    path, fields = _transformer_fields(folder)
+    length = fields.raw.get("max_seq_length")
+    if length is not None and (type(length) is not int or length < 1):
+        raise ConfigError(f"{path}: max_seq_length: expected a positive integer or null, got {length!r}")
+    return length
+
+
+def _transformer_fields(folder: Path) -> tuple[Path, Fields]:
+    """The Transformer's own file, under the first of its names; without one it has no fields."""
+    path = next((folder / name for name in TRANSFORMER_FILES if (folder / name).is_file()), None)
+    return (folder / TRANSFORMER_FILES[0], Fields({})) if path is None else (path, Fields(read_object(path)))

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from corpusmill.models.embedding_plan import EmbeddingPlan
 from corpusmill.models.layouts import Layout
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Request
-from corpusmill.models.sentence_modules import SentenceModules
+from corpusmill.models.sentence_pooling import Splade
 
 
 class EncoderConfig(Protocol):
@@ -116,7 +117,8 @@ class HeadParts:
     labels: int
     problem_type: str | None
     pooler: bool
-    sentence: SentenceModules | None
+    embedding: EmbeddingPlan
+    splade: Splade
 
 
 @dataclass(frozen=True)

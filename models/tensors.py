@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoint import Checkpoint, skeleton
-from corpusmill.models.errors import TensorError, indent
+from corpusmill.models.embedding_plan import TOKEN_POOLINGS
+from corpusmill.models.errors import OptionError, TensorError, indent
 from corpusmill.models.headers import StoredTensor, read_headers
 from corpusmill.models.layouts import AS_STORED, Layout, Shape
 from corpusmill.models.sentence_modules import Dense
@@ -49,6 +50,7 @@ def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
     architecture = ARCHITECTURES[checkpoint.model_type]
     stored = _canonical(read_headers(checkpoint.folder), architecture)
     pooler = _has_pooler(checkpoint, architecture, stored)
+    _check_pooler(checkpoint, stored_one=pooler)
     shapes = {name: tuple(p.shape) for name, p in skeleton(checkpoint, pooler=pooler).named_parameters()}
     groups = [_main_group(checkpoint, stored, shapes), *_dense_groups(checkpoint, shapes)]
     problems = [problem for group in groups for problem in _problems(group)]
@@ -100,6 +102,14 @@ def _has_pooler(checkpoint: Checkpoint, architecture: Architecture, stored: dict
     return checkpoint_name("head.pooler.map.linear.weight", architecture) in stored
 
 
+def _check_pooler(checkpoint: Checkpoint, *, stored_one: bool) -> None:
+    if checkpoint.task == "embedding" and checkpoint.embedding_plan.needs_pooler and not stored_one:
+        raise OptionError(
+            f"pooling: {checkpoint.folder} was stored without the pooler's weights; "
+            f"use one of {', '.join(TOKEN_POOLINGS)}"
+        )
+
+
 def _main_group(checkpoint: Checkpoint, stored: dict[str, StoredTensor], shapes: dict[str, Shape]) -> _Group:
     architecture = ARCHITECTURES[checkpoint.model_type]
     names = [name for name in shapes if not name.startswith("head.steps.")]
@@ -131,8 +141,7 @@ def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[st
 
 def _dense_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
     """The projections of sentence-transformers, each in a folder of its own."""
-    modules = checkpoint.sentence_modules
-    for index, step in enumerate(modules.steps if modules and checkpoint.task == "embedding" else ()):
+    for index, step in enumerate(checkpoint.embedding_plan.steps if checkpoint.task == "embedding" else ()):
         if isinstance(step, Dense):
             start = f"head.steps.{index}."
             theirs = {name: name.removeprefix(start) for name in shapes if name.startswith(start)}

@@ -59,7 +59,7 @@ class UnitBlock:
     def tokenized(
         self, inputs: pa.Table, tables: Mapping[str, pa.Table], tokens: dict[str, int]
     ) -> "UnitBlock":
-        """Return the block with its texts replaced by numbers of distinct values, and those values' tokens."""
+        """Return the block with numbers of distinct values for its texts, and those values' tokens."""
         return replace(self, inputs=inputs, tables=tables, tokens=tokens)
 
     def summary(self) -> "UnitSummary":
@@ -86,7 +86,7 @@ def failed_block(unit: Unit, error: str) -> UnitBlock:
 
 
 def to_row(block: UnitBlock) -> pa.Table:
-    """Pack a block into one row: `header` (JSON), and `kept`, `inputs` and each table as Arrow IPC streams."""
+    """Pack a block into one row: `header` as JSON; `kept`, `inputs` and each table as Arrow IPC streams."""
     header: dict[str, Any] = {
         "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
         "rejects": [[reject.row, reject.reason, reject.raw] for reject in block.rejects],

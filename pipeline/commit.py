@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.manifest import read_receipt
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.sinks import SINKS
@@ -14,7 +15,11 @@ from corpusmill.pipeline.spec import OutputSpec
 
 
 def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *, tokens: int) -> Receipt:
-    """Write a unit's rejects and its data file; a second call writes the same bytes under the same names."""
+    """Write a unit's rejects and its data file.
+
+    A data file that is there already stays as it is, and its receipt is returned: whoever else wrote it, a
+    late attempt or a driver that was thought dead, maybe on a machine that rounds otherwise.
+    """
     folder = OutputFolder.of(output.url, output.format)
     record = UnitRecord(
         block.unit.name,
@@ -33,9 +38,14 @@ def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *,
             f"{record.rows} and {record.rejected} rejects; nothing was written: please report this"
         )
     content = data_file(_join(block, results), record, output)
+    if folder.exists(folder.data(record.unit)):
+        return read_receipt(folder, record.unit)
     if block.rejects:
         folder.put(folder.rejects(record.unit), _rejects_file(block))
-    folder.put(folder.data(record.unit), content)
+    else:  # a killed attempt may have refused rows that this one could take
+        folder.remove(folder.rejects(record.unit))
+    if not folder.create(folder.data(record.unit), content):
+        return read_receipt(folder, record.unit)
     return Receipt(record, len(content), checksum_of(content))
 
 

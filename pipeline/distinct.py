@@ -1,10 +1,15 @@
 """The distinct values of a text column, so that equal texts of a unit are computed once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from corpusmill.pipeline.ragged import Int, ranges
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,10 @@ class Distinct:
     values: list[str]
     groups: pa.Array | None = None
 
+    def grouped(self, of_values: pa.Array) -> pa.Array:
+        """Return what there is of each text, as lists where the column holds lists of texts."""
+        return of_values if self.groups is None else pa.ListArray.from_arrays(self.groups, of_values)
+
 
 def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> Distinct:
     """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
@@ -29,6 +38,19 @@ def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> Distinct:
         encoded = array.dictionary_encode()
         return Distinct(encoded.indices, encoded.dictionary.to_pylist())
     return Distinct(_numbered(array.is_valid()), array.drop_null().to_pylist())
+
+
+def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) -> dict[str, Int]:
+    """Return the texts marked in `one` and in `other` that stand in a row together: by column, each once."""
+    rows = np.asarray(pc.and_(first.index.is_valid(), second.index.is_valid()))
+    lefts = np.asarray(first.index.fill_null(0))[rows]
+    rights = np.asarray(second.index.fill_null(0))[rows]
+    if second.groups is not None:
+        groups = np.asarray(second.groups, np.int64)
+        counts = np.diff(groups)[rights]
+        lefts, rights = np.repeat(lefts, counts), ranges(groups[:-1][rights], counts)
+    marked = one[lefts] & other[rights]
+    return {"text": np.unique(lefts[marked]), "text_pair": np.unique(rights[marked])}
 
 
 def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:

@@ -10,7 +10,7 @@ import torch
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.checkpoints import model_folder, tokenizer_folder
+from corpusmill.pipeline.checkpoints import model_folder
 from corpusmill.pipeline.errors import ModelFailed
 from corpusmill.pipeline.halving import Computed, computed
 from corpusmill.pipeline.items import Items, items_of
@@ -18,7 +18,7 @@ from corpusmill.pipeline.ragged import Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
-from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 MANY = 16
@@ -46,9 +46,16 @@ class Encoder:
             torch.set_num_threads(spec.pool.cpus)
         self._spec = spec
         kind = TASKS[spec.task]
-        self._model = load_model(model_folder(spec), task=kind.head, dtype=spec.dtype, device=spec.device)
+        folder = model_folder(spec)
+        self._model = load_model(
+            folder,
+            task=kind.head,
+            dtype=spec.dtype,
+            device=spec.device,
+            embedding=embedding_options(spec.task, spec.options),
+        )
         self._task = kind(self._model.checkpoint, spec.options)
-        tokenizer = load_tokenizer(tokenizer_folder(spec.tokenizer))
+        tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
 
     def prepare(self, block: UnitBlock) -> Prepared:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable
 from itertools import zip_longest
+from typing import Any
 
 from corpusmill.pipeline.errors import InputError
-from corpusmill.pipeline.storage import StoredFile, locate, stored_file
+from corpusmill.pipeline.storage import StoredFile, asked, locate, reason_of, stored_file
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -51,19 +52,13 @@ def _without_compression(url: str) -> str:
 def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
     fs, inner = locate(path)
     try:
-        if _is_glob(inner) and not fs.exists(inner):
-            entries = fs.glob(inner, detail=True)
-            what = "the glob matches no file"
-        elif fs.isdir(inner):
-            entries = fs.find(inner, detail=True)
-            what = "the folder holds no file that can be read"
-        else:
-            entries = {inner: fs.info(inner)}
-            what = "no such file"
+        entries, what = asked(fs, lambda: _entries(fs, inner))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be listed ({error}); check the path and the credentials") from None
+    except Exception as error:  # clients of stores raise errors of their own
+        raise InputError(
+            f"{path}: cannot be listed ({reason_of(error)}); check the path and the credentials"
+        ) from error
     files = [
         stored_file(fs, name, info)
         for name, info in entries.items()
@@ -72,6 +67,15 @@ def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
     if not files:
         raise InputError(f"{path}: {what}; expected at least one Parquet or JSONL file")
     return files
+
+
+def _entries(fs: Any, path: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """Return what a path names, and what to say if none of it can be used."""
+    if _is_glob(path) and not fs.exists(path):
+        return fs.glob(path, detail=True), "the glob matches no file"
+    if fs.isdir(path):
+        return fs.find(path, detail=True), "the folder holds no file that can be read"
+    return {path: fs.info(path)}, "no such file"
 
 
 def _is_input(asked: str, name: str, info: dict[str, object], *, any_name: bool) -> bool:

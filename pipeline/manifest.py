@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.output import OutputFolder, lines_of
+from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
+from corpusmill.pipeline.records import record_lines
 from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.units import Split, split_key
 
 RECEIPTS = "receipts.jsonl"
+"""The record of receipts, so that a later run need not read the data files again."""
 SCHEMA = pa.schema(
     [
         ("unit", pa.string()),
@@ -33,22 +35,15 @@ SCHEMA = pa.schema(
 )
 
 
-def remember(folder: OutputFolder, receipt: Receipt) -> None:
-    """Note a receipt, so that a later run need not read the data file again."""
-    folder.append(folder.job(RECEIPTS), receipt.to_line())
-
-
 def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
     """Return the receipts that were noted, of units that may be gone by now."""
-    path = folder.job(RECEIPTS)
     noted: dict[str, Receipt] = {}
-    if folder.exists(path):
-        for line in lines_of(folder.read(path)):
-            with contextlib.suppress(
-                ValueError, TypeError, KeyError, AttributeError
-            ):  # a line cut by a kill, and the one glued to it
-                receipt = Receipt.from_line(line)
-                noted[receipt.record.unit] = receipt
+    for line in record_lines(folder, RECEIPTS):
+        with contextlib.suppress(
+            ValueError, TypeError, KeyError, AttributeError
+        ):  # a line cut by a kill, and the one glued to it
+            receipt = Receipt.from_line(line)
+            noted[receipt.record.unit] = receipt
     return noted
 
 
@@ -74,7 +69,7 @@ def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
 def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
     """Read the record that a data file carries."""
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
-    return UnitRecord.from_metadata(sink.metadata(io.BytesIO(content)))
+    return UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
 
 
 def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt]) -> pa.Table:

@@ -1,21 +1,19 @@
 """The output folder: the one place that knows its file names, and how a file appears in it.
 
-A file appears whole or not at all. On this machine's disks it is written under a unique temporary name,
-synced, and renamed; on an object store it is one put. Temporary names begin with a dot and never match
-what readers of the output look for.
+Temporary names begin with a dot and never match what readers of the output look for.
 """
 
-import os
 import posixpath
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
+from corpusmill.pipeline import writes
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.sinks import SINKS
-from corpusmill.pipeline.storage import absolute, is_local, locate, sync_path
+from corpusmill.pipeline.storage import SETTLED, absolute, asked, is_local, locate, reason_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,89 +54,69 @@ class OutputFolder:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            fs.invalidate_cache()
-            found = [posixpath.basename(name) for name in fs.ls(path, detail=False)]
+            found = [posixpath.basename(name) for name in asked(fs, lambda: fs.ls(path, detail=False))]
         except FileNotFoundError:
             return []
         except NotADirectoryError:
             raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at(
                 "output.path"
             ) from None
-        except OSError as error:
-            raise OutputError(
-                f"{path}: cannot be listed ({error.strerror or error}); check the path and the rights to it"
-            ).at("output.path") from error
+        except Exception as error:  # clients of stores raise errors of their own
+            failed = OutputError(
+                f"{path}: cannot be listed ({reason_of(error)}); check the path and the rights to it, "
+                "then run the same command again"
+            )
+            raise (failed.at("output.path") if isinstance(error, SETTLED) else failed) from error
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
         """Say whether a file of the output is there."""
-        fs, inner = locate(path)
-        return bool(fs.exists(inner))
+        try:
+            # Not `fs.exists`: for many stores it takes any failure for an absence.
+            self._asked(path, lambda fs, inner: fs.info(inner))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def read(self, path: str) -> bytes:
-        """Return a file's bytes."""
-        fs, inner = locate(path)
-        with fs.open(inner, "rb") as stream:
-            return cast(bytes, stream.read())
+        """Return a file's bytes; FileNotFoundError where there is none."""
+        return self._asked(path, lambda fs, inner: cast(bytes, fs.cat_file(inner)))
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading."""
-        fs, inner = locate(path)
-        return cast(BinaryIO, fs.open(inner, "rb"))
+        return self._asked(path, lambda fs, inner: cast(BinaryIO, fs.open(inner, "rb")))
 
     def put(self, path: str, content: bytes | memoryview) -> None:
-        """Make a file appear with this content, or replace it, in one step that survives a power cut."""
-        fs, inner = locate(path)
-        with _writing(path):
-            if is_local(fs):
-                _replace_durably(inner, content)
-            else:
-                fs.pipe_file(inner, bytes(content))
+        """Make a file appear with this content, or replace it."""
+        writes.replace(path, content)
 
-    def append(self, path: str, text: str) -> None:
-        """Add text to a record of the job; on a store that cannot append, rewrite it."""
+    def create(self, path: str, content: bytes | memoryview) -> bool:
+        """Make a file appear with this content; False, and nothing done, where there is one already."""
+        return writes.create(path, content)
+
+    def remove(self, path: str) -> None:
+        """Take away one of the job's records, or of an unfinished unit's rejects, if it is there."""
+        if self.exists(path):
+            self._asked(path, lambda fs, inner: fs.rm_file(inner))
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written; only the folder's owner may."""
+        fs, root = locate(self.url)
+        for folder in ("", "data", "rejects", "_job") if is_local(fs) else ():
+            writes.sweep(posixpath.join(root, folder))
+
+    def _asked(self, path: str, ask: Callable[[Any, str], T]) -> T:
+        """Ask the file system; what it cannot do is an OutputError, whatever its client raises."""
         fs, inner = locate(path)
-        with _writing(path):
-            if is_local(fs):
-                os.makedirs(os.path.dirname(inner), exist_ok=True)
-                with open(inner, "a", encoding="utf-8") as stream:
-                    stream.write(text)
-            else:
-                before = self.read(path) if self.exists(path) else b""
-                fs.pipe_file(inner, before + text.encode())
+        try:
+            return asked(fs, lambda: ask(fs, inner))
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:
+            raise OutputError(
+                f"{path}: cannot be read ({reason_of(error)}); check the path and the rights to it, "
+                "then run the same command again"
+            ) from error
 
     def _join(self, *parts: str) -> str:
         return posixpath.join(self.url, *parts)
-
-
-def lines_of(content: bytes) -> Iterator[str]:
-    """Yield the complete lines of a record that may have been cut, or left as zeros, while it grew."""
-    for line in content.split(b"\n")[:-1]:
-        yield line.decode("utf-8", "replace")
-
-
-@contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or rights are needed "
-            "there, then run the same command again"
-        ).at("output.path") from error
-
-
-def _replace_durably(path: str, content: Any) -> None:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-    sync_path(folder)

@@ -12,7 +12,7 @@ Int = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """N lists of T values in all: list i is `values[offsets[i]:offsets[i + 1]]`; `offsets` is (N + 1,) int64."""
+    """N lists of T values in all; list i is `values[offsets[i]:offsets[i + 1]]`, `offsets` (N + 1,) int64."""
 
     values: Array
     offsets: Int

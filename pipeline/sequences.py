@@ -11,13 +11,14 @@ from itertools import chain
 import numpy as np
 from tokenizers import Tokenizer
 
+from corpusmill.pipeline.items import TokenTable
 from corpusmill.pipeline.ragged import Int, Ragged, ranges
 from corpusmill.pipeline.template import Frame, Template, read_template
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """K windows: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`; a text's windows are in order."""
+    """K windows, those of a text in order: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`."""
 
     of: Int
     start: Int
@@ -88,7 +89,7 @@ class Layout:
         text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
         return _sequences(frame, (text,), 0, windows, windows.of, part)
 
-    def pairs_cut_longest(self, first: Ragged, second: Ragged, pairs: "Pairs") -> Sequences:
+    def pairs_cut_longest(self, first: TokenTable, second: TokenTable, pairs: "Pairs") -> Sequences:
         """Lay out pairs whose longer text is cut until both fit, as tokenizers' `longest_first`."""
         frame = self.template.pair
         room = self.max_length - frame.size
@@ -97,8 +98,8 @@ class Layout:
         zero = np.zeros(len(pairs.item), np.int64)
         windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
         segments = (
-            _Segment(first, pairs.first, zero, stops[0]),
-            _Segment(second, pairs.second, zero, stops[1]),
+            _Segment(first.ids, pairs.first, zero, stops[0]),
+            _Segment(second.ids, pairs.second, zero, stops[1]),
         )
         return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
 
@@ -149,7 +150,7 @@ def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
 
 def cut_longest_first(first: Int, second: Int, room: int) -> tuple[Int, Int]:
     """Return how many tokens of each pair are kept, as the tokenizers library's `longest_first` decides."""
-    short, long = np.minimum(first, second), np.maximum(first, second)
+    short = np.minimum(first, second)
     kept_long = np.maximum(short, room - short)
     both = short + kept_long > room
     kept_short = np.where(both, room // 2, short)
@@ -175,7 +176,7 @@ def _sequences(
 ) -> Sequences:
     """Put special tokens around the segments; sequences without any token are left out."""
     lengths = [segment.stop - segment.start for segment in segments]
-    total = frame.size + sum(lengths)
+    total: Int = frame.size + np.sum(lengths, axis=0)
     tokens = np.empty(int(total.sum()), np.int32)
     types = np.zeros(len(tokens), np.int8)
     place = np.cumsum(total) - total

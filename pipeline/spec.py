@@ -45,8 +45,8 @@ class TokenizerSpec:
 
     `folder` is where the driver has it. A node without that folder fetches the same digest from `source`,
     the checkpoint's address, where it lies in the sub-folder `inside`. Of each text of `columns` ("text",
-    "text_pair"), with `prompt` before it, the first `limit` tokens are kept (None: all), and where each is
-    in the text if `offsets`.
+    "text_pair"), with `prompt` before it, the first `limit` tokens are kept (None: all), where each is in the
+    text if `offsets`, and if `lengths` how long texts are that are cut on both sides of a pair.
     """
 
     folder: str
@@ -57,6 +57,7 @@ class TokenizerSpec:
     columns: tuple[str, ...] = ("text",)
     limit: int | None = None
     offsets: bool = False
+    lengths: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +73,7 @@ class TokenizerSpec:
             columns=tuple(dict.fromkeys((*self.columns, *other.columns))),
             limit=None if unlimited else max(self.limit or 0, other.limit or 0),
             offsets=self.offsets or other.offsets,
+            lengths=self.lengths or other.lengths,
         )
 
 

@@ -2,14 +2,28 @@
 
 import functools
 import os
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from corpusmill.pipeline.errors import InputError
+
+SECRET = re.compile(
+    r"^[^/@]*:[^/@]*@|[?&](?:X-Amz-|X-Goog-|sig=|signature=|token=|access_token=)", re.IGNORECASE
+)
+"""In a URL: `user:password@`, or a query that grants access."""
+
+PAUSES = (1.0, 4.0, 16.0)
+"""Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
+SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What no further attempt changes."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +37,13 @@ class StoredFile:
 
 @functools.cache
 def filesystem(protocol: str) -> Any:
-    """Return the file system of a protocol; credentials come from the environment, never from a job."""
+    """Return the file system of a protocol; credentials come from the environment, never from a job.
+
+    What it lists is not kept: a listing of a million files would fill the memory, and a file that changed
+    since would look as before.
+    """
     try:
-        return fsspec.filesystem(protocol)
+        return fsspec.filesystem(protocol, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InputError(
             f"{protocol}://: no file system for it ({error}); expected a local path, s3://, hf:// "
@@ -35,7 +53,12 @@ def filesystem(protocol: str) -> Any:
 
 def locate(url: str) -> tuple[Any, str]:
     """Split a URL into its file system and the path inside it; a relative path is made absolute."""
-    protocol, separator, _ = url.partition("://")
+    protocol, separator, rest = url.partition("://")
+    if SECRET.search(rest) and separator:
+        raise InputError(
+            f"{protocol}://...: the URL holds a password or a signature; expected credentials in the "
+            "environment or in a profile of the file system's own, never in a URL: take it out"
+        )
     if not separator:
         return filesystem("file"), os.path.abspath(os.path.expanduser(url))
     fs = filesystem(protocol)
@@ -66,24 +89,44 @@ def _mark(value: Any) -> str:
     return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
+def asked(fs: Any, ask: Callable[[], T]) -> T:
+    """Ask a file system for something; a store that fails to answer is asked again after each of PAUSES."""
+    for pause in () if is_local(fs) else PAUSES:
+        try:
+            return ask()
+        except SETTLED:
+            raise
+        except Exception:  # clients of stores raise errors of their own where no file system would
+            time.sleep(pause)
+    return ask()
+
+
 def current(url: str) -> StoredFile:
     """Describe a file as it is now; a missing one is an InputError."""
     fs, path = locate(url)
     try:
-        return stored_file(fs, path, fs.info(path))
+        return stored_file(fs, path, asked(fs, lambda: fs.info(path)))
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
+    except Exception as error:  # clients of stores raise errors of their own
+        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); check the credentials") from error
 
 
 def open_binary(url: str) -> BinaryIO:
     """Open a file for reading, seekable; one that cannot be opened is an InputError."""
     fs, path = locate(url)
     try:
-        return cast(BinaryIO, fs.open(path, "rb"))
-    except OSError as error:
+        return cast(BinaryIO, asked(fs, lambda: fs.open(path, "rb")))
+    except Exception as error:  # clients of stores raise errors of their own
         raise InputError(
-            f"{url}: cannot be opened ({error.strerror or error}); check the path and the rights to read it"
-        ) from None
+            f"{url}: cannot be opened ({reason_of(error)}); check the path and the rights to read it"
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line why a file system refused; an exception without words by its kind."""
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return (words.strip().splitlines() or [type(error).__name__])[0]
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the encoder asks of a task: which columns it reads and writes, and how a model's outputs become them."""
+"""What the encoder asks of a task: the columns it reads and writes, and how outputs become them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,14 +46,15 @@ class Prepared:
 class Needs:
     """What a task asks of the stages before it.
 
-    `windows`: whether `long_text: window` is possible. `offsets`: it points into the text. `prompt` goes
-    before each text. `passes` are the sequences that a text takes, `bytes_per_token` what is written of each
-    token: both only size units.
+    `windows`: whether `long_text: window` is possible. `offsets`: it points into the text. `cuts_longest`: of
+    a pair that is too long the longer text is cut first. `prompt` goes before each text. `passes` are the
+    sequences that a text takes, `bytes_per_token` what is written of each token: both only size units.
     """
 
     second: Second = "none"
     windows: bool = True
     offsets: bool = False
+    cuts_longest: bool = False
     prompt: str = ""
     passes: int = 1
     bytes_per_token: int = 0

@@ -9,7 +9,7 @@ from corpusmill.pipeline.errors import TokenizerError
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The special tokens before, between and after one or two texts, each as (id, type), and the texts' types."""
+    """The special tokens before, between and after the texts, each as (id, type), and the texts' types."""
 
     specials: tuple[tuple[tuple[int, int], ...], ...]
     types: tuple[int, ...]
@@ -35,7 +35,7 @@ def read_template(tokenizer: Tokenizer) -> Template:
 
 
 def _frame(tokenizer: Tokenizer, *texts: str) -> Frame:
-    encoding = tokenizer.encode(*texts)
+    encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
     specials: list[list[tuple[int, int]]] = [[]]
     types: list[int] = []
     for id_, type_, sequence in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):

@@ -19,8 +19,9 @@ from tokenizers import Encoding, Tokenizer
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import tokenizer_folder
-from corpusmill.pipeline.distinct import Distinct, distinct
+from corpusmill.pipeline.distinct import Distinct, both_of_a_pair, distinct
 from corpusmill.pipeline.early_cut import EarlyCut
+from corpusmill.pipeline.ragged import Array
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
@@ -39,10 +40,11 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     tables: dict[str, pa.Table] = {}
     counts: dict[str, int] = {}
     for spec in tokenization.tokenizers:
-        for name in spec.columns:
-            table = _table(columns[name], spec)
-            tables[f"{spec.key}.{name}"] = table
-            counts[spec.key] = counts.get(spec.key, 0) + _tokens(table, columns[name])
+        made = {name: _table(columns[name], spec) for name in spec.columns}
+        counts[spec.key] = sum(_tokens(table, columns[name]) for name, table in made.items())
+        if spec.lengths and len(made) > 1:
+            made = _with_lengths(made, columns, spec)
+        tables |= {f"{spec.key}.{name}": table for name, table in made.items()}
     if any(spec.offsets for spec in tokenization.tokenizers):
         tables["text"] = pa.table({"text": pa.array(columns["text"].values, pa.large_string())})
     inputs = pa.table({name: column.index for name, column in columns.items()})
@@ -63,10 +65,26 @@ def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
             fields["starts"].append(starts[: spec.limit])
             fields["ends"].append(ends[: spec.limit])
             fields["begins"].append(_begins(encoding)[: spec.limit])
-    table = pa.table({name: _ragged(lists, name) for name, lists in fields.items()})
-    if column.groups is None:
-        return table
-    return pa.table({"ids": pa.ListArray.from_arrays(column.groups, table["ids"].combine_chunks())})
+    return pa.table({name: column.grouped(_ragged(lists, name)) for name, lists in fields.items()})
+
+
+def _with_lengths(
+    made: dict[str, pa.Table], columns: dict[str, Distinct], spec: TokenizerSpec
+) -> dict[str, pa.Table]:
+    """Add how many tokens each text has; texts that are cut are counted whole where both of a pair are."""
+    flat = {name: _lists(table, columns[name]) for name, table in made.items()}
+    lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
+    cut = {name: found == spec.limit for name, found in lengths.items()}
+    doubtful = both_of_a_pair(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
+    tokenizer = load_tokenizer(tokenizer_folder(spec))
+    for name, values in doubtful.items():
+        texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
+        whole = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        lengths[name][values] = [len(encoding) for encoding in whole]
+    return {
+        name: table.append_column("lengths", columns[name].grouped(pa.array(lengths[name])))
+        for name, table in made.items()
+    }
 
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) -> Iterator[Encoding]:
@@ -114,12 +132,17 @@ def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
     dtype = np.bool_ if name == "begins" else np.int32
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    values = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
+    values: Array = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
 def _tokens(table: pa.Table, column: Distinct) -> int:
     """Count the tokens of a table's distinct texts."""
+    return len(_lists(table, column).values)
+
+
+def _lists(table: pa.Table, column: Distinct) -> pa.Array:
+    """Return the tokens of a table's distinct texts, those of lists of texts one after another."""
     lists = table["ids"].combine_chunks()
-    return len(lists.values if column.groups is None else lists.values.values)
+    return lists if column.groups is None else lists.values

@@ -9,6 +9,7 @@ from corpusmill.models.heads import (
     pretraining,
     question_answering,
     sequence_classification,
+    sparse_embedding,
     token_classification,
 )
 from corpusmill.models.spec import Head
@@ -16,6 +17,7 @@ from corpusmill.models.spec import Head
 HEADS: dict[str, Head] = {
     "base": encoder_only.SPEC,
     "embedding": embedding.SPEC,
+    "sparse-embedding": sparse_embedding.SPEC,
     "text-classification": sequence_classification.SPEC,
     "token-classification": token_classification.SPEC,
     "question-answering": question_answering.SPEC,

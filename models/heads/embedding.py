@@ -1,4 +1,4 @@
-"""One vector a sequence, as the checkpoint's sentence-transformers files say; else the mean, not normalized.
+"""One vector a sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
 
 Shape suffixes: N sequences, D width.
 """
@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corpusmill.models.blocks import ActivatedLinear
+from corpusmill.models.embedding_plan import Cut
+from corpusmill.models.head_parts import SequenceSummary
 from corpusmill.models.ops.pooling import POOLINGS
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.sentence_modules import Dense
+from corpusmill.models.sentence_modules import Dense, Normalize
 from corpusmill.models.spec import Head, HeadParts
 
 
@@ -23,17 +25,39 @@ class UnitLength(nn.Module):
         return F.normalize(x_ND, dim=-1)
 
 
-class Embedding(nn.Module):
-    """Poolings side by side, then projections and normalization, in float32 from the pooling on."""
+class FirstValues(nn.Module):
+    """Keeps the first of each vector's values."""
 
-    def __init__(self, poolings: tuple[str, ...], steps: list[nn.Module]) -> None:
+    def __init__(self, dimensions: int) -> None:
         super().__init__()
-        self.poolings = [POOLINGS[name] for name in poolings]
+        self.dimensions = dimensions
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        return x_ND[:, : self.dimensions].contiguous()
+
+
+class TokenPoolings(nn.Module):
+    """Poolings side by side, in float32."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.poolings = [POOLINGS[name] for name in names]
+
+    def forward(self, states_TD: Tensor, packed: PackedTokens) -> Tensor:
+        states_TD = states_TD.float()
+        return torch.cat([pool(states_TD, packed) for pool in self.poolings], dim=-1)
+
+
+class Embedding(nn.Module):
+    """A pooler or poolings, then projections and normalization, in float32 from the pooling on."""
+
+    def __init__(self, pooler: nn.Module, steps: list[nn.Module]) -> None:
+        super().__init__()
+        self.pooler = pooler
         self.steps = nn.ModuleList(steps)
 
     def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> EmbeddingOutput:
-        states_TD = encoded.last_hidden_state.float()
-        x_ND = torch.cat([pool(states_TD, packed) for pool in self.poolings], dim=-1)
+        x_ND = self.pooler(encoded.last_hidden_state, packed).float()
         for step in self.steps:
             x_ND = step(x_ND)
         return EmbeddingOutput(
@@ -42,15 +66,23 @@ class Embedding(nn.Module):
 
 
 def _build(parts: HeadParts) -> Embedding:
-    if parts.sentence is None:
-        return Embedding(("mean",), [])
-    steps: list[nn.Module] = [
-        ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
-        if isinstance(step, Dense)
-        else UnitLength()
-        for step in parts.sentence.steps
-    ]
-    return Embedding(parts.sentence.pooling, steps)
+    plan = parts.embedding
+    return Embedding(
+        pooler=_pretrained_pooler(parts) if plan.needs_pooler else TokenPoolings(plan.pooling),
+        steps=[_step(step) for step in plan.steps],
+    )
+
+
+def _pretrained_pooler(parts: HeadParts) -> nn.Module:
+    pooler = parts.design.pooler
+    assert pooler is not None, "planned for an architecture without a pooler"
+    return SequenceSummary(pooler, parts.width)
+
+
+def _step(step: Dense | Normalize | Cut) -> nn.Module:
+    if isinstance(step, Dense):
+        return ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
+    return FirstValues(step.dimensions) if isinstance(step, Cut) else UnitLength()
 
 
 SPEC = Head(task="embedding", classes=(), build=_build, job_task="embedding")

@@ -1,8 +1,11 @@
-"""The word at each token: one score a word of the vocabulary."""
+"""The word at each token: one score a word of the vocabulary.
+
+Shape suffixes: P tokens to be scored (all, where none are named), V vocabulary.
+"""
 
 from torch import nn
 
-from corpusmill.models.head_parts import WordScores
+from corpusmill.models.head_parts import WordScores, states_to_score
 from corpusmill.models.losses import class_loss
 from corpusmill.models.outputs import Encoded, MaskedLMOutput
 from corpusmill.models.packed import PackedTokens
@@ -11,17 +14,17 @@ from corpusmill.models.spec import Head, HeadParts
 
 
 class FillMask(nn.Module):
-    """Scores for every token, masked or not."""
+    """Scores for every token, masked or not, or for the `scored_tokens`; labels are one a row of scores."""
 
     def __init__(self, words: nn.Module) -> None:
         super().__init__()
         self.words = words
 
     def forward(self, encoded: Encoded, _packed: PackedTokens, targets: Targets) -> MaskedLMOutput:
-        logits_TV = self.words(encoded.last_hidden_state)
+        logits_PV = self.words(states_to_score(encoded, targets))
         return MaskedLMOutput(
-            logits=logits_TV,
-            loss=None if targets.labels is None else class_loss(logits_TV, targets.labels),
+            logits=logits_PV,
+            loss=None if targets.labels is None else class_loss(logits_PV, targets.labels),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
@@ -32,5 +35,9 @@ def _build(parts: HeadParts) -> FillMask:
 
 
 SPEC = Head(
-    task="fill-mask", classes=("ForMaskedLM",), build=_build, job_task="fill-mask", targets=("labels",)
+    task="fill-mask",
+    classes=("ForMaskedLM",),
+    build=_build,
+    job_task="fill-mask",
+    targets=("labels", "scored_tokens"),
 )

@@ -1,9 +1,13 @@
-"""BERT's two first tasks at once: the word at each token, and whether the second part follows the first."""
+"""BERT's two first tasks at once: the word at each token, and whether the second part follows the first.
+
+Shape suffixes: P tokens to be scored (all, where none are named), N sequences,
+V vocabulary.
+"""
 
 from torch import Tensor, nn
 
 from corpusmill.models.errors import InputError
-from corpusmill.models.head_parts import SequenceSummary, WordScores
+from corpusmill.models.head_parts import SequenceSummary, WordScores, states_to_score
 from corpusmill.models.losses import class_loss
 from corpusmill.models.outputs import Encoded, PreTrainingOutput
 from corpusmill.models.packed import PackedTokens
@@ -21,24 +25,24 @@ class PreTraining(nn.Module):
         self.relationship = nn.Linear(width, 2)
 
     def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> PreTrainingOutput:
-        states_TD = encoded.last_hidden_state
-        words_TV, follows_N2 = self.words(states_TD), self.relationship(self.pooler(states_TD, packed))
+        words_PV = self.words(states_to_score(encoded, targets))
+        follows_N2 = self.relationship(self.pooler(encoded.last_hidden_state, packed))
         return PreTrainingOutput(
-            prediction_logits=words_TV,
+            prediction_logits=words_PV,
             seq_relationship_logits=follows_N2,
-            loss=_loss(words_TV, follows_N2, targets),
+            loss=_loss(words_PV, follows_N2, targets),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
 
 
-def _loss(words_TV: Tensor, follows_N2: Tensor, targets: Targets) -> Tensor | None:
-    labels_T, follows_N = targets.labels, targets.next_sentence_label
-    if labels_T is None and follows_N is None:
+def _loss(words_PV: Tensor, follows_N2: Tensor, targets: Targets) -> Tensor | None:
+    labels_P, follows_N = targets.labels, targets.next_sentence_label
+    if labels_P is None and follows_N is None:
         return None
-    if labels_T is None or follows_N is None:
+    if labels_P is None or follows_N is None:
         raise InputError(f"{targets.given[0]}: expected labels and next_sentence_label, got one of them")
-    return class_loss(words_TV, labels_T) + class_loss(follows_N2, follows_N, name="next_sentence_label")
+    return class_loss(words_PV, labels_P) + class_loss(follows_N2, follows_N, name="next_sentence_label")
 
 
 def _build(parts: HeadParts) -> PreTraining:
@@ -51,5 +55,5 @@ SPEC = Head(
     classes=("ForPreTraining",),
     build=_build,
     job_task="embedding",
-    targets=("labels", "next_sentence_label"),
+    targets=("labels", "next_sentence_label", "scored_tokens"),
 )

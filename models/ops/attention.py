@@ -1,6 +1,7 @@
 """Self-attention inside each sequence of a packed batch.
 
-Shape suffixes: T tokens of all sequences, H heads, D head width, n sequences of a run, L their length.
+Shape suffixes: T tokens of all sequences, H heads, D head width, n sequences of a run, L their length,
+B heads of all sequences of a run.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from torch.nn.attention.varlen import varlen_attn
 from corpusmill.models.packed import PackedTokens, Run
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
+
+# Scores kept at once by `attend_products`: 1 MB of them and 2 MB of probabilities stay in a core's cache.
+SCORES = 1 << 19
 
 
 def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
@@ -32,6 +36,8 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
         ):
             return attend_varlen, f"attention: variable-length flash kernel ({dtype} on CUDA)"
         return attend_runs, "attention: dense runs of equal length (no flash attention on this GPU)"
+    if device_type == "cpu" and dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
     return attend_runs, f"attention: dense runs of equal length ({dtype} on {device_type})"
 
 
@@ -44,6 +50,33 @@ def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToken
         out_nHLD = F.scaled_dot_product_attention(q_nHLD, k_nHLD, v_nHLD, attn_mask=mask)
         _dense(out_THD, run).copy_(out_nHLD)
     return out_THD
+
+
+def attend_products(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
+    """Two batched products a run, and a float32 softmax between them.
+
+    In bfloat16 two to three times faster than torch's fused CPU kernel, which does not use the CPU's bfloat16
+    products as well.
+    """
+    if packed.key_mask is not None:
+        return attend_runs(q_THD, k_THD, v_THD, packed)
+    out_THD = torch.empty(q_THD.shape, dtype=q_THD.dtype)
+    for run in packed.runs:
+        q_BLD, k_BLD, v_BLD = (_dense(x_THD, run).flatten(0, 1) for x_THD in (q_THD, k_THD, v_THD))
+        out_BLD = torch.empty_like(q_BLD)
+        step = max(1, SCORES // run.length**2)
+        for part in (slice(start, start + step) for start in range(0, len(q_BLD), step)):
+            p_BLL = _probabilities(q_BLD[part], k_BLD[part])
+            torch.bmm(p_BLL, v_BLD[part], out=out_BLD[part])
+        out_nHLD = _dense(out_THD, run)
+        out_nHLD.copy_(out_BLD.view(out_nHLD.shape))
+    return out_THD
+
+
+def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
+    scale = q_BLD.shape[-1] ** -0.5
+    s_BLL = torch.baddbmm(q_BLD.new_zeros(1), q_BLD, k_BLD.transpose(1, 2), beta=0, alpha=scale)
+    return s_BLL.softmax(-1, dtype=torch.float32).to(q_BLD.dtype)
 
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:

@@ -23,13 +23,25 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
     try:
         _check_unchanged(split)
         for block in READERS[split.format].read(split, spec, pending.skip):
+            _check_unchanged(split)  # the block may hold lines of one version and of the next
             reached = block.unit.offset + split.rows_per_unit
             yield block
-    except CorpusmillError as error:
-        yield failed_block(_next_unit(pending, reached), str(error))
     except Exception as error:
-        reason = f"{split.file.url}: cannot be read ({_describe(error)})"
-        yield failed_block(_next_unit(pending, reached), reason)
+        yield failed_block(_next_unit(pending, reached), _why_not_read(split, error))
+
+
+def _why_not_read(split: Split, error: Exception) -> str:
+    """Say what stopped the reading: that the file changed, if so, as damage is only what that looks like."""
+    if not isinstance(error, InputChanged):
+        try:
+            _check_unchanged(split)
+        except CorpusmillError as cause:
+            error = cause
+    return (
+        str(error)
+        if isinstance(error, CorpusmillError)
+        else (f"{split.file.url}: cannot be read ({_describe(error)})")
+    )
 
 
 def _next_unit(pending: Pending, reached: int) -> Unit:

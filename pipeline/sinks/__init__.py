@@ -3,6 +3,7 @@
 SINKS is the whole registry: a new format is one file here and one line below.
 """
 
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -25,11 +26,11 @@ class Sink(Protocol):
     def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
         """Write a whole file, the table's schema metadata included."""
 
-    def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
-        """Read a file's schema metadata without its rows."""
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read a file's schema, with its metadata, without its rows."""
 
-    def read(self, stream: BinaryIO) -> pa.Table:
-        """Read a whole file."""
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a whole file, or only these of its columns."""
 
 
 SINKS: dict[str, Sink] = {

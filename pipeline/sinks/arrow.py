@@ -1,5 +1,6 @@
 """Arrow IPC files (Feather V2): opened without conversion by Arrow, Polars, pandas and DuckDB."""
 
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -17,13 +18,17 @@ class ArrowSink:
         with pa.ipc.new_file(stream, table.schema, options=options) as writer:
             writer.write_table(_compact(table.combine_chunks()))
 
-    def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
-        """Read the schema's metadata from the footer."""
-        return dict(pa.ipc.open_file(stream).schema.metadata or {})
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read the schema from the footer."""
+        return pa.ipc.open_file(stream).schema
 
-    def read(self, stream: BinaryIO) -> pa.Table:
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the file."""
-        return pa.ipc.open_file(stream).read_all()
+        if columns is None:
+            return pa.ipc.open_file(stream).read_all()
+        names = self.schema(stream).names
+        chosen = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
+        return pa.ipc.open_file(stream, options=chosen).read_all()
 
 
 def _compact(table: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 """Parquet files."""
 
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -18,10 +19,10 @@ class ParquetSink:
             table, stream, compression=compression or "none", row_group_size=max(table.num_rows, 1)
         )
 
-    def metadata(self, stream: BinaryIO) -> dict[bytes, bytes]:
-        """Read the schema's metadata from the footer."""
-        return dict(pq.ParquetFile(stream).schema_arrow.metadata or {})
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read the schema from the footer."""
+        return pq.ParquetFile(stream).schema_arrow
 
-    def read(self, stream: BinaryIO) -> pa.Table:
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the file."""
-        return pq.ParquetFile(stream).read()
+        return pq.ParquetFile(stream).read(columns)

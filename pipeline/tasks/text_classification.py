@@ -29,7 +29,7 @@ class TextClassificationTask:
 
     head: ClassVar[str] = "text-classification"
     options: ClassVar[tuple[str, ...]] = ("top_k", "threshold", "combine")
-    needs = Needs(second="optional")
+    needs = Needs(second="optional", cuts_longest=True)
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
         self._labels = checkpoint.labels
@@ -46,10 +46,10 @@ class TextClassificationTask:
         if "text_pair" not in items.rows:
             return layout.singles(items.text.ids, items.rows["text"])
         pairs = row_pairs(items.rows["text"], items.rows["text_pair"])
-        second = items.tables["text_pair"].ids
+        second = items.tables["text_pair"]
         if layout.stride is None:
-            return layout.pairs_cut_longest(items.text.ids, second, pairs)
-        return layout.pairs_cut_text(items.text.ids, second, pairs)
+            return layout.pairs_cut_longest(items.text, second, pairs)
+        return layout.pairs_cut_text(items.text.ids, second.ids, pairs)
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
         """Return (n, L) float32: probabilities, or for regression the values themselves."""

@@ -122,7 +122,7 @@ def test_every_kind_of_poison_at_once(poisoned: Any, monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 def test_a_unit_of_nothing_but_poison(poisoned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows that all crash: a file with columns and no rows, and three rejects."""
-    job = poisoned({i: "fish" for i in range(ROWS - 3, ROWS)})
+    job = poisoned(dict.fromkeys(range(ROWS - 3, ROWS), "fish"))
     job["input"]["rows_per_unit"] = 87
     monkeypatch.setattr(ray_engine, "start_encoder", starter("e"))
     result = run(JobConfig.from_dict(job))
@@ -150,7 +150,7 @@ def test_a_model_that_crashes_on_everything_ends_the_job(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Restarts are bounded: the job says so instead of starting workers for ever."""
-    job = poisoned({i: "fish" for i in range(ROWS)})
+    job = poisoned(dict.fromkeys(range(ROWS), "fish"))
     monkeypatch.setattr(ray_engine, "start_encoder", starter("e"))
     with pytest.raises(JobFailed, match="20 workers in a row died and none finished anything"):
         run(JobConfig.from_dict(job))

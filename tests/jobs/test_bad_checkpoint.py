@@ -226,4 +226,4 @@ def test_pairs_are_refused_by_a_task_of_single_texts(workshop: Workshop) -> None
     workshop.rows([{"id": 1, "text": "a", "title": "b"}])
     result = workshop.cli("run", workshop.job(input__text_pair="title"))
     assert result.exit_code == 2
-    assert "models[0].task: embedding takes one text a row; expected no input.text_pair" in result.stderr
+    assert "input.text_pair: embedding takes one text a row; expected no second column" in result.stderr

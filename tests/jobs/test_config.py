@@ -215,7 +215,7 @@ def test_all_problems_are_said_at_once_with_their_paths() -> None:
         ("models__0__name", "my model", "got 'my model'"),
         ("models__0__threshold", 2, "less than or equal to 1, got 2"),
         ("models__0__top_k", 0, "greater than or equal to 1, got 0"),
-        ("models__0__long_text", "window", "'truncate', got 'window'"),
+        ("models__0__long_text", "middle", "'truncate' or 'window', got 'middle'"),
         (
             "models__0__pool",
             {"min_workers": 3, "max_workers": 2},

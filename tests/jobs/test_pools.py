@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from corpusmill.jobs.config import ModelConfig, PoolConfig
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.jobs.pools import size_pools
-from corpusmill.pipeline.task import Needs
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+from corpusmill.pipeline.task import Needs
 
 SPEC = ModelSpec(
     "m",

@@ -95,8 +95,7 @@ class Workshop:
 
     def read(self) -> pa.Table:
         """All output rows, in the order of the manifest."""
-        files = pq.read_table(self.output / "_manifest.parquet")["file"].to_pylist()
-        return pa.concat_tables([read_file(self.output / name) for name in files])
+        return read_output(self.output)
 
     def rejects(self) -> list[dict[str, Any]]:
         """All rejects, in the order of their rows."""
@@ -118,6 +117,12 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def read_output(folder: Path) -> pa.Table:
+    """All rows of a finished output, in the order of its manifest."""
+    files = pq.read_table(folder / "_manifest.parquet")["file"].to_pylist()
+    return pa.concat_tables([read_file(folder / name) for name in files])
 
 
 def read_file(path: Path) -> pa.Table:

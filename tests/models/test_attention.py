@@ -7,7 +7,13 @@ from torch import Tensor
 
 from corpusmill.models import PackedTokens
 from corpusmill.models.ops import attention
-from corpusmill.models.ops.attention import attend, attend_each, attend_runs, attention_kernel
+from corpusmill.models.ops.attention import (
+    attend,
+    attend_each,
+    attend_products,
+    attend_runs,
+    attention_kernel,
+)
 
 LENGTHS = [[1], [4, 4, 4], [3, 1, 3, 3, 70], [2, 2, 9, 9, 1, 1]]
 
@@ -27,6 +33,22 @@ def test_runs_match_the_definition(lengths: list[int], fused: bool, masked: bool
     parts = joint.unbind(1) if fused else [part.contiguous() for part in joint.unbind(1)]
     packed = packed_of(lengths, masked=masked)
     torch.testing.assert_close(attend_runs(*parts, packed), attend_each(*parts, packed), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("scores", [1 << 19, 200])
+def test_products_match_the_definition(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], fused: bool, masked: bool, scores: int
+) -> None:
+    """All heads of a run at once, or a few at a time; no worse than the fused kernel in bfloat16."""
+    monkeypatch.setattr(attention, "SCORES", scores)
+    joint = torch.randn(sum(lengths), 3, 4, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    parts = joint.unbind(1) if fused else [part.contiguous() for part in joint.unbind(1)]
+    packed = packed_of(lengths, masked=masked)
+    wanted = attend_each(*(part.float() for part in parts), packed)
+    torch.testing.assert_close(attend_products(*parts, packed).float(), wanted, rtol=0, atol=2e-2)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
@@ -51,10 +73,14 @@ def test_the_varlen_kernel_gets_unmasked_keys_only(
 
 
 def test_the_kernel_is_chosen_once_and_says_why() -> None:
-    """float32 on the CPU takes the dense runs."""
+    """float32 on the CPU takes the dense runs, bfloat16 products where the CPU has them."""
     kernel, reason = attention_kernel("cpu", torch.float32)
     assert kernel is attend_runs
     assert reason.startswith("attention: dense runs")
+    kernel, reason = attention_kernel("cpu", torch.bfloat16)
+    products = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert kernel is (attend_products if products else attend_runs)
+    assert reason.startswith("attention: batched oneDNN products" if products else "attention: dense runs")
 
 
 @pytest.mark.gpu

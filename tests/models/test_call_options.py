@@ -137,6 +137,44 @@ def test_several_choices_make_a_row(checkpoints: Checkpoints, reference: Any) ->
     assert_close(ours.flatten(), torch.cat([alone(ids).logits[0] for ids in sequences]))
 
 
+SCORED = torch.tensor([13, 1, 1, 0])
+WORD_TASKS = [
+    (name, task)
+    for name, spec in ARCHITECTURES.items()
+    for task in ("fill-mask", "pretraining")
+    if task not in spec.lacks
+]
+
+
+@pytest.mark.parametrize(("architecture", "task"), WORD_TASKS)
+def test_only_scored_tokens_get_word_scores(checkpoints: Checkpoints, architecture: str, task: str) -> None:
+    """In the order asked for, and as often; what is not about words stays."""
+    model = load_model(checkpoints(architecture, task))
+    packed = PackedTokens.from_sequences(SEQUENCES)
+    all_of_them, some = vars(model(packed)), vars(model(packed, scored_tokens=SCORED))
+    words = "logits" if task == "fill-mask" else "prediction_logits"
+    assert_close(some[words], all_of_them[words][SCORED])
+    if task == "pretraining":
+        assert torch.equal(some["seq_relationship_logits"], all_of_them["seq_relationship_logits"])
+    none = model(packed, scored_tokens=torch.zeros(0, dtype=torch.int64))
+    assert vars(none)[words].shape == (0, model.checkpoint.vocab_size)
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "pretraining"])
+def test_labels_of_scored_tokens(checkpoints: Checkpoints, task: str) -> None:
+    """One a scored token: the loss is as if the other tokens did not count."""
+    model = load_model(checkpoints("bert", task))
+    packed = PackedTokens.from_sequences(SEQUENCES)
+    scored, labels = torch.tensor([13, 1, 4]), torch.tensor([7, 8, -100])
+    whole = torch.full((16,), -100)
+    whole[scored] = labels
+    follows = {"next_sentence_label": torch.tensor([1, 0, 1])} if task == "pretraining" else {}
+    ours = model(packed, scored_tokens=scored, labels=labels, **follows).loss
+    torch.testing.assert_close(ours, model(packed, labels=whole, **follows).loss)
+    with pytest.raises(InputError, match=r"labels: expected shape \(3,\), got \(16,\)"):
+        model(packed, scored_tokens=scored, labels=whole, **follows)
+
+
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
@@ -162,6 +200,16 @@ def test_several_choices_make_a_row(checkpoints: Checkpoints, reference: Any) ->
             {"next_sentence_label": torch.zeros(3)},
             "next_sentence_label: expected labels and next_sentence_label, got one",
         ),
+        (
+            "token-classification",
+            {"scored_tokens": SCORED},
+            "scored_tokens: expected labels for token-classification, which does not take this option",
+        ),
+        ("sparse-embedding", {"scored_tokens": SCORED}, "scored_tokens: expected no labels for sparse-"),
+        ("fill-mask", {"scored_tokens": SCORED + 3}, "scored_tokens: expected 0 to 15, the tokens .*got 16"),
+        ("fill-mask", {"scored_tokens": SCORED - 1}, "scored_tokens: expected 0 to 15, .*got -1"),
+        ("fill-mask", {"scored_tokens": SCORED.int()}, "scored_tokens: expected one dimension of int64, got"),
+        ("fill-mask", {"scored_tokens": SCORED[None]}, r"int64, got torch.int64 of shape \(1, 4\)"),
         ("fill-mask", {"labels": torch.zeros(3)}, r"labels: expected shape \(16,\), got \(3,\)"),
     ],
 )
@@ -169,6 +217,6 @@ def test_options_that_do_not_fit_are_refused(
     checkpoints: Checkpoints, task: str, options: dict[str, Any], message: str
 ) -> None:
     """With the option's name and what the head takes; nothing is ignored."""
-    model = load_model(checkpoints("bert", task))
+    model = load_model(checkpoints("bert", task), task)
     with pytest.raises(InputError, match=message):
         model(PackedTokens.from_sequences(SEQUENCES), **options)

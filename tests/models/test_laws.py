@@ -91,6 +91,7 @@ def test_the_table_of_architectures_and_heads_is_whole() -> None:
         "fill-mask",
         "multiple-choice",
         "question-answering",
+        "sparse-embedding",
         "text-classification",
         "token-classification",
     }

@@ -19,7 +19,7 @@ def test_a_model_knows_what_it_is(checkpoints: Checkpoints) -> None:
     assert model.checkpoint.model_type == "bert"
     assert (model.dtype, model.device) == (torch.bfloat16, torch.device("cpu"))
     assert "linear: " in model.kernel_reason
-    assert "attention: dense runs of equal length (torch.bfloat16 on cpu)" in model.kernel_reason
+    assert "attention: " in model.kernel_reason
 
 
 def test_a_model_is_for_inference_only(checkpoints: Checkpoints) -> None:

@@ -83,7 +83,11 @@ def test_a_poisoned_neighbour_does_not_leak(
     (tmp_path / "config.json").write_bytes((source / "config.json").read_bytes())
     tensors = load_file(source / "model.safetensors")
     (words,) = (name for name in tensors if name.endswith("embeddings.word_embeddings.weight"))
-    if task in ("fill-mask", "pretraining"):  # else the tied output matrix would score the word with NaN
+    if task in (
+        "fill-mask",
+        "pretraining",
+        "sparse-embedding",
+    ):  # else the tied output matrix would score the word with NaN
         tensors[OUTPUTS.get(architecture, "cls.predictions.decoder.weight")] = tensors[words].clone()
     tensors[words][77] = float("nan")
     save_file(tensors, tmp_path / "model.safetensors")

@@ -11,15 +11,15 @@ import pytest
 import torch
 from support.tiny_checkpoints import write_checkpoint
 
+from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.sizing import UnitSizing
-from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.units import Split
-from corpusmill.pipeline.tasks import TASKS
 from corpusmill.pipeline.vocabulary import tokenizer_digest
 
 
@@ -102,7 +102,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tokenization() -> Callable[..., TokenizerSpec]:
     """The tokenization that a folder stands for."""
 
@@ -112,7 +112,7 @@ def tokenization() -> Callable[..., TokenizerSpec]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec]:
     """A model of a job, on one thread."""
 
@@ -127,12 +127,15 @@ def model(tokenization: Callable[..., TokenizerSpec]) -> Callable[..., ModelSpec
         pairs: bool = False,
         **options: Any,
     ) -> ModelSpec:
-        needs = TASKS[task](read_checkpoint(folder, TASKS[task].head), options).needs
+        needs = TASKS[task](
+            read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options)), options
+        ).needs
         tokenizer = tokenization(
             folder,
             columns=("text", "text_pair") if pairs else ("text",),
             limit=max_length if stride is None else None,
             offsets=needs.offsets,
+            lengths=pairs and needs.cuts_longest,
             prompt=needs.prompt,
         )
         return ModelSpec(

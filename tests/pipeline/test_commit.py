@@ -22,6 +22,7 @@ from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.manifest import read_receipt
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import UnitRecord, checksum_of
+from corpusmill.pipeline.records import Record
 from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.spec import OutputSpec
 from corpusmill.pipeline.units import Unit
@@ -126,6 +127,19 @@ def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     assert raised.value.field == "output.path"
 
 
+def test_a_committed_file_is_never_written_again(output: OutputSpec) -> None:
+    """Not by another driver whose machine rounds otherwise: the file, its rejects and its receipt stay."""
+    first = commit(block(Reject(9, "why", "raw")), [RESULT], output, tokens=7)
+    paths = [Path(output.url) / name for name in files(Path(output.url))]
+    before = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
+    other = pa.table({"score": pa.array([0.25, None], pa.float32())})
+    assert commit(block(Reject(9, "other", "raw")), [other], output, tokens=7) == first
+    assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths] == before
+    folder = folder_of(output)
+    assert not folder.create(folder.data(NAME), b"at the same moment")
+    assert files(Path(output.url)) == [str(path.relative_to(output.url)) for path in paths]
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """Let the system refuse to write more, as a full disk does."""
@@ -156,7 +170,7 @@ def test_a_full_disk_while_a_record_grows_says_so(output: OutputSpec) -> None:
         largest_file(10),
         pytest.raises(OutputError, match=r"receipts\.jsonl: cannot be written \(File too large\)"),
     ):
-        folder.append(folder.job("receipts.jsonl"), "x" * 100_000)
+        Record(folder, "receipts.jsonl").add("x" * 100_000)
 
 
 COMMITTER = """

@@ -90,7 +90,7 @@ def test_a_broken_device_is_not_blamed_on_rows() -> None:
     """After an error of the device itself nothing it says can be believed."""
     error = RuntimeError("CUDA error: device-side assert triggered")
     with pytest.raises(DeviceLost, match="device-side assert"):
-        run(failing(lambda batch: True, error))
+        run(failing(lambda _: True, error))
 
 
 def test_the_values_of_chosen_sequences_are_kept() -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.manifest import RECEIPTS, SCHEMA, receipts, remember, write_manifest
+from corpusmill.pipeline.manifest import RECEIPTS, SCHEMA, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import plan_splits, remaining
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.readers import jsonl as reader_module
 from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.records import Record
 from corpusmill.pipeline.sinks import SINKS
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec, OutputSpec
@@ -55,12 +56,14 @@ def commit_all(splits: tuple[Split, ...], output: OutputSpec) -> dict[str, Recei
     """Read and commit every unit, as an engine whose model counts characters."""
     folder = OutputFolder.of(output.url, output.format)
     found = {}
+    noted = Record(folder, RECEIPTS)
     for split in splits:
         for block in READERS[split.format].read(split, SPEC, frozenset()):
             lengths = [len(text or "") for text in block.inputs["text"].to_pylist()]
             receipt = commit(block, [pa.table({"length": lengths})], output, tokens=sum(lengths))
-            remember(folder, receipt)
+            noted.add(receipt.to_line())
             found[receipt.record.unit] = receipt
+    noted.close()
     return found
 
 
@@ -191,10 +194,12 @@ def test_receipts_torn_by_a_crash_are_made_again(
     """From the data files themselves: the list is a convenience, the files are the truth."""
     folder = OutputFolder.of(output.url, output.format)
     found = commit_all(splits, output)
-    path = folder.job(RECEIPTS)
-    folder.put(path, tear(folder.read(path)))
+    for name in folder.names("_job"):
+        folder.put(folder.job(name), tear(folder.read(folder.job(name))))
     assert receipts(folder, folder.committed()) == found
-    remember(folder, next(iter(found.values())))
+    again = Record(folder, RECEIPTS)
+    again.add(next(iter(found.values())).to_line())
+    again.close()
     assert receipts(folder, folder.committed()) == found
 
 

@@ -1,13 +1,12 @@
 """The output folder: its names, and its records on local disks and on object stores."""
 
-import json
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.output import OutputFolder, lines_of
+from corpusmill.pipeline.output import OutputFolder
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -46,21 +45,6 @@ def test_files_of_another_format_are_no_commits(folder: OutputFolder) -> None:
     folder.put(folder.data("a") + ".txt", b"x")
     folder.put(folder.data("b").replace(".arrow", ".parquet"), b"x")
     assert folder.committed() == set()
-
-
-def test_records_grow_line_by_line(folder: OutputFolder) -> None:
-    """On a store that cannot append too."""
-    path = folder.job("events.jsonl")
-    for number in range(3):
-        folder.append(path, f'{{"n": {number}}}\n')
-    assert [json.loads(line)["n"] for line in lines_of(folder.read(path))] == [0, 1, 2]
-
-
-def test_a_record_cut_short_gives_its_whole_lines() -> None:
-    """Whatever bytes a crash left in it."""
-    assert list(lines_of(b'{"a": 1}\n{"b"')) == ['{"a": 1}']
-    assert list(lines_of(b"")) == []
-    assert list(lines_of(b"a\xff\n\0\0\0\nb\r\n")) == ["a\ufffd", "\0\0\0", "b\r"]
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts to ids: exactly the tokenizer's own, cut, and null where there is no text."""
+"""Texts to ids: exactly the tokenizer's own, each distinct text once, and null where there is no text."""
 
 import json
 import shutil
@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.laid_out import ids_of, lay_out, spec_of, text_block, tokenized, types_of
 from transformers import AutoTokenizer
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.spec import TokenizerSpec
-from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
 from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length, tokenizer_digest
 
-Tokenization = Callable[..., TokenizerSpec]
 UNIT = Unit("u-00000-000000000-8", "/in", 0, 0)
 TEXTS = [
     "The World of Numbers",
@@ -29,6 +28,7 @@ TEXTS = [
     "tab\tand\u200bzero\0nul",
     "x" * 200,
     "word " * 100,
+    "of the " * 70,
     "don't-stop.now",
     "\u0130stanbul",
     "😀 hello",
@@ -40,23 +40,10 @@ def folder(checkpoint: Callable[..., Path]) -> Path:
     return checkpoint("embedding")
 
 
-def block(*texts: str | None, pairs: list[str | None] | None = None) -> UnitBlock:
-    columns = {"text": pa.array(texts, pa.large_string())} | (
-        {"text_pair": pa.array(pairs, pa.large_string())} if pairs else {}
-    )
-    inputs = pa.table(columns)
-    return UnitBlock(
-        UNIT,
-        pa.table({"id": list(range(len(texts)))}),
-        inputs,
-        (Reject(9, "why", "raw"),),
-        len(texts) + 1,
-        True,
-    )
-
-
-def ids(block: UnitBlock, spec: TokenizerSpec) -> Any:
-    return block.inputs[f"{spec.key}.ids"].to_pylist()
+def rows_of(block: UnitBlock, spec: TokenizerSpec, column: str = "text") -> Any:
+    """The ids of each row, without special tokens."""
+    ids = block.tables[f"{spec.key}.{column}"]["ids"].to_pylist()
+    return [None if number is None else ids[number] for number in block.inputs[column].to_pylist()]
 
 
 def copy(folder: Path, tmp_path: Path, *without: str, **settings: Any) -> Path:
@@ -88,72 +75,73 @@ def test_ids_are_those_of_transformers(
 ) -> None:
     """From `tokenizer.json`, or a bare vocabulary; the configuration overrules both."""
     there = copy(folder, tmp_path, *without, **settings)
-    expected = AutoTokenizer.from_pretrained(there)(TEXTS, truncation=True, max_length=16)["input_ids"]
-    spec = TokenizerSpec(str(there), 16, tokenizer_digest(str(there)), str(there))
-    assert ids(tokenize(block(*TEXTS), [spec]), spec) == expected
+    theirs = AutoTokenizer.from_pretrained(there)
+    for max_length in (3, 16, 17, 1000):
+        expected = theirs(TEXTS, truncation=True, max_length=max_length)["input_ids"]
+        assert ids_of(lay_out(there, TEXTS, max_length=max_length)) == expected
 
 
 @pytest.mark.parametrize("without", [(), ("tokenizer.json",)], ids=["tokenizer.json", "vocab.txt"])
-@pytest.mark.parametrize("max_length", [4, 7, 16, 128])
+@pytest.mark.parametrize("max_length", [4, 7, 16, 17, 128, 1000])
 def test_pairs_are_those_of_transformers(
     folder: Path, tmp_path: Path, without: tuple[str, ...], max_length: int
 ) -> None:
     """Ids, types, and which of the two is cut first."""
     there = copy(folder, tmp_path, *without)
-    second = TEXTS[::-1]
-    expected = AutoTokenizer.from_pretrained(there)(TEXTS, second, truncation=True, max_length=max_length)
-    spec = TokenizerSpec(str(there), max_length, tokenizer_digest(str(there)), str(there))
-    found = tokenize(block(*TEXTS, pairs=list(second)), [spec])
-    assert ids(found, spec) == expected["input_ids"]
-    assert found.inputs[f"{spec.key}.types"].to_pylist() == expected["token_type_ids"]
-    assert found.inputs.schema.types == [pa.list_(pa.int32()), pa.list_(pa.int8())]
+    first, second = zip(*((one, other) for one in TEXTS for other in TEXTS), strict=True)
+    expected = AutoTokenizer.from_pretrained(there)(
+        list(first), list(second), truncation=True, max_length=max_length
+    )
+    found = lay_out(there, first, second, max_length=max_length)
+    assert ids_of(found) == expected["input_ids"]
+    assert types_of(found) == expected["token_type_ids"]
 
 
-def test_a_text_is_cut_at_max_length(folder: Path, tokenization: Tokenization) -> None:
+def test_a_text_is_cut_at_max_length(folder: Path) -> None:
     """The special tokens count, and the last one stays."""
-    spec = tokenization(folder, 10)
-    whole = ids(tokenize(block("word " * 5, "word " * 100), [spec]), spec)
+    whole = ids_of(lay_out(folder, ["word " * 5, "word " * 100], max_length=10))
     assert [len(row) for row in whole] == [7, 10]
-    assert whole[1][-1] == whole[0][-1] == load_tokenizer(str(folder), 10).token_to_id("[SEP]")
+    assert whole[1][-1] == whole[0][-1] == load_tokenizer(str(folder)).token_to_id("[SEP]")
 
 
-def test_nulls_stay_null_and_empty_texts_get_special_tokens(folder: Path, tokenization: Tokenization) -> None:
-    """A row without text has no ids; a text without characters has those of an empty text."""
-    spec = tokenization(folder)
-    assert ids(tokenize(block(None, "", None, "the", None), [spec]), spec) == [
-        None,
-        [2, 3],
-        None,
-        [2, 172, 3],
-        None,
-    ]
+def test_nulls_stay_null_and_empty_texts_get_special_tokens(folder: Path) -> None:
+    """A row without text has no number; a text without characters is laid out as an empty text."""
+    spec = spec_of(folder)
+    found = tokenized(text_block([None, "", None, "the", None]), spec)
+    assert rows_of(found, spec) == [None, [], None, [172], None]
+    sequences = lay_out(folder, [None, "", None, "the", None], max_length=16)
+    assert ids_of(sequences) == [[2, 3], [2, 172, 3]]
 
 
-def test_a_pair_lacking_a_part_is_null(folder: Path, tokenization: Tokenization) -> None:
+def test_a_pair_lacking_a_part_is_null(folder: Path) -> None:
     """Half a question is none."""
-    spec = tokenization(folder)
-    found = tokenize(block("the", None, "the", None, pairs=["of", "of", None, None]), [spec])
-    assert [row is None for row in ids(found, spec)] == [False, True, True, True]
-    assert found.inputs[f"{spec.key}.types"].null_count == 3
+    sequences = lay_out(folder, ["the", None, "the", None], ["of", "of", None, None], max_length=16)
+    assert (sequences.item.tolist(), len(ids_of(sequences))) == ([0], 1)
 
 
 @pytest.mark.parametrize("texts", [[], [None], [None, None, None]], ids=["no row", "one null", "nulls"])
-def test_units_without_any_text(folder: Path, tokenization: Tokenization, texts: list[None]) -> None:
+def test_units_without_any_text(folder: Path, texts: list[None]) -> None:
     """Keep their rows and types."""
-    spec = tokenization(folder)
-    found = tokenize(block(*texts), [spec])
-    assert ids(found, spec) == texts
-    assert found.inputs.schema.types == [pa.list_(pa.int32())]
+    spec = spec_of(folder, offsets=True)
+    found = tokenized(text_block(texts), spec)
+    assert rows_of(found, spec) == texts
+    assert found.inputs.schema.types == [pa.int32()]
+    ints, bools = pa.list_(pa.int32()), pa.list_(pa.bool_())
+    assert found.tables[f"{spec.key}.text"].schema.types == [ints, ints, ints, bools]
     assert found.tokens == {spec.key: 0}
+    assert len(lay_out(folder, texts, max_length=16)) == 0
 
 
-def test_two_tokenizations_share_a_block(folder: Path, tokenization: Tokenization) -> None:
+def test_two_tokenizations_share_a_block(folder: Path) -> None:
     """Each under its own key, with its own count; everything else of the block is untouched."""
-    short, long = tokenization(folder, 5), tokenization(folder, 50)
-    before = block("word " * 20, None, "the")
-    after = tokenize(before, [short, long])
-    assert after.inputs.column_names == [f"{short.key}.ids", f"{long.key}.ids"]
-    assert after.tokens == {short.key: 8, long.key: 25}
+    plain, prompted = spec_of(folder), spec_of(folder, prompt="the of ")
+    kept = pa.table({"id": [0, 1, 2]})
+    rejects = (Reject(9, "why", "raw"),)
+    before = UnitBlock(UNIT, kept, text_block(["word " * 20, None, "the"]).inputs, rejects, 4, True)
+    after = tokenized(before, plain, prompted)
+    assert set(after.tables) == {f"{plain.key}.text", f"{prompted.key}.text"}
+    assert after.tokens == {plain.key: 21, prompted.key: 25}
+    assert rows_of(after, prompted)[2] == [*rows_of(tokenized(text_block(["the of"]), plain), plain)[0], 172]
     assert after.summary().tokens == after.tokens
     assert (after.unit, after.kept, after.rejects, after.rows_read, after.last, after.rows) == (
         before.unit,
@@ -165,41 +153,43 @@ def test_two_tokenizations_share_a_block(folder: Path, tokenization: Tokenizatio
     )
 
 
+@pytest.mark.parametrize("deduplicate", [True, False])
+def test_equal_texts_are_tokenized_once(folder: Path, deduplicate: bool) -> None:
+    """Unless told otherwise; each row points to its own text's tokens either way."""
+    spec = spec_of(folder)
+    texts = ["the of", None, "word", "the of", "the of", "word"]
+    found = tokenized(text_block(texts), spec, deduplicate=deduplicate)
+    assert found.tables[f"{spec.key}.text"].num_rows == (2 if deduplicate else 5)
+    assert found.tokens == {spec.key: 3 if deduplicate else 8}
+    each = {text: rows_of(tokenized(text_block([text]), spec), spec)[0] for text in texts}
+    assert rows_of(found, spec) == [each[text] for text in texts]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
 def test_more_texts_than_one_call_takes(
-    folder: Path, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
     """Order and nulls survive the seams."""
-    spec = tokenization(folder)
+    spec = spec_of(folder, limit=limit)
     texts = [None if i % 7 == 3 else f"{i} the" for i in range(50)]
-    whole = ids(tokenize(block(*texts), [spec]), spec)
+    whole = rows_of(tokenized(text_block(texts), spec), spec)
     monkeypatch.setattr("corpusmill.pipeline.tokens.BATCH", 8)
-    assert ids(tokenize(block(*texts), [spec]), spec) == whole
+    assert rows_of(tokenized(text_block(texts), spec), spec) == whole
 
 
-def test_ids_are_one_flat_array(folder: Path, tokenization: Tokenization) -> None:
-    """Without gaps for the nulls: batches take them as they are."""
-    spec = tokenization(folder)
-    column = tokenize(block("the", None, "of the"), [spec]).inputs[f"{spec.key}.ids"].combine_chunks()
-    assert np.asarray(column.offsets).tolist() == [0, 3, 3, 7]
-    assert len(column.values) == 7
+def test_ids_are_one_flat_array(folder: Path) -> None:
+    """Without gaps for the nulls: sequences take them as they are."""
+    spec = spec_of(folder)
+    table = tokenized(text_block(["the", None, "of the"]), spec).tables[f"{spec.key}.text"]
+    column = table["ids"].combine_chunks()
+    assert np.asarray(column.offsets).tolist() == [0, 1, 3]
+    assert len(column.values) == 3
 
 
-def test_a_failed_block_passes_unchanged(folder: Path, tokenization: Tokenization) -> None:
+def test_a_failed_block_passes_unchanged(folder: Path) -> None:
     """There is nothing to tokenize in it."""
     failed = failed_block(UNIT, "gone")
-    assert tokenize(failed, [tokenization(folder)]) is failed
-
-
-@pytest.mark.parametrize(("max_length", "pairs"), [(0, False), (1, False), (2, False), (3, True)])
-def test_a_length_without_room_for_text_is_refused(
-    folder: Path, tokenization: Tokenization, max_length: int, pairs: bool
-) -> None:
-    """The tokenizer itself would not cut at all, and hand the model more than it can take."""
-    with pytest.raises(
-        TokenizerError,
-        match=rf"max_length {max_length} leaves no room beside {3 if pairs else 2} special tokens",
-    ):
-        tokenize(block("the", pairs=["of"] if pairs else None), [tokenization(folder, max_length)])
+    assert tokenized(failed, spec_of(folder)) is failed
 
 
 def test_a_folder_without_tokenizer_says_what_was_expected(tmp_path: Path) -> None:
@@ -207,7 +197,7 @@ def test_a_folder_without_tokenizer_says_what_was_expected(tmp_path: Path) -> No
     with pytest.raises(
         TokenizerError, match=r"expected tokenizer\.json or vocab\.txt, found neither; save the tokenizer"
     ):
-        load_tokenizer(str(tmp_path), 16)
+        load_tokenizer(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +213,7 @@ def test_damaged_tokenizer_files_name_the_folder(tmp_path: Path, name: str, cont
     """Never the exception of a library."""
     (tmp_path / name).write_text(content)
     with pytest.raises(TokenizerError, match=str(tmp_path)):
-        load_tokenizer(str(tmp_path), 16)
+        load_tokenizer(str(tmp_path))
 
 
 def test_a_damaged_configuration_names_the_file(folder: Path, tmp_path: Path) -> None:
@@ -239,7 +229,7 @@ def test_a_vocabulary_without_a_special_token_gets_no_id_for_it(folder: Path, tm
     there = copy(folder, tmp_path, "tokenizer.json")
     words = (there / "vocab.txt").read_text().replace("[MASK]", "[gone]")
     (there / "vocab.txt").write_text(words)
-    found = load_tokenizer(str(there), 16).encode("the [MASK] of").ids
+    found = load_tokenizer(str(there)).encode("the [MASK] of").ids
     assert max(found) < len(words.split())
 
 
@@ -261,4 +251,16 @@ def test_a_digest_tells_tokenizers_apart(folder: Path, tmp_path: Path) -> None:
     assert tokenizer_digest(str(there)) == before
     (there / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert tokenizer_digest(str(there)) != before
-    assert TokenizerSpec("a", 16, before, "a").key != TokenizerSpec("a", 17, before, "a").key
+
+
+def test_models_that_differ_in_length_share_a_tokenization() -> None:
+    """Its key is a matter of the tokenizer and the prompt; joined, it serves both."""
+    one = TokenizerSpec("a", "d" * 64, "a", limit=16)
+    other = TokenizerSpec("b", "d" * 64, "b", columns=("text", "text_pair"), limit=17, offsets=True)
+    assert one.key == other.key
+    assert one.key != TokenizerSpec("a", "e" * 64, "a").key
+    assert one.key != TokenizerSpec("a", "d" * 64, "a", prompt="query: ").key
+    for joined in (one.joined(other), other.joined(one)):
+        assert set(joined.columns) == {"text", "text_pair"}
+        assert (joined.limit, joined.offsets, joined.key) == (17, True, one.key)
+    assert one.joined(TokenizerSpec("a", "d" * 64, "a", limit=None)).limit is None

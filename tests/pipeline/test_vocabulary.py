@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.laid_out import ids_of, lay_out, types_of
 from support.tiny_checkpoints import VOCABULARY
 from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer
@@ -46,16 +47,16 @@ def write(
     return folder
 
 
-def assert_equal(folder: Path, *, max_length: int = LONG) -> None:
+def assert_equal(folder: Path) -> None:
     """Ids, types and offsets of texts and of pairs."""
-    ours, theirs = load_tokenizer(str(folder), max_length), AutoTokenizer.from_pretrained(folder)
+    ours, theirs = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)
     for batch in (TEXTS, PAIRS):
         first, second = (batch, None) if batch is TEXTS else zip(*batch, strict=True)
         expected = theirs(
             list(first),
             None if second is None else list(second),
             truncation=True,
-            max_length=max_length,
+            max_length=LONG,
             return_offsets_mapping=True,
             return_token_type_ids=True,
         )
@@ -114,7 +115,13 @@ def test_a_bare_vocabulary_has_its_familys_defaults(tmp_path: Path, family: str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_cuts_are_those_of_transformers(tmp_path: Path, kind: str, max_length: int) -> None:
     """Texts and pairs; the longer of a pair first."""
-    assert_equal(write(tmp_path, kind, {"do_lower_case": True}), max_length=max_length)
+    folder = write(tmp_path, kind, {"do_lower_case": True})
+    theirs = AutoTokenizer.from_pretrained(folder)
+    for pairs in (None, TEXTS[::-1]):
+        expected = theirs(TEXTS, pairs, truncation=True, max_length=max_length, return_token_type_ids=True)
+        found = lay_out(folder, TEXTS, pairs, max_length=max_length)
+        assert ids_of(found) == expected["input_ids"]
+        assert types_of(found) == expected["token_type_ids"]
 
 
 def test_a_generic_class_is_the_file_as_it_is(tmp_path: Path) -> None:
@@ -166,11 +173,11 @@ def test_an_added_token_that_cannot_have_its_id_is_an_error(tmp_path: Path) -> N
     """Transformers gives it another one, which the model has another meaning for."""
     folder = write(tmp_path, "vocab.txt", {}, added_tokens={"<new>": END + 5})
     with pytest.raises(TokenizerError, match=f"added token '<new>': expected id {END + 5}, got {END}"):
-        load_tokenizer(str(folder), 16)
+        load_tokenizer(str(folder))
 
 
 def tokens(folder: Path, text: str) -> list[str]:
-    return list(load_tokenizer(str(folder), LONG).encode(text, add_special_tokens=False).tokens)
+    return list(load_tokenizer(str(folder)).encode(text, add_special_tokens=False).tokens)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -58,6 +58,7 @@ CLASS_PREFIXES = {
 CLASS_SUFFIXES = {
     "base": "Model",
     "embedding": "Model",
+    "sparse-embedding": "ForMaskedLM",
     "text-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
@@ -83,6 +84,7 @@ def write_checkpoint(
     vocab: Sequence[str] = VOCABULARY,
     sentence_transformers: bool = False,
     pooling: str = "mean",
+    splade: Mapping[str, object] | None = None,
     projection: int | None = None,
     max_positions: int = 128,
     **config_values: object,
@@ -90,7 +92,8 @@ def write_checkpoint(
     """Writes config, weights and tokenizer, and returns the folder.
 
     The weights are large enough that every part of the model shows in its output. `projection` adds a 2_Dense
-    of that many features to the sentence-transformers files, whose max_seq_length is half of `max_positions`.
+    of that many features to the sentence-transformers files, whose max_seq_length is half of `max_positions`;
+    `splade` makes them a sparse encoder's, with these values in SpladePooling's config.
     `config_values` go to transformers' config class as they are.
     """
     prefix = CLASS_PREFIXES[architecture]
@@ -106,6 +109,8 @@ def write_checkpoint(
     _fill(model, seed=seed, deviation=DEVIATIONS.get(architecture, 0.2))
     model.save_pretrained(folder)
     _write_tokenizer(folder, vocab, max_positions=max_positions)
+    if splade is not None:
+        _write_sparse_files(folder, splade, max_length=max_positions // 2)
     if sentence_transformers:
         _write_sentence_files(folder, width=width, pooling=pooling, max_length=max_positions // 2)
         _write_modules(folder, ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"])
@@ -148,11 +153,11 @@ def _write_tokenizer(folder: Path, vocab: Sequence[str], *, max_positions: int) 
     _write_json(folder / "tokenizer_config.json", settings | named)
 
 
-def _write_modules(folder: Path, kinds: Sequence[str]) -> None:
+def _write_modules(folder: Path, kinds: Sequence[str], *, package: str = "models") -> None:
     """modules.json as sentence-transformers 2 to 4 write it."""
     paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
     modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.{package}.{kind}"}
         for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
     _write_json(folder / "modules.json", modules)
@@ -162,6 +167,13 @@ def _write_sentence_files(folder: Path, *, width: int, pooling: str, max_length:
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     modes = {f"pooling_mode_{flag}": pooling == name for flag, name in POOLING_FLAGS.items()}
     _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
+
+
+def _write_sparse_files(folder: Path, splade: Mapping[str, object], *, max_length: int) -> None:
+    """As sentence-transformers 5.0 to 5.3 write them."""
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    _write_json(folder / "1_SpladePooling" / "config.json", dict(splade))
+    _write_modules(folder, ["MLMTransformer", "SpladePooling"], package="sparse_encoder.models")
 
 
 def _write_dense(folder: Path, *, width: int, projection: int, seed: int) -> None:

@@ -1,0 +1,13 @@
+"""How good a finished output's predictions are, measured against a column that the job kept.
+
+    from corpusmill.jobs.evaluate import evaluate
+    evaluate("out/reviews", labels="stars")
+
+Data files are read one at a time, and of each only the columns that count. A kind of predictions is one file
+here and one line in `kinds.py`.
+"""
+
+from corpusmill.jobs.evaluate.evaluation import Evaluation, evaluate
+from corpusmill.jobs.evaluate.problems import EvaluateError
+
+__all__ = ["EvaluateError", "Evaluation", "evaluate"]

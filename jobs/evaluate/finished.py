@@ -1,0 +1,111 @@
+"""A finished output as evaluations read it: its models, and chosen columns of one data file after another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from corpusmill.jobs.evaluate.problems import EvaluateError
+from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
+from corpusmill.jobs.fingerprint import open_output
+from corpusmill.jobs.verify_manifest import manifest_rows
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.sinks import SINKS
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the job that wrote an output; `name` is empty where it has none."""
+
+    name: str
+    prefix: str
+    task: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FinishedOutput:
+    """A complete output. `units` are in the manifest's order, `kept` are the input's columns in it."""
+
+    folder: OutputFolder
+    models: tuple[Model, ...]
+    kept: tuple[str, ...]
+    schema: pa.Schema
+    units: tuple[str, ...]
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield these columns of each data file."""
+        wanted = list(dict.fromkeys(columns))
+        return (_read(self.folder, unit, wanted) for unit in self.units)
+
+
+def open_finished(url: str) -> FinishedOutput:
+    """Open an output; one that is unfinished or without data files is an OutputError."""
+    folder, job = open_output(url)
+    if not folder.exists(folder.manifest):
+        raise OutputError(
+            f"{folder.url}: expected a finished output, found no _manifest.parquet; finish the job with "
+            "`corpusmill run`"
+        )
+    problems: list[str] = []
+    rows = manifest_rows(folder, problems)
+    if problems or rows is None:
+        raise OutputError(f"{folder.url}: {'; '.join(problems)}; see `corpusmill verify`")
+    if not rows:
+        raise OutputError(f"{folder.url}: expected data files, the manifest names none")
+    units = tuple(rows)
+    schema = _opened(folder, units[0], lambda sink, stream: sink.schema(stream))
+    return FinishedOutput(folder, _models(folder, job), tuple(job["input.keep"]), schema, units)
+
+
+def _models(folder: OutputFolder, job: Mapping[str, Any]) -> tuple[Model, ...]:
+    try:
+        return tuple(
+            Model(
+                name=job[f"models[{i}].name"].removesuffix("_"),
+                prefix=job[f"models[{i}].name"],
+                task=job[f"models[{i}].task"],
+                options=job[f"models[{i}].options"],
+            )
+            for i in range(job["models"])
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{folder.job(FINGERPRINT)}: expected the models of the output's job, got a file without "
+            f"{error}; restore it"
+        ) from None
+
+
+def _read(folder: OutputFolder, unit: str, columns: list[str]) -> pa.Table:
+    table: pa.Table = _opened(folder, unit, lambda sink, stream: sink.read(stream, columns))
+    return table
+
+
+def _opened(folder: OutputFolder, unit: str, read: Any) -> Any:
+    sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
+    try:
+        with folder.open(folder.data(unit)) as stream:
+            return read(sink, stream)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OutputError(
+            f"{folder.data(unit)}: cannot be read ({reason}); see `corpusmill verify`"
+        ) from None
+
+
+def choose_model(models: Sequence[Model], name: str | None) -> Model:
+    """Return the model of that name, or the only one."""
+    names = ", ".join(model.name for model in models)
+    if name is None and len(models) == 1:
+        return models[0]
+    if name is None:
+        raise EvaluateError(f"the output holds predictions of several models: {names}; choose one").at(
+            "--model"
+        )
+    for model in models:
+        if model.name == name:
+            return model
+    there = names or "one model without a name; leave --model out"
+    raise EvaluateError(f"no model {name!r} in the output, which has: {there}").at("--model")

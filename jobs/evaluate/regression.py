@@ -1,0 +1,41 @@
+"""A number a row: `value`."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from corpusmill.jobs.evaluate.correlation import correlations
+from corpusmill.jobs.evaluate.extras import extra
+from corpusmill.jobs.evaluate.label_types import as_numbers, is_number
+from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+
+
+class Regression:
+    """Correlations, mean absolute error and R2, from all values: 16 bytes a row."""
+
+    def __init__(self) -> None:
+        self._predicted: list[np.ndarray[Any, Any]] = []
+        self._gold: list[np.ndarray[Any, Any]] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Keep the values."""
+        self._predicted.append(rows["prediction"].cast(pa.float64()).to_numpy())
+        self._gold.append(rows["label"].to_numpy())
+
+    def metrics(self) -> Metrics:
+        """Compare the values; R2 of labels that are all the same is not defined."""
+        predicted, gold = np.concatenate(self._predicted), np.concatenate(self._gold)
+        sklearn = extra("sklearn.metrics")
+        return {
+            **correlations(predicted, gold),
+            "mean_absolute_error": float(sklearn.mean_absolute_error(gold, predicted)),
+            "r2": float(sklearn.r2_score(gold, predicted)) if gold.min() < gold.max() else None,
+        }
+
+
+def regression(request: Request, column: str) -> Kind:
+    """Score a column `value` against numbers."""
+    if not is_number(request.label_type):
+        raise request.refuse_labels("numbers")
+    return Kind(column, Regression(), labels=as_numbers)

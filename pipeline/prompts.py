@@ -1,0 +1,43 @@
+"""The prompt that goes before each text: the job's, or the one sentence-transformers would add by itself."""
+
+import json
+from pathlib import Path
+
+from corpusmill.models import Checkpoint
+from corpusmill.pipeline.errors import OptionError
+
+
+def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
+    """Return the prompt of a job's embeddings; `given` None means the checkpoint's default, if any."""
+    prompt = _default(checkpoint.path) if given is None else given
+    if prompt and not _pooled(checkpoint.path):
+        raise OptionError(
+            f"{checkpoint.path}: its pooling leaves out the prompt (include_prompt: false), which is "
+            'not in this version; give prompt: "" or another checkpoint'
+        ).at("prompt")
+    return prompt
+
+
+def _default(folder: Path) -> str:
+    settings = _read(folder / "config_sentence_transformers.json")
+    name, prompts = settings.get("default_prompt_name"), settings.get("prompts")
+    if name is None or not isinstance(prompts, dict):
+        return ""
+    if name not in prompts:
+        raise OptionError(
+            f"{folder}: default_prompt_name {name!r} is none of its prompts {list(prompts)}; give prompt"
+        ).at("prompt")
+    return str(prompts[name])
+
+
+def _pooled(folder: Path) -> bool:
+    """Say whether the prompt's tokens count in the pooling."""
+    poolings = folder.glob("*_Pooling/config.json")
+    return all(_read(path).get("include_prompt", True) for path in poolings)
+
+
+def _read(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}

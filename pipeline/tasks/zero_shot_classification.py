@@ -1,0 +1,105 @@
+"""`labels: list<struct<label, score>>`: the job's own labels, judged by an entailment model.
+
+Each label becomes a hypothesis about the text, and its score is how surely the text entails that, best
+first: as the reference's zero-shot-classification pipeline computes them, a softmax over the labels'
+entailment, or with `multi_label` (or a single label) each label's entailment against its contradiction.
+The logits of a long text's windows are combined as `combine` says.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from corpusmill.models import Checkpoint, Model, PackedTokens
+from corpusmill.pipeline.columns import RANKED, ranked_labels
+from corpusmill.pipeline.errors import OptionError
+from corpusmill.pipeline.items import Items
+from corpusmill.pipeline.merging import combine
+from corpusmill.pipeline.ragged import Ragged
+from corpusmill.pipeline.sequences import Layout, Pairs, Sequences
+from corpusmill.pipeline.task import Needs, Prepared, Values
+
+
+class ZeroShotClassificationTask:
+    """Options: `candidate_labels`, `hypothesis_template` ("This example is {}."), `multi_label` (false)."""
+
+    head: ClassVar[str] = "text-classification"
+    options: ClassVar[tuple[str, ...]] = (
+        "candidate_labels",
+        "hypothesis_template",
+        "multi_label",
+        "combine",
+        "top_k",
+        "threshold",
+    )
+    schema = pa.schema([("labels", RANKED)])
+
+    def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
+        self._labels = _labels(options.get("candidate_labels") or ())
+        self._hypotheses = _hypotheses(
+            options.get("hypothesis_template") or "This example is {}.", self._labels
+        )
+        self._entailment, self._contradiction = _verdicts(checkpoint.labels)
+        self._each = bool(options.get("multi_label")) or len(self._labels) == 1
+        self._top_k: int | None = options.get("top_k")
+        self._threshold: float = options.get("threshold") or 0.0
+        self._combine = options.get("combine") or "mean"
+        self.needs = Needs(passes=len(self._labels))
+
+    def sequences(self, items: Items, layout: Layout) -> Sequences:
+        """Lay out each text with each hypothesis; the hypothesis stays whole."""
+        hypotheses = layout.tokenize(self._hypotheses)
+        item = np.repeat(np.arange(len(items)), len(hypotheses))
+        label = np.tile(np.arange(len(hypotheses)), len(items))
+        pairs = Pairs(item, label, items.rows["text"][item], label)
+        return layout.pairs_cut_text(items.text.ids, hypotheses, pairs)
+
+    def values(self, model: Model, packed: PackedTokens) -> Values:
+        """Return (n, 2): the logits of contradiction and entailment."""
+        logits = model(packed).logits.float()[:, [self._contradiction, self._entailment]]
+        return Values((logits.cpu().numpy(),))
+
+    def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
+        """Return the labels."""
+        logits = combine(results[0].values, unit.sequences, self._combine)
+        logits = logits.reshape(-1, len(self._labels), 2)
+        if self._each:
+            scores = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
+        else:
+            exponents = np.exp(logits[..., 1] - logits[..., 1].max(-1, keepdims=True))
+            scores = exponents / exponents.sum(-1, keepdims=True)
+        return [ranked_labels(scores, self._labels, top_k=self._top_k, threshold=self._threshold)]
+
+
+def _labels(labels: Any) -> tuple[str, ...]:
+    if not labels:
+        raise OptionError(
+            "is required by zero-shot-classification: give the labels to choose from, such as [sports, news]"
+        ).at("candidate_labels")
+    if len(set(labels)) < len(labels):
+        raise OptionError(f"expected each label once, got {', '.join(labels)}").at("candidate_labels")
+    return tuple(labels)
+
+
+def _hypotheses(template: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    if template.count("{}") != 1:
+        raise OptionError(f"expected one {{}} where the label goes, got {template!r}").at(
+            "hypothesis_template"
+        )
+    return tuple(template.replace("{}", label) for label in labels)
+
+
+def _verdicts(labels: tuple[str, ...]) -> tuple[int, int]:
+    """Return the ids of entailment and contradiction."""
+    lowered = [label.lower() for label in labels]
+    entailment = next((i for i, label in enumerate(lowered) if label.startswith("entail")), None)
+    if entailment is None or len(labels) < 2:
+        raise OptionError(
+            "zero-shot-classification needs a checkpoint trained on entailment: expected labels of which one "
+            f"begins with 'entail', got {', '.join(labels)}"
+        ).at("task")
+    named = next((i for i, label in enumerate(lowered) if label.startswith("contradict")), None)
+    # Without a name of its own it is the label farthest from entailment, as in the reference.
+    return entailment, named if named is not None else (len(labels) - 1 if entailment == 0 else 0)

@@ -1,0 +1,141 @@
+"""How the bytes of an output reach a disk or a store: whole or not at all, and errors in words.
+
+On this machine's disks a file is written under a unique temporary name, synced, and given its own name in
+one step. On a store it is one put, or a multipart upload whose completion makes it appear; nothing is ever
+renamed there.
+"""
+
+import errno
+import os
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.storage import SETTLED, asked, is_local, locate, reason_of, sync_path
+
+T = TypeVar("T")
+Content = bytes | memoryview
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+TEMPORARY = ".tmp"
+
+
+def replace(path: str, content: Content) -> None:
+    """Make a file appear with this content, or replace it, in one step that survives a power cut."""
+    fs, inner = locate(path)
+    if is_local(fs):
+        _in_words(path, lambda: _write_locally(inner, content, _replace))
+    else:
+        _in_words(path, lambda: fs.pipe_file(inner, bytes(content)))
+
+
+def create(path: str, content: Content) -> bool:
+    """Make a file appear with this content; False, and nothing done, where there is one already.
+
+    Atomic on disks with hard links and on stores with conditional puts; elsewhere the store is asked first.
+    """
+    fs, inner = locate(path)
+    if is_local(fs):
+        return _in_words(path, lambda: _write_locally(inner, content, _link))
+    return _in_words(path, lambda: _create_in_store(fs, inner, bytes(content)))
+
+
+def extend(path: str, text: str) -> None:
+    """Add text to a file on this machine's disks."""
+    _, inner = locate(path)
+    _in_words(path, lambda: _extend_locally(inner, text))
+
+
+def sweep(folder: str) -> None:
+    """Remove what killed processes left half written in a folder of this machine's disks."""
+    if os.path.isdir(folder):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
+                _in_words(entry.path, partial(_unlink, entry.path))
+
+
+def _in_words(path: str, write: Callable[[], T]) -> T:
+    """Write; what fails is an OutputError that says what is needed."""
+    try:
+        return asked(locate(path)[0], write)
+    except Exception as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: str, error: Exception) -> OutputError:
+    needed = (
+        "free space or rights are" if is_local(locate(path)[0]) else "a store that answers and rights are"
+    )
+    refused = OutputError(
+        f"{path}: cannot be written ({reason_of(error)}); {needed} needed there, then run the same command "
+        "again"
+    )
+    return refused.at("output.path") if isinstance(error, SETTLED) else refused
+
+
+def _create_in_store(fs: Any, path: str, content: bytes) -> bool:
+    try:
+        fs.pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    except (TypeError, NotImplementedError):
+        return _create_after_asking(fs, path, content)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return _create_after_asking(fs, path, content)
+    return True
+
+
+def _create_after_asking(fs: Any, path: str, content: bytes) -> bool:
+    if fs.exists(path):
+        return False
+    fs.pipe_file(path, content)
+    return True
+
+
+def _write_locally(path: str, content: Content, name: Callable[[str, str], bool]) -> bool:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}{TEMPORARY}")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        named = name(temporary, path)
+    finally:
+        _unlink(temporary)
+    sync_path(folder)
+    return named
+
+
+def _replace(temporary: str, path: str) -> bool:
+    os.replace(temporary, path)
+    return True
+
+
+def _link(temporary: str, path: str) -> bool:
+    """Give a file its name unless another has it; a rename would take it from that one."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return not os.path.exists(path) and _replace(temporary, path)
+    return True
+
+
+def _unlink(path: str) -> None:
+    if os.path.exists(path):
+        os.unlink(path)
+
+
+def _extend_locally(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(text)
