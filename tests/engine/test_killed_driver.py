@@ -122,7 +122,10 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
     while not (data.is_dir() and os.listdir(data)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     sent = time.monotonic()
-    os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
+    else:
+        process.send_signal(number)  # as a container's runtime does
     _, err = process.communicate(timeout=LONGEST)
     assert time.monotonic() - sent < 10
     assert process.returncode == 128 + number, err
