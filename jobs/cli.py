@@ -1,6 +1,6 @@
 """The command line: exit codes, what goes to which stream, and one line for every error.
 
-0 done; 1 the job failed; 2 wrong usage or configuration; 130 interrupted, state kept.
+0 done; 1 the job failed; 2 wrong usage or configuration; 130 interrupted and 143 terminated, state kept.
 """
 
 import json
@@ -16,6 +16,7 @@ import typer
 
 from corpusmill.jobs import printing
 from corpusmill.jobs.problems import ConfigError
+from corpusmill.jobs.signals import Terminated, terminable
 from corpusmill.pipeline.errors import CorpusmillError
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
@@ -79,8 +80,10 @@ def run(
             print(f"warning: {result.rejected} row(s) could not be used, see {rejects}", file=sys.stderr)
         _print(result, printing.run_lines, as_json=as_json)
 
-    settings = [part for setting in set_ or () for part in ("--set", setting)]
-    _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *settings]))
+    options = [part for setting in set_ or () for part in ("--set", setting)]
+    options += ["--executor", executor] if executor != "ray" else []
+    options += ["--address", address] if address else []
+    _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *options]))
 
 
 @app.command()
@@ -231,19 +234,20 @@ def _executor(name: str) -> Executor:
 def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
     """Run a command; turn its errors into one line each and the exit code."""
     try:
-        act()
+        with terminable():
+            act()
     except typer.Exit:
         raise
     except CorpusmillError as error:
         _traceback(debug=debug)
         print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
-    except KeyboardInterrupt:
-        print(
-            f"interrupted; what is committed is kept{', continue with: ' + again if again else ''}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130) from None
+    except (KeyboardInterrupt, Terminated) as stop:
+        terminated = isinstance(stop, Terminated)
+        what = "terminated" if terminated else "interrupted"
+        continued = f", continue with: {again}" if again else ""
+        print(f"{what}; what is committed is kept{continued}", file=sys.stderr)
+        raise typer.Exit(143 if terminated else 130) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

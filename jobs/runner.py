@@ -171,8 +171,9 @@ def _process(
     """Follow an engine to its end: note receipts, gather failures."""
     failures: list[UnitFailure] = []
     in_a_row = 0
-    with closing(Record(folder, RECEIPTS)) as noted:
-        for outcome in engine.run(todo.pending):
+    # Closed at once when a signal arrives in here: the engine then commits what is complete.
+    with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
+        for outcome in outcomes:
             ownership.check()
             if isinstance(outcome, Receipt):
                 noted.add(outcome.to_line())

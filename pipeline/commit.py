@@ -42,6 +42,8 @@ def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *,
         return read_receipt(folder, record.unit)
     if block.rejects:
         folder.put(folder.rejects(record.unit), _rejects_file(block))
+    else:  # a killed attempt may have refused rows that this one could take
+        folder.remove(folder.rejects(record.unit))
     if not folder.create(folder.data(record.unit), content):
         return read_receipt(folder, record.unit)
     return Receipt(record, len(content), checksum_of(content))

@@ -95,7 +95,7 @@ class OutputFolder:
         return writes.create(path, content)
 
     def remove(self, path: str) -> None:
-        """Take one of the job's own records away, if it is there."""
+        """Take away one of the job's records, or of an unfinished unit's rejects, if it is there."""
         if self.exists(path):
             self._asked(path, lambda fs, inner: fs.rm_file(inner))
 

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -42,13 +43,29 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
     with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:
-        with working_folder(empty):
+        with working_folder(empty), _callers_sigterm():
             ray.init(**options, **quiet)
         try:
             with nullcontext() if debug else _quiet():
                 yield _resources()
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _callers_sigterm() -> Iterator[None]:
+    """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by a sys.exit."""
+    before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+    except SystemExit:
+        before(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _resources() -> Resources:

@@ -55,12 +55,12 @@ class Feeder:
             self._room.notify_all()
 
     def stop(self) -> None:
-        """Stop pulling and wait for the thread's end."""
+        """Stop pulling and wait a moment for the thread: one that the source holds ends with it."""
         with self._room:
             self._stopped = True
             self._room.notify_all()
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=1)
 
     def _pull(self) -> None:
         try:

@@ -1,6 +1,6 @@
 """The whole record path in one process, without Ray: for small corpora, for tests, for reading."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
@@ -22,7 +22,7 @@ class InlineEngine:
         self._spec = spec
         self._encoded = 0
 
-    def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
+    def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Read, tokenize, encode, commit: this loop is the record path."""
         encoders = [Encoder(model) for model in self._spec.models]
         for split in pending:

@@ -1,6 +1,6 @@
 """What an engine tells its caller while it runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,7 +52,7 @@ Outcome = Receipt | UnitFailure | WorkerLost | None
 class Engine(Protocol):
     """Runs what is pending; outcomes come in any order, one Receipt or UnitFailure per unit."""
 
-    def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
+    def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Process the units; closing the iterator stops the work, once what is complete is committed."""
 
     def state(self) -> EngineState:

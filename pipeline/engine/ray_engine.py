@@ -1,7 +1,7 @@
 """The record path on Ray: Ray Data reads and tokenizes, a pool per model encodes, committers write."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -46,7 +46,7 @@ class RayEngine:
         self._commits: dict[Any, Ticket] = {}
         self._open = 0
 
-    def run(self, pending: Sequence[Pending]) -> Iterator[Outcome]:
+    def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Process the units; workers start, work and stop inside this iterator."""
         _check_fits(self._spec)
         self._splits = {each.split.key: each.split for each in pending}

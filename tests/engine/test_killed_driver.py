@@ -102,19 +102,47 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
     assert noise == [line for line in err.splitlines() if line.startswith("warning: 3 row(s)")]
 
 
-def test_interrupt_keeps_what_is_committed(
-    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "executor"),
+    [
+        (signal.SIGINT, "ray"),
+        (signal.SIGTERM, "inline"),
+        pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "inline", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_a_run_that_the_printed_command_continues(
+    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, number: int, executor: str
 ) -> None:
-    """Ctrl-C ends with 130 and the command that continues; the files there are whole."""
+    """Ctrl-C ends with 130, SIGTERM with 143, within 10 s; the files there are whole, and nothing else is."""
     path = write_job(job, tmp_path)
-    process = start(path)
+    process = start(path, "--executor", executor)
     data = Path(job["output"]["path"]) / "data"
     deadline = time.monotonic() + LONGEST
     while not (data.is_dir() and os.listdir(data)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
+    else:
+        process.send_signal(number)  # as a container's runtime does
     _, err = process.communicate(timeout=LONGEST)
-    assert process.returncode == 130, err
-    assert f"continue with: corpusmill run {path}" in err
+    assert time.monotonic() - sent < 10
+    assert process.returncode == 128 + number, err
+    options = "" if executor == "ray" else " --executor inline"
+    assert f"continue with: corpusmill run {path}{options}\n" in err
     assert "Traceback" not in err
     assert all(undisturbed[name] == content for name, content in data_files(job).items())
+    assert [name for name in os.listdir(data) if name.startswith(".")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [3.0, 5.0, 7.0])
+def test_a_termination_while_the_cluster_starts(job: dict[str, Any], tmp_path: Path, pause: float) -> None:
+    """SIGTERM at any moment of a start: the same exit code and no traceback."""
+    process = start(write_job(job, tmp_path))
+    time.sleep(pause)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
