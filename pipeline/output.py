@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from corpusmill.pipeline import writes
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.sinks import SINKS
-from corpusmill.pipeline.storage import SETTLED, absolute, asked, is_local, locate, reason_of
+from corpusmill.pipeline.storage import absolute, advice, asked, is_local, is_settled, locate, reason_of
 
 T = TypeVar("T")
 
@@ -63,10 +63,10 @@ class OutputFolder:
             ) from None
         except Exception as error:  # clients of stores raise errors of their own
             failed = OutputError(
-                f"{path}: cannot be listed ({reason_of(error)}); check the path and the rights to it, "
-                "then run the same command again"
+                f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}, then "
+                "run the same command again"
             )
-            raise (failed.at("output.path") if isinstance(error, SETTLED) else failed) from error
+            raise (failed.at("output.path") if is_settled(error) else failed) from error
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
@@ -114,8 +114,7 @@ class OutputFolder:
             raise
         except Exception as error:
             raise OutputError(
-                f"{path}: cannot be read ({reason_of(error)}); check the path and the rights to it, "
-                "then run the same command again"
+                f"{path}: cannot be read ({reason_of(error)}); {advice(fs)}, then run the same command again"
             ) from error
 
     def _join(self, *parts: str) -> str:
