@@ -49,12 +49,25 @@ class OutputFolder:
         """Names of the units whose data file is there."""
         return {name.removesuffix(self.suffix) for name in self.names("data") if name.endswith(self.suffix)}
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each committed unit's data file."""
+        entries = self._entries("data", detail=True)
+        return {
+            name.removesuffix(self.suffix): int(entry["size"])
+            for entry in entries
+            if (name := posixpath.basename(entry["name"])).endswith(self.suffix) and not name.startswith(".")
+        }
+
     def names(self, folder: str) -> list[str]:
         """Names of the visible files in `data`, `rejects`, or at the top (""), sorted; none if not there."""
+        found = [posixpath.basename(name) for name in self._entries(folder, detail=False)]
+        return sorted(name for name in found if name and not name.startswith("."))
+
+    def _entries(self, folder: str, *, detail: bool) -> list[Any]:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            found = [posixpath.basename(name) for name in asked(fs, lambda: fs.ls(path, detail=False))]
+            return cast(list[Any], asked(fs, lambda: fs.ls(path, detail=detail)))
         except FileNotFoundError:
             return []
         except NotADirectoryError:
@@ -67,7 +80,6 @@ class OutputFolder:
                 "run the same command again"
             )
             raise (failed.at("output.path") if is_settled(error) else failed) from error
-        return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
         """Say whether a file of the output is there."""
