@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
 from corpusmill.jobs.fingerprint import read_fingerprint
 from corpusmill.jobs.plan_file import read_plan
 from corpusmill.jobs.verify_files import InputColumns, check_files
-from corpusmill.jobs.verify_manifest import Rows, manifest_problems, manifest_rows
+from corpusmill.jobs.verify_manifest import manifest_problems, read_manifest
 from corpusmill.pipeline.errors import CorpusmillError, OutputError
 from corpusmill.pipeline.manifest import noted_receipts, receipts
 from corpusmill.pipeline.output import OutputFolder
@@ -43,7 +45,7 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
     splits = read_plan(folder)
     complete = folder.exists(folder.manifest)
     problems: list[str] = []
-    manifest = manifest_rows(folder, problems) if complete else None
+    manifest = read_manifest(folder, problems) if complete else None
     if listing:
         found = _check_listing(folder, problems)
     else:
@@ -90,10 +92,10 @@ def _check_listing(folder: OutputFolder, problems: list[str]) -> list[Receipt]:
     return [receipt for unit, receipt in found.items() if receipt.record.unit == unit]
 
 
-def _checksums(folder: OutputFolder, manifest: Rows | None) -> dict[str, str]:
+def _checksums(folder: OutputFolder, manifest: pa.Table | None) -> dict[str, str]:
     """Return each unit's checksum as noted at its commit: from the manifest, else from the receipts."""
     if manifest is not None:
-        return {unit: row["checksum"] for unit, row in manifest.items()}
+        return dict(zip(manifest["unit"].to_pylist(), manifest["checksum"].to_pylist(), strict=True))
     return {unit: receipt.checksum for unit, receipt in noted_receipts(folder).items()}
 
 
