@@ -106,6 +106,9 @@ def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False
 @app.command()
 def verify(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")],
+    listing: Annotated[
+        bool, typer.Option("--listing", help="Compare names and sizes only; read no data file and no input.")
+    ] = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -117,7 +120,7 @@ def verify(
     def act() -> None:
         from corpusmill.jobs.verify import verify as verify_output
 
-        result = verify_output(output)
+        result = verify_output(output, listing=listing)
         _print(result, printing.verify_lines, as_json=as_json)
         if not result.ok:
             raise typer.Exit(1)

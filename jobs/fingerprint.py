@@ -91,7 +91,7 @@ def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
     """Read what a folder's job was; a damaged record is an OutputError."""
     try:
         found = json.loads(folder.read(folder.job(FILE)))
-        found["output.format"], found["input.keep"]
+        found["output.format"], found["input.keep"], found["input.text"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
             f"{folder.job(FILE)}: expected the settings of the output's job, got a file that is damaged; "

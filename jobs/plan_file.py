@@ -1,8 +1,9 @@
 """`_job/plan.jsonl`: the splits of a job's input, one a line, for checking an output without its job file."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
+
+import orjson
 
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
@@ -15,7 +16,7 @@ FILE = "plan.jsonl"
 
 def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
     """Write the plan of the current input."""
-    folder.put(folder.job(FILE), "".join(json.dumps(asdict(split)) + "\n" for split in splits).encode())
+    folder.put(folder.job(FILE), b"".join(orjson.dumps(asdict(split)) + b"\n" for split in splits))
 
 
 def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
@@ -23,7 +24,8 @@ def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
     path = folder.job(FILE)
     if not folder.exists(path):
         raise OutputError(f"{folder.url}: expected the output of a job, found no _job/{FILE}; check the path")
-    return tuple(_split(json.loads(line)) for line in lines_of(folder.read(path)))
+    with folder.open(path) as stream:
+        return tuple(_split(orjson.loads(line)) for line in lines_of(stream))
 
 
 def _split(fields: dict[str, object]) -> Split:

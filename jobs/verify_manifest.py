@@ -6,18 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpusmill.pipeline.manifest import SCHEMA
+from corpusmill.pipeline.manifest import SCHEMA, manifest_table
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.units import Split, split_key
 
-Rows = dict[str, dict[str, Any]]
-"""The manifest's rows by unit."""
 
-
-def manifest_rows(folder: OutputFolder, problems: list[str]) -> Rows | None:
+def read_manifest(folder: OutputFolder, problems: list[str]) -> pa.Table | None:
     """Read the manifest, noting what is wrong with it as a table; None where it cannot be used."""
     try:
         table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
@@ -27,16 +25,18 @@ def manifest_rows(folder: OutputFolder, problems: list[str]) -> Rows | None:
     if not table.schema.equals(SCHEMA):
         problems.append("_manifest.parquet: not the columns of a manifest")
         return None
-    rows = {row["unit"]: row for row in table.to_pylist()}
-    if len(rows) != table.num_rows:
+    if pc.count_distinct(table["unit"]).as_py() != table.num_rows:
         problems.append("_manifest.parquet: names a unit more than once")
-    return rows
+    return table
 
 
 def manifest_problems(
-    folder: OutputFolder, rows: Rows, found: Sequence[Receipt], splits: Sequence[Split]
+    folder: OutputFolder, manifest: pa.Table, found: Sequence[Receipt], splits: Sequence[Split]
 ) -> Iterator[str]:
     """Compare the manifest with the data files, both ways."""
+    if manifest.equals(manifest_table(folder, splits, found)):
+        return  # row by row only where something differs: a million rows as objects take gigabytes
+    rows = {row["unit"]: row for row in manifest.to_pylist()}
     by_key = {split.key: split for split in splits}
     there = {receipt.record.unit: receipt for receipt in found}
     for unit in sorted({*rows, *there}):

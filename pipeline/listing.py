@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from corpusmill.pipeline.errors import InputError
-from corpusmill.pipeline.storage import StoredFile, asked, locate, reason_of, stored_file
+from corpusmill.pipeline.storage import StoredFile, advice, asked, locate, reason_of, stored_file
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -56,9 +56,7 @@ def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
     except Exception as error:  # clients of stores raise errors of their own
-        raise InputError(
-            f"{path}: cannot be listed ({reason_of(error)}); check the path and the credentials"
-        ) from error
+        raise InputError(f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}") from error
     files = [
         stored_file(fs, name, info)
         for name, info in entries.items()

@@ -3,7 +3,6 @@
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,28 +72,35 @@ def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
 
 
 def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt]) -> pa.Table:
-    """Write and return the manifest of the units found, rows numbered within each source file."""
-    by_split: dict[str, list[Receipt]] = {}
-    for receipt in found.values():
-        by_split.setdefault(split_key(receipt.record.unit), []).append(receipt)
-    rows, source, row = [], "", 0
-    for split in splits:
-        # Splits come in file order, so the rows of a file add up from its first split on.
-        row = row if split.file.url == source else 0
-        source = split.file.url
-        for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):
-            row = receipt.record.first_row if receipt.record.first_row is not None else row
-            rows.append(_row(folder, split, receipt, row))
-            row += receipt.record.rows_read
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    """Write and return the manifest of the units found."""
+    table = manifest_table(folder, splits, found.values())
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     folder.put(folder.manifest, buffer.getvalue())
     return table
 
 
+def manifest_table(folder: OutputFolder, splits: Sequence[Split], found: Iterable[Receipt]) -> pa.Table:
+    """Return what the manifest says of the units found: in input order, rows numbered within each file."""
+    by_split: dict[str, list[Receipt]] = {}
+    for receipt in found:
+        by_split.setdefault(split_key(receipt.record.unit), []).append(receipt)
+    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    source, row = "", 0
+    for split in splits:
+        # Splits come in file order, so the rows of a file add up from its first split on.
+        row = row if split.file.url == source else 0
+        source = split.file.url
+        for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):
+            row = receipt.record.first_row if receipt.record.first_row is not None else row
+            for name, value in _row(folder, split, receipt, row).items():
+                columns[name].append(value)
+            row += receipt.record.rows_read
+    return pa.table(columns, schema=SCHEMA)
+
+
 def _row(folder: OutputFolder, split: Split, receipt: Receipt, first_row: int) -> dict[str, object]:
-    record = replace(receipt.record, first_row=first_row)
+    record = receipt.record
     return {
         "unit": record.unit,
         "file": f"data/{record.unit}{folder.suffix}",

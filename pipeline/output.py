@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from corpusmill.pipeline import writes
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.sinks import SINKS
-from corpusmill.pipeline.storage import SETTLED, absolute, asked, is_local, locate, reason_of
+from corpusmill.pipeline.storage import absolute, advice, asked, is_local, is_settled, locate, reason_of
 
 T = TypeVar("T")
 
@@ -49,12 +49,25 @@ class OutputFolder:
         """Names of the units whose data file is there."""
         return {name.removesuffix(self.suffix) for name in self.names("data") if name.endswith(self.suffix)}
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each committed unit's data file."""
+        entries = self._entries("data", detail=True)
+        return {
+            name.removesuffix(self.suffix): int(entry["size"])
+            for entry in entries
+            if (name := posixpath.basename(entry["name"])).endswith(self.suffix) and not name.startswith(".")
+        }
+
     def names(self, folder: str) -> list[str]:
         """Names of the visible files in `data`, `rejects`, or at the top (""), sorted; none if not there."""
+        found = [posixpath.basename(name) for name in self._entries(folder, detail=False)]
+        return sorted(name for name in found if name and not name.startswith("."))
+
+    def _entries(self, folder: str, *, detail: bool) -> list[Any]:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            found = [posixpath.basename(name) for name in asked(fs, lambda: fs.ls(path, detail=False))]
+            return cast(list[Any], asked(fs, lambda: fs.ls(path, detail=detail)))
         except FileNotFoundError:
             return []
         except NotADirectoryError:
@@ -63,11 +76,10 @@ class OutputFolder:
             ) from None
         except Exception as error:  # clients of stores raise errors of their own
             failed = OutputError(
-                f"{path}: cannot be listed ({reason_of(error)}); check the path and the rights to it, "
-                "then run the same command again"
+                f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}, then "
+                "run the same command again"
             )
-            raise (failed.at("output.path") if isinstance(error, SETTLED) else failed) from error
-        return sorted(name for name in found if name and not name.startswith("."))
+            raise (failed.at("output.path") if is_settled(error) else failed) from error
 
     def exists(self, path: str) -> bool:
         """Say whether a file of the output is there."""
@@ -114,8 +126,7 @@ class OutputFolder:
             raise
         except Exception as error:
             raise OutputError(
-                f"{path}: cannot be read ({reason_of(error)}); check the path and the rights to it, "
-                "then run the same command again"
+                f"{path}: cannot be read ({reason_of(error)}); {advice(fs)}, then run the same command again"
             ) from error
 
     def _join(self, *parts: str) -> str:

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import asdict, dataclass
 
+import orjson
+
+Line = str | bytes
 METADATA_KEY = b"corpusmill"
 
 
@@ -48,10 +52,12 @@ class Receipt:
         return json.dumps({**asdict(self.record), "bytes": self.bytes, "checksum": self.checksum}) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> "Receipt":
-        """Read a receipt back."""
-        fields = json.loads(line)
+    def from_line(cls, line: Line) -> "Receipt":
+        """Read a receipt back; AttributeError, KeyError, TypeError or ValueError where it is none."""
+        fields = orjson.loads(line)
         size, checksum = fields.pop("bytes"), fields.pop("checksum")
+        # A driver holds a million of them, of few sources.
+        fields["source"] = sys.intern(fields["source"])
         return cls(UnitRecord(**fields), size, checksum)
 
 

@@ -8,6 +8,7 @@ anything that counts.
 
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from corpusmill.pipeline import writes
 from corpusmill.pipeline.output import OutputFolder
@@ -54,7 +55,7 @@ class Record:
             self._lines, self._size, self._piece = [], 0, self._piece + 1
 
 
-def record_lines(folder: OutputFolder, name: str) -> Iterator[str]:
+def record_lines(folder: OutputFolder, name: str) -> Iterator[bytes]:
     """Yield the complete lines of a record, of all its pieces in order; none where there is no record.
 
     A line may have been cut, or left as zeros, by a crash.
@@ -63,10 +64,12 @@ def record_lines(folder: OutputFolder, name: str) -> Iterator[str]:
     names = folder.names("_job")
     pieces = [found for found in names if found.startswith(f"{stem}-") and found.endswith(".jsonl")]
     for found in [name] * (name in names) + pieces:
-        yield from lines_of(folder.read(folder.job(found)))
+        with folder.open(folder.job(found)) as stream:
+            yield from lines_of(stream)
 
 
-def lines_of(content: bytes) -> Iterator[str]:
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the complete lines of a record that may have been cut, or left as zeros, while it grew."""
-    for line in content.split(b"\n")[:-1]:
-        yield line.decode("utf-8", "replace")
+    for line in stream:
+        if line.endswith(b"\n"):
+            yield line[:-1]

@@ -1,5 +1,6 @@
 """Files by URL: a local path, or anything fsspec knows (s3://, hf://, memory://, ...)."""
 
+import errno
 import functools
 import os
 import re
@@ -22,7 +23,6 @@ SECRET = re.compile(
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
 SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-"""What no further attempt changes."""
 T = TypeVar("T")
 
 
@@ -89,14 +89,26 @@ def _mark(value: Any) -> str:
     return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
+def is_settled(error: Exception) -> bool:
+    """Say whether no further attempt would change this; stores call expired credentials a bad request."""
+    return isinstance(error, SETTLED) or getattr(error, "errno", None) == errno.EINVAL
+
+
+def advice(fs: Any) -> str:
+    """Say what to look at where a file system refuses; of stores some answers are without any words."""
+    if is_local(fs):
+        return "check the path and the rights to it"
+    return "check the path, and that there are credentials which the store accepts and which have not expired"
+
+
 def asked(fs: Any, ask: Callable[[], T]) -> T:
     """Ask a file system for something; a store that fails to answer is asked again after each of PAUSES."""
     for pause in () if is_local(fs) else PAUSES:
         try:
             return ask()
-        except SETTLED:
-            raise
-        except Exception:  # clients of stores raise errors of their own where no file system would
+        except Exception as error:  # clients of stores raise errors of their own where no file system would
+            if is_settled(error):
+                raise
             time.sleep(pause)
     return ask()
 
@@ -109,7 +121,7 @@ def current(url: str) -> StoredFile:
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
     except Exception as error:  # clients of stores raise errors of their own
-        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); check the credentials") from error
+        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); {advice(fs)}") from error
 
 
 def open_binary(url: str) -> BinaryIO:
@@ -118,9 +130,7 @@ def open_binary(url: str) -> BinaryIO:
     try:
         return cast(BinaryIO, asked(fs, lambda: fs.open(path, "rb")))
     except Exception as error:  # clients of stores raise errors of their own
-        raise InputError(
-            f"{url}: cannot be opened ({reason_of(error)}); check the path and the rights to read it"
-        ) from error
+        raise InputError(f"{url}: cannot be opened ({reason_of(error)}); {advice(fs)}") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.storage import SETTLED, asked, is_local, locate, reason_of, sync_path
+from corpusmill.pipeline.storage import advice, asked, is_local, is_settled, locate, reason_of, sync_path
 
 T = TypeVar("T")
 Content = bytes | memoryview
@@ -65,14 +65,12 @@ def _in_words(path: str, write: Callable[[], T]) -> T:
 
 
 def _refused(path: str, error: Exception) -> OutputError:
-    needed = (
-        "free space or rights are" if is_local(locate(path)[0]) else "a store that answers and rights are"
-    )
+    fs, _ = locate(path)
+    needed = "free space or rights are needed there" if is_local(fs) else advice(fs)
     refused = OutputError(
-        f"{path}: cannot be written ({reason_of(error)}); {needed} needed there, then run the same command "
-        "again"
+        f"{path}: cannot be written ({reason_of(error)}); {needed}, then run the same command again"
     )
-    return refused.at("output.path") if isinstance(error, SETTLED) else refused
+    return refused.at("output.path") if is_settled(error) else refused
 
 
 def _create_in_store(fs: Any, path: str, content: bytes) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from corpusmill.jobs.evaluate.problems import EvaluateError
 from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
 from corpusmill.jobs.fingerprint import open_output
-from corpusmill.jobs.verify_manifest import manifest_rows
+from corpusmill.jobs.verify_manifest import read_manifest
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.sinks import SINKS
@@ -50,12 +50,12 @@ def open_finished(url: str) -> FinishedOutput:
             "`corpusmill run`"
         )
     problems: list[str] = []
-    rows = manifest_rows(folder, problems)
-    if problems or rows is None:
+    manifest = read_manifest(folder, problems)
+    if problems or manifest is None:
         raise OutputError(f"{folder.url}: {'; '.join(problems)}; see `corpusmill verify`")
-    if not rows:
+    if not manifest.num_rows:
         raise OutputError(f"{folder.url}: expected data files, the manifest names none")
-    units = tuple(rows)
+    units = tuple(manifest["unit"].to_pylist())
     schema = _opened(folder, units[0], lambda sink, stream: sink.schema(stream))
     return FinishedOutput(folder, _models(folder, job), tuple(job["input.keep"]), schema, units)
 

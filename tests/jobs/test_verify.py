@@ -148,6 +148,41 @@ def broken_rejects(output: Path) -> str:
     return f"rejects/{path.name}: expected one JSON object a line"
 
 
+def stray_at_the_top(output: Path) -> str:
+    (output / "notes.txt").write_text("mine")
+    return "notes.txt: a stray file"
+
+
+def change_reject(output: Path, **changes: Any) -> str:
+    path = first(output, "rejects")
+    head, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(head) | changes), *rest]) + "\n")
+    return f"rejects/{path.name}"
+
+
+def reject_of_another_row(output: Path) -> str:
+    return f"{change_reject(output, row=10_000)}: row 10000 is none of the unit's"
+
+
+def reject_of_another_file(output: Path) -> str:
+    return f"{change_reject(output, file='elsewhere')}: expected rejects of "
+
+
+def unit_between_units(output: Path) -> str:
+    """A file that is right in itself, but whose rows others have too."""
+    path = first(output)
+    table = pa.ipc.open_file(path).read_all()
+    name = path.stem.replace("-000000000-8", "-000000004-8")
+    record = json.loads(table.schema.metadata[b"corpusmill"]) | {"unit": name, "offset": 4}
+    described = table.replace_schema_metadata({b"corpusmill": json.dumps(record).encode()})
+    with (
+        pa.OSFile(str(output / "data" / f"{name}.arrow"), "wb") as file,
+        pa.ipc.new_file(file, described.schema) as writer,
+    ):
+        writer.write_table(described)
+    return f"data/{name}: a unit of no planned input"
+
+
 def stray_rejects(output: Path) -> str:
     (output / "rejects" / "0000-00000-000000000-8.jsonl").write_text("{}")
     return "rejects/0000-00000-000000000-8.jsonl: a stray file"
@@ -208,6 +243,10 @@ DAMAGES: dict[str, Damage] = {
     "a reject twice": reject_twice,
     "rejects broken": broken_rejects,
     "stray rejects": stray_rejects,
+    "a stray file at the top": stray_at_the_top,
+    "a reject of another row": reject_of_another_row,
+    "a reject of another file": reject_of_another_file,
+    "a unit between units": unit_between_units,
     "manifest: a row lost": manifest_without_a_row,
     "manifest: a row more": manifest_with_a_row_more,
     "manifest: a row twice": manifest_with_a_row_twice,
@@ -242,6 +281,38 @@ def test_a_good_output_has_no_problems(workshop: Workshop, output: Path) -> None
     assert (found["ok"], found["complete"], found["problems"]) == (True, True, [])
     assert (found["units"], found["rows"], found["rejected"]) == (7, 45, 5)
     assert workshop.cli("verify", output).stdout == "ok: 7 units, 45 rows, 5 rejected, complete\n"
+
+
+LISTED = (
+    "a data file lost",
+    "a data file copied",
+    "a stray file",
+    "a data file cut short",
+    "a data file empty",
+)
+
+
+@pytest.mark.parametrize("damage", [DAMAGES[name] for name in LISTED], ids=LISTED)
+def test_a_listing_finds_what_names_and_sizes_tell(workshop: Workshop, output: Path, damage: Damage) -> None:
+    """And not what only reading would."""
+    assert workshop.cli("verify", output, "--listing").exit_code == 0
+    path = first(output)
+    flip(path, path.stat().st_size // 2)
+    assert workshop.cli("verify", output, "--listing").exit_code == 0
+    expected = damage(output).split(":")[0]
+    result = workshop.cli("verify", output, "--listing")
+    assert result.exit_code == 1
+    assert expected in result.stdout
+
+
+def test_a_listing_needs_no_inputs(workshop: Workshop) -> None:
+    """It counts no rows but the noted ones."""
+    source = workshop.numbered(20)
+    workshop.run()
+    source.unlink()
+    (workshop.output / "_job" / "receipts.jsonl").unlink()
+    result = workshop.cli("verify", workshop.output, "--listing")
+    assert (result.exit_code, result.stdout) == (0, "ok: 3 units, 20 rows, 0 rejected, complete\n")
 
 
 def test_a_problem_is_printed_and_nothing_else_on_standard_error(workshop: Workshop, output: Path) -> None:
@@ -317,5 +388,6 @@ def test_what_is_no_number_is_found_in_results_only(workshop: Workshop) -> None:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table.set_column(3, table.schema.field("embedding"), spoiled))
     assert (
-        f"data/{path.name}: column 'embedding' holds NaN" in verified(workshop, workshop.output)["problems"]
+        f"data/{path.name}: column 'embedding' holds NaN or an infinity"
+        in verified(workshop, workshop.output)["problems"]
     )
