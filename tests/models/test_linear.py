@@ -9,8 +9,8 @@ from corpusmill.models.blocks import ActivatedLinear, SelfAttention
 from corpusmill.models.linear import (
     FUSED,
     JointProjections,
-    PrepackedGroups,
     PrepackedLinear,
+    SeparateGroups,
     lay_out,
     prepacking,
 )
@@ -52,7 +52,7 @@ def test_a_grouped_linear_keeps_its_function(activation: str) -> None:
     wanted = module[0].activation(x @ dense + grouped.bias)
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
     lay_out(module, dtype=torch.float32, device=CPU)
-    assert any(isinstance(part, PrepackedGroups) for part in module.modules())
+    assert any(isinstance(part, SeparateGroups) for part in module.modules())
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
 
 
