@@ -77,6 +77,7 @@ def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> s
     prepack, reason = prepacking(device.type, dtype)
     if prepack:
         _replace(module, _prepack)
+        _replace(module, _pair)
     return reason
 
 
@@ -87,6 +88,7 @@ def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
     """
     _replace(encoder, _join)
     _replace(encoder.layers, partial(_quantize, attention=attention))  # type: ignore[arg-type]
+    _replace(encoder, _pair)
     count = sum(isinstance(module, QuantizedLinear) for module in encoder.modules())
     return f"linear: {count} oneDNN int8 products with scales by token and by output feature"
 
@@ -136,18 +138,30 @@ def _prepacked(linear: nn.Module, activation: str) -> nn.Module | None:
     return PrepackedLinear(linear, activation) if _plain(linear) else None
 
 
+def _pair(module: nn.Module) -> nn.Module | None:
+    """Group by group, a feed-forward part never lays the wide result's groups side by side."""
+    if not isinstance(module, FeedForward):
+        return None
+    inner, outer = module.inner, module.outer
+    if isinstance(inner, SeparateGroups) and isinstance(outer, SeparateGroups):
+        same = len(inner.groups) == len(outer.groups)
+        return SeparateGroups(map(_in_turn, inner.groups, outer.groups)) if same else None
+    both = isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear)
+    return _in_turn(inner, outer) if both else None
+
+
+def _in_turn(inner: nn.Module, outer: nn.Module) -> nn.Module:
+    if isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear):
+        return QuantizedFeedForward(inner, outer)
+    return nn.Sequential(inner, outer)
+
+
 def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
     if isinstance(module, JointProjections | Projections):
         _replace(module, partial(_quantized, result=attention))
         return module
     if isinstance(module, ActivatedLinear):
         return _quantized(module.linear, module.activation.name)
-    if isinstance(module, FeedForward):
-        _replace(module, partial(_quantize, attention=attention))
-        inner, outer = module.inner, module.outer
-        if isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear):
-            return QuantizedFeedForward(inner, outer)
-        return module
     return _quantized(module)
 
 
