@@ -32,6 +32,7 @@ from corpusmill.models.outputs import (
     TokenClassifierOutput,
 )
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.precision import DtypeChoice, choose_dtype
 from corpusmill.models.reading import read_checkpoint
 from corpusmill.models.tensors import TensorPlan, check_tensors
 
@@ -40,6 +41,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "ConfigError",
+    "DtypeChoice",
     "EmbeddingOptions",
     "EmbeddingOutput",
     "InputError",
@@ -58,6 +60,7 @@ __all__ = [
     "TensorPlan",
     "TokenClassifierOutput",
     "check_tensors",
+    "choose_dtype",
     "load_model",
     "read_checkpoint",
 ]

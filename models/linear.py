@@ -1,16 +1,19 @@
 """Linear layers laid out for the machine at load time.
 
 Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and
-the activation after a layer runs inside its matrix product. Shape suffixes: T tokens, D width, I inputs and
-O outputs of a group.
+the activation after a layer runs inside its matrix product. For int8 the layers' weights are quantized first.
+Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.blocks import ActivatedLinear, GroupedLinear, Projections
+from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear, Projections
+from corpusmill.models.quantized import QuantizedFeedForward, QuantizedLinear, quantized_linear
 
 # Our activation names -> oneDNN's attribute and algorithm. Not relu: oneDNN's turns NaN into 0, which would
 # hide a broken checkpoint.
@@ -56,12 +59,12 @@ class PrepackedLinear(nn.Module):
         )
 
 
-class PrepackedGroups(nn.Module):
+class SeparateGroups(nn.Module):
     """A grouped linear map as one oneDNN call a group: in float32 two to three times faster than batched."""
 
-    def __init__(self, linear: GroupedLinear, activation: str = "linear") -> None:
+    def __init__(self, groups: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.groups = nn.ModuleList(PrepackedLinear(group, activation) for group in _groups(linear))
+        self.groups = nn.ModuleList(groups)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         parts = x_TD.chunk(len(self.groups), dim=-1)
@@ -74,7 +77,20 @@ def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> s
     prepack, reason = prepacking(device.type, dtype)
     if prepack:
         _replace(module, _prepack)
+        _replace(module, _pair)
     return reason
+
+
+def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
+    """Replaces the linear layers of an encoder's layers by 8-bit ones where that pays, and says how many.
+
+    `attention` is what query, key and value are handed over in. `lay_out` serves whatever is left.
+    """
+    _replace(encoder, _join)
+    _replace(encoder.layers, partial(_quantize, attention=attention))  # type: ignore[arg-type]
+    _replace(encoder, _pair)
+    count = sum(isinstance(module, QuantizedLinear) for module in encoder.modules())
+    return f"linear: {count} oneDNN int8 products with scales by token and by output feature"
 
 
 def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
@@ -118,8 +134,45 @@ def _prepack(module: nn.Module) -> nn.Module | None:
 
 def _prepacked(linear: nn.Module, activation: str) -> nn.Module | None:
     if isinstance(linear, GroupedLinear):
-        return PrepackedGroups(linear, activation)
+        return SeparateGroups(PrepackedLinear(group, activation) for group in _groups(linear))
     return PrepackedLinear(linear, activation) if _plain(linear) else None
+
+
+def _pair(module: nn.Module) -> nn.Module | None:
+    """Group by group, a feed-forward part never lays the wide result's groups side by side."""
+    if not isinstance(module, FeedForward):
+        return None
+    inner, outer = module.inner, module.outer
+    if isinstance(inner, SeparateGroups) and isinstance(outer, SeparateGroups):
+        same = len(inner.groups) == len(outer.groups)
+        return SeparateGroups(map(_in_turn, inner.groups, outer.groups)) if same else None
+    both = isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear)
+    return _in_turn(inner, outer) if both else None
+
+
+def _in_turn(inner: nn.Module, outer: nn.Module) -> nn.Module:
+    if isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear):
+        return QuantizedFeedForward(inner, outer)
+    return nn.Sequential(inner, outer)
+
+
+def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
+    if isinstance(module, JointProjections | Projections):
+        _replace(module, partial(_quantized, result=attention))
+        return module
+    if isinstance(module, ActivatedLinear):
+        return _quantized(module.linear, module.activation.name)
+    return _quantized(module)
+
+
+def _quantized(
+    linear: nn.Module, activation: str = "linear", *, result: torch.dtype = torch.float32
+) -> nn.Module | None:
+    make = partial(quantized_linear, activation=activation, result=result)
+    if isinstance(linear, GroupedLinear):
+        groups = [group for group in map(make, _groups(linear)) if group is not None]
+        return SeparateGroups(groups) if len(groups) == len(linear.weight) else None
+    return make(linear) if _plain(linear) else None
 
 
 def _groups(linear: GroupedLinear) -> list[nn.Linear]:

@@ -13,14 +13,21 @@ from corpusmill.models.checkpoint import Checkpoint, skeleton
 from corpusmill.models.embedding_plan import EmbeddingOptions
 from corpusmill.models.errors import OptionError
 from corpusmill.models.headers import StoredTensor
-from corpusmill.models.linear import lay_out
+from corpusmill.models.linear import lay_out, quantize_layers
 from corpusmill.models.model import Model
-from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.ops.attention import attends_in_bfloat16, attention_kernel
+from corpusmill.models.quantized import has_int8_products
 from corpusmill.models.reading import read_checkpoint
 from corpusmill.models.tensors import TensorPlan, check_tensors, layout_of
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CPU_DTYPES = ("float32", "bfloat16")
+# What runs between the layers and is stored where a layer is not quantized.
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.float32,
+}
+DEVICE_DTYPES = {"cpu": ("float32", "bfloat16", "int8"), "cuda": ("float32", "bfloat16", "float16")}
 
 
 def load_model(
@@ -40,8 +47,19 @@ def load_model(
     number = _dtype(dtype, target, checkpoint)
     plan = check_tensors(checkpoint)
     parts = _fill(checkpoint, plan, dtype=number, device=target)
-    reason = f"{lay_out(parts, dtype=number, device=target)}; {attention_kernel(target.type, number)[1]}"
-    return Model(checkpoint, parts, dtype=number, device=target, reason=reason).eval()
+    reasons = _lay_out(parts, int8=dtype == "int8", dtype=number, device=target)
+    return Model(checkpoint, parts, dtype=number, device=target, reason="; ".join(reasons)).eval()
+
+
+def _lay_out(
+    parts: nn.ModuleDict, *, int8: bool, dtype: torch.dtype, device: torch.device
+) -> tuple[str, ...]:
+    """Chooses the kernels, and says which and why."""
+    if not int8:
+        return lay_out(parts, dtype=dtype, device=device), attention_kernel(device.type, dtype)[1]
+    attention = torch.bfloat16 if attends_in_bfloat16() else dtype
+    quantized = quantize_layers(parts["encoder"], attention=attention)
+    return quantized, lay_out(parts, dtype=dtype, device=device), attention_kernel("cpu", attention)[1]
 
 
 def _fill(
@@ -90,9 +108,7 @@ def _device(name: str) -> torch.device:
 
 
 def _dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dtype:
-    known = CPU_DTYPES if device.type == "cpu" else tuple(DTYPES)
-    if name == "int8":
-        raise OptionError(f"dtype: int8 is not in this version; use one of {', '.join(known)}")
+    known = DEVICE_DTYPES[device.type]
     if name in checkpoint.refused_dtypes:
         usable = ", ".join(other for other in known if other not in checkpoint.refused_dtypes)
         raise OptionError(
@@ -101,4 +117,8 @@ def _dtype(name: str, device: torch.device, checkpoint: Checkpoint) -> torch.dty
         )
     if name not in known:
         raise OptionError(f"dtype: expected one of {', '.join(known)} on {device.type}, got {name!r}")
+    if name == "int8" and not has_int8_products():
+        raise OptionError(
+            "dtype: int8 needs oneDNN and a CPU with VNNI instructions; use float32 or bfloat16"
+        )
     return DTYPES[name]

@@ -36,9 +36,15 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
         ):
             return attend_varlen, f"attention: variable-length flash kernel ({dtype} on CUDA)"
         return attend_runs, "attention: dense runs of equal length (no flash attention on this GPU)"
-    if device_type == "cpu" and dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device_type == "cpu" and dtype is torch.bfloat16 and attends_in_bfloat16():
         return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
     return attend_runs, f"attention: dense runs of equal length ({dtype} on {device_type})"
+
+
+def attends_in_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices through oneDNN."""
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:

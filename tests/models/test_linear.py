@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from corpusmill.models.activations import ACTIVATIONS
-from corpusmill.models.blocks import ActivatedLinear, SelfAttention
+from corpusmill.models.blocks import ActivatedLinear, FeedForward, SelfAttention
 from corpusmill.models.linear import (
     FUSED,
     JointProjections,
-    PrepackedGroups,
     PrepackedLinear,
+    SeparateGroups,
     lay_out,
     prepacking,
 )
@@ -52,8 +52,27 @@ def test_a_grouped_linear_keeps_its_function(activation: str) -> None:
     wanted = module[0].activation(x @ dense + grouped.bias)
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
     lay_out(module, dtype=torch.float32, device=CPU)
-    assert any(isinstance(part, PrepackedGroups) for part in module.modules())
+    assert any(isinstance(part, SeparateGroups) for part in module.modules())
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize(("groups", "paired"), [((4, 4), True), ((4, 2), False)])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@torch.inference_mode()
+def test_equal_groups_stay_apart_through_a_feed_forward_part(
+    groups: tuple[int, int], paired: bool, activation: str
+) -> None:
+    """Where the second map's groups read what the first map's groups wrote, and the activation is fused."""
+    torch.manual_seed(0)
+    module = nn.Sequential(FeedForward(24, 40, activation, groups=groups))
+    for parameter in module.parameters():
+        parameter.normal_()
+    x_TD = torch.randn(77, 24)
+    wanted = module(x_TD)
+    lay_out(module, dtype=torch.float32, device=CPU)
+    assert isinstance(module[0], SeparateGroups) == (paired and activation == "gelu")
+    torch.testing.assert_close(module(x_TD), wanted, rtol=0, atol=1e-4)
 
 
 @needs_onednn

@@ -45,8 +45,7 @@ def test_half_precision_weights_are_widened(checkpoints: Checkpoints, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int8"}, "dtype: int8 is not in this version; use one of float32, bfloat16"),
-        ({"dtype": "float16"}, "dtype: expected one of float32, bfloat16 on cpu, got 'float16'"),
+        ({"dtype": "float16"}, "dtype: expected one of float32, bfloat16, int8 on cpu, got 'float16'"),
         ({"dtype": "double"}, "got 'double'"),
         ({"device": "tpu"}, "device: expected cpu or cuda, got 'tpu'"),
         ({"device": "mps"}, "device: expected cpu or cuda, got 'mps'"),
@@ -58,14 +57,17 @@ def test_unknown_options_are_refused(checkpoints: Checkpoints, options: dict[str
         load_model(checkpoints("bert", "base"), **options)
 
 
-def test_float16_is_refused_where_it_would_overflow(checkpoints: Checkpoints) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_narrow_numbers_are_refused_where_they_would_ruin_results(
+    checkpoints: Checkpoints, dtype: str
+) -> None:
     """With the reason and what to use instead, whatever the device."""
     message = (
-        "dtype: float16 is refused for mobilebert: its activations reach 1e7.*use one of float32, bfloat16"
+        f"dtype: {dtype} is refused for mobilebert: its activations reach 1e7.*use one of float32, bfloat16$"
     )
     with pytest.raises(OptionError, match=message):
-        load_model(checkpoints("mobilebert", "base"), dtype="float16")
-    assert set(read_checkpoint(checkpoints("mobilebert", "base")).refused_dtypes) == {"float16"}
+        load_model(checkpoints("mobilebert", "base"), dtype=dtype)
+    assert set(read_checkpoint(checkpoints("mobilebert", "base")).refused_dtypes) == {"float16", "int8"}
     assert not read_checkpoint(checkpoints("squeezebert", "base")).refused_dtypes
 
 
