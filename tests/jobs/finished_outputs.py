@@ -53,7 +53,12 @@ def write_finished(
     output = OutputSpec(str(url), output_format, "zstd")
     folder = OutputFolder.of(output.url, output.format)
     fields = {f"models[{i}].{key}": value for i, found in enumerate(models) for key, value in found.items()}
-    job = {"output.format": output_format, "input.keep": list(keep), "models": len(models)}
+    job = {
+        "output.format": output_format,
+        "input.keep": list(keep),
+        "input.text": "text",
+        "models": len(models),
+    }
     write_fingerprint(folder, job | fields)
     receipts = {}
     for i, table in enumerate(tables):
