@@ -9,6 +9,7 @@ import torch
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
 from corpusmill.models import OptionError as ModelOptionError
+from corpusmill.models.quantized import has_int8_products
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
@@ -135,10 +136,10 @@ def _device(config: ModelConfig, where: str) -> str:
 
 
 def _dtype(config: ModelConfig, device: str, where: str) -> str:
-    if config.dtype == "int8":
-        raise CorpusmillError("int8 is not in this version; expected auto, float32 or bfloat16").at(
-            f"{where}.dtype"
-        )
+    if config.dtype == "int8" and (device != "cpu" or not has_int8_products()):
+        raise CorpusmillError(
+            "int8 needs a CPU with VNNI instructions; expected auto, float32 or bfloat16"
+        ).at(f"{where}.dtype")
     if config.dtype == "float16" and device == "cpu":
         raise CorpusmillError(
             "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"

@@ -1,6 +1,6 @@
 """Who is writing an output: a record in `_job/`, so that two drivers never work on one folder at once.
 
-Committed files are safe without it (docs/decisions/0020): it keeps two drivers from doing all work twice.
+Committed files are safe without it (docs/decisions/0008): it keeps two drivers from doing all work twice.
 """
 
 import json

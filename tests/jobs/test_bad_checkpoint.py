@@ -131,9 +131,6 @@ WRONG = {
     "max_length above positions": Wrong(
         {"max_length": 129}, "models[0].max_length", ("expected at most", "128 positions", "got 129")
     ),
-    "int8": Wrong(
-        {"dtype": "int8"}, "models[0].dtype", ("int8 is not in this version", "expected auto, float32")
-    ),
     "GPU without a share": Wrong(
         {"device": "cuda", "pool": {"gpus": 0}}, "models[0].pool.gpus", ("expected a share of a GPU", "got 0")
     ),

@@ -13,6 +13,7 @@ import torch
 from workshop import Workshop, read_file, texts
 
 from corpusmill.models import PackedTokens, load_model
+from corpusmill.models.quantized import has_int8_products
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 KEYS = {
@@ -144,6 +145,21 @@ def test_two_models_in_one_pass_give_each_text_what_it_gets_alone(workshop: Work
             for c, n in ((workshop.embedder, 64), (workshop.classifier, 128))
         )
     assert result.tokens == tokens
+
+
+@pytest.mark.skipif(not has_int8_products(), reason="this CPU has no VNNI instructions")
+def test_a_job_runs_in_int8(workshop: Workshop) -> None:
+    """Asked for by name: near the full numbers, and not the same."""
+    workshop.numbered(25)
+    workshop.run()
+    workshop.run(models__0__dtype="int8", output__path=str(workshop.folder / "int8"))
+    full = np.array(workshop.read()["embedding"].to_pylist())
+    files = sorted((workshop.folder / "int8" / "data").iterdir())
+    found = np.array(pa.concat_tables([read_file(path) for path in files])["embedding"].to_pylist())
+    assert full.shape == found.shape
+    cosines = (full[:, None] * found[None]).sum(-1).max(0)  # the files are in the order of their names
+    assert cosines.min() > 0.99
+    assert not np.array_equal(np.sort(full, axis=0), np.sort(found, axis=0))
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 30, 100_000])
