@@ -35,6 +35,7 @@ ADDED = {
     "single normalized word": AddedToken("hé", single_word=True, normalized=True),
     "ideographs": AddedToken("a日b", normalized=True),
     "long": AddedToken("new york, new york", normalized=False),
+    "many pieces": AddedToken("<<a.b.c.d.e.f g>>", normalized=False),
 }
 NORMALIZERS: dict[str, dict[str, Any]] = {
     "uncased": {},
@@ -148,6 +149,18 @@ def test_an_added_token_that_begins_inside_a_word_leaves_another_word(
     (whole,) = first_tokens(folder, [word + rest], None, 30)
     assert whole[0][0] == 0
     assert first_tokens(folder, [word + rest], 30, None) == [whole]
+
+
+def test_the_pieces_of_an_added_token_that_was_cut_do_not_count(
+    written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the whole text it is one token."""
+    monkeypatch.setattr(early_cut, "CHARACTERS_PER_TOKEN", 1)
+    folder = written("uncased", "many pieces")
+    for before in range(1, 120):
+        text = "a-" * before + "<<a.b.c.d.e.f g>> of the"
+        for limit in (2 * before, 2 * before + 1, 2 * before + 5):
+            assert first_tokens(folder, [text], limit, None) == first_tokens(folder, [text], None, limit)
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,21 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.laid_out import ids_of, lay_out, spec_of, text_block, tokenized, types_of
 from transformers import AutoTokenizer
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block
 from corpusmill.pipeline.errors import TokenizerError
+from corpusmill.pipeline.items import items_of
 from corpusmill.pipeline.spec import TokenizerSpec
 from corpusmill.pipeline.units import Unit
 from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length, tokenizer_digest
@@ -264,3 +268,47 @@ def test_models_that_differ_in_length_share_a_tokenization() -> None:
         assert set(joined.columns) == {"text", "text_pair"}
         assert (joined.limit, joined.offsets, joined.key) == (17, True, one.key)
     assert one.joined(TokenizerSpec("a", "d" * 64, "a", limit=None)).limit is None
+
+
+WORD = st.none() | st.integers(0, 9)
+LARGE = {"texts": pa.large_string(), "lists": pa.list_(pa.large_string())}
+SECOND = {"texts": WORD, "lists": st.none() | st.lists(st.integers(0, 9), max_size=3)}
+
+
+@pytest.mark.parametrize("kind", SECOND)
+@pytest.mark.parametrize("prompt", ["", "the "])
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(data=st.data(), limit=st.none() | st.integers(1, 6), deduplicate=st.booleans())
+def test_of_a_pair_that_is_cut_on_both_sides_the_lengths_are_known(
+    folder: Path, kind: str, prompt: str, data: st.DataObject, limit: int | None, deduplicate: bool
+) -> None:
+    """Of single texts and of each text of a list; of other texts they are what is kept of them."""
+    rows = data.draw(st.lists(st.tuples(WORD, SECOND[kind]), max_size=6))
+    first = [None if count is None else "of " * count for count, _ in rows]
+    listed = [second if second is None or kind == "lists" else [second] for _, second in rows]
+    texts = [None if counts is None else ["of " * count for count in counts] for counts in listed]
+    second = (
+        pa.array(texts, pa.list_(pa.string()))
+        if kind == "lists"
+        else pa.array([one and one[0] for one in texts], pa.string())
+    )
+    block = text_block(first)
+    block = replace(block, inputs=block.inputs.append_column("text_pair", second.cast(LARGE[kind])))
+    spec = spec_of(folder, columns=("text", "text_pair"), limit=limit, lengths=True, prompt=prompt)
+    found = tokenized(block, spec, deduplicate=deduplicate)
+    items = items_of(found, spec.key, spec.columns)
+    for (count, _), counts, item in zip(rows, listed, items.of_row.tolist(), strict=True):
+        if item < 0:
+            continue
+        table = items.tables["text_pair"]
+        text, other = (int(items.rows[name][item]) for name in spec.columns)
+        others = table.lists.take(np.array([other])).values.tolist() if kind == "lists" else [other]
+        whole = count + bool(prompt)
+        for number, beside in zip(others, (c + bool(prompt) for c in counts), strict=True):
+            lengths = int(items.text.lengths[text]), int(table.lengths[number])
+            if limit is not None and min(whole, beside) >= limit:
+                assert lengths == (whole, beside)
+            else:
+                assert [min(length, limit or 99) for length in lengths] == [
+                    min(length, limit or 99) for length in (whole, beside)
+                ]
