@@ -1,59 +1,60 @@
 """Bytes of a possibly compressed file, and its lines, in bounded memory."""
 
-import bz2
-import lzma
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
-
-import zstandard
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.readers.unpack import CHUNK, COMPRESSIONS, ERRORS
 
-CHUNK = 1 << 20
 PACKED_CHUNK = 1 << 16
-"""Read at once of a compressed file: what it unpacks to is held in memory."""
+"""Read at once of a compressed file."""
+FREE = 1 << 30
+MAX_RATIO = 500
+"""A file may unpack to FREE bytes, and beyond that to MAX_RATIO times what was read: text seldom has 100."""
 MAX_LINE = 64 << 20
 """Longest line, in bytes, that is parsed; a longer one is rejected."""
-
-DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    "gzip": lambda: zlib.decompressobj(wbits=31),
-    # The largest window there is: what `zstd --long=31` wrote can be read.
-    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
-    "bz2": bz2.BZ2Decompressor,
-    "xz": lzma.LZMADecompressor,
-}
-DECOMPRESSION_ERRORS = (zlib.error, zstandard.ZstdError, OSError, lzma.LZMAError, EOFError)
 
 
 def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[bytes]:
     """Yield a stream's decompressed bytes; a damaged or truncated file is an InputError, never a short read.
 
-    Files of several concatenated members (gzip) or frames (zstd) are read to their end.
+    Files of several concatenated members (gzip) or frames (zstd) are read to their end. One that unpacks to
+    more than any text does is an InputError too.
     """
     if compression is None:
         while chunk := stream.read(CHUNK):
             yield chunk
         return
+    unpacked = 0
     try:
-        yield from _decompressed(stream, DECOMPRESSORS[compression])
-    except DECOMPRESSION_ERRORS as error:
+        for piece in _decompressed(stream, compression):
+            unpacked += len(piece)
+            _check_ratio(stream.tell(), unpacked, url)
+            yield piece
+    except ERRORS as error:
         raise InputError(
             f"{url}: expected a complete {compression} file, got one that is damaged or cut short "
             f"({error}); copy it again or leave it out"
         ) from None
 
 
-def _decompressed(stream: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
+def _check_ratio(packed: int, unpacked: int, url: str) -> None:
+    if unpacked > max(FREE, MAX_RATIO * packed):
+        raise InputError(
+            f"{url}: its first {packed} bytes unpack to {unpacked >> 20} MiB, expected at most {MAX_RATIO} "
+            "times as many, as of any text; unpack it and look at it, or leave it out"
+        )
+
+
+def _decompressed(stream: BinaryIO, compression: str) -> Iterator[bytes]:
+    new, unpack = COMPRESSIONS[compression]
     member, empty = None, True
     while data := stream.read(PACKED_CHUNK):
         empty = False
         # Zeros may pad a file after its last member.
         while data := data if member else data.lstrip(b"\0"):
             member = member or new()
-            if out := member.decompress(data):
-                yield out
-            data = member.unused_data if member.eof else b""
+            data = yield from unpack(member, data)
             if member.eof:
                 member = None
     if empty:
