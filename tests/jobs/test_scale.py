@@ -15,7 +15,7 @@ MAIN = "from corpusmill.jobs.cli import main; main()"
 
 @dataclass(frozen=True)
 class Cost:
-    """A command's exit code, its CPU seconds (what else the machine does is no part), and peak memory in GB."""
+    """Exit code, CPU seconds (what else the machine does is no part) and peak memory in GB of a command."""
 
     code: int
     seconds: float
