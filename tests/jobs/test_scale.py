@@ -37,7 +37,7 @@ finally:
 
 @dataclass
 class Cost:
-    """How often each function of the operating system was called, and the peak of Python's memory in bytes."""
+    """How often each function of the operating system was called; the peak of Python's memory in bytes."""
 
     calls: Counter[str] = field(default_factory=Counter)
     peak: int = 0
