@@ -70,7 +70,7 @@ def test_the_readmes_targets_are_in_the_makefile() -> None:
 
 
 def test_the_demo_embeds_labels_and_tags_every_document(demo: tuple[Path, str]) -> None:
-    """The output accounts for every line of the corpus; samples, spans, neighbours and a DuckDB line are shown."""
+    """Every line of the corpus is there; samples, spans, neighbours and a DuckDB line are shown."""
     folder, printed = demo
     lines = sum(
         len(path.read_text(encoding="utf-8").splitlines())
