@@ -98,8 +98,13 @@ def undisturbed(workshop: Workshop, job: Path) -> dict[str, bytes]:
     return workshop.data()
 
 
-def test_a_job_from_s3_to_s3(workshop: Workshop, job: Path, undisturbed: dict[str, bytes]) -> None:
-    """The same bytes as on a disk, one object a unit, nothing left behind; it verifies and continues."""
+def test_a_job_from_s3_to_s3(
+    workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes]
+) -> None:
+    """The same bytes as on a disk, one object a unit, nothing left behind; it verifies and continues.
+
+    Nothing is renamed, which is a copy there, and no commit.
+    """
     result = workshop.cli("run", job, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["units"] == 7
@@ -115,6 +120,7 @@ def test_a_job_from_s3_to_s3(workshop: Workshop, job: Path, undisturbed: dict[st
     again = json.loads(workshop.cli("run", job, "--json").stdout)
     assert again["skipped_units"] == 7 - len(lost)
     assert stored() == undisturbed
+    assert store.copied == 0
 
 
 def test_receipts_and_events_are_read_back_from_s3(workshop: Workshop, job: Path) -> None:
