@@ -11,7 +11,7 @@ import pytest
 
 from corpusmill.jobs.verify import verify
 
-ROOM = 0.12
+ROOM = 0.25
 """Share of the machine's memory that workers may take beyond what is taken already."""
 RUN = """
 import json, logging, sys
