@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-GRACE = 9.0
+GRACE = 8.0
 """Seconds that an orderly end may take."""
 OVER = 0
 """Written to the watching thread's pipe where the interpreter writes numbers of signals."""

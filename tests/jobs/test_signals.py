@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from workshop import Workshop
 
 START = """
 import threading, time
@@ -52,11 +53,29 @@ print("undisturbed")
 """
 
 
-def sent(code: str, number: int) -> tuple[int, str, str]:
+RUN = """
+from corpusmill.jobs.cli import main
+from corpusmill.pipeline.engine import inline
+
+whole = inline.commit
+
+class Destroyed:
+    def __del__(self):
+        wait()
+
+def committed(*arguments, **options):
+    Destroyed()
+    return whole(*arguments, **options)
+
+inline.commit = committed
+main()
+"""
+
+
+def sent(code: str, number: int, *arguments: str) -> tuple[int, str, str]:
     """Send a signal to a process of this code while it waits: its exit code, and what it printed then."""
-    with subprocess.Popen(
-        [sys.executable, "-c", START + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-c", START + code, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "waiting\n"
@@ -74,6 +93,17 @@ def test_a_signal_that_python_drops_is_raised_again(number: int, name: str) -> N
     """What a destructor raises goes nowhere; a signal that was seen is forgotten with its block."""
     code, out, err = sent(DROPPED, number)
     assert (code, out) == (0, f"dropped\n{name}\n"), err
+
+
+def test_a_run_stops_although_python_dropped_the_signal(workshop: Workshop) -> None:
+    """After the unit that it is at, which is committed."""
+    workshop.numbered(40)
+    job = str(workshop.job())
+    code, out, err = sent(RUN, signal.SIGTERM, "run", job, "--executor", "inline")
+    assert (code, out) == (143, ""), err
+    assert err.endswith(f"continue with: corpusmill run {job} --executor inline\n")
+    assert len(workshop.data()) == 1
+    assert workshop.cli("run", job).exit_code == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
