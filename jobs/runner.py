@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import Literal
 
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.events import EventLog
 from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_fingerprint
 from corpusmill.jobs.owner import Ownership, owning
+from corpusmill.jobs.placement import dated
 from corpusmill.jobs.plan_file import write_plan
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
@@ -63,15 +65,17 @@ def run(
     origin: str = "job",
     show_progress: bool = False,
     take_over: bool = False,
+    run_date: date | None = None,
 ) -> RunResult:
     """Run a job, or continue it; ConfigError before anything starts, JobFailed if units were not finished.
 
     `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
     again continues: what is committed is never touched. Where another driver writes the same output,
-    OutputError names it; `take_over` replaces it.
+    OutputError names it; `take_over` replaces it. `run_date`, today if not given, is what `{run_date}` in the
+    output's path stands for.
     """
     started = time.monotonic()
-    job = resolve(config, origin)
+    job = resolve(dated(config, run_date or date.today(), origin), origin)
     folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
     check_same_job(folder, fingerprint(job))  # before anything is written into a folder of somebody else's
     with owning(folder, take_over=take_over) as ownership:
