@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.commands import status, submission
+from corpusmill.jobs.commands import prune, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
-from corpusmill.jobs.commands.options import ADDRESS, DEBUG, JOB, JSON, RUN_DATE, SET, today_or
+from corpusmill.jobs.commands.options import ADDRESS, DEBUG, INCREMENTAL, JOB, JSON, RUN_DATE, SET, today_or
 from corpusmill.jobs.commands.options import executor_named as _executor
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     job: JOB,
     set_: SET = None,
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
@@ -33,6 +33,7 @@ def run(
         bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
     ] = False,
     run_date: RUN_DATE = None,
+    incremental: INCREMENTAL = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -56,6 +57,7 @@ def run(
             show_progress=True,
             take_over=take_over,
             run_date=today_or(run_date),
+            incremental=incremental,
         )
         if result.rejected:
             rejects = f"{result.output}/rejects"
@@ -66,6 +68,7 @@ def run(
     options += ["--executor", executor] if executor != "ray" else []
     options += ["--address", address] if address else []
     options += ["--run-date", run_date] if run_date else []
+    options += ["--incremental"] if incremental else []
     _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *options]))
 
 
@@ -209,8 +212,8 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
-submission.register(app)
-status.register(app)
+for group in (submission, status, prune):
+    group.register(app)
 
 
 def main() -> None:

@@ -43,6 +43,9 @@ def verify_lines(result: "VerifyResult") -> Iterator[str]:
     """Say what is wrong, then what is there."""
     yield from result.problems
     state = "complete" if result.complete else "unfinished"
+    if result.stale:
+        yield f"{len(result.stale)} file(s) of inputs that changed or went; see and remove: corpusmill prune"
+    yield from (f"  stale: {name}" for name in result.stale)
     yield (
         f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
         f"{result.rejected} rejected, {state}"

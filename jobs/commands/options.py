@@ -20,6 +20,10 @@ RUN_DATE = Annotated[
     str | None,
     typer.Option(metavar="YYYY-MM-DD", help="What {run_date} in output.path stands for; default: today."),
 ]
+INCREMENTAL = Annotated[
+    bool,
+    typer.Option("--incremental", help="Inputs may have changed or gone since: mark what was made of them."),
+]
 Executor = Literal["ray", "inline"]
 
 
