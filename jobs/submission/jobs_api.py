@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,15 +73,18 @@ class JobsApi:
         self.job(submission)
         chunks: AsyncIterator[str] = self._client.tail_job_logs(submission)
         with asyncio.Runner() as runner:
-            while (chunk := runner.run(_next(chunks))) is not None:
-                yield chunk
+            try:
+                while (chunk := runner.run(_next(chunks))) is not None:
+                    yield chunk
+            finally:
+                runner.run(_closed(chunks))
 
     def _connected(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         # It announces each upload at INFO on standard error.
-        for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+            logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         return JobSubmissionClient(self.address, headers=token_headers())
 
     def _asked(self, ask: Callable[[], T]) -> T:
@@ -105,6 +108,11 @@ class JobsApi:
 
 async def _next(chunks: AsyncIterator[str]) -> str | None:
     return await anext(chunks, None)
+
+
+async def _closed(chunks: AsyncIterator[str]) -> None:
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
 
 
 def _job(details: Any) -> ClusterJob:

@@ -9,7 +9,8 @@ from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.submission.problems import SubmissionError
 
 JOB_FILE = "job.yaml"
-COMMAND = f"exec corpusmill run {JOB_FILE} --address auto --json"
+COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --json'
+"""What the cluster runs. `auto` alone takes the head that was started last on its machine."""
 STOP_SECONDS = 60
 """Between SIGTERM and SIGKILL; a run needs some of it to commit what is complete. Ray's own default is 3."""
 

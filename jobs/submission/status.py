@@ -1,15 +1,18 @@
 """How a submission stands: from the cluster and from its output, or from the output alone."""
 
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pyarrow.parquet as pq
 
 from corpusmill.jobs.owner import read_owner
 from corpusmill.jobs.submission.jobs_api import ClusterJob, JobsApi
 from corpusmill.jobs.submission.problems import SubmissionError
 from corpusmill.jobs.submission.records import Submission, find
 from corpusmill.jobs.submission.submit import JOB, OUTPUT
-from corpusmill.pipeline.manifest import noted_receipts
+from corpusmill.pipeline.manifest import CURRENT, noted_receipts
 from corpusmill.pipeline.output import OutputFolder
 
 POLL = 0.5
@@ -109,15 +112,17 @@ def _from_output(noted: Submission, message: str) -> SubmissionStatus:
 
 
 def _holds(output: str) -> tuple[int, int, int, bool]:
-    """Return units, rows, rejects of an output as noted so far, and whether it is finished."""
+    """Return units, rows, rejects of an output, and whether it is finished; before that, as noted so far."""
     folder = _folder(output)
-    records = [receipt.record for receipt in noted_receipts(folder).values()]
-    return (
-        len(records),
-        sum(record.rows for record in records),
-        sum(record.rejected for record in records),
-        folder.exists(folder.manifest),
-    )
+    if folder.exists(folder.manifest):
+        rows = pq.read_table(io.BytesIO(folder.read(folder.manifest))).to_pylist()
+        counts = [(row["rows"], row["rejected"]) for row in rows if row["state"] == CURRENT]
+        complete = True
+    else:
+        noted = noted_receipts(folder).values()
+        counts = [(receipt.record.rows, receipt.record.rejected) for receipt in noted]
+        complete = False
+    return len(counts), sum(rows for rows, _ in counts), sum(rejected for _, rejected in counts), complete
 
 
 def _folder(output: str) -> OutputFolder:
