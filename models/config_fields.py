@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 from corpusmill.models.errors import ConfigError
 
 T = TypeVar("T", int, float, bool, str)
+LARGEST = 1 << 24
+"""Of any size: a file that says more is damaged, and nothing is to be built of it."""
+MOST_LAYERS = 1 << 10
 
 
 class Fields:
@@ -28,13 +31,17 @@ class Fields:
         value = self.raw.get(name)
         return default if value is None else self._typed(name, value, type(default))
 
-    def size(self, name: str) -> int:
+    def size(self, name: str, *, at_most: int = LARGEST) -> int:
         """A mandatory positive integer."""
-        return positive(name, self.require(name, int))
+        return positive(name, self.require(name, int), at_most=at_most)
 
-    def get_size(self, name: str, default: int) -> int:
+    def get_size(self, name: str, default: int, *, at_most: int = LARGEST) -> int:
         """A positive integer, or transformers' default."""
-        return positive(name, self.get(name, default))
+        return positive(name, self.get(name, default), at_most=at_most)
+
+    def layers(self, name: str) -> int:
+        """A mandatory number of layers."""
+        return self.size(name, at_most=MOST_LAYERS)
 
     def groups(self, name: str, default: int, *widths: int) -> int:
         """A number of groups that divides every width of the map it is for."""
@@ -93,10 +100,12 @@ def located(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def positive(name: str, value: int) -> int:
-    """The value itself where it is above zero."""
+def positive(name: str, value: int, *, at_most: int) -> int:
+    """The value itself where it is above zero and no larger than any model's."""
     if value < 1:
         raise ConfigError(f"{name}: expected a positive number, got {value}")
+    if value > at_most:
+        raise ConfigError(f"{name}: expected a number up to {at_most}, got {value}")
     return value
 
 

@@ -13,6 +13,7 @@ from corpusmill.models.heads import HEADS
 from corpusmill.models.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.spec import Architecture
 
+MOST_LABELS = 1 << 20
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -131,7 +132,9 @@ def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
     """Label names by id, as transformers would complete them: LABEL_0, LABEL_1, ... where none are given."""
     named = raw.get("id2label")
     if not named:
-        return tuple(f"LABEL_{index}" for index in range(Fields(raw).get("num_labels", 2)))
+        return tuple(
+            f"LABEL_{index}" for index in range(Fields(raw).get_size("num_labels", 2, at_most=MOST_LABELS))
+        )
     try:
         by_id = {int(index): str(name) for index, name in named.items()}
     except (AttributeError, ValueError):

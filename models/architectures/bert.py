@@ -46,7 +46,7 @@ class BertConfig:
         return cls(
             vocab_size=fields.size("vocab_size"),
             width=fields.size("hidden_size"),
-            layers=fields.size("num_hidden_layers"),
+            layers=fields.layers("num_hidden_layers"),
             heads=fields.size("num_attention_heads"),
             inner=fields.size("intermediate_size"),
             activation=known_activation(fields.get("hidden_act", "gelu"), field="hidden_act"),

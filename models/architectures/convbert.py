@@ -75,7 +75,7 @@ class ConvBertConfig:
             vocab_size=fields.size("vocab_size"),
             width=width,
             embedding_size=fields.get_size("embedding_size", 768),
-            layers=fields.size("num_hidden_layers"),
+            layers=fields.layers("num_hidden_layers"),
             heads=heads,
             inner=inner,
             groups=fields.groups("num_groups", 1, width, inner),

@@ -45,7 +45,7 @@ class DistilBertConfig:
         return cls(
             vocab_size=fields.size("vocab_size"),
             width=fields.size("dim"),
-            layers=fields.size("n_layers"),
+            layers=fields.layers("n_layers"),
             heads=fields.size("n_heads"),
             inner=fields.size("hidden_dim"),
             activation=known_activation(fields.get("activation", "gelu"), field="activation"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import ActivatedLinear, Stack, Tap, attend_heads, types_of
-from corpusmill.models.config_fields import Fields
+from corpusmill.models.config_fields import MOST_LAYERS, Fields
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layouts import TRANSPOSED
@@ -70,10 +70,10 @@ class MobileBertConfig:
             width=fields.size("hidden_size"),
             embedding_size=fields.get_size("embedding_size", 128),
             narrow=fields.get_size(narrow_field, 128) if bottleneck else fields.size("hidden_size"),
-            layers=fields.size("num_hidden_layers"),
+            layers=fields.layers("num_hidden_layers"),
             heads=fields.size("num_attention_heads"),
             inner=fields.size("intermediate_size"),
-            feed_forwards=fields.get_size("num_feedforward_networks", 4),
+            feed_forwards=fields.get_size("num_feedforward_networks", 4, at_most=MOST_LAYERS),
             activation=known_activation(fields.get("hidden_act", "relu"), field="hidden_act"),
             norm=fields.get("normalization_type", "no_norm"),
             eps=fields.get("layer_norm_eps", 1e-12),

@@ -58,7 +58,7 @@ class SqueezeBertConfig:
         return cls(
             vocab_size=fields.size("vocab_size"),
             width=width,
-            layers=fields.size("num_hidden_layers"),
+            layers=fields.layers("num_hidden_layers"),
             heads=fields.size("num_attention_heads"),
             inner=inner,
             activation=known_activation(fields.get("hidden_act", "gelu"), field="hidden_act"),

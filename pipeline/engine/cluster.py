@@ -1,6 +1,7 @@
 """Connecting to Ray: a quiet local cluster, or one that runs already."""
 
 import importlib
+import io
 import logging
 import os
 import signal
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
@@ -49,7 +50,9 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
             with nullcontext() if debug else _quiet():
                 yield _resources()
         finally:
-            ray.shutdown()
+            # What Ray has kept back of its notes, as repetitions, it prints at the end.
+            with nullcontext() if debug else redirect_stdout(io.StringIO()):
+                ray.shutdown()
 
 
 @contextmanager

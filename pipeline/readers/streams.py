@@ -50,10 +50,9 @@ def _decompressed(stream: BinaryIO, compression: str) -> Iterator[bytes]:
     new, unpack = COMPRESSIONS[compression]
     member, empty = None, True
     while data := stream.read(PACKED_CHUNK):
-        empty = False
-        # Zeros may pad a file after its last member.
-        while data := data if member else data.lstrip(b"\0"):
-            member = member or new()
+        # Zeros may pad a file after its last member; nothing but zeros is what a crash leaves of one.
+        while data := data if member or empty else data.lstrip(b"\0"):
+            member, empty = member or new(), False
             data = yield from unpack(member, data)
             if member.eof:
                 member = None

@@ -51,6 +51,7 @@ COMPRESSIONS: dict[str, tuple[Callable[[], Any], Callable[[Any, bytes], Unpackin
     # The largest window there is: what `zstd --long=31` wrote can be read.
     "zstd": (lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(), _by_little),
     "bz2": (bz2.BZ2Decompressor, _by_needs),
-    "xz": (lzma.LZMADecompressor, _by_needs),
+    # Of xz's own format only: zeros are an empty file of the one before it.
+    "xz": (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), _by_needs),
 }
 ERRORS = (zlib.error, zstandard.ZstdError, OSError, lzma.LZMAError, EOFError)

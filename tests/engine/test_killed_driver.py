@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from corpusmill.jobs import JobConfig, run
+
 COMMAND = str(Path(sys.executable).with_name("corpusmill"))
 LONGEST = 120.0
 """Seconds after which a run that should have ended is a failure."""
@@ -53,6 +55,13 @@ def data_files(job: dict[str, Any]) -> dict[str, bytes]:
     """The visible files in data/."""
     folder = Path(job["output"]["path"]) / "data"
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def inline(job: dict[str, Any], out: Path) -> dict[str, bytes]:
+    """The data files of an undisturbed inline run, written to another place."""
+    other = job | {"output": {"path": str(out)}}
+    run(JobConfig.from_dict(other), executor="inline")
+    return data_files(other)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
@@ -112,9 +121,11 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
     ],
 )
 def test_a_signal_ends_a_run_that_the_printed_command_continues(
-    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, number: int, executor: str
+    job: dict[str, Any], tmp_path: Path, number: int, executor: str
 ) -> None:
     """Ctrl-C ends with 130, SIGTERM with 143, within 10 s; the files there are whole, and nothing else is."""
+    job["input"]["rows_per_unit"] = 4  # so many units that the signal comes long before the last
+    undisturbed = inline(job, tmp_path / "undisturbed")
     path = write_job(job, tmp_path)
     process = start(path, "--executor", executor)
     data = Path(job["output"]["path"]) / "data"

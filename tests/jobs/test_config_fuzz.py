@@ -4,6 +4,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=12,
 )
-quiet = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FEW, MANY = 150, 10_000
 
 
 def job_or_problems(load: Any) -> None:
@@ -70,31 +71,78 @@ def spoiled(draw: st.DrawFn) -> dict[str, Any]:
     return job
 
 
-@quiet
-@given(fields=st.dictionaries(keys, values, max_size=5) | spoiled())
-def test_any_structure_is_a_job_or_a_list_of_problems(fields: dict[str, Any]) -> None:
+@pytest.fixture(params=[FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def cases(request: pytest.FixtureRequest) -> settings:
+    """So many cases, the same in every run."""
+    return settings(
+        max_examples=request.param,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+
+
+def test_any_structure_is_a_job_or_a_list_of_problems(cases: settings) -> None:
     """No other exception leaves the checks."""
-    job_or_problems(lambda: JobConfig.from_dict(fields))
+
+    @cases
+    @given(fields=st.dictionaries(keys, values, max_size=5) | spoiled())
+    def check(fields: dict[str, Any]) -> None:
+        job_or_problems(lambda: JobConfig.from_dict(fields))
+
+    check()
 
 
-@settings(quiet, max_examples=150)
-@given(
-    text=st.text(string.printable, max_size=80) | values.map(yaml.dump),
-    setting=st.text("ab.[]0=:{ -&*!", max_size=12),
-)
-def test_any_text_is_a_job_file_or_a_list_of_problems(tmp_path_factory: Any, text: str, setting: str) -> None:
+def test_any_text_is_a_job_file_or_a_list_of_problems(cases: settings, tmp_path: Path) -> None:
     """Broken YAML, tags, anchors and odd settings included."""
-    path: Path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    path.write_text(text, encoding="utf-8")
-    job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))
+    path = tmp_path / "fuzzed.yaml"
+
+    @cases
+    @given(
+        text=st.text(string.printable, max_size=80) | values.map(yaml.dump),
+        setting=st.text("ab.[]0=:{ -&*!", max_size=12),
+    )
+    def check(text: str, setting: str) -> None:
+        path.write_text(text, encoding="utf-8")
+        job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))
+
+    check()
 
 
-@settings(quiet, max_examples=150)
-@given(fields=spoiled(), setting=st.sampled_from(KEYS).map(lambda key: f"models.0.{key}.{key}=1"))
-def test_any_setting_gives_a_job_or_a_list_of_problems(
-    tmp_path_factory: Any, fields: dict[str, Any], setting: str
-) -> None:
+def test_any_bytes_are_a_job_file_or_a_list_of_problems(cases: settings, tmp_path: Path) -> None:
+    """A good file with bytes of it changed, or any bytes at all."""
+    path = tmp_path / "fuzzed.yaml"
+
+    @cases
+    @given(
+        content=st.binary(max_size=60)
+        | st.builds(
+            lambda fields, place, damage: _damaged(yaml.dump(fields).encode(), place, damage),
+            spoiled(),
+            st.floats(0, 1),
+            st.binary(min_size=1, max_size=3),
+        )
+    )
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        job_or_problems(lambda: JobConfig.from_yaml(path))
+
+    check()
+
+
+def _damaged(content: bytes, place: float, damage: bytes) -> bytes:
+    position = int(place * len(content))
+    return content[:position] + damage + content[position + len(damage) :]
+
+
+def test_any_setting_gives_a_job_or_a_list_of_problems(cases: settings, tmp_path: Path) -> None:
     """Settings walk into whatever the file holds."""
-    path: Path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    path.write_text(yaml.dump(fields), encoding="utf-8")
-    job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))
+    path = tmp_path / "fuzzed.yaml"
+
+    @cases
+    @given(fields=spoiled(), setting=st.sampled_from(KEYS).map(lambda key: f"models.0.{key}.{key}=1"))
+    def check(fields: dict[str, Any], setting: str) -> None:
+        path.write_text(yaml.dump(fields), encoding="utf-8")
+        job_or_problems(lambda: JobConfig.from_yaml(path, [setting]))
+
+    check()

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +11,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from workshop import Workshop
+from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.jobs.inspect import inspect_checkpoint
 from corpusmill.models import ModelError
+from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.pipeline.errors import BadRow, CorpusmillError
 from corpusmill.pipeline.readers import READERS, jsonl
 from corpusmill.pipeline.readers.infer import infer_schema
@@ -27,7 +27,7 @@ from corpusmill.pipeline.storage import current
 
 FEW, MANY = 100, 10_000
 HANG = 5.0
-"""Seconds after which a case counts as hanging."""
+"""Seconds of this thread's own work after which a case counts as hanging."""
 SCHEMA = pa.schema(
     [
         ("text", pa.string()),
@@ -94,7 +94,7 @@ def read_all(path: Path, content: bytes) -> None:
     file = current(str(path))
     spec = InputSpec("text", None, tuple(SCHEMA.names), SCHEMA)
     reader = READERS["jsonl"]
-    started = time.monotonic()
+    started = time.thread_time()
     with suppress(CorpusmillError):  # such as that of a file that begins with '['
         reader.schema(file)
     blocks = [
@@ -110,7 +110,7 @@ def read_all(path: Path, content: bytes) -> None:
     for block in blocks:
         block.kept.validate(full=True)
         assert all(reject.reason for reject in block.rejects)
-    assert time.monotonic() - started < HANG
+    assert time.thread_time() - started < HANG
 
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
@@ -182,17 +182,15 @@ def test_any_lines_have_columns(count: int) -> None:
     check()
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("count", [FEW // 2, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_any_configuration_of_a_checkpoint_is_loaded_or_refused(
-    workshop: Workshop, tmp_path: Path, count: int
+    tmp_path: Path, architecture: str, count: int
 ) -> None:
     """Fields replaced, removed or added, or no JSON at all: an error in words, quickly."""
     folder = tmp_path / "spoiled"
-    folder.mkdir()
-    for path in workshop.classifier.iterdir():
-        if path.is_file() and path.name != "config.json":
-            os.link(path, folder / path.name)
-    good = json.loads((workshop.classifier / "config.json").read_text())
+    write_checkpoint(folder, architecture, "text-classification", layers=1)
+    good = json.loads((folder / "config.json").read_text())
     sizes = st.sampled_from([-1, 0, 1, 2, 3, 16, 10**12, 2**63, 0.5, float("nan"), "16", [16], None, True])
     keys = st.sampled_from(sorted(good)) | st.text(max_size=4)
     contents = st.builds(
@@ -207,10 +205,10 @@ def test_any_configuration_of_a_checkpoint_is_loaded_or_refused(
     @given(content=contents | st.binary(max_size=40) | values.map(lambda value: json.dumps(value).encode()))
     def check(content: bytes) -> None:
         (folder / "config.json").write_bytes(content)
-        started = time.monotonic()
+        started = time.thread_time()
         with suppress(CorpusmillError, ModelError):
             inspect_checkpoint(str(folder))
-        assert time.monotonic() - started < HANG
+        assert time.thread_time() - started < HANG
 
     check()
 

@@ -1,7 +1,6 @@
 """Checkpoints of stores and of the hub: fetched once a node, offline afterwards, never other files."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import fsspec
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from support.s3 import Proxy
 from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop
 
@@ -24,7 +24,7 @@ from corpusmill.pipeline.checkpoints import digest, find_checkpoint, model_folde
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.spec import ModelSpec
-from corpusmill.pipeline.storage import filesystem, locate
+from corpusmill.pipeline.storage import locate
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 MEMORY = "memory://models/tiny"
@@ -413,42 +413,14 @@ def test_offline_the_hub_library_gives_what_it_has(
         find_checkpoint("hf://org/model")
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A real S3 server on the loopback address, and its bucket."""
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    values = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    filesystem.cache_clear()
-    filesystem("s3").mkdir("bucket")
-    yield "s3://bucket"
-    server.stop()
-    filesystem("s3").clear_instance_cache()
-    filesystem.cache_clear()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
-
-
-def test_a_job_on_a_checkpoint_in_s3(s3: str, workshop: Workshop, cache: Path) -> None:
+def test_a_job_on_a_checkpoint_in_s3(s3: Proxy, workshop: Workshop, cache: Path) -> None:
     """Credentials and endpoint come from the environment; a wrong key or bucket is told at start."""
     workshop.numbered(10)
-    put(workshop.embedder, f"{s3}/models/tiny")
-    workshop.run(models=[{"checkpoint": f"{s3}/models/tiny"}])
+    put(workshop.embedder, "s3://bucket/models/tiny")
+    workshop.run(models=[{"checkpoint": "s3://bucket/models/tiny"}])
     assert workshop.run().skipped_units == 2
     assert entries(cache) == [digest(workshop.embedder)]
-    for wrong in (f"{s3}/models/other", "s3://no-such-bucket/models/tiny"):
+    for wrong in ("s3://bucket/models/other", "s3://no-such-bucket/models/tiny"):
         result = workshop.cli("run", workshop.job(models=[{"checkpoint": wrong}]))
         assert result.exit_code == 2
         assert f"models[0].checkpoint: {wrong}: " in result.stderr

@@ -162,6 +162,8 @@ def test_a_config_that_is_no_object(tmp_path: Path, text: str, message: str) -> 
         ({"hidden_size": "32"}, "hidden_size: expected an integer, got '32'"),
         ({"hidden_size": 30}, r"hidden_size: expected a multiple of num_attention_heads \(4\), got 30"),
         ({"num_hidden_layers": 0}, "num_hidden_layers: expected a positive number, got 0"),
+        ({"num_hidden_layers": 10**12}, "num_hidden_layers: expected a number up to 1024, got 1000000000000"),
+        ({"hidden_size": 2**63}, "hidden_size: expected a number up to 16777216, got 9223372036854775808"),
         ({"layer_norm_eps": "tiny"}, "layer_norm_eps: expected a number, got 'tiny'"),
         ({"problem_type": "guess"}, "problem_type: expected 'single_label.* or 'regression', got 'guess'"),
         ({"id2label": {"0": "a", "2": "b"}}, r"id2label: expected the ids 0 to 1, got \[0, 2\]"),

@@ -96,6 +96,14 @@ def test_an_empty_file_is_cut_short_too(jsonl: Write, suffix: str, pack: Pack) -
 
 
 @codecs
+@pytest.mark.parametrize("size", [1, 100, 1 << 17])
+def test_a_file_of_zeros_is_damaged(jsonl: Write, suffix: str, pack: Pack, size: int) -> None:
+    """As a power cut leaves one whose size was noted and whose content was not; not a file without rows."""
+    with pytest.raises(InputError, match="damaged or cut short"):
+        READER.count(split_of(jsonl(bytes(size), f"in.jsonl.{suffix}")))
+
+
+@codecs
 def test_units_before_the_cut_are_kept(
     jsonl: Write, monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Pack
 ) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +11,6 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-from moto.server import ThreadedMotoServer
 
 from corpusmill.pipeline.storage import filesystem
 
@@ -48,6 +48,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.answers: list[Answer] = []
         self.refused = self.served = 0
+        self._upstream = (host, port)
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,7 +63,7 @@ class Proxy:
                     self._answer(struck.status, {"Content-Type": "application/xml"}, _xml(struck))
                     return
                 proxy.served += 1
-                upstream = HTTPConnection(host, port)
+                upstream = HTTPConnection(*proxy._upstream)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()
                 content = answer.read()
@@ -96,6 +97,18 @@ class Proxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
+    def forget_all(self) -> None:
+        """Take all buckets away."""
+        server = HTTPConnection(*self._upstream)
+        server.request("POST", "/moto-api/reset")
+        assert server.getresponse().status == 200
+        server.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.server.shutdown()
+        self.server.server_close()
+
     @contextmanager
     def answering(self, *answers: Answer) -> Iterator[None]:
         """Answer so while the block runs."""
@@ -113,12 +126,40 @@ def _xml(answer: Answer) -> bytes:
     ).encode()
 
 
+SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(*server.get_host_and_port(), flush=True)
+sys.stdin.read()  # until its parent ends
+"""
+
+
 @contextmanager
 def s3_server() -> Iterator[Proxy]:
-    """Run a server with an empty bucket named `bucket`, and point the environment at its proxy."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    proxy = Proxy(*server.get_host_and_port())
+    """Run a server behind a proxy.
+
+    In a process of its own, and one for all: the servers that one process starts share all their buckets.
+    """
+    command = [sys.executable, "-c", SERVER]
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split()
+        proxy = Proxy(host, int(port))
+        try:
+            yield proxy
+        finally:
+            proxy.close()
+            process.stdin.close()
+            process.wait()
+
+
+@contextmanager
+def emptied(proxy: Proxy) -> Iterator[Proxy]:
+    """Point the environment at the server while the block runs, with nothing in it but a bucket `bucket`."""
     with environment(
         AWS_ENDPOINT_URL=proxy.url,
         AWS_ACCESS_KEY_ID=KEY_ID,
@@ -127,11 +168,9 @@ def s3_server() -> Iterator[Proxy]:
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
     ):
+        proxy.forget_all()
         filesystem("s3").mkdir("bucket")
         yield proxy
-        proxy.server.shutdown()
-        proxy.server.server_close()
-        server.stop()
 
 
 @contextmanager

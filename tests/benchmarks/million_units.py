@@ -1,0 +1,54 @@
+"""Seconds and memory that a million units cost: planned, resumed with two left, with none left, listed.
+
+    python tests/benchmarks/million_units.py FOLDER [UNITS [FILES]]
+
+FOLDER must be new or empty. Prints one JSON object a command; interpreter, torch and model are part of each.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.million import make
+from support.tiny_checkpoints import write_checkpoint
+
+MAIN = "from corpusmill.jobs.cli import main; main()"
+
+
+def measured(name: str, *arguments: object) -> None:
+    """Run the command line in a process of its own and print what it took."""
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    figures = {
+        "command": name,
+        "exit_code": process.returncode,
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "gigabytes": round(used.ru_maxrss / 1e6, 2),
+    }
+    print(json.dumps(figures), flush=True)
+
+
+def main() -> None:
+    """Make the output, then measure."""
+    folder = Path(sys.argv[1])
+    units = int(sys.argv[2]) if len(sys.argv) > 2 else 10**6
+    files = int(sys.argv[3]) if len(sys.argv) > 3 else 100
+    folder.mkdir(exist_ok=True)
+    write_checkpoint(folder / "embedder", "bert", "embedding", width=16, layers=1, sentence_transformers=True)
+    job = make(folder / "many", str(folder / "embedder"), units, files, missing=2)
+    measured("plan", "plan", job)
+    measured("run, 2 units left", "run", job, "--executor", "inline")
+    measured("run, none left", "run", job, "--executor", "inline")
+    measured("verify --listing", "verify", job.parent / "out", "--listing")
+
+
+if __name__ == "__main__":
+    main()
