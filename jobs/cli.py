@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.commands import prune, schedule, status, submission
+from corpusmill.jobs.commands import prune, report, schedule, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
 from corpusmill.jobs.commands.options import ADDRESS, DEBUG, INCREMENTAL, JOB, JSON, RUN_DATE, SET, today_or
@@ -212,7 +212,7 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
-for group in (submission, status, schedule, prune):
+for group in (submission, status, schedule, report, prune):
     group.register(app)
 
 

@@ -1,7 +1,6 @@
 """`schedule add`, `list`, `remove`, `history`: what they keep, show and refuse."""
 
-import importlib
-from typing import Any
+import sys
 
 import pytest
 from support.office import Office
@@ -61,10 +60,7 @@ def test_a_mistake_is_said_and_nothing_is_kept(
 def test_the_missing_extra_is_named(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
 
-    def missing(name: str, package: str | None = None) -> Any:
-        raise ImportError(f"No module named {name!r}")
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     result = office.call("add", "job.yaml", "--cron", "0 2 * * *")
     assert result.exit_code == 1
     assert "pip install 'corpusmill[schedule]'" in result.stderr
