@@ -59,6 +59,7 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
             run_date=today_or(run_date),
             incremental=incremental,
         )
+        report.report_after_run(result.output)
         if result.rejected:
             rejects = f"{result.output}/rejects"
             print(f"warning: {result.rejected} row(s) could not be used, see {rejects}", file=sys.stderr)

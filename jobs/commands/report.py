@@ -1,5 +1,6 @@
 """`report`: an output as a page."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +29,16 @@ def report(
         printed(write_report(output, html), report_lines, as_json=as_json)
 
     guarded(act, debug=debug)
+
+
+def report_after_run(output: str) -> None:
+    """Write a finished output's report; that it cannot be written is no failure of the job."""
+    from corpusmill.jobs.report.write import report as write_report
+
+    try:
+        write_report(output)
+    except Exception as error:
+        print(f"warning: no report was written ({type(error).__name__}: {error})", file=sys.stderr)
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpusmill.pipeline.manifest import CURRENT
@@ -44,7 +45,7 @@ def current_units(folder: OutputFolder) -> list[str]:
     if not folder.exists(folder.manifest):
         return sorted(folder.committed())
     table = pq.read_table(io.BytesIO(folder.read(folder.manifest)), columns=["unit", "state"])
-    return [row["unit"] for row in table.to_pylist() if row["state"] == CURRENT]
+    return list(table.filter(pc.equal(table["state"], CURRENT))["unit"].to_pylist())
 
 
 def sampled_rows(folder: OutputFolder, units: list[str]) -> Sample:

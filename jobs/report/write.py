@@ -13,8 +13,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
+from markupsafe import Markup
 
 from corpusmill.jobs.fingerprint import open_output
 from corpusmill.jobs.report.charts import bars, histogram, legend, lines
@@ -84,7 +87,11 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
             made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             tiles=_tiles(folder, counts),
             sections=[
-                ("The run", "", [*_of_run(timeline), lengths] if counts else list(_of_run(timeline))),
+                (
+                    "The run",
+                    "",
+                    [*_of_run(timeline), lengths] if counts.num_rows else list(_of_run(timeline)),
+                ),
                 ("Results", told, of_results),
             ],
             happened=[
@@ -114,32 +121,27 @@ def _of_run(timeline: Timeline) -> Iterator[Figure]:
         yield Figure("seconds at work by stage, all tasks and workers", bars(timeline.stages))
 
 
-def _counts(folder: OutputFolder, units: list[str]) -> list[tuple[int, int, int]]:
+def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
     """Return rows, rejects and tokens of each unit."""
+    names = ["rows", "rejected", "tokens"]
     if folder.exists(folder.manifest):
-        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
-        return [
-            (row["rows"], row["rejected"], row["tokens"])
-            for row in table.to_pylist()
-            if row["state"] == CURRENT
-        ]
-    return [(r.record.rows, r.record.rejected, r.record.tokens) for r in receipts(folder, units).values()]
+        table = pq.read_table(io.BytesIO(folder.read(folder.manifest)), columns=[*names, "state"])
+        return table.filter(pc.equal(table["state"], CURRENT)).select(names)
+    records = [receipt.record for receipt in receipts(folder, units).values()]
+    return pa.table(
+        {name: pa.array([getattr(record, name) for record in records], pa.int64()) for name in names}
+    )
 
 
-def _lengths(counts: list[tuple[int, int, int]]) -> Any:
-    means = [tokens / rows for rows, _, tokens in counts if rows]
-    found, edges = np.histogram(means or [0.0], bins=20)
+def _lengths(counts: pa.Table) -> Markup:
+    rows, tokens = counts["rows"].to_numpy(), counts["tokens"].to_numpy()
+    found, edges = np.histogram(tokens[rows > 0] / rows[rows > 0], bins=20)
     return histogram(edges.tolist(), found.tolist(), unit="tokens")
 
 
-def _tiles(folder: OutputFolder, counts: list[tuple[int, int, int]]) -> list[tuple[str, str]]:
-    rows, rejected, tokens = (sum(values) for values in zip(*counts, strict=True)) if counts else (0, 0, 0)
-    tiles = [
-        ("rows", f"{rows:,}"),
-        ("rejected", f"{rejected:,}"),
-        ("tokens", f"{tokens:,}"),
-        ("units", f"{len(counts):,}"),
-    ]
+def _tiles(folder: OutputFolder, counts: pa.Table) -> list[tuple[str, str]]:
+    tiles = [(name, f"{pc.sum(counts[name]).as_py() or 0:,}") for name in counts.column_names]
+    tiles.append(("units", f"{counts.num_rows:,}"))
     stats = _json(folder, "stats.json")
     for name, label, form in (
         ("tokens_per_second", "tokens per second", "{:,.0f}"),

@@ -178,6 +178,24 @@ def test_the_command_says_where_it_is(workshop: Workshop) -> None:
     assert workshop.cli("report", workshop.folder).exit_code == 1
 
 
+def test_a_run_leaves_a_report_and_does_not_fail_for_want_of_one(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside its other records; what keeps it from being written is a warning."""
+    workshop.numbered(8)
+    job = workshop.job()
+    assert workshop.cli("run", job).exit_code == 0
+    path = workshop.output / "_job/report.html"
+    assert "vector" not in Tags(path.read_text()).text
+    assert "embedding: 8 rows" in Tags(path.read_text()).text
+    path.unlink()
+    path.mkdir()
+    (path / "x").touch()
+    again = workshop.cli("run", job)
+    assert again.exit_code == 0
+    assert "warning: no report was written" in again.stderr
+
+
 def test_a_browser_draws_it_without_a_word(finished: Workshop, browser: str) -> None:
     """No message on the console, all charts drawn, the corpus said nothing; light and dark differ."""
     events(finished)
