@@ -10,7 +10,19 @@ from corpusmill.jobs import printing
 from corpusmill.jobs.commands import prune, report, schedule, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
-from corpusmill.jobs.commands.options import ADDRESS, DEBUG, INCREMENTAL, JOB, JSON, RUN_DATE, SET, today_or
+from corpusmill.jobs.commands.options import (
+    ADDRESS,
+    DEBUG,
+    INCREMENTAL,
+    JOB,
+    JSON,
+    PRICE,
+    RATE,
+    RUN_DATE,
+    SET,
+    rates_of,
+    today_or,
+)
 from corpusmill.jobs.commands.options import executor_named as _executor
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
@@ -75,12 +87,19 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
 
 @app.command()
 def plan(
-    job: JOB, set_: SET = None, run_date: RUN_DATE = None, as_json: JSON = False, debug: DEBUG = False
+    job: JOB,
+    set_: SET = None,
+    rate: RATE = None,
+    price: PRICE = None,
+    run_date: RUN_DATE = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
 ) -> None:
-    """Show what a job would do: files, units, rows, token lengths, time. Writes nothing.
+    """Show what a job would do: files, units, rows, token lengths, time, cost, size. Writes nothing.
 
-    Example: corpusmill plan reviews.yaml --json
+    Example: corpusmill plan reviews.yaml --rate 40000 --price 1.20
     """
+    rates = rates_of(rate or ())
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
@@ -88,7 +107,7 @@ def plan(
         from corpusmill.jobs.plan import plan as plan_job
 
         config = dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job)
-        result = plan_job(config, origin=job)
+        result = plan_job(config, origin=job, rates=rates, price=price)
         _print(result, printing.plan_lines, as_json=as_json)
 
     _guarded(act, debug=debug)

@@ -36,7 +36,11 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
             f"  {model.model} on {model.device}: {model.tokens:,} tokens at "
             f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
         )
-    yield f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours"
+    cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
+    yield (
+        f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours{cost}, "
+        f"{result.output_bytes / 1e6:,.1f} MB of output"
+    )
 
 
 def verify_lines(result: "VerifyResult") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
@@ -24,6 +25,11 @@ INCREMENTAL = Annotated[
     bool,
     typer.Option("--incremental", help="Inputs may have changed or gone since: mark what was made of them."),
 ]
+RATE = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[MODEL=]N", help="Tokens a second of one worker, instead of measuring here."),
+]
+PRICE = Annotated[float | None, typer.Option(metavar="P", min=0.0, help="Of one worker's hour.")]
 Executor = Literal["ray", "inline"]
 
 
@@ -40,3 +46,19 @@ def today_or(text: str | None) -> date:
     from corpusmill.jobs.placement import parse_date
 
     return parse_date(text) if text else date.today()
+
+
+def rates_of(given: Sequence[str]) -> dict[str, float]:
+    """Return rates by model, "" for all models; a usage error for anything else."""
+    found = {}
+    for text in given:
+        model, _, number = text.rpartition("=")
+        try:
+            found[model] = float(number)
+        except ValueError:
+            found[model] = 0.0
+        if not 0 < found[model] < float("inf"):
+            raise typer.BadParameter(
+                f"expected a number of tokens a second, or MODEL=number, got {text!r}", param_hint="--rate"
+            )
+    return found
