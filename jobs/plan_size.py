@@ -41,4 +41,4 @@ class OutputSize:
     def _bytes(self, table: pa.Table) -> int:
         name = self._block.unit.name if self._block is not None else ""
         record = UnitRecord(name, "", 0, 0, table.num_rows, 0, table.num_rows, 0, False)
-        return len(data_file(table, record, self._output))
+        return int(data_file(table, record, self._output).nbytes)

@@ -20,7 +20,7 @@ class Timetable:
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it says is in the history
         jobs = extra("apscheduler.jobstores.sqlalchemy").SQLAlchemyJobStore(url=store.url)
         pool = extra("apscheduler.executors.pool").ThreadPoolExecutor(workers)
-        self.scheduler = extra("apscheduler.schedulers.background").BackgroundScheduler(
+        self.scheduler = _steady()(
             jobstores={"default": jobs},
             executors={"default": pool},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
@@ -50,6 +50,21 @@ class Timetable:
     def due(self) -> dict[str, datetime]:
         """Return when each schedule is due next."""
         return {job.id: job.next_run_time for job in self.scheduler.get_jobs()}
+
+
+def _steady() -> Any:
+    """Return APScheduler's background scheduler, made to fire nothing once it ends.
+
+    Its own loop looks for due jobs once more after `shutdown`: their next times move on, and as nothing can
+    be started any more those runs would be lost.
+    """
+    running = extra("apscheduler.schedulers.base").STATE_RUNNING
+
+    class Steady(extra("apscheduler.schedulers.background").BackgroundScheduler):  # type: ignore[misc]
+        def _process_jobs(self) -> Any:
+            return super()._process_jobs() if self.state == running else None
+
+    return Steady
 
 
 @contextmanager

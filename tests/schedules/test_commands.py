@@ -1,9 +1,12 @@
 """`schedule add`, `list`, `remove`, `history`: what they keep, show and refuse."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.office import Office
+
+from corpusmill.jobs.schedules.timetable import opened
 
 
 def test_a_schedule_is_added_listed_and_removed(office: Office) -> None:
@@ -19,6 +22,17 @@ def test_a_schedule_is_added_listed_and_removed(office: Office) -> None:
     assert office.json("list") == {"schedules": []}
     assert "no schedules" in office.call("list").stdout
     office.add()
+
+
+def test_looking_at_schedules_takes_no_time_away(office: Office) -> None:
+    """A time that has passed and was not served yet stays the next one."""
+    office.add()
+    long_ago = datetime.now(UTC) - timedelta(days=5)
+    with opened(office.store) as timetable:
+        timetable.scheduler.get_job("nightly").modify(next_run_time=long_ago)
+    for _ in range(2):
+        (listed,) = office.json("list")["schedules"]
+        assert datetime.fromisoformat(listed["due"]) == long_ago
 
 
 def test_a_name_is_used_once(office: Office) -> None:
