@@ -136,7 +136,9 @@ def _projection(
         for (x, y), group, text in zip(plane.tolist(), of_row, texts, strict=True)
     ]
     told = f"{name}: {len(rows)} rows in the two directions that hold {seen[:2].sum():.0%} of their variance"
-    return Figure(told, scatter(dots) + (legend([*names[:8], *["others"][: len(names) > 8]]) if names else Markup()))
+    return Figure(
+        told, scatter(dots) + (legend([*names[:8], *["others"][: len(names) > 8]]) if names else Markup())
+    )
 
 
 def _texts(table: pa.Table | None, count: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.pages import run_page
 from support.ray_head import BIN, Desk, Head, start_head
 
 ROOT = Path(__file__).parents[2]
@@ -136,3 +137,11 @@ def test_a_wheel_travels_with_the_job(desk: Desk, head: Head, tmp_path: Path) ->
     status = desk.json("status", made)
     assert (status["state"], status["rows"]) == ("succeeded", 40), log + status["message"]
     assert "0.1.0.post7" in wheel.name
+
+
+@pytest.mark.slow
+def test_the_pages_commands_run(head: Head, tmp_path: Path) -> None:
+    """docs/submission.md, with this head's address."""
+    run_page("index.md", tmp_path)
+    done = run_page("submission.md", tmp_path, replaced={"http://head:8265": head.address})
+    assert [command.split()[1] for command in done] == ["submit", "logs", "status", "list", "cancel"]
