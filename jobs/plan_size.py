@@ -36,7 +36,7 @@ class OutputSize:
         fields = [field for table in (self._block.kept, *self._results) for field in table.schema]
         table = pa.table(columns, schema=pa.schema(fields))
         empty, filled = self._bytes(table.slice(0, 0)), self._bytes(table)
-        return round(units * empty + (filled - empty) / max(table.num_rows, 1) * rows)
+        return int(units * empty + (filled - empty) / max(table.num_rows, 1) * rows)
 
     def _bytes(self, table: pa.Table) -> int:
         name = self._block.unit.name if self._block is not None else ""

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -145,3 +146,22 @@ def test_the_pages_commands_run(head: Head, tmp_path: Path) -> None:
     run_page("index.md", tmp_path)
     done = run_page("submission.md", tmp_path, replaced={"http://head:8265": head.address})
     assert [command.split()[1] for command in done] == ["submit", "logs", "status", "list", "cancel"]
+
+
+@pytest.mark.slow
+def test_rays_exporter_shows_the_pools(desk: Desk, head: Head) -> None:
+    """Tokens that wait and workers of each model, for Prometheus, while the job runs."""
+    desk.numbered(30_000)
+    job = desk.job(rows_per_unit=4)
+    made = desk.json("submit", job, "--address", head.address, "--installed")["id"]
+    wanted = [f"ray_corpusmill_{name}" for name in ("queued_tokens", "workers", "encoded_tokens")]
+    deadline = time.monotonic() + 120
+    seen = ""
+    while not all(name in seen for name in wanted) and time.monotonic() < deadline:
+        time.sleep(1)
+        with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+            seen = answer.read().decode()
+    desk.call("cancel", made)
+    lines = [line for line in seen.splitlines() if line.startswith("ray_corpusmill_")]
+    assert all(any(line.startswith(name) for line in lines) for name in wanted), lines
+    assert any('model="' in line and line.startswith("ray_corpusmill_workers{") for line in lines), lines

@@ -25,10 +25,11 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Head:
-    """A Ray head: its process, and the address of its dashboard."""
+    """A Ray head: its process, and the addresses of its dashboard and of its Prometheus exporter."""
 
     process: subprocess.Popen[bytes]
     address: str
+    metrics: str
 
     def stop(self) -> None:
         """Ends the head and what it started."""
@@ -44,11 +45,12 @@ def free_port() -> int:
 
 def start_head(folder: Path) -> Head:
     """Starts a head with its dashboard and waits until its Jobs API answers."""
-    port = free_port()
+    port, metrics = free_port(), free_port()
     command = [
         str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", "--port=0",
         "--include-dashboard=true",
         "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--disable-usage-stats",
+        f"--metrics-export-port={metrics}",
         f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}",
     ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -62,7 +64,7 @@ def start_head(folder: Path) -> Head:
         assert process.poll() is None, (folder / "head.log").read_text()
         try:
             JobsApi(address).all()
-            return Head(process, address)
+            return Head(process, address, f"http://127.0.0.1:{metrics}/metrics")
         except ClusterUnreachable:
             time.sleep(0.3)
     process.terminate()
