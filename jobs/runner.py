@@ -19,6 +19,7 @@ from corpusmill.jobs.placement import dated, is_dated
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.jobs.signals import raise_pending
 from corpusmill.jobs.stale import units_of
 from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
@@ -172,6 +173,7 @@ def _process(
     # Closed at once when a signal arrives in here: the engine then commits what is complete.
     with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
         for outcome in outcomes:
+            raise_pending()
             ownership.check()
             if isinstance(outcome, Receipt):
                 noted.add(outcome.to_line())

@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -20,8 +21,13 @@ from corpusmill.pipeline.errors import CorpusmillError
 
 def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
     """Run a command; turn its errors into one line each and the exit code."""
+
+    def farewell(number: int) -> str:
+        what = "terminated" if number == signal.SIGTERM else "interrupted"
+        return f"{what}; what is committed is kept" + (f", continue with: {again}" if again else "")
+
     try:
-        with terminable():
+        with terminable(farewell):
             act()
     except typer.Exit:
         raise
@@ -30,27 +36,25 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
     except (KeyboardInterrupt, Terminated) as stop:
-        raise _stopped(stop, again) from None
+        raise _stopped(stop, farewell) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except Exception as error:
         _traceback(debug=debug)
-        signal = _signal_behind(error)
-        if signal is not None:
-            raise _stopped(signal, again) from None
+        cause = _signal_behind(error)
+        if cause is not None:
+            raise _stopped(cause, farewell) from None
         print(f"error: {_unexpected(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
-def _stopped(stop: BaseException, again: str) -> typer.Exit:
+def _stopped(stop: BaseException, farewell: Callable[[int], str]) -> typer.Exit:
     """Say that a signal ended the command, and how to go on."""
-    terminated = isinstance(stop, Terminated)
-    what = "terminated" if terminated else "interrupted"
-    continued = f", continue with: {again}" if again else ""
-    print(f"{what}; what is committed is kept{continued}", file=sys.stderr)
-    return typer.Exit(143 if terminated else 130)
+    number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+    print(farewell(number), file=sys.stderr)
+    return typer.Exit(128 + number)
 
 
 def _signal_behind(error: BaseException) -> BaseException | None:

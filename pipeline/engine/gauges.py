@@ -16,8 +16,8 @@ class Gauges:
         self._tokens = Counter("corpusmill_encoded_tokens", "Tokens that all models have encoded.")
         self._seen = 0
 
-    def show(self, state: EngineState) -> None:
-        """Set the gauges, and count what is new."""
+    def shown(self, state: EngineState) -> EngineState:
+        """Set the gauges, count what is new, and return the state."""
         for pool in state.pools:
             tags = {"model": pool.model}
             self._queued.set(pool.queued_tokens, tags)
@@ -26,3 +26,4 @@ class Gauges:
         if state.encoded_tokens > self._seen:
             self._tokens.inc(state.encoded_tokens - self._seen)
             self._seen = state.encoded_tokens
+        return state
