@@ -30,6 +30,8 @@ SAMPLE_FILES = 8
 COUNTED_BYTES = 1 << 30
 """Input without row counts of its own is counted up to this size, and estimated beyond."""
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+RAY_START = 10.0
+"""Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
 MEASURED_TOKENS = 16_384
 """Tokens that a model is measured on: one or two seconds for a small one."""
 
@@ -51,7 +53,8 @@ class PlanResult:
     """What a job would do.
 
     `rows` is exact if `rows_exact`, else projected from a sample. `tokens` is the sum over the models;
-    `seconds` is the slowest model's time, start-up not counted; `worker_hours` the sum over all workers.
+    `seconds` is the slowest model's time, or what the machine's cores need for all of them if that is more,
+    and `startup_seconds` before it; `worker_hours` the sum over all workers at work.
     `output_bytes` is projected from a few rows; `cost` is `worker_hours` at the price given.
     `length_histogram` maps "up to n tokens" to the number of sampled rows (after cutting, first model).
     """
@@ -64,6 +67,7 @@ class PlanResult:
     rows_exact: bool
     tokens: int
     seconds: float
+    startup_seconds: float
     worker_hours: float
     output_bytes: int
     cost: float | None
@@ -98,6 +102,7 @@ def plan(
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
+    startup = RAY_START if units else 0.0
     worker_hours = round(sum(e.seconds * e.workers for e in estimates) / 3600, 4)
     return PlanResult(
         output=job.spec.output.url,
@@ -107,7 +112,8 @@ def plan(
         rows=rows,
         rows_exact=exact,
         tokens=sum(estimate.tokens for estimate in estimates),
-        seconds=round(max((estimate.seconds for estimate in estimates), default=0.0), 1),
+        seconds=round(_seconds(estimates, cpus or os.cpu_count() or 1) + startup, 1),
+        startup_seconds=startup,
         worker_hours=worker_hours,
         output_bytes=size.of(rows, units),
         cost=None if price is None else round(worker_hours * price, 4),
@@ -167,6 +173,12 @@ def _histogram(lengths: Lengths) -> dict[str, int]:
     counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
     names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
+
+
+def _seconds(estimates: Sequence[ModelEstimate], cpus: int) -> float:
+    """Return how long all models take: pools on a CPU may have more workers than it has cores."""
+    on_cpu = sum(found.seconds * found.workers for found in estimates if found.device == "cpu")
+    return max([on_cpu / cpus, *(found.seconds for found in estimates)])
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:

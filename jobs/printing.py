@@ -38,7 +38,7 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
         )
     cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
     yield (
-        f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours{cost}, "
+        f"about {result.seconds:,.0f} s with start-up, {result.worker_hours:.2f} worker-hours{cost}, "
         f"{result.output_bytes / 1e6:,.1f} MB of output"
     )
 
