@@ -17,7 +17,7 @@ from corpusmill.jobs.schedules.timetable import opened
 from corpusmill.jobs.verify import verify
 
 
-def many_units(office: Office, rows: int = 3000) -> None:
+def many_units(office: Office, rows: int = 400) -> None:
     """Makes a run long enough to disturb it."""
     job = office.folder / "job.yaml"
     job.write_text(job.read_text().replace("rows_per_unit: 8", "rows_per_unit: 1"))
@@ -74,7 +74,7 @@ def test_runs_do_what_is_new_and_history_says_so(office: Office) -> None:
 @pytest.mark.slow
 def test_a_time_that_passes_during_a_run_is_run_once_afterwards(office: Office) -> None:
     """Two of them are one; no two runs are under way at once."""
-    many_units(office, 12_000)
+    many_units(office, 1500)
     office.add()
     office.serve()
     office.due()
@@ -86,7 +86,7 @@ def test_a_time_that_passes_during_a_run_is_run_once_afterwards(office: Office) 
     runs = office.ended(2)
     time.sleep(3)
     assert [run.state for run in runs] == ["done", "done"]
-    assert [run.rows for run in runs] == [12_000, 0]
+    assert [run.rows for run in runs] == [1500, 0]
     assert overlaps(runs) == []
     assert len(office.store.runs()) == 2
 
@@ -112,7 +112,7 @@ def test_a_restart_loses_nothing(office: Office, number: signal.Signals) -> None
     ]
     assert overlaps(runs) == []
     result = verify(str(office.folder / "out"))
-    assert (result.ok, result.complete, result.rows) == (True, True, 3000)
+    assert (result.ok, result.complete, result.rows) == (True, True, 400)
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_run_that_is_killed_has_failed_and_the_next_one_continues(office: Offi
     assert (failed.state, failed.message) == ("failed", "its process was ended")
     office.due()
     assert [found.state for found in office.ended(2)] == ["failed", "done"]
-    assert verify(str(office.folder / "out")).rows == 3000
+    assert verify(str(office.folder / "out")).rows == 400
 
 
 def test_a_schedule_that_is_added_while_it_serves_is_run(office: Office) -> None:
