@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from corpusmill.pipeline.engine.feeder import Feeder
+from corpusmill.pipeline.engine.gauges import Gauges
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure, WorkerLost
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool
@@ -45,6 +46,7 @@ class RayEngine:
         self._summaries: dict[Any, tuple[Any, int]] = {}
         self._commits: dict[Any, Ticket] = {}
         self._open = 0
+        self._gauges = Gauges()
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Process the units; workers start, work and stop inside this iterator."""
@@ -72,7 +74,7 @@ class RayEngine:
 
     def state(self) -> EngineState:
         """Return the pools as they are, and the tokens encoded."""
-        return EngineState(tuple(pool.state() for pool in self._pools), self._encoded)
+        return self._gauges.shown(EngineState(tuple(pool.state() for pool in self._pools), self._encoded))
 
     def _feeder(self, pending: Sequence[Pending], workers: int) -> Feeder:
         cpus = sum(model.pool.workers * model.pool.cpus for model in self._spec.models)
