@@ -6,6 +6,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -236,8 +237,13 @@ def _executor(name: str) -> Executor:
 
 def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
     """Run a command; turn its errors into one line each and the exit code."""
+
+    def farewell(number: int) -> str:
+        what = "terminated" if number == signal.SIGTERM else "interrupted"
+        return f"{what}; what is committed is kept" + (f", continue with: {again}" if again else "")
+
     try:
-        with terminable():
+        with terminable(farewell):
             act()
     except typer.Exit:
         raise
@@ -246,11 +252,9 @@ def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
     except (KeyboardInterrupt, Terminated) as stop:
-        terminated = isinstance(stop, Terminated)
-        what = "terminated" if terminated else "interrupted"
-        continued = f", continue with: {again}" if again else ""
-        print(f"{what}; what is committed is kept{continued}", file=sys.stderr)
-        raise typer.Exit(143 if terminated else 130) from None
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        print(farewell(number), file=sys.stderr)
+        raise typer.Exit(128 + number) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

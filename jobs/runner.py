@@ -16,6 +16,7 @@ from corpusmill.jobs.plan_file import write_plan
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress, Tally
 from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.jobs.signals import raise_pending
 from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
@@ -174,6 +175,7 @@ def _process(
     # Closed at once when a signal arrives in here: the engine then commits what is complete.
     with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
         for outcome in outcomes:
+            raise_pending()
             ownership.check()
             if isinstance(outcome, Receipt):
                 noted.add(outcome.to_line())

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayError
 
-from corpusmill.pipeline.engine.bisection import after_death
+from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death
 from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost
 from corpusmill.pipeline.engine.patience import Pace, Patience
 from corpusmill.pipeline.engine.streaks import Streaks
@@ -102,12 +102,12 @@ class Pool:
         _, piece = self._take(reference, now)
         self._queue.appendleft(piece)
 
-    def lost(self, reference: Any, error: RayActorError) -> Iterator[WorkerLost | Ticket]:
+    def lost(self, reference: Any, error: RayError) -> Iterator[WorkerLost | Ticket]:
         """Replace the worker that died holding this reference and decide on what it held."""
         worker = self._worker_of[reference]
         if worker.starting is not None:
             self._streaks.died_starting(error)
-        yield from self._replace(worker, None)
+        yield from self._replace(worker, OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else DIED)
 
     def overdue(self, now: float) -> Iterator[WorkerLost | Ticket]:
         """Kill and replace the workers that have been at a piece for too long."""
@@ -117,7 +117,7 @@ class Pool:
                 # One of its rows may hold all of the unit's tokens.
                 limit = self._pace.limit(piece.ticket.size(self.spec.tokenizer.key))
                 if now - worker.since > limit:
-                    yield from self._replace(worker, f"took longer than {limit:.0f} seconds")
+                    yield from self._replace(worker, Death(f"took longer than {limit:.0f} seconds", True))
 
     def actors(self) -> list[Any]:
         """Return the workers' actors, those still starting included."""
@@ -154,7 +154,7 @@ class Pool:
         self._workers[worker] = None
         self._worker_of[worker.starting] = worker
 
-    def _replace(self, worker: Worker, reason: str | None) -> Iterator[WorkerLost | Ticket]:
+    def _replace(self, worker: Worker, death: Death) -> Iterator[WorkerLost | Ticket]:
         """Start another worker instead; the piece it was at is tried again, in parts, or refused."""
         ray.kill(worker.actor)  # it may only have been out of reach, or hang
         self._forget(worker)
@@ -164,10 +164,10 @@ class Pool:
         yield WorkerLost(
             self.spec.title,
             worker.pid,
-            reason or "died",
+            death.reason,
             first[0].ticket.summary.unit.name if first else None,
         )
-        back = [*(after_death(first[0], reason) if first else ()), *pieces[1:]]
+        back = [*(after_death(first[0], death) if first else ()), *pieces[1:]]
         self._queue.extendleft(reversed(back))
         if first:
             self._streaks.died()

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure, WorkerLost
@@ -149,7 +149,7 @@ class RayEngine:
     def _encoded_by(self, pool: Pool, reference: Any, answer: Any) -> Iterator[WorkerLost | Ticket]:
         """Tell a pool what one of its references brought; yield the tickets that this touched."""
         now = time.monotonic()
-        if isinstance(answer, RayActorError):
+        if isinstance(answer, RayActorError | OutOfMemoryError):  # Ray's own watch of the memory kills too
             yield from pool.lost(reference, answer)
         elif isinstance(answer, RayTaskError):
             yield pool.failed(reference, _first_line(answer.cause or answer), now)
@@ -223,6 +223,8 @@ class RayEngine:
 def _answer(reference: Any) -> Any:
     try:
         return ray.get(reference)
+    except RayTaskError as error:  # a block that could not be had is no fault of the task that asked for it
+        return error.cause if isinstance(error.cause, RayError) else error
     except RayError as error:
         return error
 
