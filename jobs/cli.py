@@ -130,6 +130,31 @@ def verify(
 
 
 @app.command()
+def status(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until the run ends.")] = False,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Show how far the run is that writes an output, wherever it runs.
+
+    Example: corpusmill status ./out/reviews --watch
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.status import status as output_status
+        from corpusmill.jobs.status import status_lines
+        from corpusmill.jobs.watch import watch as watch_output
+
+        if watch and not as_json:
+            watch_output(output)
+        else:
+            _print(output_status(output), status_lines, as_json=as_json)
+
+    _guarded(act, debug=debug)
+
+
+@app.command()
 def evaluate(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A finished job's output folder.")],
     labels: Annotated[str, typer.Option(metavar="COLUMN", help="The kept column with what is right.")],

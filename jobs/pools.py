@@ -41,7 +41,7 @@ def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:
         fitting = whole if config.cpus == "auto" else whole // config.cpus
         workers = max(1, config.min_workers, min(fitting, units))
     cpus = max(1, whole // workers) if config.cpus == "auto" else config.cpus
-    return PoolSpec(workers, cpus)
+    return PoolSpec(workers, cpus, min_workers=min(config.min_workers, workers))
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
@@ -53,4 +53,5 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
         if config.max_workers == "auto"
         else config.max_workers
     )
-    return PoolSpec(workers, 1 if config.cpus == "auto" else config.cpus, gpus)
+    cpus = 1 if config.cpus == "auto" else config.cpus
+    return PoolSpec(workers, cpus, gpus, min_workers=min(config.min_workers, workers))

@@ -14,12 +14,14 @@ from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_finge
 from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.plan_file import write_plan
 from corpusmill.jobs.pools import size_pools
-from corpusmill.jobs.progress import Progress, Tally
+from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.signals import raise_pending
+from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.engine.cluster import cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import RECEIPTS, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
@@ -41,6 +43,8 @@ class RunResult:
     `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
     before this run. `seconds` is this run's wall time. `tokens` is the sum over the models.
     `padding_share` is the share of computed tokens that were padding: packed batches have none.
+    `worker_seconds` are those of all encoders, start-up included; `stages` say where the time of this run
+    went (docs/job-folder.md).
     """
 
     output: str
@@ -53,6 +57,8 @@ class RunResult:
     workers_peak: int
     padding_share: float
     tokens_per_second: float
+    worker_seconds: float = 0.0
+    stages: tuple[StageTimes, ...] = ()
 
 
 def run(
@@ -84,19 +90,30 @@ def run(
                 executor=executor,
                 units_committed=len(todo.committed),
                 splits_pending=len(todo.pending),
+                rows_committed=tally.rows,
+                rows_expected=tally.standing().rows_expected,
+                rows_exact=tally.rows_exact,
             )
             failures: list[UnitFailure] = []
+            spent = _Spent()
             with Progress(tally, enabled=show_progress) as progress:
                 if todo.pending:
                     with _engine(executor, job, todo, address, debug=debug) as engine:
                         failures = _process(engine, todo, folder, found, progress, events, ownership)
+                        spent = _Spent(engine.worker_seconds, engine.times())
             if failures:
                 events.write("failed", units=len(failures), first=failures[0].reason)
                 raise _failed(failures, tally)
             ownership.check()
-            result = _finish(folder, job, found, todo, tally, time.monotonic() - started)
+            result = _finish(folder, job, found, todo, tally, spent, time.monotonic() - started)
             events.write("finish", **asdict(result))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    worker_seconds: float = 0.0
+    stages: tuple[StageTimes, ...] = ()
 
 
 @contextmanager
@@ -182,6 +199,8 @@ def _process(
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
+            elif isinstance(outcome, Scaling):
+                events.write("scaling", **asdict(outcome))
             elif isinstance(outcome, WorkerLost):
                 events.write("worker_lost", **asdict(outcome))
             elif outcome is not None:
@@ -190,9 +209,9 @@ def _process(
                 in_a_row += 1
                 if in_a_row >= MAX_FAILURES:
                     break
-            state = engine.state()
-            progress.show(state)
-            events.progress(progress.tally, state)
+            else:
+                progress.show(engine.state())
+                events.progress(progress.tally)
     return failures
 
 
@@ -223,6 +242,7 @@ def _finish(
     found: dict[str, Receipt],
     todo: Remaining,
     tally: Tally,
+    spent: "_Spent",
     seconds: float,
 ) -> RunResult:
     _check_whole(job, found)
@@ -239,6 +259,8 @@ def _finish(
         workers_peak=tally.workers_peak,
         padding_share=0.0,
         tokens_per_second=round(tally.tokens_per_second, 1),
+        worker_seconds=round(spent.worker_seconds, 3),
+        stages=spent.stages,
     )
     folder.put(folder.job("stats.json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
     return result

@@ -28,7 +28,7 @@ def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
     if pool.units == 0 and not _waits_for_room(pool):
         return Need(0, _floor(pool), "nothing waits")
     if pool.rate is None:
-        return Need(1, pool.running + pool.starting, "no unit is done yet, so nothing is known of the workers' rate")
+        return Need(1, pool.running + pool.starting, "no unit is done yet, so no rate is known")
     horizon = max(drain_seconds, 2 * pool.startup_seconds)
     fed = _fed(pool, horizon)
     asked = _asked(pool, fed, horizon)

@@ -6,7 +6,7 @@ from corpusmill.pipeline.autoscaling.need import Need, need
 from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
 
 MORE, LESS = 0.05, 0.1
-"""Parts of a pool's size by which the need must differ before it grows or shrinks: rates are not that exact."""
+"""Parts of a pool's size by which the need must differ before it changes: rates are not that exact."""
 
 
 def decide(

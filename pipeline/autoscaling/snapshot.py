@@ -10,7 +10,7 @@ class PoolSnapshot:
     Tokens are counted as its queue counts them. `units` wait or are being worked at. `rate` is what one
     worker does in tokens per second, None before anything is measured; `startup_seconds` what a start takes.
 
-    What comes from upstream: `arrival_rate` is what came lately, in tokens per second over about a drain time.
+    From upstream: `arrival_rate` is what came lately, in tokens per second over about a drain time.
     `feed_rate` is what could come if there were room, and None while nothing holds the source back: then the
     queue itself shows the whole load. `backlog_tokens` are still to come. `finished`: nothing is.
     """

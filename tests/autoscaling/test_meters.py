@@ -29,7 +29,7 @@ def test_a_start_is_expected_to_take_as_long_as_the_last_ones() -> None:
 
 
 def test_a_source_that_is_held_back_shows_what_it_could_give() -> None:
-    """100 tokens/s while it may, and it may for half of the time; a free one shows nothing beyond its queue."""
+    """100 tokens/s while it may, and it may for half of the time; a free one shows nothing."""
     held, free = FlowMeter(60.0, 0.0), FlowMeter(60.0, 0.0)
     for second in range(1, 121):
         held.note(float(second), 50)

@@ -1,5 +1,6 @@
 """What the policy promises for any load: bounds, one step up, no flapping, the minimum when idle."""
 
+import itertools
 from dataclasses import replace
 
 from hypothesis import assume, example, given, settings
@@ -151,7 +152,7 @@ def test_a_constant_or_noisy_load_never_makes_a_pool_flap(
     world.run(ours)
     targets = [(time, target) for time, _, target, _ in ours.reasons if time < END]
     turns = [time for time, _ in directions(targets)]
-    assert all(later - earlier >= DRAIN for earlier, later in zip(turns, turns[1:], strict=False)), targets
+    assert all(later - earlier >= DRAIN for earlier, later in itertools.pairwise(turns)), targets
     late = [target for time, target in targets if time > 10 * DRAIN]
     assert max(late, default=0) <= 1.3 * workers * (1 + noise) + 2
 
@@ -159,9 +160,7 @@ def test_a_constant_or_noisy_load_never_makes_a_pool_flap(
 END = 1_500
 
 
-def steady(
-    workers: float, noise: float, rate: float, seconds: float, startup: float, seed: int
-) -> World:
+def steady(workers: float, noise: float, rate: float, seconds: float, startup: float, seed: int) -> World:
     """A load that keeps so many workers busy, in units that take one so many seconds, for END seconds."""
     wave = [1 + noise * (((t * 7919 + seed) % 1000) / 500 - 1) for t in range(END)]
     units = at_rate([workers * rate * part for part in wave], int(rate * seconds))

@@ -7,7 +7,10 @@ from corpusmill.pipeline.autoscaling.sharing import Claim, share_out
 
 claims = st.lists(
     st.builds(
-        Claim, wanted=st.integers(0, 200), least=st.integers(0, 3), cost=st.sampled_from([0.25, 1.0, 2.0, 4.0])
+        Claim,
+        wanted=st.integers(0, 200),
+        least=st.integers(0, 3),
+        cost=st.sampled_from([0.25, 1.0, 2.0, 4.0]),
     ),
     min_size=1,
     max_size=5,

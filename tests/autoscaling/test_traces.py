@@ -1,4 +1,4 @@
-"""On every trace: nearly as fast as the fastest, for no more than Ray's default costs, and less than a fixed pool."""
+"""On every trace: nearly as fast as the fastest, at no more than Ray's default's cost."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ PARAMETERS = [pytest.param(make, marks=pytest.mark.slow if make is thousand else
 
 @pytest.mark.parametrize("make", PARAMETERS)
 def test_ours_is_as_fast_and_costs_less(make: Callable[[], Trace]) -> None:
-    """Completion within 10 % of the fastest; worker-hours within 5 % of Ray's default, below the fixed pool's."""
+    """Within 10 % of the fastest; worker-hours within 5 % of Ray's default, below the fixed pool's."""
     trace = make()
     worlds = [World(trace) for _ in range(3)]
     fixed = worlds[0].run(Fixed())

@@ -1,7 +1,7 @@
 """Replays the traces against our policy, a fixed pool and Ray Data's default: a table and a chart.
 
-Run as `PYTHONPATH=tests python tests/benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE`: writes DATE.md's table to
-standard output and the chart next to it as .svg. Simulated time only: the figures are the same on every machine.
+Run as `PYTHONPATH=tests python tests/benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE`:
+prints the table and writes the chart, DATE.svg. Simulated time: the figures are the same on every machine.
 """
 
 import sys
@@ -28,7 +28,10 @@ def replayed(trace: Trace) -> dict[str, Outcome]:
 
 def rows(results: dict[str, dict[str, Outcome]]) -> Iterator[str]:
     """The table's lines."""
-    yield "| trace | completion, s: ours | Ray Data | fixed | worker-hours: ours | Ray Data | fixed | ours / Ray Data | most workers: ours, Ray Data |"
+    yield (
+        "| trace | completion, s: ours | Ray Data | fixed | worker-hours: ours | Ray Data | fixed | "
+        "ours / Ray Data | most workers: ours, Ray Data |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|"
     for trace, found in results.items():
         ours, ray, fixed = (found[name] for name in SCALERS)

@@ -1,4 +1,4 @@
-"""Pools of workers on a simulated clock: a trace of units, workers that start and work, and a scaler that decides.
+"""Pools of workers on a simulated clock: a trace of units, workers, and a scaler that decides.
 
 Event by event, so that an hour of a thousand workers takes seconds. What a scaler may know is what the
 engine would tell it.
@@ -86,7 +86,7 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trace went: when all was done, worker-seconds from being asked for to being gone, the most at once."""
+    """When all was done, worker-seconds from being asked for to being gone, the most at once."""
 
     seconds: float
     worker_seconds: float
@@ -132,7 +132,7 @@ class World:
         pool.changes.append((now, len(pool.workers)))
 
     def stop(self, index: int, count: int, now: float, *, idle_only: bool = False) -> None:
-        """Stop workers: those starting first, then those with nothing; then others once they have finished."""
+        """Stop workers: those starting first, then idle ones; others once they have finished."""
         pool = self.pools[index]
         staying = [worker for worker in pool.workers if not worker.draining]
         staying.sort(key=lambda worker: (worker.ready, len(worker.held)))
