@@ -16,7 +16,7 @@ def answers(awaited: Sequence[Any], timeout: float) -> list[tuple[Any, Any]]:
         return []
     ready, rest = ray.wait(list(awaited), num_returns=1, timeout=timeout)
     more, _ = ray.wait(rest, num_returns=len(rest), timeout=0) if ready and rest else ([], [])
-    found = [(reference, _answer(reference)) for reference in (*ready, *more)]
+    found = [(reference, answer_to(reference)) for reference in (*ready, *more)]
     return sorted(found, key=lambda each: isinstance(each[1], RayError))
 
 
@@ -25,7 +25,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _answer(reference: Any) -> Any:
+def answer_to(reference: Any) -> Any:
+    """Return what a reference brought, or the error that it brought."""
     try:
         return ray.get(reference)
     except RayTaskError as error:  # a block that could not be had is no fault of the task that asked for it
