@@ -18,7 +18,7 @@ from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.signals import raise_pending
 from corpusmill.jobs.tally import Tally
-from corpusmill.pipeline.engine.cluster import cluster
+from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
 from corpusmill.pipeline.engine.times import StageTimes
@@ -164,17 +164,18 @@ def _engine(
     executor: Executor, job: ResolvedJob, todo: Remaining, address: str | None, *, debug: bool
 ) -> Iterator[Engine]:
     if executor == "inline":
-        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0, units=1))
+        yield InlineEngine(_sized(job, Resources(os.cpu_count() or 1, 0), units=1))
         return
     with cluster(address, debug=debug) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
-        yield RayEngine(_sized(job, resources.cpus, resources.gpus, units=units))
+        yield RayEngine(_sized(job, resources, units=units))
 
 
-def _sized(job: ResolvedJob, cpus: int, gpus: int, *, units: int) -> PipelineSpec:
-    return replace(job.spec, models=size_pools(job.models, cpus=cpus, gpus=gpus, units=units))
+def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
+    pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
+    return replace(job.spec, models=pools)
 
 
 def _process(
