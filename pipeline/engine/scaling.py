@@ -112,8 +112,8 @@ def beyond(pools: Sequence[Pool], cpus: float) -> Iterator[Scaling]:
         asked = pool.spec.pool.workers * pool.spec.pool.claimed_cpus
         if asked > cpus - 1:
             reason = (
-                f"{pool.spec.pool.workers} workers of {pool.spec.pool.claimed_cpus} CPUs are more "
-                f"than fit beside reading on the {cpus:g} CPUs there are now; those that do not will wait for nodes"
+                f"{pool.spec.pool.workers} workers of {pool.spec.pool.claimed_cpus} CPUs are more than fit "
+                f"beside reading on the {cpus:g} CPUs there are now; those that do not will wait for nodes"
             )
             least = pool.target
             startup = pool.startup.seconds
