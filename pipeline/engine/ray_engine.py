@@ -10,6 +10,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from corpusmill.pipeline.engine.answers import answers, first_line
 from corpusmill.pipeline.engine.committers import Committers
 from corpusmill.pipeline.engine.feeder import Feeder
+from corpusmill.pipeline.engine.gauges import Gauges
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure, WorkerLost
 from corpusmill.pipeline.engine.patience import Patience
@@ -53,6 +54,7 @@ class RayEngine:
         self._intake = Intake(0)
         self._began = self._looked = 0.0
         self._blocked = 0.0
+        self._gauges = Gauges()
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Process the units; workers start, work and stop inside this iterator."""
@@ -89,7 +91,8 @@ class RayEngine:
     def state(self) -> EngineState:
         """Return the pools as they are, and the tokens encoded."""
         pools = tuple(pool.state(self._intake.expected(pool.spec.tokenizer.key)) for pool in self._pools)
-        return EngineState(pools, sum(pool.tokens for pool in pools), self._intake.rows)
+        tokens = sum(pool.tokens for pool in pools)
+        return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
 
     def times(self) -> tuple[StageTimes, ...]:
         """Return what every stage's tasks and workers reported, and how they stood meanwhile."""
