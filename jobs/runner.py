@@ -19,6 +19,7 @@ from corpusmill.jobs.placement import dated, is_dated
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.jobs.result import RunResult
 from corpusmill.jobs.signals import raise_pending
 from corpusmill.jobs.stale import units_of
 from corpusmill.jobs.tally import Tally
@@ -38,36 +39,6 @@ from corpusmill.pipeline.spec import PipelineSpec
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run left behind.
-
-    `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
-    before this run; `new_rows` and `new_rejected` are this run's own. `stale_units` are of inputs that
-    changed or went: kept, and counted nowhere else. `seconds` is this run's wall time. `tokens` is the sum
-    over the models.
-    `padding_share` is the share of computed tokens that were padding: packed batches have none.
-    `worker_seconds` are those of all encoders, start-up included; `stages` say where the time of this run
-    went (docs/job-folder.md).
-    """
-
-    output: str
-    rows: int
-    rejected: int
-    tokens: int
-    seconds: float
-    units: int
-    skipped_units: int
-    workers_peak: int
-    padding_share: float
-    tokens_per_second: float
-    worker_seconds: float = 0.0
-    stages: tuple[StageTimes, ...] = ()
-    new_rows: int = 0
-    new_rejected: int = 0
-    stale_units: int = 0
 
 
 def run(  # noqa: PLR0913  as many as the command has options

@@ -17,7 +17,7 @@ from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool
 from corpusmill.pipeline.engine.preflight import check_fits
 from corpusmill.pipeline.engine.scaling import Scaler, beyond, room_of
-from corpusmill.pipeline.engine.source import token_rows
+from corpusmill.pipeline.engine.source import supply
 from corpusmill.pipeline.engine.tickets import Share, Ticket
 from corpusmill.pipeline.engine.times import StageTimes, UnitClock
 from corpusmill.pipeline.engine.workers import Written, start_encoder, summarize
@@ -29,9 +29,6 @@ LOOK = 1.0
 """Seconds between two looks for workers that hang."""
 HEARTBEAT = 0.2
 """Seconds between two heartbeats when nothing happens."""
-OPEN_UNITS_PER_WORKER = 4
-STORE_SHARE = 0.25
-"""Share of the object store that units waiting for an encoder may take; Ray Data's own share comes on top."""
 PATIENCE = Patience()
 MAX_LOSSES = 3
 """How often a unit is tried again whose objects were lost with their node."""
@@ -65,8 +62,7 @@ class RayEngine:
         self._intake = Intake(sum(each.rows for each in pending))
         splits = [each.split for each in pending]
         self._committers = Committers(self._spec.input, self._spec.output, splits)
-        workers = sum(model.pool.workers for model in self._spec.models)
-        feeder = self._feeder(pending, workers)
+        feeder = supply(pending, self._spec)
         try:
             self._pools = [
                 Pool(index, model, start_encoder, PATIENCE, self._began)
@@ -102,19 +98,6 @@ class RayEngine:
     def worker_seconds(self) -> float:
         """Seconds of all encoders, from being asked for until gone."""
         return sum(pool.clock.worker_seconds for pool in self._pools)
-
-    def _feeder(self, pending: Sequence[Pending], workers: int) -> Feeder:
-        # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
-        counts = [
-            (m.pool.min_workers if m.pool.claimed_cpus else m.pool.workers, m) for m in self._spec.models
-        ]
-        cpus = sum(count * model.pool.cpus for count, model in counts)
-        store = ray.cluster_resources().get("object_store_memory", 1e9)
-        return Feeder(
-            lambda: token_rows(pending, self._spec, reserved_cpus=cpus),
-            max_units=OPEN_UNITS_PER_WORKER * workers + 2,
-            max_bytes=int(store * STORE_SHARE),
-        )
 
     def _accept(self, feeder: Feeder) -> None:
         """Take new units from the feeder; their summaries tell what to queue."""

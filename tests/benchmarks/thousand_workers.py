@@ -20,6 +20,7 @@ import ray
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.blocks import UnitBlock, to_row
 from corpusmill.pipeline.engine import committers, ray_engine
+from corpusmill.pipeline.engine import source as unit_source
 from corpusmill.pipeline.engine.ray_engine import RayEngine
 from corpusmill.pipeline.engine.workers import EncodeStats, Ready, Written
 from corpusmill.pipeline.planning import Pending
@@ -69,7 +70,7 @@ def main(seconds: float) -> None:
 
     ray_engine.start_encoder = lambda _: shared[next(count) % ACTORS]  # type: ignore[assignment]
     committers.start_committer = lambda *_: shared[next(count) % ACTORS]  # type: ignore[assignment]
-    ray_engine.token_rows = source
+    unit_source.token_rows = source
     reading = InputSpec("text", None, (), pa.schema([("text", pa.string())]))
     engine = RayEngine(PipelineSpec(reading, (MODEL,), OutputSpec("/nowhere", "arrow", None)))
     tally = Tally((), ())

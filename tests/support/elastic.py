@@ -1,7 +1,7 @@
 """A cluster of fake nodes that come when actors wait and go when they are idle, beside other clusters.
 
-`ray.cluster_utils.AutoscalingCluster` begins and ends with `ray stop`, which would end every cluster of the
-machine; this one has a port and a folder of its own and ends only what it started.
+What `ray.cluster_utils.AutoscalingCluster` does, which cannot be used: it needs a file that Ray's wheel lacks,
+and begins with `ray stop`, which would end every cluster of the machine. This one ends only what it started.
 """
 
 import contextlib
@@ -16,23 +16,52 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ray.cluster_utils import AutoscalingCluster
+BASE: dict[str, Any] = {
+    "cluster_name": "fake",
+    "provider": {
+        "type": "fake_multinode",
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    },
+    "head_node_type": "head",
+    "upscaling_speed": 1.0,
+    "idle_timeout_minutes": 0.1,
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    **{
+        f"{name}_commands": []
+        for name in (
+            "initialization",
+            "setup",
+            "head_setup",
+            "worker_setup",
+            "head_start_ray",
+            "worker_start_ray",
+        )
+    },
+}
 
 
 @contextlib.contextmanager
 def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str]:
     """Start a head of so many CPUs and room for so many nodes of one CPU; yields its address."""
     kinds: dict[str, Any] = {
+        "head": {"resources": {"CPU": head_cpus}, "node_config": {}, "max_workers": 0},
         "one-cpu": {
             "resources": {"CPU": 1, "object_store_memory": 200 << 20},
             "node_config": {},
             "min_workers": 0,
             "max_workers": nodes,
-        }
+        },
     }
-    made = AutoscalingCluster({"CPU": head_cpus}, kinds, max_workers=nodes, idle_timeout_minutes=0.1)
     config = folder / "cluster.json"
-    config.write_text(json.dumps(made._config))
+    config.write_text(json.dumps(BASE | {"max_workers": nodes, "available_node_types": kinds}))
     port = free_port()
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={port}"]
     command += [f"--num-cpus={head_cpus}", f"--autoscaling-config={config}", f"--temp-dir={folder / 'r'}"]
