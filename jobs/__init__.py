@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from corpusmill.jobs.models import model_spec
     from corpusmill.jobs.problems import ConfigError, Problem
     from corpusmill.jobs.result import RunResult
-from corpusmill.jobs.runner import run
+    from corpusmill.jobs.runner import run
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 
@@ -22,7 +22,7 @@ _HOMES = {
     "ConfigError": "problems",
     "JobConfig": "config",
     "Problem": "problems",
-    "RunResult": "runner",
+    "RunResult": "result",
     "model_spec": "models",
     "run": "runner",
 }

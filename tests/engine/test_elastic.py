@@ -1,6 +1,7 @@
 """Nodes follow workers: a job asks for more than one node offers, nodes come, and go when it is done."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def test_nodes_are_added_for_workers_and_removed_after_them(job: dict[str, Any],
             [sys.executable, "-c", SCRIPT, str(config), address],
             capture_output=True,
             text=True,
-            env={"PYTHONPATH": tests, "PATH": "/usr/bin:/bin", "RAY_TMPDIR": short, "HOME": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": tests, "RAY_TMPDIR": short},
             cwd=short,
             timeout=500,
             check=False,

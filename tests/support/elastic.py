@@ -1,6 +1,6 @@
 """A cluster of fake nodes that come when actors wait and go when they are idle, beside other clusters.
 
-What `ray.cluster_utils.AutoscalingCluster` does, which cannot be used: it needs a file that Ray's wheel lacks,
+What `ray.cluster_utils.AutoscalingCluster` does, which is of no use: it needs a file that the wheel lacks,
 and begins with `ray stop`, which would end every cluster of the machine. This one ends only what it started.
 """
 
