@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private.internal_api import node_stats
@@ -63,6 +64,12 @@ def spec(folder: Path) -> tuple[PipelineSpec, list[Pending]]:
     return PipelineSpec(job.spec.input, models, job.spec.output), pending
 
 
+def store() -> Any:
+    """What Ray says of its object store."""
+    (node,) = ray.nodes()
+    return node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats
+
+
 def main(folder: Path, seconds: float) -> None:
     """Run for so long, looking at the store all the time."""
     job, pending = spec(folder)
@@ -76,12 +83,12 @@ def main(folder: Path, seconds: float) -> None:
             now = time.monotonic()
             if now - looked >= 1:
                 looked = now
-                stats = node_stats().store_stats
+                stats = store()
                 most = max(most, stats.object_store_bytes_used)
                 samples.append(stats.object_store_bytes_used)
             if now - began >= seconds:
                 break
-    stats = node_stats().store_stats
+    stats = store()
     read, encode = engine.times()[0], engine.times()[2]
     waiting = engine.state().pools[0]
     print(

@@ -67,6 +67,7 @@ def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str
     command += [f"--num-cpus={head_cpus}", f"--autoscaling-config={config}", f"--temp-dir={folder / 'r'}"]
     command += ["--object-store-memory=300000000", "--include-dashboard=false", "--disable-usage-stats"]
     started = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+    started["RAY_AUTH_MODE"] = "disabled"
     subprocess.run(command, check=True, capture_output=True, env=started, timeout=120)
     try:
         yield f"127.0.0.1:{port}"
