@@ -47,6 +47,7 @@ class Pool:
         self._queue: deque[Piece] = deque()
         self._worker_of: dict[Any, Worker] = {}
         self._in_flight = 0
+        self.resize(spec.pool.min_workers)
 
     @property
     def units(self) -> int:

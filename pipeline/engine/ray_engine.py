@@ -45,12 +45,12 @@ class RayEngine:
         self._spec = spec
         self._pools: list[Pool] = []
         self._committers = Committers(spec.input, spec.output, ())
+        self._arrived: list[tuple[Any, int]] = []
         self._summaries: dict[Any, list[tuple[Any, int]]] = {}
         self._open = 0
         self._clock = UnitClock()
         self._intake = Intake(0)
-        self._began = self._looked = 0.0
-        self._blocked = 0.0
+        self._began = self._looked = self._blocked = 0.0
         self._gauges = Gauges()
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
@@ -68,8 +68,6 @@ class RayEngine:
                 Pool(index, model, start_encoder, PATIENCE, self._began)
                 for index, model in enumerate(self._spec.models)
             ]
-            for pool in self._pools:
-                pool.resize(pool.spec.pool.min_workers)
             room = room_of(self._spec.models, cpus, gpus)
             scaler = Scaler(self._pools, room, self._spec.drain_seconds, self._began)
             feeder.start()
@@ -108,8 +106,10 @@ class RayEngine:
                 f"reading or tokenizing failed ({first_line(error)}); run again with --debug to see more"
             ) from error
         self._open += len(arrived)
-        for start in range(0, len(arrived), SUMMARIES):
-            some = arrived[start : start + SUMMARIES]
+        self._arrived += arrived
+        # One task at a time: as they count no CPU, Ray would start a process for each that waits.
+        if self._arrived and not self._summaries:
+            some, self._arrived = self._arrived[:SUMMARIES], self._arrived[SUMMARIES:]
             self._summaries[summarize.remote(*(row for row, _ in some))] = some
 
     def _scale(self, scaler: Scaler, feeder: Feeder) -> Iterator[Outcome]:
@@ -118,7 +118,7 @@ class RayEngine:
         held_back = feeder.blocked
         for pool in self._pools:
             pool.pass_time(now, blocked=held_back)
-        self._intake.finished = feeder.finished and not self._summaries
+        self._intake.finished = feeder.finished and not (self._arrived or self._summaries)
         yield from scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
         self._blocked = blocked
         self._committers.serve(sum(pool.target for pool in self._pools))
