@@ -26,7 +26,7 @@ class OutputStatus:
     """An output's state: running, finished, failed, or stopped (nobody is at it and it is not complete).
 
     `driver` is who is at work. `standing` is the last progress noted, `age` seconds ago; None where the run
-    has noted none yet. `reason` is why it failed.
+    has noted none yet. `note` is why it failed, or what it holds.
     """
 
     output: str
@@ -34,7 +34,7 @@ class OutputStatus:
     driver: str | None
     age: float | None
     standing: Standing | None
-    reason: str | None = None
+    note: str | None = None
 
 
 def status(output: str, now: float | None = None) -> OutputStatus:
@@ -56,8 +56,17 @@ def status(output: str, now: float | None = None) -> OutputStatus:
         str(owner) if alive else None,
         None if last is None else round(max(0.0, at - last["time"]), 1),
         None if last is None else Standing.from_event(last),
-        str(ended["first"]) if failed and ended is not None else None,
+        _note(ended, state),
     )
+
+
+def _note(ended: dict[str, Any] | None, state: str) -> str | None:
+    if ended is not None and state == "failed":
+        return str(ended["first"])
+    if ended is not None and state == "finished" and ended["event"] == "finish":
+        rejected = f", {ended['rejected']:,} rejected" if ended["rejected"] else ""
+        return f"{ended['rows']:,} rows{rejected}, {ended['tokens']:,} tokens in {ended['units']} units"
+    return None
 
 
 def _events(folder: OutputFolder) -> Iterator[dict[str, Any]]:
@@ -82,11 +91,11 @@ def status_lines(found: OutputStatus) -> Iterator[str]:
 def headline(found: OutputStatus) -> str:
     """Return the state and who told it, and how old that is."""
     who = f" ({found.driver})" if found.driver else ""
-    why = f": {found.reason}" if found.reason else ""
+    note = f": {found.note}" if found.note else ""
     age = ""
     if found.state == "running":
         age = ", no progress noted yet" if found.age is None else f", as of {found.age:.0f} s ago"
-    return f"{found.output}: {found.state}{who}{age}{why}"
+    return f"{found.output}: {found.state}{who}{age}{note}"
 
 
 def status_view(found: OutputStatus) -> Group:

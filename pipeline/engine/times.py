@@ -21,7 +21,7 @@ class StageTimes:
     product_share: float | None = None
 
     def rounded(self) -> "StageTimes":
-        """Return the same for people and files: milliseconds, and the tokens per busy second."""
+        """Return the same for people and files: milliseconds, tokens a busy second, three digits of a share."""
         rate = self.tokens / self.busy_seconds if self.tokens is not None and self.busy_seconds > 0 else None
         return replace(
             self,
@@ -30,7 +30,7 @@ class StageTimes:
             blocked_seconds=round(self.blocked_seconds, 3),
             startup_seconds=round(self.startup_seconds, 3),
             tokens_per_second=None if rate is None else round(rate, 1),
-            product_share=None if self.product_share is None else round(self.product_share, 4),
+            product_share=None if self.product_share is None else float(f"{self.product_share:.3g}"),
         )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def test_a_finished_output_is_finished(workshop: Workshop) -> None:
     workshop.run()
     found = status(str(workshop.output))
     assert (found.state, found.driver, found.standing) == ("finished", None, None)
+    line = CliRunner().invoke(app, ["status", str(workshop.output)]).stdout
+    assert re.fullmatch(r".*: finished: 20 rows, [0-9,]+ tokens in 3 units\n", line)
 
 
 def test_a_running_output_shows_its_last_progress(workshop: Workshop) -> None:
@@ -87,7 +90,7 @@ def test_an_output_nobody_is_at_is_stopped_or_failed(workshop: Workshop) -> None
     log.write("start")
     log.write("failed", units=1, first="the disk is full")
     found = status(folder.url)
-    assert (found.state, found.reason, found.standing) == ("failed", "the disk is full", None)
+    assert (found.state, found.note, found.standing) == ("failed", "the disk is full", None)
 
 
 def test_a_folder_that_is_no_output_is_an_error(tmp_path: Path) -> None:
