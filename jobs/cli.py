@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -18,6 +19,7 @@ from corpusmill.jobs import printing
 from corpusmill.jobs.problems import ConfigError
 from corpusmill.jobs.signals import Terminated, terminable
 from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.memory import keep_memory
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
 
@@ -222,8 +224,64 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
+@app.command()
+def bench(  # noqa: PLR0913, PLR0917  as many as a measurement has settings
+    theme: Annotated[
+        str,
+        typer.Argument(
+            metavar="THEME",
+            help="architectures, peers, accuracy, job, length, size or tokenizer.",
+        ),
+    ],
+    docs: Annotated[int, typer.Option(metavar="N", help="Documents to measure on.")] = 256,
+    corpus: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Parquet with a column text; else the standard library's docs."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A tokenizer.json; else the bundled one.")
+    ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|DIR", help="A base shape with random weights, or a checkpoint; repeatable."
+        ),
+    ] = None,
+    dtypes: Annotated[str, typer.Option(metavar="A,B", help="Of the model.")] = "float32,bfloat16,int8",
+    tokens_per_batch: Annotated[int, typer.Option(metavar="N")] = 2048,
+    threads: Annotated[int, typer.Option(metavar="N", help="0: one a core.")] = 0,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Runs of each contender, in turn.")] = 3,
+    folder: Annotated[str, typer.Option(metavar="DIR", help="Where the page goes.")] = "docs/benchmarks",
+    debug: DEBUG = False,
+) -> None:
+    """Measure this machine; print one JSON object and write a page. Other engines need corpusmill[bench].
+
+    Example: corpusmill bench architectures --docs 64 --threads 1
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.bench import Settings
+        from corpusmill.jobs.bench import bench as measure
+
+        settings = Settings(
+            documents=docs,
+            corpus=corpus,
+            tokenizer=tokenizer,
+            architectures=tuple(architecture or ()),
+            dtypes=tuple(dtypes.split(",")),
+            tokens_per_batch=tokens_per_batch,
+            threads=threads,
+            rounds=rounds,
+        )
+        typed = shlex.join(["corpusmill", *sys.argv[1:]])
+        _print(measure(theme, settings, folder=Path(folder), command=typed), lambda _: (), as_json=True)
+
+    _guarded(act, debug=debug)
+
+
 def main() -> None:
     """Entry point of the console script."""
+    keep_memory()
     app()
 
 

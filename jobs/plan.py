@@ -38,6 +38,7 @@ class ModelEstimate:
 
     model: str
     device: str
+    dtype: str
     workers: int
     tokens: int
     tokens_per_second: float
@@ -157,7 +158,7 @@ def _estimate(
     rate = _measure(encoder, blocks) * model.pool.workers if tokens else 0.0
     seconds = tokens / rate if rate else 0.0
     return ModelEstimate(
-        model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
+        model.title, model.device, model.dtype, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
     )
 
 

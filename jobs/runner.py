@@ -83,6 +83,7 @@ def run(
                 executor=executor,
                 units_committed=len(todo.committed),
                 splits_pending=len(todo.pending),
+                dtypes=[model.dtype_reason for model in job.models],
             )
             failures: list[UnitFailure] = []
             with Progress(tally, enabled=show_progress) as progress:
