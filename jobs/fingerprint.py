@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from corpusmill.jobs.recorded import FINGERPRINT as FILE
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
@@ -10,7 +11,6 @@ from corpusmill.pipeline.storage import locate
 
 RESULT_VERSION = 2
 """Raised when the same settings would give other columns, units or values than before."""
-FILE = "fingerprint.json"
 
 
 def fingerprint(job: ResolvedJob) -> dict[str, Any]:
