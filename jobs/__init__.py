@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from corpusmill.jobs.config import JobConfig
     from corpusmill.jobs.models import model_spec
     from corpusmill.jobs.problems import ConfigError, Problem
-    from corpusmill.jobs.runner import RunResult, run
+    from corpusmill.jobs.result import RunResult
+    from corpusmill.jobs.runner import run
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 
@@ -21,7 +22,7 @@ _HOMES = {
     "ConfigError": "problems",
     "JobConfig": "config",
     "Problem": "problems",
-    "RunResult": "runner",
+    "RunResult": "result",
     "model_spec": "models",
     "run": "runner",
 }

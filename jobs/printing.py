@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from corpusmill.jobs.convert import Converted
     from corpusmill.jobs.plan import PlanResult
-    from corpusmill.jobs.runner import RunResult
+    from corpusmill.jobs.result import RunResult
     from corpusmill.jobs.verify import VerifyResult
 
 BAR = 40

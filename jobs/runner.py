@@ -17,13 +17,16 @@ from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.partitions import shares
 from corpusmill.jobs.placement import dated, is_dated
 from corpusmill.jobs.pools import size_pools
-from corpusmill.jobs.progress import Progress, Tally
+from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
+from corpusmill.jobs.result import RunResult
 from corpusmill.jobs.signals import raise_pending
 from corpusmill.jobs.stale import units_of
-from corpusmill.pipeline.engine.cluster import cluster
+from corpusmill.jobs.tally import Tally
+from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import RECEIPTS, Stale, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
@@ -36,32 +39,6 @@ from corpusmill.pipeline.spec import PipelineSpec
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run left behind.
-
-    `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
-    before this run; `new_rows` and `new_rejected` are this run's own. `stale_units` are of inputs that
-    changed or went: kept, and counted nowhere else. `seconds` is this run's wall time. `tokens` is the sum
-    over the models.
-    `padding_share` is the share of computed tokens that were padding: packed batches have none.
-    """
-
-    output: str
-    rows: int
-    rejected: int
-    tokens: int
-    seconds: float
-    units: int
-    skipped_units: int
-    workers_peak: int
-    padding_share: float
-    tokens_per_second: float
-    new_rows: int = 0
-    new_rejected: int = 0
-    stale_units: int = 0
 
 
 def run(  # noqa: PLR0913  as many as the command has options
@@ -118,19 +95,30 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
                 executor=settings.executor,
                 units_committed=len(todo.committed),
                 splits_pending=len(todo.pending),
+                rows_committed=tally.rows,
+                rows_expected=tally.standing().rows_expected,
+                rows_exact=tally.rows_exact,
             )
             failures: list[UnitFailure] = []
+            spent = _Spent()
             with Progress(tally, enabled=settings.show_progress) as progress:
                 if todo.pending:
                     with _engine(job, todo, settings) as engine:
                         failures = _process(engine, todo, folder, found, progress, events, ownership)
+                        spent = _Spent(engine.worker_seconds, engine.times())
             if failures:
                 events.write("failed", units=len(failures), first=failures[0].reason)
                 raise _failed(failures, tally)
             ownership.check()
-            result = _finish(folder, job, found, todo, stale, tally, time.monotonic() - started)
+            result = _finish(folder, job, found, todo, stale, tally, spent, time.monotonic() - started)
             events.write("finish", **asdict(result))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    worker_seconds: float = 0.0
+    stages: tuple[StageTimes, ...] = ()
 
 
 @contextmanager
@@ -145,17 +133,18 @@ def _failing_late() -> Iterator[None]:
 @contextmanager
 def _engine(job: ResolvedJob, todo: Remaining, settings: _Settings) -> Iterator[Engine]:
     if settings.executor == "inline":
-        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0, units=1))
+        yield InlineEngine(_sized(job, Resources(os.cpu_count() or 1, 0), units=1))
         return
     with cluster(settings.address, debug=settings.debug) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
-        yield RayEngine(_sized(job, resources.cpus, resources.gpus, units=units))
+        yield RayEngine(_sized(job, resources, units=units))
 
 
-def _sized(job: ResolvedJob, cpus: int, gpus: int, *, units: int) -> PipelineSpec:
-    return replace(job.spec, models=size_pools(job.models, cpus=cpus, gpus=gpus, units=units))
+def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
+    pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
+    return replace(job.spec, models=pools)
 
 
 def _process(
@@ -180,6 +169,8 @@ def _process(
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
+            elif isinstance(outcome, Scaling):
+                events.write("scaling", **asdict(outcome))
             elif isinstance(outcome, WorkerLost):
                 events.write("worker_lost", **asdict(outcome))
             elif outcome is not None:
@@ -188,9 +179,9 @@ def _process(
                 in_a_row += 1
                 if in_a_row >= MAX_FAILURES:
                     break
-            state = engine.state()
-            progress.show(state)
-            events.progress(progress.tally, state)
+            else:
+                progress.show(engine.state())
+                events.progress(progress.tally)
     return failures
 
 
@@ -222,6 +213,7 @@ def _finish(
     todo: Remaining,
     stale: Sequence[Stale],
     tally: Tally,
+    spent: "_Spent",
     seconds: float,
 ) -> RunResult:
     _check_whole(job, found)
@@ -239,6 +231,8 @@ def _finish(
         workers_peak=tally.workers_peak,
         padding_share=0.0,
         tokens_per_second=round(tally.tokens_per_second, 1),
+        worker_seconds=round(spent.worker_seconds, 3),
+        stages=spent.stages,
         new_rows=sum(r.rows for r in records if r.unit not in todo.committed),
         new_rejected=sum(r.rejected for r in records if r.unit not in todo.committed),
         stale_units=len(marked),

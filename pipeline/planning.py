@@ -26,6 +26,11 @@ class Pending:
     split: Split
     skip: frozenset[int]
 
+    @property
+    def rows(self) -> int:
+        """Rows that are still to do, as far as is known before they are read."""
+        return max(0, self.split.about_rows - len(self.skip) * self.split.rows_per_unit)
+
 
 @dataclass(frozen=True)
 class Remaining:

@@ -1,4 +1,4 @@
-"""`status`: how a job stands, by its submission's id."""
+"""`status`: how a job stands, by its submission's id or its output."""
 
 import re
 from pathlib import Path
@@ -11,27 +11,44 @@ from corpusmill.jobs.commands.options import DEBUG, JSON
 
 
 def status(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The id that `submit` printed.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="An output folder, or the id that `submit` printed.")
+    ],
     address: Annotated[
         str | None, typer.Option(metavar="URL", help="The cluster, where the id was submitted elsewhere.")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Of an output: go on until its run ends.")] = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show how a job stands: from its cluster and its output, or its output alone once the cluster is gone.
+    """Show how a job stands: an output by its own records, wherever it runs; a submission by its cluster too.
 
-    Example: corpusmill status reviews-20261126-020000-1f3a
+    Example: corpusmill status ./out/reviews --watch
     """
 
     def act() -> None:
         if not names_submission(target):
-            raise typer.BadParameter(f"expected the id of a submission, got {target!r}", param_hint="TARGET")
+            _output(target, watch=watch, as_json=as_json)
+            return
+        if watch:
+            raise typer.BadParameter("expected an output folder with --watch", param_hint="TARGET")
         from corpusmill.jobs.submission.status import status as submission_status
         from corpusmill.jobs.submission.status import status_lines
 
         printed(submission_status(target, address), status_lines, as_json=as_json)
 
     guarded(act, debug=debug)
+
+
+def _output(target: str, *, watch: bool, as_json: bool) -> None:
+    from corpusmill.jobs.status import status as output_status
+    from corpusmill.jobs.status import status_lines
+    from corpusmill.jobs.watch import watch as watch_output
+
+    if watch and not as_json:
+        watch_output(target)
+    else:
+        printed(output_status(target), status_lines, as_json=as_json)
 
 
 def names_submission(target: str) -> bool:

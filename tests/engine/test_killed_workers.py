@@ -10,7 +10,7 @@ from support.held import held, killing
 
 from corpusmill.jobs import JobConfig, run
 from corpusmill.jobs.verify import verify
-from corpusmill.pipeline.engine import ray_engine
+from corpusmill.pipeline.engine import answers
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -40,13 +40,13 @@ def test_a_worker_that_ray_kills_for_its_memory_is_replaced(
     job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's watch of a node's memory sends SIGKILL too, and then says so by another exception."""
-    whole = ray_engine._answer
+    whole = answers.answer_to
 
     def answer(reference: Any) -> Any:
         found = whole(reference)
         return OutOfMemoryError("as said by Ray") if isinstance(found, ActorDiedError) else found
 
-    monkeypatch.setattr(ray_engine, "_answer", answer)
+    monkeypatch.setattr(answers, "answer_to", answer)
     lost = disturbed(job, undisturbed, tmp_path, monkeypatch, "encoding")
     assert lost == ["was killed as its node had no memory left"]
 
