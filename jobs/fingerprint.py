@@ -94,7 +94,7 @@ def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
         found["output.format"], found["input.keep"], found["input.text"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a file that is damaged; "
+            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a damaged file; "
             "restore it, or choose another output.path"
         ) from None
     return dict(found)

@@ -18,7 +18,7 @@ from corpusmill.models.norms import NormedLinear, ScaleAndShift
 
 # A feature whose factors come to less or more than these keeps its norm: undoing one could overflow, and a
 # factor of 0 cannot be undone.
-LEAST, LARGEST = 2.0**-10, 2.0**10
+LEAST, LARGEST = 2.0**-40, 2.0**40
 
 
 @runtime_checkable

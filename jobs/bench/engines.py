@@ -43,12 +43,23 @@ def _torch_call(model: Any) -> Call:
     return call
 
 
+class _States(torch.nn.Module):
+    """A model as a function of two tensors, which is all that an exporter understands."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids_NL: torch.Tensor, mask_NL: torch.Tensor) -> Any:
+        return self.model(input_ids=ids_NL, attention_mask=mask_NL).last_hidden_state
+
+
 def _export(model: Any, target: Path) -> None:
     extra("onnx")
     example = torch.ones(2, 8, dtype=torch.int64)
     axes = {0: "sequences", 1: "tokens"}
     torch.onnx.export(
-        model,
+        _States(model).eval(),
         (example, example),
         str(target),
         input_names=list(INPUTS),

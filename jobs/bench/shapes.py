@@ -70,8 +70,7 @@ def checkpoint_of(shape: str, folder: Path, *, tokenizer: str | None = None) -> 
     target = folder / shape
     if not target.exists():
         target.mkdir(parents=True)
-        name, config = SHAPES[shape]
-        (target / "config.json").write_text(json.dumps({"architectures": [name], **config}, indent=1))
+        write_config(shape, target)
         bundled = importlib.resources.files("corpusmill.demo") / BUNDLED
         for file in TOKENIZER_FILES:
             shutil.copyfile(str(bundled / file), target / file)
@@ -79,6 +78,13 @@ def checkpoint_of(shape: str, folder: Path, *, tokenizer: str | None = None) -> 
             shutil.copyfile(tokenizer, target / TOKENIZER_FILES[0])
         _write_weights(target)
     return target
+
+
+def write_config(shape: str, folder: Path) -> None:
+    """Write a named shape's config.json."""
+    name, config = SHAPES[shape]
+    text = json.dumps({"architectures": [name], **config}, indent=1)
+    (folder / "config.json").write_text(text, encoding="utf-8")
 
 
 def _write_weights(folder: Path) -> None:

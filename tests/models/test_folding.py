@@ -53,7 +53,9 @@ def norms(module: nn.Module) -> int:
     return sum(isinstance(part, ScaleAndShift) for part in module.modules())
 
 
-@pytest.mark.parametrize(("factor", "left"), [(1.0, 0), (-0.3, 0), (0.0, 1), (1e-6, 1), (1e6, 1)])
+@pytest.mark.parametrize(
+    ("factor", "left"), [(1.0, 0), (-0.3, 0), (1e-6, 0), (0.0, 1), (1e-20, 1), (1e20, 1)]
+)
 @torch.inference_mode()
 def test_a_folded_chain_keeps_its_function(factor: float, left: int) -> None:
     """Negative factors too; a norm that cannot be undone stays, and the others go."""
