@@ -64,11 +64,7 @@ def product_seconds(width: int, dtype: str) -> float:
     """The best time of a feed-forward map, laid out as a loaded model's; infinite if it cannot be."""
     floating = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     linear = nn.Linear(width, 4 * width, dtype=floating).requires_grad_(False)
-    laid_out: nn.Module | None = nn.Sequential(linear)
-    if dtype == "int8":
-        laid_out = quantized_linear(linear)
-    else:
-        lay_out(laid_out, dtype=floating, device=torch.device("cpu"))
+    laid_out = _laid_out(linear, dtype)
     if laid_out is None:
         return float("inf")
     x_TD = torch.ones(TOKENS, width, dtype=floating)
@@ -79,6 +75,14 @@ def product_seconds(width: int, dtype: str) -> float:
         laid_out(x_TD)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def _laid_out(linear: nn.Linear, dtype: str) -> nn.Module | None:
+    if dtype == "int8":
+        return quantized_linear(linear)
+    laid_out = nn.Sequential(linear)
+    lay_out(laid_out, dtype=linear.weight.dtype, device=torch.device("cpu"))
+    return laid_out
 
 
 def _for_cuda() -> DtypeChoice:
