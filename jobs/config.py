@@ -125,7 +125,7 @@ class OutputConfig(Section):
 
 
 class AutoscalingConfig(Section):
-    """How fast a queue should drain; pools have a fixed size in this version, so it has no effect yet."""
+    """How fast a queue should drain: pools grow until what waits is done in so many seconds."""
 
     target_drain_seconds: Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = 60
 

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from corpusmill.jobs.config import ModelConfig
+from corpusmill.jobs.hints import explain
+from corpusmill.jobs.problems import ConfigError
 from corpusmill.models import Checkpoint, DtypeChoice, check_tensors, choose_dtype, read_checkpoint
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.quantized import has_int8_products
@@ -87,6 +90,18 @@ def resolve_model(
         tuple(spec.prefix + name for name in made.schema.names),
         dtype.reason,
     )
+
+
+def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> ModelSpec:
+    """Return a model for a program of one's own, with the options that a job file's `models` entry has.
+
+    `pairs` says that the program reads a second text column. A mistake is a ConfigError.
+    """
+    try:
+        config = ModelConfig.model_validate({"checkpoint": checkpoint, **options})
+    except ValidationError as error:
+        raise ConfigError(explain(error, ModelConfig), "model") from None
+    return resolve_model(config, "model", pairs=pairs).spec
 
 
 def _found(config: ModelConfig, where: str) -> Found:

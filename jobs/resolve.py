@@ -87,7 +87,12 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     if checks.problems or files is None or spec_input is None or output is None:
         raise ConfigError(checks.problems, origin)
     found = [model for model in models if model is not None]
-    spec = PipelineSpec(spec_input, tuple(model.spec for model in found), output)
+    spec = PipelineSpec(
+        spec_input,
+        tuple(model.spec for model in found),
+        output,
+        float(config.autoscaling.target_drain_seconds),
+    )
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
     return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)

@@ -10,7 +10,7 @@ from torch import Tensor
 from corpusmill.jobs.bench.results import Findings, Table
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.texts import packed, texts_of
-from corpusmill.jobs.demo.job import classifier, minilm
+from corpusmill.jobs.demo.job import CLASSIFIER, minilm, shipped
 from corpusmill.models import load_model
 from corpusmill.pipeline.checkpoints import find_checkpoint
 
@@ -26,7 +26,7 @@ def measure(settings: Settings, work: Path) -> Findings:  # noqa: ARG001  all th
     rough = [dtype for dtype in settings.dtypes if dtype != EXACT]
     embedder = find_checkpoint(minilm()).folder
     vectors = {dtype: outputs(embedder, texts, dtype, settings) for dtype in (EXACT, *rough)}
-    scores = {dtype: outputs(Path(classifier()), texts, dtype, settings) for dtype in (EXACT, *rough)}
+    scores = {dtype: outputs(Path(shipped(CLASSIFIER)), texts, dtype, settings) for dtype in (EXACT, *rough)}
     rows = []
     for dtype in rough:
         cosines = torch.cosine_similarity(vectors[EXACT], vectors[dtype])

@@ -7,7 +7,7 @@ from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.stages import job_over
 from corpusmill.jobs.bench.texts import repeated
-from corpusmill.jobs.demo.job import classifier
+from corpusmill.jobs.demo.job import CLASSIFIER, shipped
 from corpusmill.jobs.runner import run
 
 STEPS = (1, 10, 100)
@@ -19,7 +19,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     checkpoint = (
         checkpoint_of(settings.architectures[0], work, tokenizer=settings.tokenizer)
         if settings.architectures
-        else Path(classifier())
+        else Path(shipped(CLASSIFIER))
     )
     dtype = settings.dtypes[0]
     rows = []
