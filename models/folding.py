@@ -54,6 +54,8 @@ def fold_alone(part: NormedLinear) -> None:
 
 def fold_chain(first: NormedLinear, parts: Sequence[FeedForward], last: nn.Linear) -> None:
     """Folds the norms along a sum: `first` begins it, the parts read it and add to it, `last` reads it."""
+    if not isinstance(first.norm, ScaleAndShift):
+        return
     kept = _fold_into(first, Affine.nothing(_linear(first).bias))
     for part in parts:
         _read(part.inner.linear, kept)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.folding import fold_alone, fold_chain
 from corpusmill.models.layouts import TRANSPOSED
-from corpusmill.models.norms import NormedLinear, ScaleAndShift, make_norm
+from corpusmill.models.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
@@ -128,7 +128,7 @@ class MobileBertConfig:
 
 
 def feed_forward(config: MobileBertConfig, *, eps: float) -> FeedForward:
-    """To the inner width and back, added to its input, and a norm over the sum."""
+    """A feed-forward part with a norm over its sum."""
     outer = NormedLinear(config.inner, config.narrow, make_norm(config.norm, config.narrow, eps))
     return FeedForward(config.narrow, config.inner, config.activation, outer=outer)
 
@@ -173,19 +173,16 @@ class MobileLayer(nn.Module):
         tells = x_TB if self.all_narrow else x_TD
         asks = tells if self.ask is None else self.ask(x_TD)
         x_TB = self.attention(asks, tells, x_TB, packed, tap)
-        for feed_forward in self.ffn:
-            x_TB = feed_forward(x_TB)
-        x_TB = self.last(x_TB)
+        for part in (*self.ffn, self.last):
+            x_TB = part(x_TB)
         return x_TB if self.leave is None else self.leave(x_TB, x_TD)  # type: ignore[no-any-return]
 
     def fold_norms(self) -> None:
-        """Leaves the norms of the bottleneck to its linear maps, where they only scale and shift."""
-        if self.entry is None or self.leave is None or not isinstance(self.entry.norm, ScaleAndShift):
-            return
-        for door in (self.entry, self.ask):
-            if door is not None:
-                fold_alone(door)
-        fold_chain(self.attention.output, [*self.ffn, self.last], self.leave.linear)  # type: ignore[list-item]
+        """Leaves norms that only scale and shift to the linear maps beside them."""
+        for door in filter(None, (self.entry, self.ask)):
+            fold_alone(door)
+        if self.leave is not None:
+            fold_chain(self.attention.output, [*self.ffn, self.last], self.leave.linear)  # type: ignore[list-item]
 
 
 class MobileEmbeddings(nn.Module):

@@ -93,7 +93,7 @@ def test_the_command_prints_one_object(settings: Settings, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "expected one of accuracy, architectures"),
+        (["nothing"], "expected one of architectures, peers"),
         (["tokenizer", "--corpus", "/nowhere.parquet"], "expected a Parquet file, found nothing at /nowhere"),
         (["length", "--architecture", "gpt"], "expected a folder or one of bert"),
         (["tokenizer", "--docs", "100000000"], "expected at least 100000000 documents"),
