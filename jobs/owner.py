@@ -80,14 +80,14 @@ class Ownership:
         self._ended.set()
         self._thread.join()
         with suppress(CorpusmillError):  # a store that is gone: the record says itself that this run is, too
-            found = _read(self._folder)
+            found = read_owner(self._folder)
             if found is not None and found.id == self._owner.id:
                 self._folder.remove(self._folder.job(FILE))
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
             try:
-                found = _read(self._folder)
+                found = read_owner(self._folder)
                 if found is not None and found.id != self._owner.id:
                     self._successor = found
                     return
@@ -114,13 +114,13 @@ def owning(folder: OutputFolder, *, take_over: bool = False) -> Iterator[Ownersh
 
 def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
     """Replace the record of a dead owner, or of any if forced."""
-    found = _read(folder)
+    found = read_owner(folder)
     if found is not None and not forced and not found.is_dead(time.time()):
         raise _refusal(folder, found)
     _write(folder, owner)
     # Of several that take over at this moment, the last one's record stays: the others see it and leave.
     time.sleep(SETTLE)
-    found = _read(folder)
+    found = read_owner(folder)
     if found is not None and found.id != owner.id:
         raise _refusal(folder, found)
 
@@ -147,7 +147,7 @@ def _write(folder: OutputFolder, owner: Owner) -> None:
     folder.put(folder.job(FILE), _content(owner))
 
 
-def _read(folder: OutputFolder) -> Owner | None:
+def read_owner(folder: OutputFolder) -> Owner | None:
     """Read who owns an output; None where nobody does, or the record is damaged."""
     try:
         return Owner(**json.loads(folder.read(folder.job(FILE))))

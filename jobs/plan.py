@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.plan_size import OutputSize
 from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
@@ -28,6 +30,8 @@ SAMPLE_FILES = 8
 COUNTED_BYTES = 1 << 30
 """Input without row counts of its own is counted up to this size, and estimated beyond."""
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+RAY_START = 10.0
+"""Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
 MEASURED_TOKENS = 16_384
 """Tokens that a model is measured on: one or two seconds for a small one."""
 
@@ -38,6 +42,7 @@ class ModelEstimate:
 
     model: str
     device: str
+    dtype: str
     workers: int
     tokens: int
     tokens_per_second: float
@@ -49,7 +54,9 @@ class PlanResult:
     """What a job would do.
 
     `rows` is exact if `rows_exact`, else projected from a sample. `tokens` is the sum over the models;
-    `seconds` is the slowest model's time, start-up not counted; `worker_hours` the sum over all workers.
+    `seconds` is the slowest model's time, or what the machine's cores need for all of them if that is more,
+    and `startup_seconds` before it; `worker_hours` the sum over all workers at work.
+    `output_bytes` is projected from a few rows; `cost` is `worker_hours` at the price given.
     `length_histogram` maps "up to n tokens" to the number of sampled rows (after cutting, first model).
     """
 
@@ -61,33 +68,56 @@ class PlanResult:
     rows_exact: bool
     tokens: int
     seconds: float
+    startup_seconds: float
     worker_hours: float
+    output_bytes: int
+    cost: float | None
     sampled_rows: int
     length_histogram: dict[str, int]
     models: tuple[ModelEstimate, ...]
 
 
-def plan(config: JobConfig, *, origin: str = "job", cpus: int | None = None) -> PlanResult:
-    """Resolve a job, sample its rows and measure its models on this machine for a moment each."""
+def plan(
+    config: JobConfig,
+    *,
+    origin: str = "job",
+    cpus: int | None = None,
+    rates: Mapping[str, float] | None = None,
+    price: float | None = None,
+) -> PlanResult:
+    """Resolve a job, sample its rows and measure its models on this machine for a moment each.
+
+    `rates` are tokens per second that one worker does, by the model's title, "" for all others: those models
+    are not measured. `price` is that of an hour of one worker.
+    """
     job = resolve(config, origin)
+    given = dict(rates or {})
+    _check_rates(given, job)
     counts, exact = _rows(job.splits)
     rows = sum(counts)
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
     lengths: list[Lengths] = []
-    estimates = tuple(_estimate(model, blocks, rows, lengths) for model in _sized(job, cpus))
+    size = OutputSize(blocks, job.spec.output)
+    estimates = tuple(_estimate(model, blocks, rows, lengths, size, given) for model in _sized(job, cpus))
+    units = sum(
+        math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
+    )
+    startup = RAY_START if units else 0.0
+    worker_hours = round(sum(e.seconds * e.workers for e in estimates) / 3600, 4)
     return PlanResult(
         output=job.spec.output.url,
         files=len(job.files),
         bytes=sum(file.size for file in job.files),
-        units=sum(
-            math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
-        ),
+        units=units,
         rows=rows,
         rows_exact=exact,
         tokens=sum(estimate.tokens for estimate in estimates),
-        seconds=round(max((estimate.seconds for estimate in estimates), default=0.0), 1),
-        worker_hours=round(sum(e.seconds * e.workers for e in estimates) / 3600, 4),
+        seconds=round(_seconds(estimates, cpus or os.cpu_count() or 1) + startup, 1),
+        startup_seconds=startup,
+        worker_hours=worker_hours,
+        output_bytes=size.of(rows, units),
+        cost=None if price is None else round(worker_hours * price, 4),
         sampled_rows=sampled,
         length_histogram=_histogram(lengths[0]),
         models=estimates,
@@ -146,18 +176,39 @@ def _histogram(lengths: Lengths) -> dict[str, int]:
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
+def _seconds(estimates: Sequence[ModelEstimate], cpus: int) -> float:
+    """Return how long all models take: pools on a CPU may have more workers than it has cores."""
+    on_cpu = sum(found.seconds * found.workers for found in estimates if found.device == "cpu")
+    return max([on_cpu / cpus, *(found.seconds for found in estimates)])
+
+
+def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:
+    titles = [model.spec.title for model in job.models]
+    for name in rates:
+        if name and name not in titles:
+            raise ConfigError([Problem("--rate", f"expected one of {', '.join(titles)}, got {name!r}")])
+
+
 def _estimate(
-    model: ModelSpec, blocks: Sequence[UnitBlock], rows: int, lengths: list[Lengths]
+    model: ModelSpec,
+    blocks: Sequence[UnitBlock],
+    rows: int,
+    lengths: list[Lengths],
+    size: OutputSize,
+    rates: Mapping[str, float],
 ) -> ModelEstimate:
-    """Estimate a model's part; the sampled rows' lengths are added to `lengths`."""
+    """Estimate a model's part; the sampled rows' lengths are added to `lengths`, their results to `size`."""
     encoder = Encoder(model)
+    size.add(encoder)
     total, found = _lengths(encoder, blocks)
     lengths.append(found)
     tokens = round(total / max(sum(block.rows_read for block in blocks), 1) * rows)
-    rate = _measure(encoder, blocks) * model.pool.workers if tokens else 0.0
+    each = rates.get(model.title, rates.get(""))
+    each = (_measure(encoder, blocks) if each is None else each) if tokens else 0.0
+    rate = each * model.pool.workers
     seconds = tokens / rate if rate else 0.0
     return ModelEstimate(
-        model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
+        model.title, model.device, model.dtype, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
     )
 
 

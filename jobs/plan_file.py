@@ -1,7 +1,8 @@
 """`_job/plan.jsonl`: the splits of a job's input, one a line, for checking an output without its job file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 
@@ -21,13 +22,19 @@ def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
 
 def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
     """Read the plan back; an OutputError where there is none."""
-    path = folder.job(FILE)
-    if not folder.exists(path):
+    if not folder.exists(folder.job(FILE)):
         raise OutputError(f"{folder.url}: expected the output of a job, found no _job/{FILE}; check the path")
-    with folder.open(path) as stream:
-        return tuple(_split(orjson.loads(line)) for line in lines_of(stream))
+    return tuple(split_of(line) for line in read_lines(folder, FILE))
 
 
-def _split(fields: dict[str, object]) -> Split:
+def read_lines(folder: OutputFolder, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of one of the job's records."""
+    with folder.open(folder.job(name)) as stream:
+        for line in lines_of(stream):
+            yield orjson.loads(line)
+
+
+def split_of(fields: dict[str, Any]) -> Split:
+    """Make a split of what a record says of it."""
     file = fields.pop("file")
-    return Split(file=StoredFile(**file), **fields)  # type: ignore[arg-type]
+    return Split(file=StoredFile(**file), **fields)

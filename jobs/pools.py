@@ -12,14 +12,16 @@ LEAST_RATE = 1e3
 
 
 def size_pools(
-    models: tuple[ResolvedModel, ...], *, cpus: int, gpus: int, units: int
+    models: tuple[ResolvedModel, ...], *, cpus: int, gpus: int, units: int, claimed: bool = False
 ) -> tuple[ModelSpec, ...]:
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
     CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
     several models fit on one. A model's CPUs go to workers of one thread each, at most one a unit, because
-    those never wait for one another (docs/decisions/0005).
+    those never wait for one another (docs/decisions/0005). `claimed`: Ray counts the workers' CPUs, and
+    one is left to reading.
     """
+    cpus = max(1, cpus - 1) if claimed else cpus
     on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
     on_gpu = sum(model.spec.device != "cpu" for model in models)
     sized = []
@@ -29,7 +31,8 @@ def size_pools(
         else:
             pool = _gpu_pool(model.config.pool, gpus / on_gpu)
         least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
-        sized.append(replace(model.spec, pool=replace(pool, least_rate=least_rate)))
+        pool = replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0)
+        sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
 
 
@@ -41,7 +44,7 @@ def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:
         fitting = whole if config.cpus == "auto" else whole // config.cpus
         workers = max(1, config.min_workers, min(fitting, units))
     cpus = max(1, whole // workers) if config.cpus == "auto" else config.cpus
-    return PoolSpec(workers, cpus)
+    return PoolSpec(workers, cpus, min_workers=min(config.min_workers, workers))
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
@@ -53,4 +56,5 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
         if config.max_workers == "auto"
         else config.max_workers
     )
-    return PoolSpec(workers, 1 if config.cpus == "auto" else config.cpus, gpus)
+    cpus = 1 if config.cpus == "auto" else config.cpus
+    return PoolSpec(workers, cpus, gpus, min_workers=min(config.min_workers, workers))

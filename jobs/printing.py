@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from corpusmill.jobs.convert import Converted
     from corpusmill.jobs.plan import PlanResult
-    from corpusmill.jobs.runner import RunResult
+    from corpusmill.jobs.result import RunResult
     from corpusmill.jobs.verify import VerifyResult
 
 BAR = 40
@@ -33,16 +33,23 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
         yield f"  {name:>7} tokens {'#' * round(BAR * count / widest):{BAR}} {count}"
     for model in result.models:
         yield (
-            f"  {model.model} on {model.device}: {model.tokens:,} tokens at "
+            f"  {model.model} on {model.device} in {model.dtype}: {model.tokens:,} tokens at "
             f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
         )
-    yield f"about {result.seconds:,.0f} s, {result.worker_hours:.2f} worker-hours"
+    cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
+    yield (
+        f"about {result.seconds:,.0f} s with start-up, {result.worker_hours:.2f} worker-hours{cost}, "
+        f"{result.output_bytes / 1e6:,.1f} MB of output"
+    )
 
 
 def verify_lines(result: "VerifyResult") -> Iterator[str]:
     """Say what is wrong, then what is there."""
     yield from result.problems
     state = "complete" if result.complete else "unfinished"
+    if result.stale:
+        yield f"{len(result.stale)} file(s) of inputs that changed or went; see and remove: corpusmill prune"
+    yield from (f"  stale: {name}" for name in result.stale)
     yield (
         f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
         f"{result.rejected} rejected, {state}"

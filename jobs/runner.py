@@ -3,24 +3,32 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import Literal
 
+from corpusmill.jobs.claim import claim
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.events import EventLog
-from corpusmill.jobs.fingerprint import check_same_job, fingerprint, write_fingerprint
+from corpusmill.jobs.fingerprint import check_same_job, fingerprint
 from corpusmill.jobs.owner import Ownership, owning
-from corpusmill.jobs.plan_file import write_plan
+from corpusmill.jobs.partitions import shares
+from corpusmill.jobs.placement import dated, is_dated
 from corpusmill.jobs.pools import size_pools
-from corpusmill.jobs.progress import Progress, Tally
+from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
-from corpusmill.pipeline.engine.cluster import cluster
+from corpusmill.jobs.result import RunResult
+from corpusmill.jobs.signals import raise_pending
+from corpusmill.jobs.stale import units_of
+from corpusmill.jobs.tally import Tally
+from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
-from corpusmill.pipeline.manifest import RECEIPTS, receipts, write_manifest
+from corpusmill.pipeline.manifest import RECEIPTS, Stale, receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.readers import READERS
@@ -33,28 +41,7 @@ MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run left behind.
-
-    `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
-    before this run. `seconds` is this run's wall time. `tokens` is the sum over the models.
-    `padding_share` is the share of computed tokens that were padding: packed batches have none.
-    """
-
-    output: str
-    rows: int
-    rejected: int
-    tokens: int
-    seconds: float
-    units: int
-    skipped_units: int
-    workers_peak: int
-    padding_share: float
-    tokens_per_second: float
-
-
-def run(
+def run(  # noqa: PLR0913  as many as the command has options
     config: JobConfig,
     *,
     executor: Executor = "ray",
@@ -63,39 +50,76 @@ def run(
     origin: str = "job",
     show_progress: bool = False,
     take_over: bool = False,
+    run_date: date | None = None,
+    incremental: bool = False,
 ) -> RunResult:
     """Run a job, or continue it; ConfigError before anything starts, JobFailed if units were not finished.
 
     `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
     again continues: what is committed is never touched. Where another driver writes the same output,
-    OutputError names it; `take_over` replaces it.
+    OutputError names it; `take_over` replaces it. `run_date`, today if not given, is what `{run_date}` in the
+    output's path stands for. `incremental`: inputs may have changed or gone since the run before; what was
+    made of them is marked as stale, and a job with an output a date does only what no other date has.
     """
+    settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
+    job = resolve(dated(config, run_date or date.today(), origin), origin)
+    if not (incremental and is_dated(config)):
+        return _run(job, settings)
+    results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]
+    return results[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a job is run, as `run` has it."""
+
+    executor: Executor
+    address: str | None
+    debug: bool
+    show_progress: bool
+    take_over: bool
+    incremental: bool
+
+
+def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
+    """Run a job, or continue it."""
     started = time.monotonic()
-    job = resolve(config, origin)
     folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
     check_same_job(folder, fingerprint(job))  # before anything is written into a folder of somebody else's
-    with owning(folder, take_over=take_over) as ownership:
-        todo, found = _claim(folder, job)
+    with owning(folder, take_over=settings.take_over) as ownership:
+        todo, found, stale = claim(folder, job, incremental=settings.incremental)
         tally = Tally(job.splits, found.values())
         with _failing_late(), closing(EventLog(folder)) as events:
             events.write(
                 "start",
-                executor=executor,
+                executor=settings.executor,
                 units_committed=len(todo.committed),
                 splits_pending=len(todo.pending),
+                rows_committed=tally.rows,
+                rows_expected=tally.standing().rows_expected,
+                rows_exact=tally.rows_exact,
+                dtypes=[model.dtype_reason for model in job.models],
             )
             failures: list[UnitFailure] = []
-            with Progress(tally, enabled=show_progress) as progress:
+            spent = _Spent()
+            with Progress(tally, enabled=settings.show_progress) as progress:
                 if todo.pending:
-                    with _engine(executor, job, todo, address, debug=debug) as engine:
+                    with _engine(job, todo, settings) as engine:
                         failures = _process(engine, todo, folder, found, progress, events, ownership)
+                        spent = _Spent(engine.worker_seconds, engine.times())
             if failures:
                 events.write("failed", units=len(failures), first=failures[0].reason)
                 raise _failed(failures, tally)
             ownership.check()
-            result = _finish(folder, job, found, todo, tally, time.monotonic() - started)
+            result = _finish(folder, job, found, todo, stale, tally, spent, time.monotonic() - started)
             events.write("finish", **asdict(result))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    worker_seconds: float = 0.0
+    stages: tuple[StageTimes, ...] = ()
 
 
 @contextmanager
@@ -107,56 +131,21 @@ def _failing_late() -> Iterator[None]:
         raise JobFailed(str(error)) from error
 
 
-def _claim(folder: OutputFolder, job: ResolvedJob) -> tuple[Remaining, dict[str, Receipt]]:
-    """Make the folder this job's own, and return what is left to do and the receipts of what is done."""
-    parts = fingerprint(job)
-    continued = check_same_job(folder, parts)
-    folder.sweep()
-    committed = folder.committed()
-    found = _receipts(folder, committed)
-    todo = remaining(job.splits, committed, found)
-    if not continued:
-        write_fingerprint(folder, parts)
-    if todo.pending:
-        _reopen(folder)
-    folder.put(folder.job("job.yaml"), job.config.to_yaml().encode())
-    write_plan(folder, job.splits)
-    return todo, found
-
-
-def _receipts(folder: OutputFolder, committed: set[str]) -> dict[str, Receipt]:
-    """Return the receipts of all data files; a file that is no unit's own is an OutputError."""
-    found = receipts(folder, committed)
-    for unit, receipt in found.items():
-        if receipt.record.unit != unit:
-            raise OutputError(
-                f"{folder.data(unit)}: expected unit {unit}, got a copy of unit {receipt.record.unit}; "
-                "move it away and run the same command again"
-            )
-    return found
-
-
-def _reopen(folder: OutputFolder) -> None:
-    """Take a finished output's manifest away: with more to do it is unfinished until that is done."""
-    folder.remove(folder.manifest)
-
-
 @contextmanager
-def _engine(
-    executor: Executor, job: ResolvedJob, todo: Remaining, address: str | None, *, debug: bool
-) -> Iterator[Engine]:
-    if executor == "inline":
-        yield InlineEngine(_sized(job, os.cpu_count() or 1, 0, units=1))
+def _engine(job: ResolvedJob, todo: Remaining, settings: _Settings) -> Iterator[Engine]:
+    if settings.executor == "inline":
+        yield InlineEngine(_sized(job, Resources(os.cpu_count() or 1, 0), units=1))
         return
-    with cluster(address, debug=debug) as resources:
+    with cluster(settings.address, debug=settings.debug) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
-        yield RayEngine(_sized(job, resources.cpus, resources.gpus, units=units))
+        yield RayEngine(_sized(job, resources, units=units))
 
 
-def _sized(job: ResolvedJob, cpus: int, gpus: int, *, units: int) -> PipelineSpec:
-    return replace(job.spec, models=size_pools(job.models, cpus=cpus, gpus=gpus, units=units))
+def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
+    pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
+    return replace(job.spec, models=pools)
 
 
 def _process(
@@ -174,12 +163,15 @@ def _process(
     # Closed at once when a signal arrives in here: the engine then commits what is complete.
     with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
         for outcome in outcomes:
+            raise_pending()
             ownership.check()
             if isinstance(outcome, Receipt):
                 noted.add(outcome.to_line())
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
+            elif isinstance(outcome, Scaling):
+                events.write("scaling", **asdict(outcome))
             elif isinstance(outcome, WorkerLost):
                 events.write("worker_lost", **asdict(outcome))
             elif outcome is not None:
@@ -188,9 +180,9 @@ def _process(
                 in_a_row += 1
                 if in_a_row >= MAX_FAILURES:
                     break
-            state = engine.state()
-            progress.show(state)
-            events.progress(progress.tally, state)
+            else:
+                progress.show(engine.state())
+                events.progress(progress.tally)
     return failures
 
 
@@ -220,11 +212,14 @@ def _finish(
     job: ResolvedJob,
     found: dict[str, Receipt],
     todo: Remaining,
+    stale: Sequence[Stale],
     tally: Tally,
+    spent: "_Spent",
     seconds: float,
 ) -> RunResult:
     _check_whole(job, found)
-    write_manifest(folder, job.splits, found)
+    marked = receipts(folder, units_of(stale, folder.committed()))
+    write_manifest(folder, job.splits, {**found, **marked}, stale)
     records = [receipt.record for receipt in found.values()]
     result = RunResult(
         output=folder.url,
@@ -237,6 +232,11 @@ def _finish(
         workers_peak=tally.workers_peak,
         padding_share=0.0,
         tokens_per_second=round(tally.tokens_per_second, 1),
+        worker_seconds=round(spent.worker_seconds, 3),
+        stages=spent.stages,
+        new_rows=sum(r.rows for r in records if r.unit not in todo.committed),
+        new_rejected=sum(r.rejected for r in records if r.unit not in todo.committed),
+        stale_units=len(marked),
     )
     folder.put(folder.job("stats.json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
     return result

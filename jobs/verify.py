@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from corpusmill.jobs.fingerprint import open_output
 from corpusmill.jobs.plan_file import read_plan
+from corpusmill.jobs.stale import read_stale, units_of
 from corpusmill.jobs.verify_files import InputColumns, check_files
 from corpusmill.jobs.verify_manifest import manifest_problems, read_manifest
 from corpusmill.pipeline.errors import CorpusmillError
@@ -23,7 +24,10 @@ KNOWN = ("data", "rejects", "_job", "_manifest.parquet")
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was found. `ok` means no problem; `complete` that the job has finished; `rows` are output rows."""
+    """What was found. `ok` means no problem; `complete` that the job has finished; `rows` are output rows.
+
+    `stale` are the data files of inputs that were replaced or removed since; they count nowhere else.
+    """
 
     output: str
     ok: bool
@@ -32,6 +36,7 @@ class VerifyResult:
     rows: int
     rejected: int
     problems: tuple[str, ...]
+    stale: tuple[str, ...] = ()
 
 
 def verify(output: str, *, listing: bool = False) -> VerifyResult:
@@ -42,7 +47,7 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
     """
     folder, job = open_output(output)
     columns = InputColumns(tuple(job["input.keep"]), job["input.text"])
-    splits = read_plan(folder)
+    splits, stale = read_plan(folder), read_stale(folder)
     complete = folder.exists(folder.manifest)
     problems: list[str] = []
     manifest = read_manifest(folder, problems) if complete else None
@@ -50,11 +55,13 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
         found = _check_listing(folder, problems)
     else:
         found = check_files(folder, _checksums(folder, manifest), columns, problems)
-    records = [receipt.record for receipt in found]
-    problems += _strangers(folder, {record.unit: record for record in records}, splits)
+    old = units_of(stale, [receipt.record.unit for receipt in found])
+    records = [receipt.record for receipt in found if receipt.record.unit not in old]
+    known = (*splits, *(one.split for one in stale))
+    problems += _strangers(folder, {receipt.record.unit: receipt.record for receipt in found}, known)
     problems += _account(splits, records, complete=complete, recount=not listing)
     if manifest is not None:
-        problems += manifest_problems(folder, manifest, found, splits)
+        problems += manifest_problems(folder, manifest, found, splits, stale)
     return VerifyResult(
         output=folder.url,
         ok=not problems,
@@ -63,6 +70,7 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
         rows=sum(record.rows for record in records),
         rejected=sum(record.rejected for record in records),
         problems=tuple(problems),
+        stale=tuple(sorted(f"data/{unit}{folder.suffix}" for unit in old)),
     )
 
 

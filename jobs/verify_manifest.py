@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpusmill.pipeline.manifest import SCHEMA, manifest_table
+from corpusmill.pipeline.manifest import CURRENT, SCHEMA, Stale, manifest_table
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.units import Split, split_key
@@ -31,25 +31,34 @@ def read_manifest(folder: OutputFolder, problems: list[str]) -> pa.Table | None:
 
 
 def manifest_problems(
-    folder: OutputFolder, manifest: pa.Table, found: Sequence[Receipt], splits: Sequence[Split]
+    folder: OutputFolder,
+    manifest: pa.Table,
+    found: Sequence[Receipt],
+    splits: Sequence[Split],
+    stale: Sequence[Stale] = (),
 ) -> Iterator[str]:
-    """Compare the manifest with the data files, both ways."""
-    if manifest.equals(manifest_table(folder, splits, found)):
+    """Compare the manifest with the data files, both ways; stale ones need not be in it."""
+    if manifest.equals(manifest_table(folder, splits, found, stale)):
         return  # row by row only where something differs: a million rows as objects take gigabytes
     rows = {row["unit"]: row for row in manifest.to_pylist()}
-    by_key = {split.key: split for split in splits}
+    by_key = {split.key: Stale(split, CURRENT) for split in splits} | {one.split.key: one for one in stale}
     there = {receipt.record.unit: receipt for receipt in found}
     for unit in sorted({*rows, *there}):
         if unit not in there:
             yield f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable"
-        elif unit not in rows:
+        elif unit not in rows and _state(by_key, unit) == CURRENT:
             yield f"data/{unit}{folder.suffix}: not in the manifest"
-        else:
+        elif unit in rows:
             yield from _row_problems(folder, rows[unit], there[unit], by_key.get(split_key(unit)))
 
 
+def _state(by_key: dict[str, Stale], unit: str) -> str:
+    found = by_key.get(split_key(unit))
+    return CURRENT if found is None else found.state
+
+
 def _row_problems(
-    folder: OutputFolder, row: dict[str, Any], receipt: Receipt, split: Split | None
+    folder: OutputFolder, row: dict[str, Any], receipt: Receipt, planned: Stale | None
 ) -> Iterator[str]:
     """Compare a row with what the data file says of itself; its checksum is compared where it is read."""
     record = receipt.record
@@ -57,8 +66,9 @@ def _row_problems(
     expected |= {"file": f"data/{record.unit}{folder.suffix}", "bytes": receipt.bytes}
     if record.first_row is not None:
         expected |= {"row_start": record.first_row, "row_stop": record.first_row + record.rows_read}
-    if split is not None:
-        expected |= {"source_size": split.file.size, "source_mark": split.file.mark}
+    if planned is not None:
+        file = planned.split.file
+        expected |= {"source_size": file.size, "source_mark": file.mark, "state": planned.state}
     for name, value in expected.items():
         if row[name] != value:
             yield f"_manifest.parquet: unit {record.unit}: expected {name} {value!r}, got {row[name]!r}"

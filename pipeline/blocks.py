@@ -33,7 +33,8 @@ class UnitBlock:
     `kept` and `inputs` have the same number of rows, in input order. `inputs` are texts, and after
     tokenization the numbers of the rows' distinct values in `tables`. `rows_read` counts the input rows,
     rejects included. `last` marks the last unit of its split. `tokens` counts the tokens of each
-    tokenization. With `error`, reading failed here and there are no rows.
+    tokenization. With `error`, reading failed here and there are no rows. `seconds` are what each
+    stage took.
     """
 
     unit: Unit
@@ -45,6 +46,11 @@ class UnitBlock:
     tokens: dict[str, int] | None = None
     error: str | None = None
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def took(self, stage: str, seconds: float) -> "UnitBlock":
+        """Return the block with what a stage took."""
+        return replace(self, seconds={**self.seconds, stage: seconds})
 
     @property
     def rows(self) -> int:
@@ -65,7 +71,9 @@ class UnitBlock:
     def summary(self) -> "UnitSummary":
         """Return what the driver needs to know of this block."""
         tokens = self.tokens or {}
-        return UnitSummary(self.unit, self.rows, len(self.rejects), dict(tokens), self.error)
+        return UnitSummary(
+            self.unit, self.rows, len(self.rejects), dict(tokens), self.error, dict(self.seconds)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class UnitSummary:
     rejected: int
     tokens: dict[str, int]
     error: str | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def failed_block(unit: Unit, error: str) -> UnitBlock:
@@ -95,6 +104,7 @@ def to_row(block: UnitBlock) -> pa.Table:
         "last": block.last,
         "tokens": block.tokens,
         "error": block.error,
+        "seconds": dict(block.seconds),
     }
     columns = {
         "header": pa.array([json.dumps(header)], pa.large_string()),
@@ -122,6 +132,7 @@ def from_row(row: pa.Table) -> UnitBlock:
             for name in row.column_names
             if name.startswith(TABLE)
         },
+        seconds=header["seconds"],
     )
 
 
@@ -129,7 +140,12 @@ def summary_of_row(row: pa.Table) -> UnitSummary:
     """Read a packed block's summary without touching its rows."""
     header = json.loads(row["header"][0].as_py())
     return UnitSummary(
-        Unit(*header["unit"]), header["rows"], len(header["rejects"]), header["tokens"] or {}, header["error"]
+        Unit(*header["unit"]),
+        header["rows"],
+        len(header["rejects"]),
+        header["tokens"] or {},
+        header["error"],
+        header["seconds"],
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from corpusmill.models import PackedTokens, load_model
+from corpusmill.models.products import product_rate
 from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import model_folder
@@ -29,13 +31,15 @@ MANY = 16
 class Encoded:
     """A unit's result columns of one model, in input order, and the tokens and batches they took.
 
-    `refused` are the rows that the model could not take, and why; their results are null.
+    `refused` are the rows that the model could not take, and why; their results are null. `flops` are the
+    encoder's floating-point operations, of which padding would have no part.
     """
 
     columns: pa.Table
     tokens: int
     batches: int
     refused: Mapping[int, str] = field(default_factory=dict)
+    flops: float = 0.0
 
 
 class Encoder:
@@ -79,13 +83,27 @@ class Encoder:
             else [pa.nulls(block.rows, field.type) for field in named]
         )
         table = pa.table(columns, schema=named)
-        return Encoded(table, len(unit.sequences.tokens.values), len(done), _rows_of(unit.items, bad))
+        tokens = unit.sequences.tokens
+        return Encoded(
+            table, len(tokens.values), len(done), _rows_of(unit.items, bad), self._flops(tokens.lengths)
+        )
+
+    def product_rate(self) -> float:
+        """Return this device's rate, in FLOP/s, in plain matrix products of the model's width and dtype."""
+        return product_rate(self._model.checkpoint.width, dtype=self._spec.dtype, device=self._spec.device)
+
+    def _flops(self, lengths: np.ndarray[Any, Any]) -> float:
+        each, counts = np.unique(lengths, return_counts=True)
+        cost = self._model.checkpoint.flops_per_token
+        return float(
+            sum(count * length * cost(int(length)) for length, count in zip(each, counts, strict=True))
+        )
 
     def _computed(self, unit: Prepared) -> tuple[list[Computed], dict[int, str]]:
         """Return what the sequences gave, without those of the items that failed, and why these did."""
         done, bad = [], {}
         for batch in token_batches(unit.sequences, tokens_per_batch=self._spec.tokens_per_batch):
-            for found in computed(batch, self._values):
+            for found in computed(batch, self.values):
                 if isinstance(found, Computed):
                     done.append(found)
                 else:
@@ -98,7 +116,8 @@ class Encoder:
         good = ~np.isin(unit.sequences.item, list(bad))
         return [found.only(good) for found in done if good[found.rows].any()], bad
 
-    def _values(self, batch: TokenBatch) -> Values:
+    def values(self, batch: TokenBatch) -> Values:
+        """Run one batch through the model."""
         packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
         return self._task.values(self._model, packed)
 

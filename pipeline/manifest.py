@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,8 +31,20 @@ SCHEMA = pa.schema(
         ("tokens", pa.int64()),
         ("bytes", pa.int64()),
         ("checksum", pa.string()),
+        ("state", pa.string()),
     ]
 )
+
+
+CURRENT, REPLACED, REMOVED = "current", "replaced", "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A split of an input that was replaced or removed since; its units are kept until they are pruned."""
+
+    split: Split
+    state: str
 
 
 def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
@@ -71,35 +84,45 @@ def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
     return UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
 
 
-def write_manifest(folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt]) -> pa.Table:
+def write_manifest(
+    folder: OutputFolder, splits: Sequence[Split], found: dict[str, Receipt], stale: Sequence[Stale] = ()
+) -> pa.Table:
     """Write and return the manifest of the units found."""
-    table = manifest_table(folder, splits, found.values())
+    table = manifest_table(folder, splits, found.values(), stale)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     folder.put(folder.manifest, buffer.getvalue())
     return table
 
 
-def manifest_table(folder: OutputFolder, splits: Sequence[Split], found: Iterable[Receipt]) -> pa.Table:
-    """Return what the manifest says of the units found: in input order, rows numbered within each file."""
+def manifest_table(
+    folder: OutputFolder, splits: Sequence[Split], found: Iterable[Receipt], stale: Sequence[Stale] = ()
+) -> pa.Table:
+    """Return what the manifest says of the units found: in input order, rows numbered within each file.
+
+    Those of inputs that are not there any more as they were come after the others.
+    """
+    every = [(split, CURRENT) for split in splits] + [(one.split, one.state) for one in stale]
     by_split: dict[str, list[Receipt]] = {}
     for receipt in found:
         by_split.setdefault(split_key(receipt.record.unit), []).append(receipt)
     columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
-    source, row = "", 0
-    for split in splits:
+    source, row = None, 0
+    for split, state in every:
         # Splits come in file order, so the rows of a file add up from its first split on.
-        row = row if split.file.url == source else 0
-        source = split.file.url
+        row = row if split.file == source else 0
+        source = split.file
         for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):
             row = receipt.record.first_row if receipt.record.first_row is not None else row
-            for name, value in _row(folder, split, receipt, row).items():
+            for name, value in _row(folder, split, receipt, row, state).items():
                 columns[name].append(value)
             row += receipt.record.rows_read
     return pa.table(columns, schema=SCHEMA)
 
 
-def _row(folder: OutputFolder, split: Split, receipt: Receipt, first_row: int) -> dict[str, object]:
+def _row(
+    folder: OutputFolder, split: Split, receipt: Receipt, first_row: int, state: str
+) -> dict[str, object]:
     record = receipt.record
     return {
         "unit": record.unit,
@@ -114,4 +137,5 @@ def _row(folder: OutputFolder, split: Split, receipt: Receipt, first_row: int) -
         "tokens": record.tokens,
         "bytes": receipt.bytes,
         "checksum": receipt.checksum,
+        "state": state,
     }

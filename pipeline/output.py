@@ -90,6 +90,10 @@ class OutputFolder:
             return False
         return True
 
+    def size(self, path: str) -> int:
+        """Return a file's bytes in number; FileNotFoundError where there is none."""
+        return self._asked(path, lambda fs, inner: int(fs.size(inner)))
+
     def read(self, path: str) -> bytes:
         """Return a file's bytes; FileNotFoundError where there is none."""
         return self._asked(path, lambda fs, inner: cast(bytes, fs.cat_file(inner)))

@@ -26,6 +26,11 @@ class Pending:
     split: Split
     skip: frozenset[int]
 
+    @property
+    def rows(self) -> int:
+        """Rows that are still to do, as far as is known before they are read."""
+        return max(0, self.split.about_rows - len(self.skip) * self.split.rows_per_unit)
+
 
 @dataclass(frozen=True)
 class Remaining:
@@ -101,7 +106,8 @@ def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
     source = receipts[units[0]].record.source if units[0] in receipts else "an input"
     return OutputError(
         f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
-        f"of {source}; expected the inputs of the first run: choose another output.path, or restore them"
+        f"of {source}; expected the inputs of the first run: restore them, choose another output.path, or "
+        "keep those units as stale ones and go on with --incremental"
     ).at("output.path")
 
 

@@ -60,12 +60,38 @@ def record_lines(folder: OutputFolder, name: str) -> Iterator[bytes]:
 
     A line may have been cut, or left as zeros, by a crash.
     """
+    for path in _files(folder, name):
+        with folder.open(path) as stream:
+            yield from lines_of(stream)
+
+
+def last_lines(folder: OutputFolder, name: str, size: int) -> list[bytes]:
+    """Return the complete lines among the last bytes of a record's newest file; none where there is none."""
+    for path in _files(folder, name)[-1:]:
+        with folder.open(path) as stream:
+            end = stream.seek(0, 2)
+            stream.seek(max(0, end - size))
+            lines = list(lines_of(stream))
+        return lines[1:] if end > size else lines
+    return []
+
+
+def record_size(folder: OutputFolder, name: str) -> int:
+    """Return the bytes of all of a record's files."""
+    return sum(folder.size(path) for path in _files(folder, name))
+
+
+def drop_records(folder: OutputFolder, name: str) -> None:
+    """Take all of a record's files away."""
+    for path in _files(folder, name):
+        folder.remove(path)
+
+
+def _files(folder: OutputFolder, name: str) -> list[str]:
     stem = name.removesuffix(".jsonl")
     names = folder.names("_job")
     pieces = [found for found in names if found.startswith(f"{stem}-") and found.endswith(".jsonl")]
-    for found in [name] * (name in names) + pieces:
-        with folder.open(folder.job(found)) as stream:
-            yield from lines_of(stream)
+    return [folder.job(found) for found in [name] * (name in names) + pieces]
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:

@@ -89,13 +89,18 @@ class Tokenization:
 class PoolSpec:
     """How many workers serve a model, and what each holds: CPU threads and a share of a GPU.
 
-    `least_rate` is a number of tokens per second that a worker does on any machine, however slow.
+    There are `min_workers` to `workers` of them, as the queue asks. `least_rate` is a number of tokens per
+    second that a worker does on any machine, however slow. `claimed_cpus` are those that Ray counts: none on
+    one machine, where whole CPUs beside one-CPU tasks deadlock, a worker's own on a cluster, which then
+    gives it a node with as many, or gets one.
     """
 
     workers: int
     cpus: int
     gpus: float = 0.0
     least_rate: float = 1.0
+    min_workers: int = 1
+    claimed_cpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,12 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """A whole job, resolved."""
+    """A whole job, resolved; pools grow until what waits is done in `drain_seconds`."""
 
     input: InputSpec
     models: tuple[ModelSpec, ...]
     output: OutputSpec
+    drain_seconds: float = 60.0
 
     @property
     def tokenization(self) -> Tokenization:

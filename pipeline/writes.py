@@ -96,7 +96,7 @@ def _create_after_asking(fs: Any, path: str, content: bytes) -> bool:
 
 def _write_locally(path: str, content: Content, name: Callable[[str, str], bool]) -> bool:
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    _make_folder(folder)
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         with open(temporary, "wb") as stream:
@@ -108,6 +108,15 @@ def _write_locally(path: str, content: Content, name: Callable[[str, str], bool]
         _unlink(temporary)
     sync_path(folder)
     return named
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder and those above it, so that their names too survive a power cut."""
+    if not os.path.exists(folder):
+        above = os.path.dirname(folder)
+        _make_folder(above)
+        os.makedirs(folder, exist_ok=True)
+        sync_path(above)
 
 
 def _replace(temporary: str, path: str) -> bool:
@@ -134,6 +143,6 @@ def _unlink(path: str) -> None:
 
 
 def _extend_locally(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _make_folder(os.path.dirname(path))
     with open(path, "a", encoding="utf-8") as stream:
         stream.write(text)

@@ -16,7 +16,8 @@ from rich.table import Table
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.demo.corpus import collect, write_jsonl
 from corpusmill.jobs.demo.job import demo_job
-from corpusmill.jobs.runner import Executor, RunResult, run
+from corpusmill.jobs.result import RunResult
+from corpusmill.jobs.runner import Executor, run
 from corpusmill.pipeline.checkpoints import find_checkpoint
 
 QUERY = "wait until several threads have reached the same point"

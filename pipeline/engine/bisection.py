@@ -4,6 +4,8 @@ A unit that ended several workers is cut into FAN_OUT pieces, a piece that ends 
 to single rows. A wide cut costs few deaths, which are dear (a start each), and many pieces, which are cheap.
 """
 
+from dataclasses import dataclass
+
 from corpusmill.pipeline.engine.tickets import Piece
 
 MAX_DEATHS_OF_A_UNIT = 3
@@ -15,11 +17,22 @@ MAX_DEATHS_IN_A_UNIT = 64
 FAN_OUT = 16
 
 
-def after_death(piece: Piece, reason: str | None) -> list[Piece]:
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker ended; `certain` where there is no doubt that what it was at is at fault."""
+
+    reason: str
+    certain: bool = False
+
+
+DIED = Death("died")
+OUT_OF_MEMORY = Death("was killed as its node had no memory left")
+
+
+def after_death(piece: Piece, death: Death) -> list[Piece]:
     """Return what to do again, in order, of a piece that ended its worker; [] if its row is refused.
 
-    `reason` is given where the worker was killed because it took too long: there is no doubt then whose fault
-    it was, and a unit is cut up at once.
+    Where a death was certain to be its fault, a unit is cut up at once.
     """
     piece.deaths += 1
     piece.share.deaths += 1
@@ -27,12 +40,14 @@ def after_death(piece: Piece, reason: str | None) -> list[Piece]:
         piece.given_up(f"its rows ended {piece.share.deaths} workers, more than rows at fault would explain")
         return []
     if piece.rows > 1:
-        patient = piece.whole and reason is None and piece.deaths < MAX_DEATHS_OF_A_UNIT
+        patient = piece.whole and not death.certain and piece.deaths < MAX_DEATHS_OF_A_UNIT
         return [piece] if patient else _cut(piece)
     limit = MAX_DEATHS_OF_A_UNIT if piece.whole else MAX_DEATHS_OF_A_ROW
     if piece.deaths < limit:
         return [piece]
-    why = reason or f"ended its worker {piece.deaths} times"
+    why = death.reason if death.certain else f"ended its worker {piece.deaths} times"
+    if death is OUT_OF_MEMORY:
+        why += ", the last time as its node had no memory left"
     if piece.rows == 0:
         piece.given_up(f"{why}, without any row")
         return []

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO, cast
 
 QUIET = {
@@ -21,10 +21,11 @@ QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a cluster offers."""
+    """What a cluster offers; `claimed` where Ray must count it: others use it, or nodes may be added."""
 
     cpus: int
     gpus: int
+    claimed: bool = False
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
             ray.init(**options, **quiet)
         try:
             with nullcontext() if debug else _quiet():
-                yield _resources()
+                yield replace(_resources(), claimed=address is not None)
         finally:
             # What Ray has kept back of its notes, as repetitions, it prints at the end.
             with nullcontext() if debug else redirect_stdout(io.StringIO()):

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ class Feeder:
         self._max_units, self._max_bytes = max_units, max_bytes
         self._units = self._bytes = 0
         self._room = threading.Condition()
+        self._blocked, self._blocked_since = 0.0, 0.0
         self._stopped = False
         self._arrived: queue.SimpleQueue[tuple[Any, int] | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._pull, name="corpusmill-feeder", daemon=True)
@@ -54,6 +56,16 @@ class Feeder:
             self._bytes -= size
             self._room.notify_all()
 
+    def blocked_seconds(self) -> float:
+        """Return for how many seconds so far the source was held back because there was no room."""
+        with self._room:
+            return self._blocked + (time.monotonic() - self._blocked_since if self._blocked_since else 0.0)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the source is held back now."""
+        return self._blocked_since > 0
+
     def stop(self) -> None:
         """Stop pulling and wait a moment for the thread: one that the source holds ends with it."""
         with self._room:
@@ -74,13 +86,15 @@ class Feeder:
 
     def _take(self, size: int) -> bool:
         with self._room:
-            self._room.wait_for(
-                lambda: (
-                    self._stopped
-                    or self._units == 0
-                    or (self._units < self._max_units and self._bytes + size <= self._max_bytes)
-                )
-            )
+            if not self._fits(size):
+                self._blocked_since = time.monotonic()
+                self._room.wait_for(lambda: self._fits(size))
+                self._blocked += time.monotonic() - self._blocked_since
+                self._blocked_since = 0.0
             self._units += 1
             self._bytes += size
             return not self._stopped
+
+    def _fits(self, size: int) -> bool:
+        few = self._units < self._max_units and self._bytes + size <= self._max_bytes
+        return self._stopped or self._units == 0 or few

@@ -1,17 +1,20 @@
 """The whole record path in one process, without Ray: for small corpora, for tests, for reading."""
 
+import time
 from collections.abc import Generator, Sequence
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.encode import Encoded, Encoder
+from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure
 from corpusmill.pipeline.engine.stages import read, tokenized
+from corpusmill.pipeline.engine.times import EncodeClock, StageTimes, UnitClock
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
-from corpusmill.pipeline.spec import PipelineSpec
+from corpusmill.pipeline.spec import ModelSpec, PipelineSpec
 from corpusmill.pipeline.units import Split
 
 
@@ -21,26 +24,65 @@ class InlineEngine:
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
         self._encoded = 0
+        self._clock = UnitClock()
+        self._clocks = [EncodeClock(model.title) for model in spec.models]
+        self._intake = Intake(0)
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Read, tokenize, encode, commit: this loop is the record path."""
-        encoders = [Encoder(model) for model in self._spec.models]
+        began = time.monotonic()
+        self._intake = Intake(sum(each.rows for each in pending))
+        encoders = [self._started(*each) for each in zip(self._spec.models, self._clocks, strict=True)]
         for split in pending:
             for block in read(split, self._spec.input):
                 ready = tokenized(block, self._spec.tokenization)
+                summary = ready.summary()
+                self._clock.came(summary.seconds, sum(summary.tokens.values()), time.monotonic() - began)
+                self._intake.note(summary.rows + summary.rejected, summary.tokens)
                 yield (
                     UnitFailure(ready.unit.name, ready.error)
                     if ready.error
                     else self._finish(ready, encoders, split.split)
                 )
+                yield None
+        self._intake.finished = True
 
     def state(self) -> EngineState:
         """Return the tokens done; nothing queues here."""
-        return EngineState(tuple(PoolState(m.title, 0, 1, 0) for m in self._spec.models), self._encoded)
+        pools = tuple(self._pool(*each) for each in zip(self._spec.models, self._clocks, strict=True))
+        return EngineState(pools, self._encoded, self._intake.rows)
+
+    def _pool(self, model: ModelSpec, clock: EncodeClock) -> PoolState:
+        key = model.tokenizer.key
+        left = round(self._intake.backlog(key)) if self._intake.expected(key) is not None else None
+        done = self._intake.came(key)
+        return PoolState(clock.model, 0, 1, 0, tokens=clock.tokens, done_tokens=done, left_tokens=left)
+
+    def times(self) -> tuple[StageTimes, ...]:
+        """Return what every stage took; one after the other, none waits for another."""
+        return self._clock.times([clock.times() for clock in self._clocks], 0.0)
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds of loading and encoding."""
+        return sum(clock.spent for clock in self._clocks)
+
+    def _started(self, model: ModelSpec, clock: EncodeClock) -> Encoder:
+        began = time.monotonic()
+        encoder = Encoder(model)
+        clock.started(time.monotonic() - began, encoder.product_rate())
+        return encoder
+
+    def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> Encoded:
+        began = time.monotonic()
+        encoded = encoder.encode(block)
+        clock.worked(encoded.tokens, time.monotonic() - began, encoded.flops)
+        clock.unit()
+        return encoded
 
     def _finish(self, block: UnitBlock, encoders: Sequence[Encoder], split: Split) -> Receipt | UnitFailure:
         try:
-            results = [encoder.encode(block) for encoder in encoders]
+            results = [self._encode(*each, block) for each in zip(encoders, self._clocks, strict=True)]
             tokens = sum(result.tokens for result in results)
             self._encoded += tokens
             refused: dict[int, str] = {}
@@ -48,8 +90,11 @@ class InlineEngine:
                 refused |= result.refused
             columns = [join_parts([Part(0, result.columns)], refused) for result in results]
             block = set_aside(block, refused, split, self._spec.input)
-            return commit(block, columns, self._spec.output, tokens=tokens)
+            began = time.monotonic()
+            receipt = commit(block, columns, self._spec.output, tokens=tokens)
         except CorpusmillError as error:
             return UnitFailure(block.unit.name, str(error))
         except Exception as error:  # a unit that one model cannot take must not cost the others
             return UnitFailure(block.unit.name, f"{type(error).__name__}: {error}")
+        self._clock.spent("commit", time.monotonic() - began)
+        return receipt

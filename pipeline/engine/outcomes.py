@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 
@@ -27,25 +28,60 @@ class WorkerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaling:
+    """A pool's new target, the one before, why, and what it was decided from."""
+
+    model: str
+    before: int
+    after: int
+    workers: int
+    starting: int
+    queued_tokens: int
+    in_flight_tokens: int
+    tokens_per_second: float | None
+    startup_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoolState:
-    """A model's pool at one moment: tokens waiting in front of it, its workers, and their process ids."""
+    """A model's pool at one moment.
+
+    Tokens are counted as its queue counts them, before special tokens and windows. `workers` are ready,
+    `draining` finish what they hold and go; `tokens` were encoded so far, `tokens_per_second` lately, all
+    sequences' own. `done_tokens` are done of the queue's, `left_tokens` in it and still to come: projected
+    from the units so far, None before the first.
+    `waiting_share` is the part of the workers' time that went in waiting lately; `pids` are the ready ones'.
+    """
 
     model: str
     queued_tokens: int
     workers: int
     starting: int
+    queued_units: int = 0
+    in_flight_tokens: int = 0
+    draining: int = 0
+    target: int = 1
+    min_workers: int = 1
+    max_workers: int = 1
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+    waiting_share: float = 0.0
+    done_tokens: int = 0
+    left_tokens: int | None = None
     pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """All pools at one moment, and the tokens done so far, committed or not."""
+    """All pools at one moment; the tokens done and the rows read so far, committed or not."""
 
     pools: tuple[PoolState, ...] = field(default=())
     encoded_tokens: int = 0
+    rows_read: int = 0
 
 
-Outcome = Receipt | UnitFailure | WorkerLost | None
+Outcome = Receipt | UnitFailure | WorkerLost | Scaling | None
 """None is a heartbeat: nothing new, but a chance to show progress or to stop."""
 
 
@@ -57,3 +93,10 @@ class Engine(Protocol):
 
     def state(self) -> EngineState:
         """Return how things stand now."""
+
+    def times(self) -> tuple[StageTimes, ...]:
+        """Return where the time went, in the order of the stages."""
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds of all encoders, from being asked for until gone."""

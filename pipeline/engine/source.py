@@ -16,9 +16,14 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from corpusmill.pipeline.blocks import from_row, to_row
+from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, Tokenization
+
+OPEN_UNITS_PER_WORKER = 4
+STORE_SHARE = 0.25
+"""Share of the object store that units waiting for an encoder may take; Ray Data's own share comes on top."""
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -45,6 +50,19 @@ class UnitSource(Datasource):  # type: ignore[misc]
             ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known)
             for pending in self._pending
         ]
+
+
+def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
+    """Return what pulls the units from Ray Data, no further ahead than the pools at their largest can use."""
+    pools = [model.pool for model in spec.models]
+    # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
+    cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
+    store = ray.cluster_resources().get("object_store_memory", 1e9)
+    return Feeder(
+        lambda: token_rows(pending, spec, reserved_cpus=cpus),
+        max_units=OPEN_UNITS_PER_WORKER * sum(pool.workers for pool in pools) + 2,
+        max_bytes=int(store * STORE_SHARE),
+    )
 
 
 def token_rows(

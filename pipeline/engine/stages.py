@@ -4,6 +4,7 @@ What stops one of them becomes the `error` of a block: an exception on a Ray Dat
 dataset, or be tried again for ever.
 """
 
+import time
 from collections.abc import Iterator
 
 from corpusmill.pipeline.blocks import UnitBlock, failed_block
@@ -20,12 +21,14 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
     """Yield the uncommitted units of a split; what stops the reading becomes the last block's `error`."""
     split = pending.split
     reached = 0
+    began = time.perf_counter()
     try:
         _check_unchanged(split)
         for block in READERS[split.format].read(split, spec, pending.skip):
             _check_unchanged(split)  # the block may hold lines of one version and of the next
             reached = block.unit.offset + split.rows_per_unit
-            yield block
+            yield block.took("read", time.perf_counter() - began)
+            began = time.perf_counter()
     except Exception as error:
         yield failed_block(_next_unit(pending, reached), _why_not_read(split, error))
 
@@ -53,8 +56,9 @@ def _next_unit(pending: Pending, reached: int) -> Unit:
 
 def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     """Tokenize a block; a failure becomes its error."""
+    began = time.perf_counter()
     try:
-        return tokenize(block, tokenization)
+        return tokenize(block, tokenization).took("tokenize", time.perf_counter() - began)
     except CorpusmillError as error:
         return failed_block(block.unit, str(error))
     except Exception as error:

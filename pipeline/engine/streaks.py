@@ -1,6 +1,6 @@
 """Bounds on restarts: a pool whose workers only ever die ends the job instead of starting them for ever."""
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 
 from corpusmill.pipeline.errors import JobFailed
 
@@ -33,9 +33,9 @@ class Streaks:
                 "there enough memory for it? Run again with --debug to see the workers' own output"
             )
 
-    def died_starting(self, error: RayActorError) -> None:
+    def died_starting(self, error: RayError) -> None:
         """Note that a worker died before it had loaded the model."""
-        if error.actor_init_failed:
+        if isinstance(error, RayActorError) and error.actor_init_failed:
             reason = str(error).strip().splitlines()[-1]
             raise JobFailed(f"model {self._model}: a worker could not load it: {reason}")
         self._failed_starts += 1

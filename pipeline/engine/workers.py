@@ -12,6 +12,7 @@ import ray
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.errors import DeviceLost
+from corpusmill.pipeline.memory import keep_memory
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
@@ -26,20 +27,38 @@ class EncodeStats:
     batches: int
     seconds: float
     refused: Mapping[int, str] = field(default_factory=dict)
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker that has loaded its model: its process id, and its device's rate in plain matrix products."""
+
+    pid: int
+    product_rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A committed unit, and the seconds that took."""
+
+    receipt: Receipt
+    seconds: float
 
 
 class EncodeWorker:
     """Holds one model; loads it in the actor's own process, from its node's copy."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        keep_memory()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 
         self._encoder = Encoder(spec)
 
-    def ready(self) -> int:
-        """Answer once the model is loaded, with the worker's process id."""
-        return os.getpid()
+    def ready(self) -> Ready:
+        """Answer once the model is loaded."""
+        return Ready(os.getpid(), self._encoder.product_rate())
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""
@@ -49,7 +68,8 @@ class EncodeWorker:
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
         seconds = time.perf_counter() - began
-        return encoded.columns, EncodeStats(encoded.tokens, encoded.batches, seconds, encoded.refused)
+        stats = EncodeStats(encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops)
+        return encoded.columns, stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +88,26 @@ class CommitWorker:
     def __init__(self, reading: InputSpec, output: OutputSpec) -> None:
         self._reading, self._output = reading, output
 
-    def commit(self, row: pa.Table, done: Done, *columns: pa.Table) -> Receipt:
+    def commit(self, row: pa.Table, done: Done, *columns: pa.Table) -> Written:
         """Write one unit; `columns` are those of the first model's parts, then of the second's, and so on."""
+        began = time.perf_counter()
         each = iter(columns)
         parts = [[Part(start, next(each)) for start in starts] for starts in done.starts]
         results = [join_parts(of_model, done.refused) for of_model in parts]
         block = set_aside(from_row(row), done.refused, done.split, self._reading)
-        return commit(block, results, self._output, tokens=done.tokens)
+        receipt = commit(block, results, self._output, tokens=done.tokens)
+        return Written(receipt, time.perf_counter() - began)
 
 
 @ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]
-def summarize(row: pa.Table) -> UnitSummary:
-    """Read a block's summary where the block is."""
-    return summary_of_row(row)
+def summarize(*rows: pa.Table) -> list[UnitSummary]:
+    """Read blocks' summaries where the blocks are; several at once, as a task costs the driver time."""
+    return [summary_of_row(row) for row in rows]
 
 
 def start_encoder(spec: ModelSpec) -> Any:
-    """Start an encoder; it counts no CPU with Ray, where a fraction of one can deadlock a small machine."""
-    actor = ray.remote(num_cpus=0, num_gpus=spec.pool.gpus, max_restarts=0)(EncodeWorker)
+    """Start an encoder; what it counts with Ray is no CPU, but on a cluster where that gets it a place."""
+    actor = ray.remote(num_cpus=spec.pool.claimed_cpus, num_gpus=spec.pool.gpus, max_restarts=0)(EncodeWorker)
     return actor.remote(spec)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 from corpusmill.jobs import JobConfig, run
 
 COMMAND = str(Path(sys.executable).with_name("corpusmill"))
-LONGEST = 120.0
+LONGEST = 600.0
 """Seconds after which a run that should have ended is a failure."""
 
 
@@ -40,15 +41,20 @@ def start(path: Path, *options: str, cwd: Path | None = None) -> subprocess.Pope
 
 
 def kill_when(process: subprocess.Popen[str], data: Path, files: int, pause: float) -> None:
-    """SIGKILL the driver a moment after that many data files are there; do nothing if it ends first."""
+    """SIGKILL the driver a moment after that many more data files are there; do nothing if it ends first."""
     deadline = time.monotonic() + LONGEST
-    while process.poll() is None and time.monotonic() < deadline:
-        if data.is_dir() and sum(name.endswith(".arrow") for name in os.listdir(data)) >= files:
-            time.sleep(pause)
-            break
+    wanted = files + committed(data)
+    while process.poll() is None and time.monotonic() < deadline and committed(data) < wanted:
         time.sleep(0.01)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def committed(data: Path) -> int:
+    """The number of data files."""
+    return sum(name.endswith(".arrow") for name in os.listdir(data)) if data.is_dir() else 0
 
 
 def data_files(job: dict[str, Any]) -> dict[str, bytes]:
@@ -65,16 +71,22 @@ def inline(job: dict[str, Any], out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
-def test_a_killed_run_continues_to_the_same_bytes(
-    job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, kills: int
-) -> None:
-    """SIGKILL of the driver at random moments, then the same command: the bytes of an undisturbed run."""
+def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path: Path, kills: int) -> None:
+    """SIGKILL of the driver at random moments, then the same command: the bytes of an undisturbed run.
+
+    Every other time in the midst of commits, else at any time from the start of the process on.
+    """
+    job["input"]["rows_per_unit"] = 2
+    undisturbed = inline(job, tmp_path / "undisturbed")
     path = write_job(job, tmp_path)
     moments = random.Random(kills)
     data = Path(job["output"]["path"]) / "data"
     for attempt in range(kills):
-        files = attempt * len(undisturbed) // (kills + 1)
-        kill_when(start(path), data, files, moments.uniform(0, 0.3))
+        among_commits = attempt % 2 == 0
+        files, pause = (moments.randint(1, 6), 0.2) if among_commits else (0, 8.0)
+        before = committed(data)
+        kill_when(start(path), data, files, moments.uniform(0, pause))
+        assert committed(data) >= min(before + files, len(undisturbed))
         for name, content in data_files(job).items() if data.is_dir() else ():
             assert content == undisturbed[name], (
                 f"after kill {attempt}: {name} is not what an undisturbed run writes"
@@ -148,10 +160,14 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pause", [3.0, 5.0, 7.0])
+@pytest.mark.parametrize("pause", [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 def test_a_termination_while_the_cluster_starts(job: dict[str, Any], tmp_path: Path, pause: float) -> None:
     """SIGTERM at any moment of a start: the same exit code and no traceback."""
     process = start(write_job(job, tmp_path))
+    owner = Path(job["output"]["path"]) / "_job" / "owner.json"
+    deadline = time.monotonic() + LONGEST
+    while not owner.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     time.sleep(pause)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=LONGEST)

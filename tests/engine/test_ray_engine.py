@@ -76,7 +76,8 @@ def test_a_second_run_does_only_what_is_missing(job: dict[str, Any], undisturbed
     assert data_files(job) == undisturbed
 
 
-def test_a_killed_worker_costs_nothing(
+@pytest.mark.slow
+def test_all_encoders_killed_at_once_cost_nothing(
     job: dict[str, Any], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL of every encoder in mid-job: its units go back to the queue, the bytes are the same."""

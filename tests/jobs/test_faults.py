@@ -3,6 +3,8 @@
 import errno
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,17 @@ RESET = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 FOREIGN = RuntimeError("Unable to locate credentials")
 """Clients have errors of their own, which are no OSError."""
 URL = "faulty://bucket/out"
+MAIN = "from corpusmill.jobs.cli import main; main()"
+SLOW = """
+import time
+from corpusmill.pipeline.engine import inline
+whole = inline.commit
+def slow(*arguments, **options):
+    receipt = whole(*arguments, **options)
+    time.sleep(0.2)
+    return receipt
+inline.commit = slow
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +192,73 @@ def test_a_full_disk_is_said_in_words_and_the_same_command_continues(
     assert {name: whole[name] for name in committed} == committed
     assert workshop.cli("verify", output).exit_code == 0
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    assert workshop.cli("run", job).exit_code == 0
+    assert {path.name: path.read_bytes() for path in (output / "data").iterdir()} == whole
+    assert workshop.cli("verify", output).exit_code == 0
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """The one line that a run in a process of its own failed with."""
+    with process:
+        try:
+            _, err = process.communicate(timeout=240)
+        finally:
+            process.kill()
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in err
+    return line
+
+
+def started(job: Path, *options: str, code: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code + MAIN, "run", str(job), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_ray(workshop: Workshop, small_disk: Path) -> None:
+    """Committers in processes of their own say the same."""
+    workshop.numbered(400)
+    fields = {"output__compression": None, "models__0__pool": {"cpus": 1}}
+    workshop.run(**fields)
+    whole = workshop.data()
+    output = small_disk / "out"
+    job = workshop.job(output__path=str(output), **fields)
+    assert "cannot be written (No space left on device); free space" in ended(started(job))
+    committed = {path.name: path.read_bytes() for path in (output / "data").iterdir()}
+    assert 0 < len(committed) < len(whole)
+    assert {name: whole[name] for name in committed} == committed
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    assert workshop.cli("run", job).exit_code == 0
+    assert {path.name: path.read_bytes() for path in (output / "data").iterdir()} == whole
+
+
+def test_a_disk_that_refuses_writes_in_the_middle_is_said_in_words(
+    workshop: Workshop, small_disk: Path
+) -> None:
+    """As a file system does that its kernel has found to be damaged: it is read-only from then on."""
+    workshop.numbered(100)
+    workshop.run()
+    whole = workshop.data()
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    output = small_disk / "out"
+    job = workshop.job(output__path=str(output))
+    process = started(job, "--executor", "inline", code=SLOW)
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        there = (output / "data").exists() and len(list((output / "data").iterdir())) > 2
+        # Refused for as long as a file is open for writing at this moment.
+        if (
+            there
+            and not subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=False).returncode
+        ):
+            break
+    assert "cannot be written (Read-only file system); " in ended(process)
+    committed = {path.name: path.read_bytes() for path in (output / "data").glob("*.arrow")}
+    assert 2 < len(committed) < len(whole)
+    assert {name: whole[name] for name in committed} == committed
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert workshop.cli("run", job).exit_code == 0
     assert {path.name: path.read_bytes() for path in (output / "data").iterdir()} == whole
     assert workshop.cli("verify", output).exit_code == 0

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 from collections.abc import Callable
 
 import pyarrow.parquet as pq
@@ -81,7 +82,7 @@ def test_bad_rows_do_not_stop_a_plan_of_a_job_that_would_fail_on_them(workshop: 
 
 
 def test_two_models_are_planned_with_their_tokens_and_workers(workshop: Workshop) -> None:
-    """Tokens add up over the models; the slowest model makes the time."""
+    """Tokens add up over the models; the slowest model makes the time, if the cores allow it."""
     workshop.numbered(20)
     models = [
         {"checkpoint": str(workshop.embedder), "name": "a"},
@@ -93,7 +94,10 @@ def test_two_models_are_planned_with_their_tokens_and_workers(workshop: Workshop
     assert isinstance(parts, list)
     assert [part["model"] for part in parts] == ["a", "b"]
     assert found["tokens"] == sum(part["tokens"] for part in parts)
-    assert found["seconds"] == max(part["seconds"] for part in parts)
+    slowest = max(part["seconds"] for part in parts)
+    assert isinstance(found["seconds"], float)
+    assert isinstance(found["startup_seconds"], float)
+    assert found["seconds"] >= slowest + found["startup_seconds"] > 0
     assert all(part["workers"] >= 1 and part["tokens_per_second"] > 0 for part in parts)
 
 
@@ -133,3 +137,66 @@ def test_an_empty_input_is_planned_as_nothing(workshop: Workshop) -> None:
     result = workshop.run()
     assert (result.rows, result.units) == (0, 0)
     assert workshop.cli("verify", workshop.output).exit_code == 0
+
+
+def test_a_rate_and_a_price_give_time_and_cost(workshop: Workshop) -> None:
+    """By model, or one rate for all others; hours are those of all workers."""
+    workshop.numbered(30)
+    models = [
+        {"checkpoint": str(workshop.embedder), "name": "e", "pool": {"max_workers": 2}},
+        {"checkpoint": str(workshop.classifier), "name": "c", "pool": {"max_workers": 1}},
+    ]
+    job = workshop.job(models=models)
+    options = ("--rate", "100", "--rate", "c=50", "--price", "3.6", "--json")
+    found = json.loads(workshop.cli("plan", job, *options).stdout)
+    tokens = tokens_of(workshop, 30)
+    first, second = found["models"]
+    assert (first["tokens_per_second"], second["tokens_per_second"]) == (200, 50)
+    assert (first["tokens"], second["tokens"]) == (tokens, tokens)
+    cores = (2 * tokens / 200 + tokens / 50) / (os.cpu_count() or 1)
+    assert found["seconds"] - found["startup_seconds"] == pytest.approx(max(tokens / 50, cores), abs=0.2)
+    hours = (2 * tokens / 200 + tokens / 50) / 3600
+    assert found["worker_hours"] == pytest.approx(hours, abs=1e-4)
+    assert found["cost"] == pytest.approx(found["worker_hours"] * 3.6, abs=1e-3)
+    assert "costs" in workshop.cli("plan", job, "--rate", "100", "--price", "3.6").stdout
+    assert json.loads(workshop.cli("plan", job, "--rate", "100", "--json").stdout)["cost"] is None
+
+
+@pytest.mark.parametrize("rate", ["fast", "0", "-1", "e=", "inf", "nobody=10"])
+def test_a_rate_that_is_none_is_a_usage_error(workshop: Workshop, rate: str) -> None:
+    """Also of a model that the job does not have."""
+    workshop.numbered(3)
+    result = workshop.cli("plan", workshop.job(), "--rate", rate)
+    assert result.exit_code == 2
+    assert "--rate" in result.stderr
+
+
+@pytest.mark.parametrize("output_format", ["arrow", "parquet"])
+def test_the_size_of_the_output_is_near(workshop: Workshop, output_format: str) -> None:
+    """Within a fifth of the data files that a run then writes."""
+    workshop.table({"id": list(range(4000)), "text": texts(4000)})
+    changes = {"input__rows_per_unit": 1000, "output__format": output_format}
+    found = planned(workshop, **changes)
+    workshop.run(**changes)
+    written = sum(path.stat().st_size for path in (workshop.output / "data").iterdir())
+    assert found["output_bytes"] == pytest.approx(written, rel=0.2)
+
+
+def test_more_workers_than_cores_take_the_time_of_the_cores(workshop: Workshop) -> None:
+    """Two pools of many workers are not faster than the machine."""
+    workshop.numbered(30)
+    pool = {"max_workers": 64}
+    models = [
+        {"checkpoint": str(workshop.embedder), "name": "e", "pool": pool},
+        {"checkpoint": str(workshop.classifier), "name": "c", "pool": pool},
+    ]
+    found = planned_at(workshop, 10, models=models)
+    work = 2 * tokens_of(workshop, 30) / 10 / (os.cpu_count() or 1)
+    assert found["seconds"] - found["startup_seconds"] == pytest.approx(work, rel=0.02)
+
+
+def planned_at(workshop: Workshop, rate: int, **changes: object) -> dict[str, float]:
+    result = workshop.cli("plan", workshop.job(**changes), "--rate", rate, "--json")
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, float] = json.loads(result.stdout)
+    return found

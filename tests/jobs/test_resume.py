@@ -165,7 +165,8 @@ def test_an_input_that_changed_or_went_away_is_refused(workshop: Workshop, chang
         "output.path",
         "2 units of inputs that changed or are gone",
         str(source),
-        "choose another output.path, or restore",
+        "restore them, choose another output.path",
+        "--incremental",
     ):
         assert word in result.stderr
     assert workshop.data() == before

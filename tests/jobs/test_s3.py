@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,8 +99,13 @@ def undisturbed(workshop: Workshop, job: Path) -> dict[str, bytes]:
     return workshop.data()
 
 
-def test_a_job_from_s3_to_s3(workshop: Workshop, job: Path, undisturbed: dict[str, bytes]) -> None:
-    """The same bytes as on a disk, one object a unit, nothing left behind; it verifies and continues."""
+def test_a_job_from_s3_to_s3(
+    workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes]
+) -> None:
+    """The same bytes as on a disk, one object a unit, nothing left behind; it verifies and continues.
+
+    Nothing is renamed, which is a copy there, and no commit.
+    """
     result = workshop.cli("run", job, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["units"] == 7
@@ -115,6 +121,7 @@ def test_a_job_from_s3_to_s3(workshop: Workshop, job: Path, undisturbed: dict[st
     again = json.loads(workshop.cli("run", job, "--json").stdout)
     assert again["skipped_units"] == 7 - len(lost)
     assert stored() == undisturbed
+    assert store.copied == 0
 
 
 def test_receipts_and_events_are_read_back_from_s3(workshop: Workshop, job: Path) -> None:
@@ -167,16 +174,38 @@ def test_a_killed_driver_is_continued_to_the_same_objects(
     assert workshop.cli("verify", OUT).exit_code == 0
 
 
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """Where Ray keeps its logs; names of sockets below it may not be long."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_a_ray_run_on_s3(workshop: Workshop, job: Path, undisturbed: dict[str, bytes]) -> None:
-    """Readers and committers find endpoint and credentials in their environment."""
-    with driver(job, "--json", code="") as process:
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_a_ray_run_on_s3(
+    workshop: Workshop,
+    job: Path,
+    store: Proxy,
+    undisturbed: dict[str, bytes],
+    ray_folder: Path,
+    share: float,
+) -> None:
+    """Readers and committers find credentials in their environment; Ray's logs do not have them."""
+    with (
+        environment(RAY_TMPDIR=str(ray_folder)),
+        store.answering(Answer(*SLOW_DOWN, share=share)),
+        driver(job, "--json", code="") as process,
+    ):
         out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert json.loads(out)["units"] == 7
     assert stored() == undisturbed
+    logs = [path.read_bytes() for path in ray_folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(map(len, logs)) > 1000
     for secret in (SECRET, TOKEN, KEY_ID):
         assert secret not in out + err
+        assert not any(secret.encode() in log for log in logs)
 
 
 @pytest.mark.parametrize("share", [0.05, pytest.param(0.25, marks=pytest.mark.slow)])

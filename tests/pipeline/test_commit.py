@@ -102,6 +102,41 @@ def test_rejects_are_there_before_the_data(output: OutputSpec) -> None:
     assert files(Path(output.url)) == ["data", f"rejects/{NAME}.jsonl"]
 
 
+def test_what_is_committed_survives_a_power_cut(output: OutputSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content, then name, then folder are on the disk, of the rejects before anything of the data."""
+    done: list[tuple[str, str]] = []
+    sync, link, replace = os.fsync, os.link, os.replace
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append(("sync", "temporary" if path.suffix == ".tmp" else path.name))
+
+    def linked(source: str, target: str) -> None:
+        link(source, target)
+        done.append(("name", Path(target).name))
+
+    def replaced(source: str, target: str) -> None:
+        replace(source, target)
+        done.append(("name", Path(target).name))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    monkeypatch.setattr(os, "replace", replaced)
+    commit(block(Reject(9, "why", "raw")), [RESULT], output, tokens=7)
+    above = Path(output.url).parents[1].name
+    assert done == [
+        *[("sync", folder) for folder in (above, "deep", "out")],
+        ("sync", "temporary"),
+        ("name", f"{NAME}.jsonl"),
+        ("sync", "rejects"),
+        ("sync", "out"),
+        ("sync", "temporary"),
+        ("name", f"{NAME}{folder_of(output).suffix}"),
+        ("sync", "data"),
+    ]
+
+
 @pytest.mark.parametrize("results", [[pa.table({"score": [1.0]})], [RESULT, pa.table({"x": [1, 2, 3]})]])
 def test_results_of_another_length_are_never_written(output: OutputSpec, results: list[pa.Table]) -> None:
     """Rows and results would be paired wrongly."""

@@ -49,6 +49,14 @@ def host_memory(_: PackedTokens) -> None:
     torch.empty(2**50)
 
 
+def devour(_: PackedTokens) -> None:
+    """Take memory until there is none."""
+    taken = []
+    while True:
+        taken.append(bytearray(b"x") * (64 << 20))
+        time.sleep(0.02)
+
+
 def bad_index(_: PackedTokens) -> None:
     """Raise as an id beyond the vocabulary does."""
     torch.nn.functional.embedding(torch.tensor([7]), torch.zeros(3, 2))
@@ -61,6 +69,7 @@ POISON: dict[str, Callable[[PackedTokens], None]] = {
     "river": device_memory,
     "school": host_memory,
     "tree": bad_index,
+    "music": devour,
 }
 IDS = {VOCABULARY.index(word): (word, action) for word, action in POISON.items()}
 

@@ -47,7 +47,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self.answers: list[Answer] = []
-        self.refused = self.served = 0
+        self.refused = self.copied = 0
         self._upstream = (host, port)
         proxy = self
 
@@ -62,7 +62,7 @@ class Proxy:
                     proxy.refused += 1
                     self._answer(struck.status, {"Content-Type": "application/xml"}, _xml(struck))
                     return
-                proxy.served += 1
+                proxy.copied += "x-amz-copy-source" in self.headers
                 upstream = HTTPConnection(*proxy._upstream)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 answer = upstream.getresponse()

@@ -1,0 +1,1 @@
+"""The report: one HTML page about an output, which needs no network and runs no script."""

@@ -1,0 +1,83 @@
+"""What `_job/events.jsonl` tells of the runs of an output, as lines over time."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from corpusmill.jobs.events import FILE
+from corpusmill.jobs.report.charts import Mark, Series
+from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.records import record_lines
+
+KINDS = ("scaling", "worker_lost", "unit_failed")
+
+
+@dataclass
+class Timeline:
+    """Throughput, rows, and each pool's queue and workers over time; what happened; the last run's stages."""
+
+    throughput: list[Series] = field(default_factory=list)
+    queues: list[Series] = field(default_factory=list)
+    workers: list[Series] = field(default_factory=list)
+    happened: list[Mark] = field(default_factory=list)
+    stages: list[tuple[str, float]] = field(default_factory=list)
+
+
+def read_timeline(folder: OutputFolder) -> Timeline:
+    """Gather what the events say; a line that a crash cut short does not count."""
+    events = list(_events(record_lines(folder, FILE)))
+    found = Timeline(happened=[_mark(event) for event in events if event["event"] in KINDS])
+    found.throughput = _throughput(events)
+    found.queues = _pools(events, ("queued_tokens",))
+    found.workers = _pools(events, ("workers", "starting"))
+    finished = [event for event in events if event["event"] == "finish"]
+    for stage in finished[-1].get("stages") or [] if finished else []:
+        name = f"{stage['stage']} {stage.get('model') or ''}".strip()
+        found.stages.append((name, float(stage.get("busy_seconds") or 0.0)))
+    return found
+
+
+def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError):
+            event = orjson.loads(line)
+            float(event["time"]), event["event"]
+            yield event
+
+
+def _throughput(events: list[dict[str, Any]]) -> list[Series]:
+    """Return tokens per second between neighbouring progress events of one run."""
+    points: list[tuple[float, float]] = []
+    time, tokens = 0.0, 0
+    for event in events:
+        if event["event"] == "start":
+            time, tokens = event["time"], 0
+            points.append((time, 0.0))
+        elif event["event"] in ("progress", "finish") and event["time"] > time > 0:
+            done = event["tokens"] if event["event"] == "progress" else None
+            if done is not None:
+                points.append((event["time"], max(0.0, (done - tokens) / (event["time"] - time))))
+                time, tokens = event["time"], done
+    return [Series("tokens per second", tuple(points))] if len(points) > 1 else []
+
+
+def _pools(events: list[dict[str, Any]], names: tuple[str, ...]) -> list[Series]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for event in events:
+        if event["event"] == "progress":
+            for pool in event.get("pools") or []:
+                value = sum(float(pool.get(name) or 0) for name in names)
+                points.setdefault(str(pool.get("model")), []).append((event["time"], value))
+    return [Series(name, tuple(found)) for name, found in points.items()]
+
+
+def _mark(event: dict[str, Any]) -> Mark:
+    if event["event"] == "scaling":
+        change = f"{event.get('before')} to {event.get('after')} workers"
+        text = f"{event.get('model')}: {change}, {event.get('reason')}"
+    else:
+        text = f"{event['event'].replace('_', ' ')}: {event.get('reason')}"
+    return Mark(event["time"], text)

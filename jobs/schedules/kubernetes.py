@@ -1,0 +1,102 @@
+"""A schedule as Kubernetes manifests: the job file, a CronJob on one pod, and a RayJob on KubeRay."""
+
+import importlib.metadata
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from corpusmill.jobs.schedules.crontab import run_command
+from corpusmill.jobs.schedules.problems import ScheduleError
+from corpusmill.jobs.schedules.store import Schedule
+
+MOUNT = "/etc/corpusmill"
+NAME_LENGTH = 52
+"""Characters of a CronJob's name: Kubernetes adds eleven for its jobs' names, which may have 63."""
+HEAD = """\
+# The job file, a CronJob that runs it on one pod, and the same as a RayJob for KubeRay's operator. The RayJob
+# is suspended, so that applying this file starts nothing: use either one. A job's paths have to exist inside
+# the pods: use s3:// and hf://, or mount a volume.
+"""
+
+
+def manifests(schedule: Schedule, image: str, *, workers: int = 4, cpus: int = 4, memory: str = "8Gi") -> str:
+    """Return the manifests as one YAML file; `workers` is the most that KubeRay may start."""
+    try:
+        text = (Path(schedule.folder) / schedule.job).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScheduleError(f"{schedule.job}: the job file cannot be read ({error.strerror})") from None
+    name = _name(schedule.name)
+    container = _container(image, cpus, memory)
+    documents = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"job.yaml": text}},
+        _cron_job(schedule, name, container),
+        _ray_job(schedule, name, container, workers),
+    ]
+    return HEAD + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _cron_job(schedule: Schedule, name: str, container: dict[str, Any]) -> dict[str, Any]:
+    command = run_command(schedule, f"{MOUNT}/job.yaml")
+    variables = {"env": [{"name": "TZ", "value": schedule.timezone}]}  # {run_date} is the zone's date
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "corpusmill", **container, "command": command, **variables}],
+        "volumes": _volumes(name),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name},
+        "spec": {
+            "schedule": schedule.cron,
+            "timeZone": schedule.timezone,
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {"spec": {"backoffLimit": 3, "template": {"spec": pod}}},
+        },
+    }
+
+
+def _ray_job(schedule: Schedule, name: str, container: dict[str, Any], workers: int) -> dict[str, Any]:
+    def group(role: str) -> dict[str, Any]:
+        pod = {"containers": [{"name": role, **container}], "volumes": _volumes(name)}
+        return {"rayStartParams": {}, "template": {"spec": pod}}
+
+    command = [*run_command(schedule, f"{MOUNT}/job.yaml"), "--address", "auto"]
+    replicas = {"groupName": "workers", "replicas": 0, "minReplicas": 0, "maxReplicas": workers}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": name},
+        "spec": {
+            "suspend": True,
+            "entrypoint": f"env TZ={shlex.quote(schedule.timezone)} {shlex.join(command)}",
+            "shutdownAfterJobFinishes": True,
+            "rayClusterSpec": {
+                "rayVersion": importlib.metadata.version("ray"),
+                "enableInTreeAutoscaling": True,
+                "headGroupSpec": group("head"),
+                "workerGroupSpecs": [{**replicas, **group("worker")}],
+            },
+        },
+    }
+
+
+def _container(image: str, cpus: int, memory: str) -> dict[str, Any]:
+    amounts = {"cpu": str(cpus), "memory": memory}
+    return {
+        "image": image,
+        "resources": {"requests": amounts, "limits": dict(amounts)},
+        "volumeMounts": [{"name": "job", "mountPath": MOUNT, "readOnly": True}],
+    }
+
+
+def _volumes(name: str) -> list[dict[str, Any]]:
+    return [{"name": "job", "configMap": {"name": name}}]
+
+
+def _name(name: str) -> str:
+    made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:NAME_LENGTH].rstrip("-")
+    return made or "corpusmill"

@@ -1,0 +1,134 @@
+"""Ray's Jobs API in our own records: the one file of the package that imports Ray."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from corpusmill.jobs.submission.problems import ClusterUnreachable, SubmissionError
+from corpusmill.jobs.submission.token import token_headers
+
+T = TypeVar("T")
+ENDED = ("succeeded", "failed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterJob:
+    """What a cluster knows of a submission; times are seconds since the epoch, None before they happened."""
+
+    id: str
+    state: str
+    message: str
+    started: float | None
+    ended: float | None
+    metadata: Mapping[str, str]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state in ENDED
+
+
+class JobsApi:
+    """A cluster's Jobs API; ClusterUnreachable where nothing answers."""
+
+    def __init__(self, address: str) -> None:
+        if not address.startswith(("http://", "https://")):
+            raise SubmissionError(
+                f"expected the address of a cluster's dashboard such as http://head:8265, got {address!r}"
+            ).at("--address")
+        self.address = address.rstrip("/")
+        self._client = self._asked(self._connected)
+
+    def submit(
+        self, submission: str, command: str, runtime_env: dict[str, Any], metadata: dict[str, str]
+    ) -> None:
+        """Start a command on the cluster; an id that is taken is a SubmissionError."""
+        self._asked(
+            lambda: self._client.submit_job(
+                entrypoint=command, submission_id=submission, runtime_env=runtime_env, metadata=metadata
+            )
+        )
+
+    def all(self) -> list[ClusterJob]:
+        """Return everything that was submitted to the cluster, newest first."""
+        found = [_job(details) for details in self._asked(self._client.list_jobs) if details.submission_id]
+        return sorted(found, key=lambda job: job.started or 0.0, reverse=True)
+
+    def job(self, submission: str) -> ClusterJob:
+        """Return one submission."""
+        return _job(self._asked(lambda: self._client.get_job_info(submission)))
+
+    def stop(self, submission: str) -> bool:
+        """Ask for a submission's end: SIGTERM; False where it had ended already."""
+        return bool(self._asked(lambda: self._client.stop_job(submission)))
+
+    def logs(self, submission: str) -> str:
+        """Return what a submission has printed so far."""
+        return str(self._asked(lambda: self._client.get_job_logs(submission)))
+
+    def follow(self, submission: str) -> Iterator[str]:
+        """Yield what a submission prints, until it ends."""
+        self.job(submission)
+        chunks: AsyncIterator[str] = self._client.tail_job_logs(submission)
+        with asyncio.Runner() as runner:
+            try:
+                while (chunk := runner.run(_next(chunks))) is not None:
+                    yield chunk
+            finally:
+                runner.run(_closed(chunks))
+
+    def _connected(self) -> Any:
+        from ray.job_submission import JobSubmissionClient
+
+        # It announces each upload at INFO on standard error.
+        for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+            logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
+        return JobSubmissionClient(self.address, headers=token_headers())
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        from ray.exceptions import AuthenticationError
+
+        try:
+            return ask()
+        except ConnectionError as error:
+            raise ClusterUnreachable(
+                f"{self.address}: no Ray Jobs API answers here ({_reason(error)}); expected the address of a "
+                "running cluster's dashboard, such as http://head:8265"
+            ) from error
+        except AuthenticationError:
+            raise SubmissionError(
+                f"{self.address}: the cluster refuses this user's token; expected the head's, which is in "
+                "~/.ray/auth_token there: give it in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH"
+            ) from None
+        except RuntimeError as error:
+            raise SubmissionError(f"{self.address}: {_reason(error)}") from error
+
+
+async def _next(chunks: AsyncIterator[str]) -> str | None:
+    return await anext(chunks, None)
+
+
+async def _closed(chunks: AsyncIterator[str]) -> None:
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
+
+
+def _job(details: Any) -> ClusterJob:
+    return ClusterJob(
+        id=details.submission_id or "",
+        state=str(details.status.value).lower(),
+        message=(details.message or "").strip(),
+        started=None if details.start_time is None else details.start_time / 1000,
+        ended=None if details.end_time is None else details.end_time / 1000,
+        metadata=dict(details.metadata or {}),
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of a refusal: the server answers with a traceback."""
+    lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines()]
+    told = [line for line in lines if line and line != "."]
+    reason = told[-1] if told else type(error).__name__
+    return reason.removeprefix("ValueError: ").removeprefix("RuntimeError: ")

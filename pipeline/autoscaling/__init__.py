@@ -1,0 +1,1 @@
+"""How many workers a pool should have: pure decisions from a frozen snapshot and a clock passed in."""

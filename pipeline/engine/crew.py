@@ -1,0 +1,112 @@
+"""A pool's workers: who is starting, ready or leaving, and who is free, each found at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from corpusmill.pipeline.engine.tickets import Piece
+
+IN_FLIGHT = 2
+"""Pieces a worker holds: one computed, one fetched meanwhile."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """An actor, the reference of its start (None once it has loaded), its process id, its pieces in order.
+
+    `held` maps the reference of a piece's statistics to (reference of its columns, piece). `since` is when
+    the first of them became the one that is computed; `asked` when the actor was asked for. One that is
+    `leaving` gets no more pieces.
+    """
+
+    actor: Any
+    starting: Any
+    asked: float
+    pid: int = 0
+    held: dict[Any, tuple[Any, Piece]] = field(default_factory=dict)
+    since: float = 0.0
+    leaving: bool = False
+
+
+class Crew:
+    """All workers of a pool. Counts and free workers are kept, not searched for: there may be a thousand."""
+
+    def __init__(self) -> None:
+        self._workers: dict[Worker, None] = {}
+        self._free: tuple[dict[Worker, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self.starting = self.leaving = 0
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._workers)
+
+    @property
+    def staying(self) -> int:
+        """Workers that are starting or ready, without those that leave."""
+        return len(self._workers) - self.leaving
+
+    @property
+    def ready(self) -> int:
+        """Workers that have loaded the model, without those that leave."""
+        return self.staying - self.starting
+
+    @property
+    def idle(self) -> int:
+        """Ready workers that hold nothing."""
+        return len(self._free[0])
+
+    def add(self, worker: Worker) -> None:
+        """Take on a worker that was asked for."""
+        self._workers[worker] = None
+        self.starting += 1
+
+    def loaded(self, worker: Worker, pid: int) -> None:
+        """Note that a worker is ready."""
+        worker.starting, worker.pid = None, pid
+        self.starting -= 1
+        self._place(worker)
+
+    def free(self) -> Worker | None:
+        """Return a ready worker that holds as few pieces as any, and room for one; None if there is none."""
+        return next((next(iter(workers)) for workers in self._free if workers), None)
+
+    def changed(self, worker: Worker) -> None:
+        """Note that what a worker holds has changed."""
+        self._place(worker)
+
+    def dismiss(self, count: int) -> list[Worker]:
+        """Choose workers to go, those starting first, the idle next; returns those that hold nothing."""
+        staying = [worker for worker in self._workers if not worker.leaving]
+        # The newest starts first, as the oldest will soon be ready.
+        staying.sort(key=lambda worker: (worker.starting is None, len(worker.held), -worker.asked))
+        for worker in staying[:count]:
+            self.starting -= worker.starting is not None
+            worker.leaving = True
+            self.leaving += 1
+            self._place(worker)
+        return [worker for worker in staying[:count] if not worker.held]
+
+    def recall(self, count: int) -> int:
+        """Keep workers that were leaving and still work; returns how many."""
+        found = [worker for worker in self._workers if worker.leaving][:count]
+        for worker in found:
+            worker.leaving = False
+            self.leaving -= 1
+            self._place(worker)
+        return len(found)
+
+    def remove(self, worker: Worker) -> None:
+        """Forget a worker that is gone."""
+        del self._workers[worker]
+        self.leaving -= worker.leaving
+        self.starting -= worker.starting is not None and not worker.leaving
+        for workers in self._free:
+            workers.pop(worker, None)
+
+    def _place(self, worker: Worker) -> None:
+        for workers in self._free:
+            workers.pop(worker, None)
+        if worker.starting is None and not worker.leaving and len(worker.held) < IN_FLIGHT:
+            self._free[len(worker.held)][worker] = None

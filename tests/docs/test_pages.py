@@ -1,0 +1,72 @@
+"""The documentation holds: the site builds, and every command and snippet runs as it is shown."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.pages import DOCS, ROOT, blocks, run_page
+
+PAGES = ["operations.md", "schedules.md", "report.md", "outputs.md", "own-program.md", "architectures.md"]
+ELSEWHERE = {"submission.md": "tests/submission"}
+"""Pages whose commands need more than a folder, and where they are run."""
+LANGUAGES = {"sh", "python", "yaml", "text"}
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the first page was followed."""
+    folder = tmp_path_factory.mktemp("reader")
+    run_page("index.md", folder)
+    return folder
+
+
+def test_the_first_page_can_be_followed(started: Path) -> None:
+    """From nothing to labels, printed as the page shows."""
+    assert (started / "out/sections/_manifest.parquet").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_can_be_followed(page: str, started: Path, tmp_path: Path) -> None:
+    """After the first one; each by itself."""
+    shutil.copytree(started, tmp_path, dirs_exist_ok=True)
+    assert run_page(page, tmp_path)
+
+
+def test_every_page_with_commands_is_run() -> None:
+    """A new page has to be listed, here or where its commands are run."""
+    with_commands = {
+        path.name
+        for path in DOCS.glob("*.md")
+        if any(block.language in ("sh", "python") for block in blocks(path.name))
+    }
+    assert with_commands == {"index.md", *PAGES, *ELSEWHERE}
+    for page in with_commands:
+        assert {block.language for block in blocks(page)} <= LANGUAGES, page
+
+
+def test_a_job_file_on_a_page_is_one_that_is_run() -> None:
+    """YAML is shown with the name of the file it is, or it is no job."""
+    for path in DOCS.glob("*.md"):
+        for block in blocks(path.name):
+            if block.language == "yaml" and "models:" in block.text:
+                assert block.title, path.name
+                assert yaml.safe_load(block.text)["models"]
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """Strictly: dead links, missing names and pages are errors; nothing comes from other hosts."""
+    links = tmp_path / "links"
+    subprocess.run(["make", "links"], cwd=ROOT, check=True, capture_output=True)
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(links)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (links / "api.html").read_text(encoding="utf-8")
+    for name in ("jobs.runner.run", "pipeline.stages.Tokenize", "models.loading.load_model"):
+        assert f'id="corpusmill.{name}"' in page
+    assert 'src="http' not in page
