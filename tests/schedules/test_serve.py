@@ -18,7 +18,6 @@ from corpusmill.jobs.schedules.timetable import due as due_times
 from corpusmill.jobs.schedules.timetable import opened
 from corpusmill.jobs.verify import verify
 
-
 ROWS = 100
 
 
