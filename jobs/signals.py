@@ -35,7 +35,9 @@ _PENDING: list[type[BaseException]] = []
 def terminable(farewell: Callable[[int], str]) -> Iterator[None]:
     """Raise in the main thread what STOPS says when a signal arrives; elsewhere signals cannot be set.
 
-    Where the block is not left within GRACE of it, `farewell` of the signal is printed and the process ends.
+    Any error that leaves the block after that is its doing: compiled code makes a SystemError of it, and
+    processes that the signal reached too fail. Where the block is not left within GRACE, `farewell` of the
+    signal is printed and the process ends.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,6 +48,9 @@ def terminable(farewell: Callable[[int], str]) -> Iterator[None]:
     with _watched(farewell):
         try:
             yield
+        except Exception:
+            raise_pending()
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

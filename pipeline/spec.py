@@ -46,7 +46,7 @@ class TokenizerSpec:
     `folder` is where the driver has it. A node without that folder fetches the same digest from `source`,
     the checkpoint's address, where it lies in the sub-folder `inside`. Of each text of `columns` ("text",
     "text_pair"), with `prompt` before it, the first `limit` tokens are kept (None: all), where each is in the
-    text if `offsets`, and if `lengths` how long texts are that are cut on both sides of a pair.
+    text if `offsets`, and if `lengths` which is longer of two texts that are both cut.
     """
 
     folder: str

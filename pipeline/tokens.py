@@ -10,6 +10,7 @@ them.
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -27,6 +28,8 @@ from corpusmill.pipeline.vocabulary import load_tokenizer
 
 BATCH = 1024
 """Texts handed to the tokenizer at once: bounds its memory, and is far more than it needs for speed."""
+LONGER = 4
+"""How much further each attempt counts the tokens of two long texts."""
 
 
 def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
@@ -71,16 +74,23 @@ def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
 def _with_lengths(
     made: dict[str, pa.Table], columns: dict[str, Distinct], spec: TokenizerSpec
 ) -> dict[str, pa.Table]:
-    """Add how many tokens each text has; texts that are cut are counted whole where both of a pair are."""
+    """Add how many tokens each text has; of two that were cut, both are counted on until one ends.
+
+    That tells which is longer, and a long text costs no more than its partner.
+    """
     flat = {name: _lists(table, columns[name]) for name, table in made.items()}
     lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
-    cut = {name: found == spec.limit for name, found in lengths.items()}
-    doubtful = both_of_a_pair(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
-    tokenizer = load_tokenizer(tokenizer_folder(spec))
-    for name, values in doubtful.items():
-        texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
-        whole = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        lengths[name][values] = [len(encoding) for encoding in whole]
+    tokenizer, limit = load_tokenizer(tokenizer_folder(spec)), spec.limit
+    while limit is not None:
+        cut = {name: found == limit for name, found in lengths.items()}
+        doubtful = both_of_a_pair(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
+        limit = limit * LONGER if len(doubtful["text"]) else None
+        for name, values in doubtful.items():
+            texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
+            counted = replace(spec, limit=limit, offsets=False)
+            lengths[name][values] = [
+                len(encoding.ids[:limit]) for encoding in _encodings(tokenizer, texts, counted)
+            ]
     return {
         name: table.append_column("lengths", columns[name].grouped(pa.array(lengths[name])))
         for name, table in made.items()

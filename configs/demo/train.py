@@ -10,7 +10,6 @@ linear model takes each word for. Training then adds what the order and company 
 
 import argparse
 import json
-import math
 import platform
 import sys
 import time
@@ -28,17 +27,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.extmath import randomized_svd
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
+from corpusmill.demo.optimization import optimizer_with_schedule
+from corpusmill.demo.wordpiece import MASK, PAD, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
 from corpusmill.jobs.demo.corpus import collect
 from corpusmill.jobs.demo.document import Document
 from corpusmill.jobs.demo.sections import SECTIONS, section_of
 from corpusmill.jobs.demo.split import falls_below, is_held_out
 
 LABELS = list(SECTIONS)
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL_TOKENS))
 
 
 @dataclass(frozen=True)
@@ -91,24 +90,6 @@ def split_corpus(by: str) -> Split:
 
 def targets(documents: list[Document]) -> np.ndarray:
     return np.array([LABELS.index(section_of(document.module) or "") for document in documents])
-
-
-def train_tokenizer(texts: list[str], recipe: Recipe) -> Tokenizer:
-    """A lower-case WordPiece tokenizer that does what transformers' DistilBertTokenizer does."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)],
-    )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=recipe.vocabulary, special_tokens=SPECIAL_TOKENS, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch.Tensor]:
@@ -199,8 +180,9 @@ def train(
     model: DistilBertForSequenceClassification, ids: list[torch.Tensor], labels: torch.Tensor, recipe: Recipe
 ) -> None:
     steps = recipe.epochs * sum(1 for _ in batches(ids, tokens=recipe.batch_tokens, shuffle=False))
-    optimizer = torch.optim.AdamW(decayed(model, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step / steps))
+    optimizer, schedule = optimizer_with_schedule(
+        model, steps=steps, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
     model.train()
     for epoch in range(recipe.epochs):
         total = 0.0
@@ -216,19 +198,6 @@ def train(
             schedule.step()
             total += loss.item() * len(indices)
         print(f"epoch {epoch + 1}/{recipe.epochs}: loss {total / len(ids):.3f}", file=sys.stderr)
-
-
-def decayed(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """Weight decay for matrices; none for biases and layer norms."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-
-
-def warm_cosine(done: float) -> float:
-    return min(1.0, done / 0.06 + 1e-3) * (0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 0.01)
 
 
 @torch.inference_mode()
@@ -258,7 +227,7 @@ def scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def run(split: Split, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceClassification]:
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(split.texts, recipe)
+    tokenizer = train_tokenizer(split.texts, vocabulary=recipe.vocabulary, lowercase=True)
     all_ids = encode(tokenizer, split.texts, length=recipe.training_tokens)
     ids = encode(tokenizer, [document.text for document in split.train], length=recipe.training_tokens)
     labels = targets(split.train)
@@ -289,21 +258,6 @@ def measure(split: Split, recipe: Recipe, predicted: np.ndarray, *, seconds: flo
     }
 
 
-def save(folder: Path, *, tokenizer: Tokenizer, model: DistilBertForSequenceClassification) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
-        "tokenizer_class": "DistilBertTokenizer",
-        "do_lower_case": True,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": model.config.max_position_embeddings,
-        **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    tokenizer.model.save(str(folder))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "stdlib-sections")
@@ -315,7 +269,8 @@ def main() -> None:
     seconds = time.monotonic() - start
     ids = encode(tokenizer, [document.text for document in split.held_out], length=recipe.positions)
     metrics = measure(split, recipe, predict(model, ids), seconds=seconds)
-    save(options.output, tokenizer=tokenizer, model=model)
+    model.save_pretrained(options.output)
+    save_tokenizer(tokenizer, options.output, of="DistilBertTokenizer", max_length=recipe.positions)
     (options.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(metrics))
 

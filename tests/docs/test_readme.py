@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from corpusmill.jobs import JobConfig
+from corpusmill.jobs.demo.spans import LABELS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,8 +69,8 @@ def test_the_readmes_targets_are_in_the_makefile() -> None:
     assert {"demo", "test"} <= set(asked) <= set(targets)
 
 
-def test_the_demo_embeds_and_labels_every_document(demo: tuple[Path, str]) -> None:
-    """The output accounts for every line of the corpus; samples, neighbours and a DuckDB line are shown."""
+def test_the_demo_embeds_labels_and_tags_every_document(demo: tuple[Path, str]) -> None:
+    """Every line of the corpus is there; samples, spans, neighbours and a DuckDB line are shown."""
     folder, printed = demo
     lines = sum(
         len(path.read_text(encoding="utf-8").splitlines())
@@ -81,7 +82,14 @@ def test_the_demo_embeds_and_labels_every_document(demo: tuple[Path, str]) -> No
     assert sum(manifest["rejected"].to_pylist()) == 0
     assert all(
         text in printed
-        for text in ("five of them", "nearest to:", "threading", str(folder / "out/demo/result"))
+        for text in (
+            "five of them",
+            "what the tagger found",
+            *LABELS,
+            "nearest to:",
+            "threading",
+            str(folder / "out/demo/result"),
+        )
     )
     (line,) = [line for line in printed.splitlines() if "duckdb" in line and line.startswith("python -c")]
     read = shell(line, folder)
@@ -94,7 +102,14 @@ def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
     asked = [
         command for command in commands() if command.removeprefix(".venv/bin/").startswith("corpusmill ")
     ]
-    assert {command.split()[1] for command in asked} == {"plan", "run", "verify", "evaluate", "convert"}
+    assert {command.split()[1] for command in asked} == {
+        "plan",
+        "run",
+        "verify",
+        "bench",
+        "evaluate",
+        "convert",
+    }
     write_old_checkpoint(demo[0] / "old-bert")
     for command in asked:
         done = shell(command.replace(".venv/bin/", ""), demo[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpusmill.jobs.demo.corpus import MINIMUM_CHARACTERS, collect, write_jsonl
+from corpusmill.jobs.demo.corpus import MINIMUM_CHARACTERS, TRUTH, collect, write_jsonl
 from corpusmill.jobs.demo.document import Document
 from corpusmill.jobs.demo.sections import SECTIONS, section_of
 from corpusmill.jobs.demo.source import source_documents
@@ -93,8 +93,19 @@ def test_shards_read_in_order_are_the_corpus(tmp_path: Path, shards: int) -> Non
     lines = [
         line for path in paths for line in path.read_bytes().decode("utf-8").rstrip("\n").split("\n") if line
     ]
-    assert [Document(**json.loads(line)) for line in lines] == documents
+    records = [json.loads(line) for line in lines]
+    assert all(record.pop(TRUTH) == [] for record in records)
+    assert [Document(**record) for record in records] == documents
     assert sorted((tmp_path / "new").iterdir()) == paths
+
+
+def test_beside_a_text_stands_what_the_tagger_is_to_find(tmp_path: Path) -> None:
+    """Places in code points, as `corpusmill evaluate` takes them."""
+    (path,) = write_jsonl([Document("m", "n", "𝛑: ValueError, see PEP 8.")], tmp_path, shards=1)
+    assert json.loads(path.read_text(encoding="utf-8"))[TRUTH] == [
+        {"start": 3, "end": 13, "label": "EXCEPTION"},
+        {"start": 19, "end": 24, "label": "REFERENCE"},
+    ]
 
 
 def test_no_shards_is_an_error(tmp_path: Path) -> None:

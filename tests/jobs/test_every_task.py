@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.task_jobs import COLUMNS, MADE_FOR, NLI, OPTIONS, SINGLE, reads_pairs, rows, same
 from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop, read_output
 
@@ -19,40 +20,6 @@ CELLS = [
     for head in HEADS
     if head not in described.lacks and head not in ("embedding", "sparse-embedding")
 ]
-NLI = ("entailment", "neutral", "contradiction")
-RANKED = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))
-SPAN = [("start", pa.int32()), ("end", pa.int32())]
-COLUMNS: dict[str, dict[str, pa.DataType]] = {
-    "embedding": {"embedding": pa.list_(pa.float32(), 32)},
-    "token-embedding": {
-        "token_embeddings": pa.list_(pa.list_(pa.float32(), 32)),
-        "token_offsets": pa.list_(pa.struct(SPAN)),
-    },
-    "sparse-embedding": {"sparse": pa.list_(pa.struct([("token_id", pa.int32()), ("weight", pa.float32())]))},
-    "text-classification": {"label": pa.dictionary(pa.int32(), pa.string()), "score": pa.float32()},
-    "zero-shot-classification": {"labels": RANKED},
-    "token-classification": {
-        "spans": pa.list_(
-            pa.struct([*SPAN, ("label", pa.string()), ("score", pa.float32()), ("text", pa.string())])
-        )
-    },
-    "question-answering": {
-        "answer": pa.struct([("text", pa.string()), *SPAN, ("score", pa.float32())]),
-    },
-    "fill-mask": {
-        "predictions": pa.list_(
-            pa.list_(pa.struct([("token", pa.string()), ("token_id", pa.int32()), ("score", pa.float32())]))
-        )
-    },
-    "multiple-choice": {"choice": pa.int32(), "scores": pa.list_(pa.float32())},
-    "next-sentence-prediction": {"is_next": pa.bool_(), "score": pa.float32()},
-}
-MADE_FOR = {
-    "token-embedding": "base",
-    "sparse-embedding": "fill-mask",
-    "zero-shot-classification": "text-classification",
-}
-OPTIONS: dict[str, dict[str, Any]] = {"zero-shot-classification": {"candidate_labels": ["house", "water"]}}
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +35,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-def rows(task: str, count: int = 20) -> list[dict[str, Any]]:
-    """Rows with what the task reads, some of it missing."""
-    second: list[Any] = [None if i % 7 == 3 else f"it runs {i}" for i in range(count)]
-    if task == "multiple-choice":
-        second = [[f"choice {j}" for j in range(i % 4)] for i in range(count)]
-    return [
-        {"id": i, "text": None if i % 9 == 4 else f"the [MASK] watch {i % 5} house", "other": second[i]}
-        for i in range(count)
-    ]
-
-
-def reads_pairs(task: str, folder: Path) -> bool:
-    return task in ("next-sentence-prediction", "multiple-choice", "question-answering")
-
-
 def verified(workshop: Workshop) -> None:
     result = workshop.cli("verify", workshop.output)
     assert result.exit_code == 0, result.output
@@ -95,7 +47,7 @@ def test_a_checkpoint_of_every_head_is_used_by_a_job(
     """With no task named: the one it was made for; every row is there, and the output verifies."""
     task = HEADS[head].job_task
     workshop.rows(rows(task))
-    pair = {"input__text_pair": "other"} if reads_pairs(task, workshop.folder) else {}
+    pair = {"input__text_pair": "other"} if reads_pairs(task) else {}
     result = workshop.run(models=[{"checkpoint": str(checkpoint(architecture, head))}], **pair)
     assert (result.rows, result.rejected) == (20, 0)
     table = workshop.read()
@@ -115,7 +67,7 @@ def test_a_tasks_columns_are_the_contracts(
     labels = {"labels": NLI} if task == "zero-shot-classification" else {}
     folder = checkpoint("bert", MADE_FOR.get(task, task), **labels)
     workshop.rows(rows(task))
-    pair = {"input__text_pair": "other"} if reads_pairs(task, folder) else {}
+    pair = {"input__text_pair": "other"} if reads_pairs(task) else {}
     made = {"checkpoint": str(folder), "task": task, "name": "m", **OPTIONS.get(task, {})}
     if task not in ("multiple-choice", "next-sentence-prediction"):
         made |= {"long_text": "window", "stride": 2, "max_length": 12}
@@ -141,9 +93,7 @@ def test_tasks_that_read_texts_whole_take_no_windows(
 def test_all_tasks_in_one_pass(workshop: Workshop, checkpoint: Callable[..., Path]) -> None:
     """Ten models, one tokenizer: each gives what it gives in a job of its own."""
     named = {}
-    for task in TASKS:
-        if task == "multiple-choice":
-            continue  # its second column holds lists, the others' texts
+    for task in SINGLE:
         labels = {"labels": NLI} if task == "zero-shot-classification" else {}
         folder = checkpoint("bert", MADE_FOR.get(task, task), **labels)
         named[task] = {"checkpoint": str(folder), "task": task, **OPTIONS.get(task, {})}
@@ -153,25 +103,10 @@ def test_all_tasks_in_one_pass(workshop: Workshop, checkpoint: Callable[..., Pat
     together = workshop.read()
     assert together.num_columns == 1 + sum(len(COLUMNS[task]) for task in named)
     for task, model in named.items():
-        pair = (
-            {"input__text_pair": "other"}
-            if reads_pairs(task, workshop.folder) or task == "text-classification"
-            else {}
-        )
+        pair = {"input__text_pair": "other"} if reads_pairs(task) or task == "text-classification" else {}
         output = workshop.folder / task
         workshop.run(models=[model], output__path=str(output), **pair)
         alone = read_output(output)
         for name in COLUMNS[task]:
             found = together[f"{task.replace('-', '_')}_{name}"].to_pylist()
             assert same(found, alone[name].to_pylist())
-
-
-def same(found: Any, expected: Any) -> bool:
-    """Equal but for the rounding of numbers, at any depth: a batch's company changes the last bits."""
-    if isinstance(expected, float) and isinstance(found, float):
-        return abs(found - expected) < 1e-4
-    if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(same(found[k], expected[k]) for k in expected)
-    if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return bool(found == expected)

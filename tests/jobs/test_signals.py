@@ -32,6 +32,21 @@ except (Terminated, KeyboardInterrupt) as stop:
 with terminable(str):
     raise_pending()
 """
+CHANGED = """
+try:
+    with terminable(str):
+        try:
+            wait()
+        except BaseException as stop:
+            raise SystemError("returned a result with an exception set") from stop
+except (Terminated, KeyboardInterrupt) as stop:
+    print(type(stop).__name__)
+try:
+    with terminable(str):
+        raise SystemError
+except SystemError:
+    print("itself")
+"""
 BLOCKED = """
 signals.GRACE = 0.5
 taken = threading.Lock()
@@ -93,6 +108,11 @@ def test_a_signal_that_python_drops_is_raised_again(number: int, name: str) -> N
     """What a destructor raises goes nowhere; a signal that was seen is forgotten with its block."""
     code, out, err = sent(DROPPED, number)
     assert (code, out) == (0, f"dropped\n{name}\n"), err
+
+
+def test_an_error_that_a_signal_became_is_the_signal() -> None:
+    """Compiled code makes another exception of it; without a signal an error is itself."""
+    assert sent(CHANGED, signal.SIGTERM) == (0, "Terminated\nitself\n", "")
 
 
 def test_a_run_stops_although_python_dropped_the_signal(workshop: Workshop) -> None:

@@ -163,6 +163,30 @@ def test_the_pieces_of_an_added_token_that_was_cut_do_not_count(
             assert first_tokens(folder, [text], limit, None) == first_tokens(folder, [text], None, limit)
 
 
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that a tokenizer is given."""
+    given: list[str] = []
+
+    class Watched:
+        """A tokenizer that remembers what it was given."""
+
+        def __init__(self, tokenizer: Tokenizer) -> None:
+            self._tokenizer = tokenizer
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._tokenizer, name)
+
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            given.extend(texts)
+            return self._tokenizer.encode_batch_fast(texts, **options)
+
+    monkeypatch.setattr(
+        "corpusmill.pipeline.tokens.load_tokenizer", lambda folder: Watched(load_tokenizer(folder))
+    )
+    return given
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -175,32 +199,28 @@ def test_the_pieces_of_an_added_token_that_was_cut_do_not_count(
     ids=["words", "ideographs", "accents", "masks", "punctuation"],
 )
 def test_of_ten_megabytes_a_page_is_tokenized(
-    checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, text: str
+    checkpoint: Callable[..., Path], seen: list[str], text: str
 ) -> None:
     """What reaches the tokenizer is bounded by the tokens wanted, not by the text."""
-    seen: list[str] = []
-
-    class Watched:
-        """A tokenizer that remembers what it was given."""
-
-        def __init__(self, tokenizer: Tokenizer) -> None:
-            self._tokenizer = tokenizer
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._tokenizer, name)
-
-        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
-            seen.extend(texts)
-            return self._tokenizer.encode_batch_fast(texts, **options)
-
-    monkeypatch.setattr(
-        "corpusmill.pipeline.tokens.load_tokenizer", lambda folder: Watched(load_tokenizer(folder))
-    )
     spec = spec_of(checkpoint("embedding"), limit=128)
     block = tokenized(text_block([text]), spec)
     assert len(text) >= 9_000_000
     assert sum(map(len, seen)) < 10_000
     assert block.tokens == {spec.key: 128}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_pair_costs_what_its_shorter_text_costs(
+    checkpoint: Callable[..., Path], seen: list[str], order: int
+) -> None:
+    """Both are cut, and which of them is longer decides who keeps the odd token."""
+    texts = ["word " * 2_000_000, "word " * 200][::order]
+    spec = spec_of(checkpoint("embedding"), columns=("text", "text_pair"), limit=128, lengths=True)
+    block = tokenized(text_block([texts[0]], [texts[1]]), spec)
+    found = [block.tables[f"{spec.key}.{name}"]["lengths"].to_pylist()[0] for name in ("text", "text_pair")]
+    assert found[::order][1] == 200
+    assert found[::order][0] > 200
+    assert sum(map(len, seen)) < 30_000
 
 
 @pytest.mark.parametrize("text", ["", "a", "a" * 5000, " " * 5000, "\u0301" * 5000, "\0" * 5000])

@@ -38,7 +38,7 @@ def rows(table: pa.Table) -> list[Any]:
     "options",
     [
         {},
-        {"pooling": "cls"},
+        *({"pooling": pooling} for pooling in ("cls", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")),
         {"pooling": "max", "normalize": True},
         {"pooling": "pooler"},
         {"dimensions": 8},

@@ -138,6 +138,26 @@ def test_a_span_is_what_stands_at_its_place(checkpoint: Checkpoints, model: Mode
                 assert all(end <= after["start"] for end, after in zip(ends, spans[1:], strict=True))
 
 
+@settings(max_examples=30, derandomize=True, deadline=None)
+@given(parts=st.lists(st.lists(ALPHABET, max_size=30).map("".join), min_size=1, max_size=6))
+def test_an_answer_is_what_stands_at_its_place(
+    checkpoint: Checkpoints, model: Model, parts: list[str]
+) -> None:
+    """`text[start:end]` always, distinct and best first, in one window or in several."""
+    folder = checkpoint("question-answering")
+    for stride in (None, 3):
+        spec = model(folder, "question-answering", max_length=14, stride=stride, pairs=True, top_k=4)
+        table = encoded(spec, text=parts, text_pair=["the house"] * len(parts))
+        for text, answers in zip(parts, table["answers"].to_pylist(), strict=True):
+            assert [text[answer["start"] : answer["end"]] for answer in answers] == [
+                answer["text"] for answer in answers
+            ]
+            assert all(answer["text"] for answer in answers)
+            assert len({(answer["start"], answer["end"]) for answer in answers}) == len(answers) <= 4
+            scores = [answer["score"] for answer in answers]
+            assert scores == sorted(scores, reverse=True)
+
+
 def test_a_threshold_and_other_ignored_labels(checkpoint: Checkpoints, model: Model) -> None:
     """A span below the threshold is left out; nothing ignored gives one span a stretch of O too."""
     folder = checkpoint("token-classification", labels=LABELS)

@@ -199,6 +199,8 @@ RAMAZOTTI = (
     (2, 4, False, {3: 0.2, 7: 0.8}),
     (11, 13, False, {3: 0.4, 6: 0.6}),
 )
+PLAIN = ("O", "MISC", "PER", "ORG", "LOC")
+ENZO_PLAIN = ((0, 2, True, {4: 0.9968166}), (2, 4, False, {4: 0.9957636}), (11, 13, True, {3: 0.9986497}))
 PUBLISHED = [
     (ENZO, "none", [(0, 2, "I-PER", 0.997), (2, 4, "I-PER", 0.996), (11, 13, "B-ORG", 0.999)]),
     (ENZO, "simple", [(0, 4, "PER", 0.996), (11, 13, "ORG", 0.999)]),
@@ -209,13 +211,16 @@ PUBLISHED = [
     (RAMAZOTTI, "first", [(0, 13, "MISC", 0.55)]),
     (RAMAZOTTI, "max", [(0, 13, "LOC", 0.8)]),
     (RAMAZOTTI, "average", [(0, 13, "PER", 0.35)]),
+    (ENZO_PLAIN, "none", [(0, 2, "LOC", 0.997), (2, 4, "LOC", 0.996), (11, 13, "ORG", 0.999)]),
+    (ENZO_PLAIN, "simple", [(0, 4, "LOC", 0.996), (11, 13, "ORG", 0.999)]),
 ]
 
 
 @pytest.mark.parametrize(("case", "aggregation", "expected"), PUBLISHED)
 def test_published_cases(case: tuple[Any, ...], aggregation: str, expected: Found) -> None:
     """The numbers of transformers' own tests (tests/pipelines/test_pipelines_token_classification.py)."""
-    rows = np.zeros((len(case), len(CONLL)), np.float32)
+    labels = PLAIN if case is ENZO_PLAIN else CONLL
+    rows = np.zeros((len(case), len(labels)), np.float32)
     for row, (_, _, _, values) in zip(rows, case, strict=True):
         row[list(values)] = list(values.values())
     tokens = ScoredTokens(
@@ -225,7 +230,7 @@ def test_published_cases(case: tuple[Any, ...], aggregation: str, expected: Foun
         word_begins=np.array([token[2] for token in case]),
         offsets=np.array([0, len(case)]),
     )
-    (ours,) = found(decode_spans(tokens, LabelScheme.of(CONLL), aggregation))
+    (ours,) = found(decode_spans(tokens, LabelScheme.of(labels), aggregation))
     assert [(*row[:3], pytest.approx(row[3], abs=5.1e-4)) for row in ours] == expected
 
 

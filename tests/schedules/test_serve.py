@@ -5,6 +5,8 @@ import os
 import shlex
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,12 +18,27 @@ from corpusmill.jobs.schedules.timetable import due as due_times
 from corpusmill.jobs.schedules.timetable import opened
 from corpusmill.jobs.verify import verify
 
+ROWS = 100
 
-def many_units(office: Office, rows: int = 400) -> None:
-    """Makes a run long enough to disturb it."""
+
+def many_units(office: Office) -> None:
+    """Makes a run of a unit a row, so that it can be disturbed between two."""
     job = office.folder / "job.yaml"
     job.write_text(job.read_text().replace("rows_per_unit: 8", "rows_per_unit: 1"))
-    office.rows(rows)
+    office.rows(ROWS)
+
+
+@contextmanager
+def held(office: Office) -> Iterator[None]:
+    """Keeps the run that is under way from going on, once it has begun to commit: no clock decides."""
+    office.wait(lambda: office.committed() > 3)
+    (pid,) = [run.pid for run in office.store.runs() if run.ended is None]
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def overlaps(runs: list[Run]) -> list[tuple[int, int]]:
@@ -74,19 +91,19 @@ def test_runs_do_what_is_new_and_history_says_so(office: Office) -> None:
 @pytest.mark.slow
 def test_a_time_that_passes_during_a_run_is_run_once_afterwards(office: Office) -> None:
     """Two of them are one; no two runs are under way at once."""
-    many_units(office, 1500)
+    many_units(office)
     office.add()
     office.serve()
     office.due()
-    office.wait(lambda: office.committed() > 3)
-    for _ in range(2):
-        office.due()
-        office.wait(lambda: due_times(office.store)["nightly"] > datetime.now(UTC))
-    assert [run.state for run in office.store.runs()] == ["running"], "it was over too soon to judge"
+    with held(office):
+        for _ in range(2):
+            office.due()
+            office.wait(lambda: due_times(office.store)["nightly"] > datetime.now(UTC))
+        assert [run.state for run in office.store.runs()] == ["running"]
     runs = office.ended(2)
     time.sleep(3)
     assert [run.state for run in runs] == ["done", "done"]
-    assert [run.rows for run in runs] == [1500, 0]
+    assert [run.rows for run in runs] == [ROWS, 0]
     assert overlaps(runs) == []
     assert len(office.store.runs()) == 2
 
@@ -99,8 +116,9 @@ def test_a_restart_loses_nothing(office: Office, number: signal.Signals) -> None
     office.add()
     first = office.serve()
     office.due()
-    office.wait(lambda: office.committed() > 3)
-    first.send_signal(number)
+    with held(office):
+        first.send_signal(number)
+        time.sleep(1)
     assert first.wait(90) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
     (run,) = office.store.runs()
     assert run.state == ("running" if number is signal.SIGKILL else "interrupted")
@@ -112,7 +130,7 @@ def test_a_restart_loses_nothing(office: Office, number: signal.Signals) -> None
     ]
     assert overlaps(runs) == []
     result = verify(str(office.folder / "out"))
-    assert (result.ok, result.complete, result.rows) == (True, True, 400)
+    assert (result.ok, result.complete, result.rows) == (True, True, ROWS)
 
 
 @pytest.mark.slow
@@ -131,7 +149,7 @@ def test_a_run_that_is_killed_has_failed_and_the_next_one_continues(office: Offi
     assert (failed.state, failed.message) == ("failed", "its process was ended")
     office.due()
     assert [found.state for found in office.ended(2)] == ["failed", "done"]
-    assert verify(str(office.folder / "out")).rows == 400
+    assert verify(str(office.folder / "out")).rows == ROWS
 
 
 def test_a_schedule_that_is_added_while_it_serves_is_run(office: Office) -> None:

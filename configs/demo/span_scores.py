@@ -1,0 +1,60 @@
+"""Exact-match scores of spans, as seqeval's: start, end and label must all be right."""
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+from corpusmill.demo.variants import Example
+from corpusmill.jobs.demo.spans import LABELS, Span
+
+STRIDE = 128
+
+
+def load_tagger(folder: Path, aggregation: str) -> Any:
+    """Read texts longer than the model in windows that share STRIDE tokens; nothing is cut off."""
+    return pipeline(
+        "token-classification",
+        model=AutoModelForTokenClassification.from_pretrained(folder),
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+        aggregation_strategy=aggregation,
+        stride=STRIDE,
+        device="cpu",
+    )
+
+
+def predicted_spans(tagger: Any, text: str) -> list[Span]:
+    """One text alone: ConvBERT in transformers gives another result beside padding."""
+    return [Span(found["start"], found["end"], found["entity_group"]) for found in tagger(text)]
+
+
+def remembered_spans(known: list[Example], texts: list[str]) -> list[list[Span]]:
+    """The baseline: where a string that was a span in training stands as a whole word, the longest first."""
+    labels: dict[str, Counter[str]] = defaultdict(Counter)
+    for known_text, spans in known:
+        for start, end, label in spans:
+            labels[known_text[start:end]][label] += 1
+    longest_first = sorted(labels, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+    best = {string: counts.most_common(1)[0][0] for string, counts in labels.items()}
+    return [[Span(*match.span(), best[match[0]]) for match in pattern.finditer(text)] for text in texts]
+
+
+def span_scores(truth: list[list[Span]], predicted: list[list[Span]]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and the number of true spans, micro-averaged (`all`) and of each label."""
+    found, true, right = Counter[str](), Counter[str](), Counter[str]()
+    for expected, got in zip(truth, predicted, strict=True):
+        for counter, spans in ((true, expected), (found, got), (right, set(expected) & set(got))):
+            for span in spans:
+                counter.update([span.label, "all"])
+    return {
+        label: {
+            "precision": round(right[label] / max(1, found[label]), 4),
+            "recall": round(right[label] / max(1, true[label]), 4),
+            "f1": round(2 * right[label] / max(1, found[label] + true[label]), 4),
+            "spans": true[label],
+        }
+        for label in ("all", *LABELS)
+    }

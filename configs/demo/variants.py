@@ -1,0 +1,129 @@
+"""Other texts of the same kind, for training: most labels are rare in the library's documentation.
+
+A URL that a model met a single time it may learn by heart; one that is another each time, it cannot. What the
+spans of the new text are, the rules say anew.
+"""
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from corpusmill.jobs.demo.exceptions import all_exceptions
+from corpusmill.jobs.demo.spans import Span, true_spans
+
+Example = tuple[str, list[Span]]
+"""A text and its true spans."""
+
+_DIGITS = re.compile(r"\d+")
+_WORD = re.compile(r"[^\W\d]\w*")
+_WORD_OR_DIGITS = re.compile(r"\d+|[^\W\d]\w*")
+_SEPARATORS = "//////..-_#"
+_ENDINGS = "c cfg com dat exe gz h html ini log net org pth py so txt xml zip".split()  # noqa: SIM905
+_STRANGERS = {"VERSION": 2, "URL": 4, "REFERENCE": 1, "EXCEPTION": 1, "NAME": 1, "DECOY": 4}
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of a text becomes something else."""
+
+    spans: float
+    strangers: float  # of those spans: what comes in their place is of any label, or of none
+    words: float  # words and numbers between the spans
+
+
+class Variants:
+    """Makes spans out of the words and the spans, by label, of the training texts."""
+
+    def __init__(self, words: Iterable[str], spans: dict[str, list[str]]) -> None:
+        self._words = sorted(set(words))
+        self._spans = spans
+        self._makers: dict[str, Callable[[], str]] = {
+            "VERSION": lambda: self._renumbered("VERSION"),
+            "URL": self._url,
+            "REFERENCE": lambda: self._renumbered("REFERENCE"),
+            "EXCEPTION": self._exception,
+            "NAME": self._name,
+            "DECOY": self._decoy,
+        }
+
+    @classmethod
+    def of(cls, examples: list[Example]) -> Self:
+        spans = defaultdict(list)
+        for text, found in examples:
+            for start, end, label in found:
+                spans[label].append(text[start:end])
+        return cls((word for text, _ in examples for word in _WORD.findall(text)), spans)
+
+    def vary(self, example: Example, shares: Shares) -> Example:
+        """Put others in the place of some spans and words."""
+        text, spans = example
+        pieces, at = [], 0
+        for start, end, label in spans:
+            new = (
+                self._instead(label, shares.strangers) if random.random() < shares.spans else text[start:end]
+            )
+            pieces += [self._reworded(text[at:start], shares.words), new]
+            at = end
+        varied = "".join([*pieces, self._reworded(text[at:], shares.words)])
+        return varied, true_spans(varied)
+
+    def _instead(self, label: str, strangers: float) -> str:
+        if random.random() < strangers:
+            (label,) = random.choices(list(_STRANGERS), list(_STRANGERS.values()))
+        return self._makers[label]()
+
+    def _reworded(self, text: str, share: float) -> str:
+        def other(match: re.Match[str]) -> str:
+            if random.random() >= share:
+                return match[0]
+            return _another_number(match) if match[0].isdigit() else self._word()
+
+        return _WORD_OR_DIGITS.sub(other, text)
+
+    def _word(self) -> str:
+        return random.choice(self._words)
+
+    def _known(self, label: str) -> str:
+        return random.choice(self._spans[label])
+
+    def _renumbered(self, label: str) -> str:
+        return _DIGITS.sub(_another_number, self._known(label))
+
+    def _exception(self) -> str:
+        return self._known("EXCEPTION") if random.random() < 0.5 else random.choice(_EXCEPTIONS)
+
+    def _name(self) -> str:
+        """The beginning of a known one or a word, and a word or two."""
+        first = self._known("NAME").rpartition(".")[0] if random.random() < 0.5 else self._word()
+        return ".".join([first, *random.choices(self._words, k=random.choice((1, 1, 2)))])
+
+    def _url(self) -> str:
+        """A known one, or its host with words for a path."""
+        scheme, _, rest = self._known("URL").partition("://")
+        if random.random() < 0.4:
+            return f"{scheme}://{rest}"
+        host = rest.partition("/")[0]
+        parts = (random.choice(_SEPARATORS) + self._word() for _ in range(random.randint(0, 6)))
+        return f"{scheme}://{host}/{''.join(parts).lstrip(_SEPARATORS)}"
+
+    def _decoy(self) -> str:
+        """A file, a path, the end of a sentence, or an exception's name with more to it."""
+        return random.choice(
+            [
+                f"{self._word()}.{random.choice(_ENDINGS)}",
+                f"/{self._word()}/{self._word()}.{self._word()}/{self._word()}",
+                f"{self._word()}. {self._word()}",
+                f"{self._exception()}s",
+            ]
+        )
+
+
+_EXCEPTIONS = sorted(all_exceptions())
+
+
+def _another_number(match: re.Match[str]) -> str:
+    digits = max(1, len(match[0]) + random.choice((-1, 0, 0, 0, 1)))
+    return str(random.randrange(10 ** (digits - 1) if digits > 1 else 0, 10**digits))
