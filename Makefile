@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all test-gpu check docs wheel-check clean
+.PHONY: bench demo test test-all test-gpu check docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
+
+# Measures this machine into docs/benchmarks; `corpusmill bench --help` has the settings.
+bench: $(INSTALLED)
+	for theme in architectures accuracy length tokenizer job size; do \
+		$(BIN)/corpusmill bench $$theme || exit 1; \
+	done
 
 test: check
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.commands import prune, report, schedule, status, submission
+from corpusmill.jobs.commands import bench, prune, report, schedule, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
 from corpusmill.jobs.commands.options import (
@@ -24,6 +24,7 @@ from corpusmill.jobs.commands.options import (
     today_or,
 )
 from corpusmill.jobs.commands.options import executor_named as _executor
+from corpusmill.pipeline.memory import keep_memory
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
 
@@ -232,10 +233,11 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
-for group in (submission, status, schedule, report, prune):
+for group in (submission, status, schedule, report, prune, bench):
     group.register(app)
 
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_memory()
     app()

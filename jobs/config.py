@@ -87,6 +87,7 @@ class ModelConfig(Section):
     task: str | None = None
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    allow_int8: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
     long_text: Literal["truncate", "window"] = "truncate"

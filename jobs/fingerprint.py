@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
@@ -10,7 +11,6 @@ from corpusmill.pipeline.storage import locate
 
 RESULT_VERSION = 2
 """Raised when the same settings would give other columns, units or values than before."""
-FILE = "fingerprint.json"
 
 
 def fingerprint(job: ResolvedJob) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
 
 def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
     """Say whether the folder already belongs to this job; a folder of anything else is an OutputError."""
-    path = folder.job(FILE)
+    path = folder.job(FINGERPRINT)
     if not folder.exists(path):
         _check_folder(folder)
         strangers = [name for name in folder.names("") if name != "_job"]
@@ -79,9 +79,9 @@ def _check_folder(folder: OutputFolder) -> None:
 def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:
     """Return an output that a job wrote, in its own format, and the job's settings; else an OutputError."""
     probe = OutputFolder.of(url, "arrow")
-    if not probe.exists(probe.job(FILE)):
+    if not probe.exists(probe.job(FINGERPRINT)):
         raise OutputError(
-            f"{probe.url}: expected the output folder of a job, found no _job/{FILE}; check the path"
+            f"{probe.url}: expected the output folder of a job, found no _job/{FINGERPRINT}; check the path"
         )
     job = read_fingerprint(probe)
     return OutputFolder.of(url, job["output.format"]), job
@@ -90,16 +90,16 @@ def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:
 def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
     """Read what a folder's job was; a damaged record is an OutputError."""
     try:
-        found = json.loads(folder.read(folder.job(FILE)))
+        found = json.loads(folder.read(folder.job(FINGERPRINT)))
         found["output.format"], found["input.keep"], found["input.text"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{folder.job(FILE)}: expected the settings of the output's job, got a file that is damaged; "
-            "restore it, or choose another output.path"
+            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a file that is "
+            "damaged; restore it, or choose another output.path"
         ) from None
     return dict(found)
 
 
 def write_fingerprint(folder: OutputFolder, parts: dict[str, Any]) -> None:
     """Claim the folder for a job."""
-    folder.put(folder.job(FILE), (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())
+    folder.put(folder.job(FINGERPRINT), (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.jobs.hints import explain
 from corpusmill.jobs.problems import ConfigError
-from corpusmill.models import Checkpoint, check_tensors, read_checkpoint
+from corpusmill.models import Checkpoint, DtypeChoice, check_tensors, choose_dtype, read_checkpoint
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.quantized import has_int8_products
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
@@ -35,12 +35,16 @@ class ResolvedModel:
     flops_per_token: int
     needs: Needs
     columns: tuple[str, ...]
+    dtype_reason: str
 
 
-def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
+def resolve_model(
+    config: ModelConfig, where: str, *, pairs: bool, recorded_dtype: str | None = None
+) -> ResolvedModel:
     """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
 
-    `pairs` says whether the job reads a second text column.
+    `pairs` says whether the job reads a second text column. `recorded_dtype` is what `auto` meant when the
+    output was begun: it means the same until the end, on whichever machine.
     """
     found = _found(config, where)
     folder = found.folder
@@ -59,6 +63,7 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
     max_length = _max_length(config, checkpoint, where)
     tokenizer = _tokenizer(config, checkpoint, found, made.needs, where, pairs=pairs)
     _check_room(tokenizer, max_length, where)
+    dtype = _dtype(config, checkpoint, device, where, recorded_dtype)
     spec = ModelSpec(
         title=config.name or title(config.checkpoint),
         prefix=f"{config.name}_" if config.name else "",
@@ -66,7 +71,7 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
         source=found.source,
         digest=found.digest,
         task=task,
-        dtype=_dtype(config, device, where),
+        dtype=dtype.dtype,
         device=device,
         max_length=max_length,
         stride=config.stride if config.long_text == "window" else None,
@@ -83,6 +88,7 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
         checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
         made.needs,
         tuple(spec.prefix + name for name in made.schema.names),
+        dtype.reason,
     )
 
 
@@ -150,7 +156,9 @@ def _device(config: ModelConfig, where: str) -> str:
     return "cuda" if there and config.device != "cpu" and config.pool.gpus != 0 else "cpu"
 
 
-def _dtype(config: ModelConfig, device: str, where: str) -> str:
+def _dtype(
+    config: ModelConfig, checkpoint: Checkpoint, device: str, where: str, recorded: str | None
+) -> DtypeChoice:
     if config.dtype == "int8" and (device != "cpu" or not has_int8_products()):
         raise CorpusmillError(
             "int8 needs a CPU with VNNI instructions; expected auto, float32 or bfloat16"
@@ -159,7 +167,11 @@ def _dtype(config: ModelConfig, device: str, where: str) -> str:
         raise CorpusmillError(
             "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"
         ).at(f"{where}.dtype")
-    return "float32" if config.dtype == "auto" else config.dtype
+    if config.dtype != "auto":
+        return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
+    if recorded is not None and (config.allow_int8 or recorded != "int8"):
+        return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
+    return choose_dtype(checkpoint, device, allow_int8=config.allow_int8)
 
 
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:

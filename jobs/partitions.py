@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corpusmill.jobs.fingerprint import FILE, read_fingerprint
+from corpusmill.jobs.fingerprint import read_fingerprint
 from corpusmill.jobs.owner import owning
 from corpusmill.jobs.placement import RUN_DATE
 from corpusmill.jobs.plan_file import read_plan, write_plan
+from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.jobs.stale import read_stale, stale_splits, write_stale
 from corpusmill.pipeline.manifest import receipts, write_manifest
@@ -47,7 +48,7 @@ def _others(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[
         folder = OutputFolder.of(url, job.spec.output.format)
         if not pattern.fullmatch(found) or url == job.spec.output.url:
             continue
-        if folder.exists(folder.job(FILE)) and read_fingerprint(folder) == parts:
+        if folder.exists(folder.job(FINGERPRINT)) and read_fingerprint(folder) == parts:
             yield folder
 
 

@@ -42,6 +42,7 @@ class ModelEstimate:
 
     model: str
     device: str
+    dtype: str
     workers: int
     tokens: int
     tokens_per_second: float
@@ -207,7 +208,7 @@ def _estimate(
     rate = each * model.pool.workers
     seconds = tokens / rate if rate else 0.0
     return ModelEstimate(
-        model.title, model.device, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
+        model.title, model.device, model.dtype, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
     )
 
 

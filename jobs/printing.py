@@ -33,7 +33,7 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
         yield f"  {name:>7} tokens {'#' * round(BAR * count / widest):{BAR}} {count}"
     for model in result.models:
         yield (
-            f"  {model.model} on {model.device}: {model.tokens:,} tokens at "
+            f"  {model.model} on {model.device} in {model.dtype}: {model.tokens:,} tokens at "
             f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
         )
     cost = "" if result.cost is None else f", costs {result.cost:,.2f}"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from corpusmill.jobs.config import InputConfig, JobConfig, ModelConfig, OutputConfig
 from corpusmill.jobs.models import ResolvedModel, resolve_model
 from corpusmill.jobs.problems import ConfigError, Problem
+from corpusmill.jobs.recorded import recorded_dtypes
 from corpusmill.models import ModelError
 from corpusmill.pipeline.arrow_types import parse_type
 from corpusmill.pipeline.errors import CorpusmillError
@@ -69,8 +70,12 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     """
     checks = Checks()
     pairs = config.input.text_pair is not None
-    models = [_model(model, f"models[{i}]", checks, pairs=pairs) for i, model in enumerate(config.models)]
     output = checks.run("output.path", lambda: _output(config.output))
+    recorded = {} if output is None else recorded_dtypes(output.url)
+    models = [
+        _model(model, f"models[{i}]", checks, pairs=pairs, recorded_dtype=recorded.get(i))
+        for i, model in enumerate(config.models)
+    ]
     files = checks.run("input.path", lambda: _files(config.input))
     given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
     schemas = _schemas(config.input, files, given) if files else None
@@ -93,8 +98,13 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
 
 
-def _model(config: ModelConfig, where: str, checks: Checks, *, pairs: bool) -> ResolvedModel | None:
-    return checks.run(f"{where}.checkpoint", lambda: resolve_model(config, where, pairs=pairs))
+def _model(
+    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded_dtype: str | None
+) -> ResolvedModel | None:
+    return checks.run(
+        f"{where}.checkpoint",
+        lambda: resolve_model(config, where, pairs=pairs, recorded_dtype=recorded_dtype),
+    )
 
 
 def _files(config: InputConfig) -> list[StoredFile]:

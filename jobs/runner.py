@@ -98,6 +98,7 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
                 rows_committed=tally.rows,
                 rows_expected=tally.standing().rows_expected,
                 rows_exact=tally.rows_exact,
+                dtypes=[model.dtype_reason for model in job.models],
             )
             failures: list[UnitFailure] = []
             spent = _Spent()

@@ -54,6 +54,18 @@ def types_of(packed: PackedTokens) -> Tensor:
     return torch.zeros_like(packed.input_ids) if packed.token_types is None else packed.token_types
 
 
+class Linear(nn.Linear):
+    """A linear map to whose result a residual may be added, so that both can be one step."""
+
+    def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
+        return added(super().forward(x_TD), residual_TO)
+
+
+def added(y_TO: Tensor, residual_TO: Tensor | None) -> Tensor:
+    """The sum, where there is something to add."""
+    return y_TO if residual_TO is None else y_TO + residual_TO
+
+
 class GroupedLinear(nn.Module):
     """A linear map whose inputs and outputs fall into groups that see nothing of each other."""
 
@@ -62,17 +74,17 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(groups, in_features // groups, out_features // groups))
         self.bias = nn.Parameter(torch.empty(out_features))
 
-    def forward(self, x_TD: Tensor) -> Tensor:
+    def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         groups = len(self.weight)
         x_GTI = x_TD.view(len(x_TD), groups, -1).transpose(0, 1)
         y_GTO = torch.baddbmm(self.bias.view(groups, 1, -1), x_GTI, self.weight)
-        return y_GTO.transpose(0, 1).flatten(1)
+        return added(y_GTO.transpose(0, 1).flatten(1), residual_TO)
 
 
 def linear(in_features: int, out_features: int, *, groups: int = 1) -> nn.Module:
     """A linear map, in groups or not."""
     if groups == 1:
-        return nn.Linear(in_features, out_features)
+        return Linear(in_features, out_features)
     return GroupedLinear(in_features, out_features, groups)
 
 
@@ -124,7 +136,10 @@ def _scaled(p_HLL: Tensor, tap: Tap) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention inside each sequence; `groups` are those of query, key, value and output."""
+    """Multi-head attention inside each sequence, added to its input.
+
+    `groups` are those of query, key, value and output.
+    """
 
     def __init__(
         self,
@@ -143,7 +158,7 @@ class SelfAttention(nn.Module):
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
         q_TD, k_TD, v_TD = self.projections(x_TD)
         y_TD = attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
-        return self.output(y_TD)  # type: ignore[no-any-return]
+        return self.output(y_TD, x_TD)  # type: ignore[no-any-return]
 
 
 class ActivatedLinear(nn.Module):
@@ -163,19 +178,30 @@ class ActivatedLinear(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Width to inner width and back, with an activation between."""
+    """Width to inner width and back, with an activation between, added to its input.
 
-    def __init__(self, width: int, inner: int, activation: str, *, groups: tuple[int, int] = (1, 1)) -> None:
+    `outer` stands in for the map back, and adds its second argument.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        inner: int,
+        activation: str,
+        *,
+        groups: tuple[int, int] = (1, 1),
+        outer: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.inner: nn.Module = ActivatedLinear(width, inner, activation, groups=groups[0])
-        self.outer = linear(inner, width, groups=groups[1])
+        self.outer = linear(inner, width, groups=groups[1]) if outer is None else outer
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        return self.outer(self.inner(x_TD))  # type: ignore[no-any-return]
+        return self.outer(self.inner(x_TD), x_TD)  # type: ignore[no-any-return]
 
 
 class PostNormLayer(nn.Module):
-    """The original transformer layer: each part's output is added to its input, then normalized."""
+    """The original transformer layer: each part adds its output to its input, which is then normalized."""
 
     def __init__(self, *, attention: nn.Module, feed_forward: nn.Module, width: int, eps: float) -> None:
         super().__init__()
@@ -185,8 +211,8 @@ class PostNormLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        x_TD = self.attention_norm(x_TD + self.attention(x_TD, packed, tap))
-        return self.feed_forward_norm(x_TD + self.feed_forward(x_TD))  # type: ignore[no-any-return]
+        x_TD = self.attention_norm(self.attention(x_TD, packed, tap))
+        return self.feed_forward_norm(self.feed_forward(x_TD))  # type: ignore[no-any-return]
 
 
 class Stack(nn.ModuleList):

@@ -5,32 +5,30 @@ the activation after a layer runs inside its matrix product. For int8 the layers
 Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import partial
+from itertools import starmap
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear, Projections
-from corpusmill.models.quantized import QuantizedFeedForward, QuantizedLinear, quantized_linear
-
-# Our activation names -> oneDNN's attribute and algorithm. Not relu: oneDNN's turns NaN into 0, which would
-# hide a broken checkpoint.
-FUSED = {
-    "linear": ("none", ""),
-    "gelu": ("gelu", "none"),
-    "gelu_python": ("gelu", "none"),
-    "gelu_accurate": ("gelu", "tanh"),
-    "gelu_fast": ("gelu", "tanh"),
-    "gelu_new": ("gelu", "tanh"),
-    "gelu_python_tanh": ("gelu", "tanh"),
-    "gelu_pytorch_tanh": ("gelu", "tanh"),
-    "sigmoid": ("sigmoid", ""),
-    "tanh": ("tanh", ""),
-}
-# Reordering takes a number of rows to lay the weights out for; any number works with the result.
-ROWS = 2048
+from corpusmill.models.blocks import (
+    ActivatedLinear,
+    FeedForward,
+    GroupedLinear,
+    Linear,
+    Projections,
+    added,
+)
+from corpusmill.models.folding import Folding
+from corpusmill.models.prepacked import (
+    FUSED,
+    FUSED_BESIDE_A_RESIDUAL,
+    GroupedConvolution,
+    PrepackedLinear,
+)
+from corpusmill.models.quantized import QuantizedLinear, QuantizedPair, quantized_linear
 
 
 class JointProjections(nn.Module):
@@ -44,31 +42,24 @@ class JointProjections(nn.Module):
         return self.joint(x_TD).chunk(3, dim=-1)  # type: ignore[no-any-return]
 
 
-class PrepackedLinear(nn.Module):
-    """A linear map, and the activation after it, as one oneDNN call. Inference only: it has no parameters."""
-
-    def __init__(self, linear: nn.Linear, activation: str = "linear") -> None:
-        super().__init__()
-        self.weight: Any = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
-        self.bias = None if linear.bias is None else linear.bias.detach()
-        self.attribute, self.algorithm = FUSED[activation]
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
-            x_TD, self.weight, self.bias, self.attribute, [], self.algorithm
-        )
-
-
 class SeparateGroups(nn.Module):
-    """A grouped linear map as one oneDNN call a group: in float32 two to three times faster than batched."""
+    """A grouped linear map as one layer a group."""
 
     def __init__(self, groups: Iterable[nn.Module]) -> None:
         super().__init__()
         self.groups = nn.ModuleList(groups)
 
-    def forward(self, x_TD: Tensor) -> Tensor:
+    def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         parts = x_TD.chunk(len(self.groups), dim=-1)
-        return torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)], dim=-1)
+        y_TO = torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)], dim=-1)
+        return added(y_TO, residual_TO)
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Folds the norms that only scale and shift into the linear layers below a module."""
+    for part in module.modules():
+        if isinstance(part, Folding):
+            part.fold_norms()
 
 
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
@@ -77,7 +68,6 @@ def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> s
     prepack, reason = prepacking(device.type, dtype)
     if prepack:
         _replace(module, _prepack)
-        _replace(module, _pair)
     return reason
 
 
@@ -127,33 +117,43 @@ def _join(module: nn.Module) -> nn.Module | None:
 
 
 def _prepack(module: nn.Module) -> nn.Module | None:
-    if isinstance(module, ActivatedLinear) and module.activation.name in FUSED:
-        return _prepacked(module.linear, module.activation.name)
-    return _prepacked(module, "linear")
+    if isinstance(module, FeedForward):
+        # The rest is then found inside it.
+        module.inner = _activated(module.inner, FUSED_BESIDE_A_RESIDUAL) or module.inner
+        return None
+    return _activated(module, FUSED) or _prepacked(module, "linear")
+
+
+def _activated(module: nn.Module, fused: Container[str]) -> nn.Module | None:
+    """The layer with its activation inside the product, unless that could hide NaN."""
+    if not isinstance(module, ActivatedLinear) or module.activation.name not in fused:
+        return None
+    if module.activation.name not in FUSED and not _finite(module):
+        return None
+    return _prepacked(module.linear, module.activation.name)
+
+
+def _finite(module: nn.Module) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in module.parameters())
 
 
 def _prepacked(linear: nn.Module, activation: str) -> nn.Module | None:
     if isinstance(linear, GroupedLinear):
-        return SeparateGroups(PrepackedLinear(group, activation) for group in _groups(linear))
+        return GroupedConvolution(linear, activation)
     return PrepackedLinear(linear, activation) if _plain(linear) else None
 
 
 def _pair(module: nn.Module) -> nn.Module | None:
-    """Group by group, a feed-forward part never lays the wide result's groups side by side."""
-    if not isinstance(module, FeedForward):
-        return None
-    inner, outer = module.inner, module.outer
-    if isinstance(inner, SeparateGroups) and isinstance(outer, SeparateGroups):
-        same = len(inner.groups) == len(outer.groups)
-        return SeparateGroups(map(_in_turn, inner.groups, outer.groups)) if same else None
-    both = isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear)
-    return _in_turn(inner, outer) if both else None
-
-
-def _in_turn(inner: nn.Module, outer: nn.Module) -> nn.Module:
-    if isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear):
-        return QuantizedFeedForward(inner, outer)
-    return nn.Sequential(inner, outer)
+    """Runs the two 8-bit layers of a feed-forward part, or those of each group, block by block."""
+    if isinstance(module, FeedForward):
+        inner, outer = module.inner, module.outer
+        if isinstance(inner, SeparateGroups) and isinstance(outer, SeparateGroups):
+            if len(inner.groups) == len(outer.groups):
+                both = zip(inner.groups, outer.groups, strict=True)
+                module.inner, module.outer = nn.Identity(), SeparateGroups(starmap(QuantizedPair, both))
+        elif isinstance(inner, QuantizedLinear) and isinstance(outer, QuantizedLinear):
+            module.inner, module.outer = nn.Identity(), QuantizedPair(inner, outer)
+    return None
 
 
 def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
@@ -188,4 +188,4 @@ def _groups(linear: GroupedLinear) -> list[nn.Linear]:
 
 
 def _plain(module: object) -> TypeGuard[nn.Linear]:
-    return type(module) is nn.Linear
+    return type(module) in (nn.Linear, Linear)

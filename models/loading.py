@@ -1,5 +1,6 @@
 """From a folder to a model that is ready to run."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,9 @@ from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoint import Checkpoint, skeleton
 from corpusmill.models.embedding_plan import EmbeddingOptions
 from corpusmill.models.errors import OptionError
+from corpusmill.models.folding import Folding
 from corpusmill.models.headers import StoredTensor
-from corpusmill.models.linear import lay_out, quantize_layers
+from corpusmill.models.linear import fold_norms, lay_out, quantize_layers
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attends_in_bfloat16, attention_kernel
 from corpusmill.models.quantized import has_int8_products
@@ -47,6 +49,7 @@ def load_model(
     number = _dtype(dtype, target, checkpoint)
     plan = check_tensors(checkpoint)
     parts = _fill(checkpoint, plan, dtype=number, device=target)
+    _fold(parts["encoder"], dtype=number)
     reasons = _lay_out(parts, int8=dtype == "int8", dtype=number, device=target)
     return Model(checkpoint, parts, dtype=number, device=target, reason="; ".join(reasons)).eval()
 
@@ -68,7 +71,9 @@ def _fill(
     """Gives the meta-device skeleton the checkpoint's tensors as its parameters."""
     parts = skeleton(checkpoint, pooler=plan.pooler)
     architecture = ARCHITECTURES[checkpoint.model_type]
-    tensors = _read(plan, dtype=dtype, device=device)
+    folding = [f"{name}." for name, part in parts.named_modules() if isinstance(part, Folding)]
+    stored_as = {ours: _stored_as(ours, dtype, folding) for ours in plan.sources}
+    tensors = _read(plan, stored_as, device=device)
     for ours, parameter in parts.named_parameters():
         tensors[ours] = layout_of(ours, architecture).ours(tensors[ours], tuple(parameter.shape))
     parts.load_state_dict(tensors, assign=True, strict=True)
@@ -76,7 +81,9 @@ def _fill(
     return parts
 
 
-def _read(plan: TensorPlan, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+def _read(
+    plan: TensorPlan, stored_as: Mapping[str, torch.dtype], *, device: torch.device
+) -> dict[str, Tensor]:
     """Each parameter's tensor; a tensor that two of them share is read once."""
     with ExitStack() as stack:
         files = {source.file for source in plan.sources.values()}
@@ -87,12 +94,20 @@ def _read(plan: TensorPlan, *, dtype: torch.dtype, device: torch.device) -> dict
             read: Tensor = opened[source.file].get_tensor(source.name)
             return read.to(device=device, dtype=stored_as)
 
-        return {ours: tensor(source, _stored_as(ours, dtype)) for ours, source in plan.sources.items()}
+        return {ours: tensor(source, stored_as[ours]) for ours, source in plan.sources.items()}
 
 
-def _stored_as(ours: str, dtype: torch.dtype) -> torch.dtype:
-    """Projections of embeddings stay in float32: a row a sequence costs nothing, and so is their input."""
-    return torch.float32 if ours.startswith("head.steps.") else dtype
+def _stored_as(ours: str, dtype: torch.dtype, folding: Iterable[str]) -> torch.dtype:
+    """Projections of embeddings stay in float32: a row a sequence costs nothing, and so is their input.
+
+    Layers that fold norms do so before they are rounded.
+    """
+    return torch.float32 if ours.startswith(("head.steps.", *folding)) else dtype
+
+
+def _fold(encoder: nn.Module, *, dtype: torch.dtype) -> None:
+    fold_norms(encoder)
+    encoder.to(dtype)
 
 
 def _device(name: str) -> torch.device:

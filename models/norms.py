@@ -6,6 +6,8 @@ Shape suffixes: T tokens, D width.
 import torch
 from torch import Tensor, nn
 
+from corpusmill.models.blocks import Linear
+
 
 class ScaleAndShift(nn.Module):
     """MobileBERT's NoNorm: a factor and an addend a feature."""
@@ -24,12 +26,11 @@ class NormedLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, norm: nn.Module) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, out_features)
+        self.linear: nn.Module = Linear(in_features, out_features)
         self.norm = norm
 
     def forward(self, x_TD: Tensor, residual_TD: Tensor | None = None) -> Tensor:
-        y_TD = self.linear(x_TD)
-        return self.norm(y_TD if residual_TD is None else y_TD + residual_TD)  # type: ignore[no-any-return]
+        return self.norm(self.linear(x_TD, residual_TD))  # type: ignore[no-any-return]
 
 
 def make_norm(kind: str, width: int, eps: float) -> nn.Module:

@@ -1,6 +1,7 @@
 """Which dtype `auto` means, by trying: half precision collapses on CPUs without instructions for it."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,13 @@ from torch import nn
 
 from corpusmill.models.checkpoint import Checkpoint
 from corpusmill.models.linear import lay_out
+from corpusmill.models.quantized import has_int8_products, quantized_linear
 
 TOKENS, ROUNDS = 1024, 7
-# bfloat16 costs accuracy, and must be worth it.
+# Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.
 WORTH = 1.2
+# Below this, in float32, a product is mostly the call itself, and its measurement noise.
+LEAST_SECONDS = 2e-4
 
 
 @dataclass(frozen=True)
@@ -22,38 +26,63 @@ class DtypeChoice:
     reason: str
 
 
-def choose_dtype(checkpoint: Checkpoint, device: str = "cpu") -> DtypeChoice:
-    """float32 or bfloat16, never int8; on a CPU after a matrix product of the checkpoint's width in both.
+def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: bool = False) -> DtypeChoice:
+    """float32 or bfloat16, or int8 if that is allowed; on a CPU after a matrix product in each.
 
-    The products take some 0.1 s, with as many threads as torch has.
+    The products are of the checkpoint's width and take some 0.1 s, with as many threads as torch has.
     """
     if "float16" in checkpoint.refused_dtypes:
         return DtypeChoice("float32", f"float32: {checkpoint.refused_dtypes['float16']}")
     if torch.device(device).type == "cuda":
         return _for_cuda()
-    wide, narrow = (product_seconds(checkpoint.width, dtype) for dtype in (torch.float32, torch.bfloat16))
-    return pick(wide / narrow)
+    names = ["float32", "bfloat16"]
+    if allow_int8 and "int8" not in checkpoint.refused_dtypes and has_int8_products():
+        names.append("int8")
+    return pick({name: product_seconds(checkpoint.width, name) for name in names})
 
 
-def pick(speed_up: float) -> DtypeChoice:
-    """The choice, where bfloat16 takes a product `speed_up` times faster than float32."""
-    name = "bfloat16" if speed_up >= WORTH else "float32"
-    measured = f"this CPU multiplies bfloat16 {speed_up:.2f} times as fast as float32"
-    return DtypeChoice(name, f"{name}: {measured} (worth it from {WORTH})")
+def pick(seconds: Mapping[str, float]) -> DtypeChoice:
+    """The choice, where a product takes this long in each dtype, from most bits to fewest."""
+    exact = seconds["float32"]
+    if exact < LEAST_SECONDS:
+        return DtypeChoice(
+            "float32", f"float32: a product takes {exact * 1e6:.0f} us, too little to gain from"
+        )
+    chosen = "float32"
+    for name, taken in seconds.items():
+        if seconds[chosen] >= WORTH * taken:
+            chosen = name
+    measured = " and ".join(
+        f"{name} {exact / taken:.2f} times as fast as float32"
+        for name, taken in seconds.items()
+        if name != "float32"
+    )
+    return DtypeChoice(chosen, f"{chosen}: this CPU multiplies {measured} (worth it from {WORTH})")
 
 
-def product_seconds(width: int, dtype: torch.dtype) -> float:
-    """The best time of a feed-forward map, laid out as a loaded model's."""
-    linear = nn.Sequential(nn.Linear(width, 4 * width, dtype=dtype)).requires_grad_(False)
-    lay_out(linear, dtype=dtype, device=torch.device("cpu"))
-    x_TD = torch.ones(TOKENS, width, dtype=dtype)
-    linear(x_TD)
+def product_seconds(width: int, dtype: str) -> float:
+    """The best time of a feed-forward map, laid out as a loaded model's; infinite if it cannot be."""
+    floating = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    linear = nn.Linear(width, 4 * width, dtype=floating).requires_grad_(False)
+    laid_out = _laid_out(linear, dtype)
+    if laid_out is None:
+        return float("inf")
+    x_TD = torch.ones(TOKENS, width, dtype=floating)
+    laid_out(x_TD)
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        linear(x_TD)
+        laid_out(x_TD)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def _laid_out(linear: nn.Linear, dtype: str) -> nn.Module | None:
+    if dtype == "int8":
+        return quantized_linear(linear)
+    laid_out = nn.Sequential(linear)
+    lay_out(laid_out, dtype=linear.weight.dtype, device=torch.device("cpu"))
+    return laid_out
 
 
 def _for_cuda() -> DtypeChoice:

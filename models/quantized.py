@@ -51,11 +51,15 @@ class _Blocked(nn.Module):
         self.widest = widest
         self.result = result
 
-    def forward(self, x_TD: Tensor) -> Tensor:
+    def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         y_TO = torch.empty(len(x_TD), self.outputs, dtype=self.result)
         step = max(1, BLOCK // self.widest)
-        for start in range(0, len(x_TD), step):
-            y_TO[start : start + step] = self.block(x_TD[start : start + step])
+        for rows in (slice(start, start + step) for start in range(0, len(x_TD), step)):
+            y_BO = self.block(x_TD[rows])
+            if residual_TO is None:
+                y_TO[rows] = y_BO
+            else:
+                torch.add(y_BO, residual_TO[rows], out=y_TO[rows])
         return y_TO
 
     def block(self, x_BD: Tensor) -> Tensor:
@@ -96,7 +100,7 @@ class QuantizedLinear(_Blocked):
         return torch.ops.onednn.qlinear_pointwise(bytes_BD, 1.0, 0, *weight, None, *PLAIN_RESULT)  # type: ignore[no-any-return]
 
 
-class QuantizedFeedForward(_Blocked):
+class QuantizedPair(_Blocked):
     """Two layers one after the other, block by block, so that the wide result between stays in cache."""
 
     def __init__(self, inner: QuantizedLinear, outer: QuantizedLinear) -> None:

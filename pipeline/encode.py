@@ -103,7 +103,7 @@ class Encoder:
         """Return what the sequences gave, without those of the items that failed, and why these did."""
         done, bad = [], {}
         for batch in token_batches(unit.sequences, tokens_per_batch=self._spec.tokens_per_batch):
-            for found in computed(batch, self._values):
+            for found in computed(batch, self.values):
                 if isinstance(found, Computed):
                     done.append(found)
                 else:
@@ -116,7 +116,8 @@ class Encoder:
         good = ~np.isin(unit.sequences.item, list(bad))
         return [found.only(good) for found in done if good[found.rows].any()], bad
 
-    def _values(self, batch: TokenBatch) -> Values:
+    def values(self, batch: TokenBatch) -> Values:
+        """Run one batch through the model."""
         packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
         return self._task.values(self._model, packed)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from corpusmill.jobs.evaluate.problems import EvaluateError
-from corpusmill.jobs.fingerprint import FILE as FINGERPRINT
 from corpusmill.jobs.fingerprint import open_output
+from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.verify_manifest import read_manifest
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from corpusmill.models.activations import known_activation
 from corpusmill.models.blocks import (
     FeedForward,
+    Linear,
     PostNormLayer,
     Projections,
     Stack,
@@ -118,7 +119,7 @@ def _choice(fields: Fields) -> Summary:
 
 
 class MixedAttention(nn.Module):
-    """Attention heads beside span-based dynamic convolutions."""
+    """Attention heads beside span-based dynamic convolutions, added to their input."""
 
     def __init__(self, width: int, heads: int, kernel: int) -> None:
         super().__init__()
@@ -129,7 +130,7 @@ class MixedAttention(nn.Module):
         self.pointwise = nn.Linear(width, half)
         self.kernels = nn.Linear(half, heads * kernel)
         self.convolved = nn.Linear(width, half)
-        self.output = nn.Linear(width, width)
+        self.output: nn.Module = Linear(width, width)
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
         q_TA, k_TA, v_TA = self.projections(x_TD)
@@ -138,7 +139,8 @@ class MixedAttention(nn.Module):
         kernel_THK = self.kernels(spans_TA * q_TA).view(len(x_TD), self.heads, -1).softmax(-1)
         values_THd = self.convolved(x_TD).view(len(x_TD), self.heads, -1)
         convolved_TA = dynamic_convolution(values_THd, kernel_THK, packed).flatten(1)
-        return self.output(torch.cat([attended_TA, convolved_TA], dim=-1))  # type: ignore[no-any-return]
+        mixed_TD = torch.cat([attended_TA, convolved_TA], dim=-1)
+        return self.output(mixed_TD, x_TD)  # type: ignore[no-any-return]
 
 
 class ConvBertEncoder(nn.Module):

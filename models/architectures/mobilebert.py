@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from corpusmill.models.activations import known_activation
-from corpusmill.models.blocks import ActivatedLinear, Stack, Tap, attend_heads, types_of
+from corpusmill.models.blocks import FeedForward, Stack, Tap, attend_heads, types_of
 from corpusmill.models.config_fields import MOST_LAYERS, Fields
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
+from corpusmill.models.folding import fold_alone, fold_chain
 from corpusmill.models.layouts import TRANSPOSED
 from corpusmill.models.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
@@ -126,17 +127,10 @@ class MobileBertConfig:
         return self.layers * layer + linear_flops((self.words_seen, width))
 
 
-class MobileFeedForward(nn.Module):
-    """To the inner width and back, added to its input."""
-
-    def __init__(self, config: MobileBertConfig, *, eps: float) -> None:
-        super().__init__()
-        norm = make_norm(config.norm, config.narrow, eps)
-        self.inner: nn.Module = ActivatedLinear(config.narrow, config.inner, config.activation)
-        self.outer = NormedLinear(config.inner, config.narrow, norm)
-
-    def forward(self, x_TB: Tensor) -> Tensor:
-        return self.outer(self.inner(x_TB), x_TB)  # type: ignore[no-any-return]
+def feed_forward(config: MobileBertConfig, *, eps: float) -> FeedForward:
+    """A feed-forward part with a norm over its sum."""
+    outer = NormedLinear(config.inner, config.narrow, make_norm(config.norm, config.narrow, eps))
+    return FeedForward(config.narrow, config.inner, config.activation, outer=outer)
 
 
 class MobileAttention(nn.Module):
@@ -170,8 +164,8 @@ class MobileLayer(nn.Module):
         self.entry = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if config.bottleneck else None
         self.ask = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if shared else None
         self.attention = MobileAttention(config)
-        self.ffn = nn.ModuleList(MobileFeedForward(config, eps=eps) for _ in range(config.feed_forwards - 1))
-        self.last = MobileFeedForward(config, eps=TORCH_EPS)
+        self.ffn = nn.ModuleList(feed_forward(config, eps=eps) for _ in range(config.feed_forwards - 1))
+        self.last = feed_forward(config, eps=TORCH_EPS)
         self.leave = NormedLinear(narrow, width, make_norm(kind, width, eps)) if config.bottleneck else None
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
@@ -179,10 +173,16 @@ class MobileLayer(nn.Module):
         tells = x_TB if self.all_narrow else x_TD
         asks = tells if self.ask is None else self.ask(x_TD)
         x_TB = self.attention(asks, tells, x_TB, packed, tap)
-        for feed_forward in self.ffn:
-            x_TB = feed_forward(x_TB)
-        x_TB = self.last(x_TB)
+        for part in (*self.ffn, self.last):
+            x_TB = part(x_TB)
         return x_TB if self.leave is None else self.leave(x_TB, x_TD)  # type: ignore[no-any-return]
+
+    def fold_norms(self) -> None:
+        """Leaves norms that only scale and shift to the linear maps beside them."""
+        for door in filter(None, (self.entry, self.ask)):
+            fold_alone(door)
+        if self.leave is not None and isinstance(self.leave.linear, nn.Linear):
+            fold_chain(self.attention.output, [*self.ffn, self.last], self.leave.linear)
 
 
 class MobileEmbeddings(nn.Module):

@@ -12,6 +12,7 @@ import ray
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.errors import DeviceLost
+from corpusmill.pipeline.memory import keep_memory
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
@@ -49,6 +50,7 @@ class EncodeWorker:
     """Holds one model; loads it in the actor's own process, from its node's copy."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        keep_memory()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 

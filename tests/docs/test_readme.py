@@ -102,7 +102,14 @@ def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
     asked = [
         command for command in commands() if command.removeprefix(".venv/bin/").startswith("corpusmill ")
     ]
-    assert {command.split()[1] for command in asked} == {"plan", "run", "verify", "evaluate", "convert"}
+    assert {command.split()[1] for command in asked} == {
+        "plan",
+        "run",
+        "verify",
+        "bench",
+        "evaluate",
+        "convert",
+    }
     write_old_checkpoint(demo[0] / "old-bert")
     for command in asked:
         done = shell(command.replace(".venv/bin/", ""), demo[0])

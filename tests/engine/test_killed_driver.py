@@ -17,7 +17,7 @@ import yaml
 from corpusmill.jobs import JobConfig, run
 
 COMMAND = str(Path(sys.executable).with_name("corpusmill"))
-LONGEST = 120.0
+LONGEST = 600.0
 """Seconds after which a run that should have ended is a failure."""
 
 

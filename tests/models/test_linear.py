@@ -6,15 +6,9 @@ from torch import nn
 
 from corpusmill.models.activations import ACTIVATIONS
 from corpusmill.models.blocks import ActivatedLinear, FeedForward, SelfAttention
-from corpusmill.models.linear import (
-    FUSED,
-    JointProjections,
-    PrepackedLinear,
-    SeparateGroups,
-    lay_out,
-    prepacking,
-)
+from corpusmill.models.linear import JointProjections, lay_out, prepacking
 from corpusmill.models.packed import PackedTokens
+from corpusmill.models.prepacked import FUSED, FUSED_BESIDE_A_RESIDUAL, GroupedConvolution, PrepackedLinear
 
 CPU = torch.device("cpu")
 needs_onednn = pytest.mark.skipif(
@@ -40,39 +34,64 @@ def test_an_activated_linear_keeps_its_function(activation: str, bias: bool) -> 
 
 @needs_onednn
 @pytest.mark.parametrize("activation", ["linear", "gelu", "relu"])
+@pytest.mark.parametrize("rows", [1, 77])
 @torch.inference_mode()
-def test_a_grouped_linear_keeps_its_function(activation: str) -> None:
-    """Each group sees its own inputs only, batched or prepacked."""
+def test_a_grouped_linear_keeps_its_function(activation: str, rows: int) -> None:
+    """Each group sees its own inputs only, batched or as a convolution."""
     torch.manual_seed(0)
     module = nn.Sequential(ActivatedLinear(24, 40, activation, groups=4))
     for parameter in module.parameters():
         parameter.normal_()
-    grouped, x = module[0].linear, torch.randn(77, 24)
+    grouped, x = module[0].linear, torch.randn(rows, 24)
     dense = torch.block_diag(*grouped.weight)
     wanted = module[0].activation(x @ dense + grouped.bias)
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
     lay_out(module, dtype=torch.float32, device=CPU)
-    assert any(isinstance(part, SeparateGroups) for part in module.modules())
+    assert any(isinstance(part, GroupedConvolution) for part in module.modules())
     torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-5)
 
 
 @needs_onednn
-@pytest.mark.parametrize(("groups", "paired"), [((4, 4), True), ((4, 2), False)])
+@pytest.mark.parametrize("groups", [(1, 1), (4, 4), (4, 2)])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("rows", [1, 77])
 @torch.inference_mode()
-def test_equal_groups_stay_apart_through_a_feed_forward_part(
-    groups: tuple[int, int], paired: bool, activation: str
-) -> None:
-    """Where the second map's groups read what the first map's groups wrote, and the activation is fused."""
+def test_a_feed_forward_part_keeps_its_function(groups: tuple[int, int], activation: str, rows: int) -> None:
+    """With its activation and its residual inside the products, in groups or not."""
     torch.manual_seed(0)
     module = nn.Sequential(FeedForward(24, 40, activation, groups=groups))
     for parameter in module.parameters():
         parameter.normal_()
-    x_TD = torch.randn(77, 24)
-    wanted = module(x_TD)
+    x_TD = torch.randn(rows, 24)
+    inner = module[0].inner(x_TD)
+    wanted = module[0].outer(inner) + x_TD
+    torch.testing.assert_close(module(x_TD), wanted, rtol=0, atol=0)
     lay_out(module, dtype=torch.float32, device=CPU)
-    assert isinstance(module[0], SeparateGroups) == (paired and activation == "gelu")
+    assert isinstance(module[0].inner, PrepackedLinear | GroupedConvolution)
+    assert isinstance(module[0].outer, PrepackedLinear | GroupedConvolution)
     torch.testing.assert_close(module(x_TD), wanted, rtol=0, atol=1e-4)
+
+
+@needs_onednn
+@pytest.mark.parametrize("activation", FUSED_BESIDE_A_RESIDUAL)
+@pytest.mark.parametrize("groups", [(1, 1), (4, 4)])
+@torch.inference_mode()
+def test_a_feed_forward_part_keeps_nan(activation: str, groups: tuple[int, int]) -> None:
+    """Of its input and of its weights, whatever is fused."""
+    torch.manual_seed(0)
+    for broken in ("input", "inner.linear.weight", "inner.linear.bias", "outer.weight"):
+        module = nn.Sequential(FeedForward(24, 40, activation, groups=groups))
+        for parameter in module.parameters():
+            parameter.normal_()
+        x_TD = torch.randn(3, 24)
+        if broken == "input":
+            x_TD[1] = torch.nan
+        else:
+            module[0].get_parameter(broken).view(-1)[0] = torch.nan
+        wanted = module(x_TD).isnan()
+        assert wanted.any()
+        lay_out(module, dtype=torch.float32, device=CPU)
+        assert module(x_TD).isnan()[wanted].all()
 
 
 @needs_onednn

@@ -6,12 +6,15 @@ from itertools import accumulate, cycle
 from pathlib import Path
 
 import pytest
-import torch
 
-from corpusmill.models import choose_dtype, read_checkpoint
+from corpusmill.models import choose_dtype, precision, read_checkpoint
 from corpusmill.models.precision import WORTH, pick, product_seconds
+from corpusmill.models.quantized import has_int8_products
 
 Checkpoints = Callable[[str, str], Path]
+
+
+SLOW = 1e-2
 
 
 @pytest.mark.parametrize(
@@ -19,23 +22,42 @@ Checkpoints = Callable[[str, str], Path]
 )
 def test_bfloat16_must_be_worth_its_rounding(speed_up: float, dtype: str) -> None:
     """The measured ratio decides and is recorded."""
-    choice = pick(speed_up)
+    choice = pick({"float32": SLOW * 1.0001, "bfloat16": SLOW / speed_up})
     assert choice.dtype == dtype
     assert choice.reason.startswith(f"{dtype}: ")
-    assert f"{speed_up:.2f} times" in choice.reason
+    assert f"bfloat16 {speed_up:.2f} times" in choice.reason
 
 
-def test_the_choice_is_measured(checkpoints: Checkpoints) -> None:
-    """float32 or bfloat16, with the ratio of the two on this machine."""
-    choice = choose_dtype(read_checkpoint(checkpoints("bert", "base")))
-    assert choice.dtype in ("float32", "bfloat16")
-    assert "times as fast as float32" in choice.reason
+@pytest.mark.parametrize(
+    ("bfloat16", "int8", "dtype"),
+    [(2.0, 2.1, "bfloat16"), (2.0, 3.0, "int8"), (0.5, 1.1, "float32"), (0.5, 2.0, "int8")],
+)
+def test_int8_must_be_worth_more_than_what_it_replaces(bfloat16: float, int8: float, dtype: str) -> None:
+    """Where it is among the candidates."""
+    assert pick({"float32": SLOW, "bfloat16": SLOW / bfloat16, "int8": SLOW / int8}).dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_product_takes_the_best_of_several_times(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+def test_what_takes_no_time_stays_exact() -> None:
+    """The ratio of two very short times is noise, and would differ from run to run."""
+    choice = pick({"float32": 1e-5, "bfloat16": 1e-6})
+    assert choice.dtype == "float32"
+    assert "too little to gain from" in choice.reason
+
+
+@pytest.mark.parametrize("allow_int8", [False, True])
+def test_the_choice_is_measured(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, allow_int8: bool
 ) -> None:
+    """With the ratios on this machine; int8 is a candidate only where it is allowed."""
+    monkeypatch.setattr(precision, "LEAST_SECONDS", 0.0)
+    choice = choose_dtype(read_checkpoint(checkpoints("bert", "base")), allow_int8=allow_int8)
+    assert choice.dtype in ("float32", "bfloat16", *(("int8",) if allow_int8 else ()))
+    assert "times as fast as float32" in choice.reason
+    assert ("int8" in choice.reason) == (allow_int8 and has_int8_products())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_product_takes_the_best_of_several_times(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     """By a clock that gives 5, 2 and 9 seconds: what disturbs a round does not count."""
     readings = accumulate(cycle([1.0, 5.0, 1.0, 2.0, 1.0, 9.0]))
     with monkeypatch.context() as patch:

@@ -16,15 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
+
+PROVIDER = {
+    "type": "fake_multinode",
+    "use_node_id_as_ip": True,
+    "disable_node_updaters": True,
+    "disable_launch_config_check": True,
+}
 BASE: dict[str, Any] = {
     "cluster_name": "fake",
-    "provider": {
-        "type": "fake_multinode",
-        "use_node_id_as_ip": True,
-        "disable_node_updaters": True,
-        "disable_launch_config_check": True,
-    },
-    "head_node_type": "head",
+    "head_node_type": "ray.head.default",
     "upscaling_speed": 1.0,
     "idle_timeout_minutes": 0.1,
     "auth": {},
@@ -52,7 +54,7 @@ BASE: dict[str, Any] = {
 def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str]:
     """Start a head of so many CPUs and room for so many nodes of one CPU; yields its address."""
     kinds: dict[str, Any] = {
-        "head": {"resources": {"CPU": head_cpus}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": head_cpus}, "node_config": {}, "max_workers": 0},
         "one-cpu": {
             "resources": {"CPU": 1, "object_store_memory": 200 << 20},
             "node_config": {},
@@ -60,9 +62,19 @@ def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str
             "max_workers": nodes,
         },
     }
-    config = folder / "cluster.json"
-    config.write_text(json.dumps(BASE | {"max_workers": nodes, "available_node_types": kinds}))
     port = free_port()
+    address = f"{ray.util.get_node_ip_address()}:{port}"
+    config = folder / "cluster.json"
+    config.write_text(
+        json.dumps(
+            {
+                **BASE,
+                "max_workers": nodes,
+                "available_node_types": kinds,
+                "provider": PROVIDER | {"gcs_address": address},
+            }
+        )
+    )
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={port}"]
     command += [f"--num-cpus={head_cpus}", f"--autoscaling-config={config}", f"--temp-dir={folder / 'r'}"]
     command += ["--object-store-memory=300000000", "--include-dashboard=false", "--disable-usage-stats"]
@@ -70,7 +82,7 @@ def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str
     started["RAY_AUTH_MODE"] = "disabled"
     subprocess.run(command, check=True, capture_output=True, env=started, timeout=120)
     try:
-        yield f"127.0.0.1:{port}"
+        yield address
     finally:
         for wanted in (signal.SIGTERM, signal.SIGKILL):
             for pid in processes(str(folder)):

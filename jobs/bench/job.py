@@ -1,0 +1,121 @@
+"""What a whole job costs over its model stage, and where the rest goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from corpusmill.jobs.bench.results import Findings, Table
+from corpusmill.jobs.bench.settings import Settings
+from corpusmill.jobs.bench.shapes import checkpoint_of
+from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
+from corpusmill.jobs.bench.texts import texts_of
+from corpusmill.jobs.bench.timing import best_seconds
+from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.runner import run
+from corpusmill.pipeline.batches import token_batches
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.engine.stages import tokenized
+from corpusmill.pipeline.refused import Part, join_parts
+
+SHAPE = "distilbert"
+
+
+def measure(settings: Settings, work: Path) -> Findings:
+    """Run a job on Ray, the same job in one process, and its stages one by one."""
+    (shape,) = settings.architectures[:1] or (SHAPE,)
+    dtype = settings.dtypes[0]
+    checkpoint = checkpoint_of(shape, work, tokenizer=settings.tokenizer)
+    config = job_over(texts_of(settings), checkpoint, work, settings, dtype=dtype)
+    alone = _model_alone(config, settings)
+    results = {
+        executor: run(_into(config, work / executor), executor=executor) for executor in ("ray", "inline")
+    }
+    ray = results["ray"]
+    rows = [{"what": "model stage alone", "tokens/s": round(alone), "of the model stage": 1.0}]
+    rows += [
+        {"what": what, "tokens/s": round(rate), "of the model stage": round(rate / alone, 3)}
+        for what, rate in (
+            ("job on Ray, from the first ready worker on", ray.tokens_per_second),
+            ("job on Ray, start to end", ray.tokens / ray.seconds),
+            ("job in one process, start to end", results["inline"].tokens / results["inline"].seconds),
+        )
+    ]
+    stages = _stages(config)
+    total = sum(stages.values())
+    parts = tuple(
+        {"stage": name, "seconds": round(seconds, 3), "share": round(seconds / total, 4)}
+        for name, seconds in stages.items()
+    )
+    return Findings(
+        f"A whole job: {shape} in {dtype}",
+        (Table("Rates", tuple(rows)), Table("CPU time of the stages, one thread, one after another", parts)),
+        (
+            f"{settings.documents} documents, {ray.tokens:,} tokens, {ray.units} units, "
+            f"{ray.workers_peak} worker(s); start and end on Ray took "
+            f"{ray.seconds - ray.tokens / ray.tokens_per_second:.1f} s.",
+        ),
+    )
+
+
+def _into(config: JobConfig, output: Path) -> JobConfig:
+    return config.model_copy(update={"output": config.output.model_copy(update={"path": str(output)})})
+
+
+def _model_alone(config: JobConfig, settings: Settings) -> float:
+    """Return the model's tokens per second on its batches, which lie ready, with all threads."""
+    job, model = resolved(config, threads=settings.threads)
+    encoder = Encoder(replace(model, pool=replace(model.pool, cpus=settings.threads)))
+    blocks = [tokenized(block, job.spec.tokenization) for block in blocks_of(job)]
+    batches = [
+        batch
+        for block in blocks
+        for batch in token_batches(encoder.prepare(block).sequences, tokens_per_batch=model.tokens_per_batch)
+    ]
+    runs = {"model": lambda: [encoder.values(batch) for batch in batches]}
+    best, _ = best_seconds(runs, rounds=settings.rounds, threads=0)
+    return sum(len(batch.ids) for batch in batches) / best["model"]
+
+
+def _stages(config: JobConfig) -> dict[str, float]:
+    """Return the CPU seconds of each stage of the record path, the model's forward pass apart."""
+    job, model = resolved(config, threads=1)
+    clock = _Clock()
+    encoder = Encoder(model)
+    blocks: list[UnitBlock] = []
+    with clock.of("read"):
+        blocks += blocks_of(job)
+    with clock.of("tokenize"):
+        blocks = [tokenized(block, job.spec.tokenization) for block in blocks]
+    for block in blocks:
+        with clock.of("lay out"):
+            sequences = encoder.prepare(block).sequences
+            batches = list(token_batches(sequences, tokens_per_batch=model.tokens_per_batch))
+        with clock.of("model"):
+            for batch in batches:
+                encoder.values(batch)
+        with clock.of("encode in all"):
+            encoded = encoder.encode(block)
+        with clock.of("commit"):
+            output = replace(job.spec.output, url=job.spec.output.url + "-stages")
+            commit(block, [join_parts([Part(0, encoded.columns)], {})], output, tokens=encoded.tokens)
+    whole = clock.seconds.pop("encode in all")
+    clock.seconds["columns"] = max(0.0, whole - clock.seconds["lay out"] - clock.seconds["model"])
+    return clock.seconds
+
+
+class _Clock:
+    """Adds up this process's CPU seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Count what happens inside."""
+        started = time.process_time()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - started

@@ -1,0 +1,49 @@
+"""What a measurement ran on, in words and as a part of a file's name."""
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+FEATURES = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimd")
+PACKAGES = ("torch", "ray", "pyarrow", "tokenizers", "transformers", "onnxruntime", "openvino")
+
+
+def hardware() -> str:
+    """Return the CPU, its cores and what matters of its instructions."""
+    flags = set(_field("flags").split() or _field("Features").split())
+    found = [name for name in FEATURES if name in flags]
+    cpu = _field("model name") or platform.processor() or platform.machine()
+    return f"{cores()} cores of {cpu} ({', '.join(found) or platform.machine()})"
+
+
+def label() -> str:
+    """Return the hardware for a file's name: 2-core-amd-epyc."""
+    cpu = _field("model name") or platform.processor() or platform.machine()
+    words = re.sub(r"\(.*?\)|@.*|cpu|processor", " ", cpu.lower())
+    return "-".join([f"{cores()}-core", *re.findall(r"[a-z0-9]+", words)])[:40].strip("-")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cores() -> int:
+    """Return the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _field(name: str) -> str:
+    if not CPUINFO.exists():
+        return ""
+    found = re.search(rf"^{name}\s*:\s*(.*)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1].strip() if found else ""

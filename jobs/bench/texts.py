@@ -1,0 +1,75 @@
+"""The documents that are measured on, as texts, token ids and packed batches."""
+
+import importlib.resources
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from corpusmill.jobs.bench.problems import BenchError
+from corpusmill.jobs.bench.settings import Settings
+from corpusmill.jobs.bench.shapes import BUNDLED
+from corpusmill.models import PackedTokens
+
+LONGEST = 512
+
+
+def texts_of(settings: Settings, documents: int | None = None) -> list[str]:
+    """Draw documents without repetition; a corpus with fewer is an error."""
+    wanted = settings.documents if documents is None else documents
+    texts = _bundled() if settings.corpus is None else _column(settings.corpus)
+    if len(texts) < wanted:
+        where = settings.corpus or "the standard library's documentation"
+        raise BenchError(f"expected at least {wanted} documents in {where}, got {len(texts)}").at("docs")
+    chosen = np.random.default_rng(settings.seed).permutation(len(texts))[:wanted]
+    return [texts[index] for index in chosen]
+
+
+def repeated(settings: Settings, documents: int) -> Iterable[str]:
+    """As many documents as asked for, the corpus again from its beginning where it has fewer."""
+    texts = _bundled() if settings.corpus is None else _column(settings.corpus)
+    return islice((text for _ in range(documents) for text in texts), documents)
+
+
+def tokenizer_of(settings: Settings) -> Tokenizer:
+    """Return the tokenizer, cutting at 512 tokens and never padding."""
+    bundled = str(importlib.resources.files("corpusmill.demo") / BUNDLED / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(settings.tokenizer or bundled)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST)
+    return tokenizer
+
+
+def ids_of(settings: Settings) -> list[list[int]]:
+    """Return the documents' token ids."""
+    encoded = tokenizer_of(settings).encode_batch(texts_of(settings))
+    return [encoding.ids for encoding in encoded]
+
+
+def packed(sequences: Sequence[Sequence[int]], *, budget: int) -> list[PackedTokens]:
+    """Lay sequences out by length, longest first, as many a batch as the budget of tokens holds."""
+    groups: list[list[Sequence[int]]] = [[]]
+    total = 0
+    for ids in sorted(sequences, key=len, reverse=True):
+        if groups[-1] and total + len(ids) > budget:
+            groups.append([])
+            total = 0
+        groups[-1].append(ids)
+        total += len(ids)
+    return [PackedTokens.from_sequences(group) for group in groups]
+
+
+def _bundled() -> list[str]:
+    from corpusmill.jobs.demo.corpus import collect
+
+    return [document.text for document in collect()]
+
+
+def _column(path: str) -> list[str]:
+    if not Path(path).is_file():
+        raise BenchError(f"expected a Parquet file, found nothing at {path}").at("corpus")
+    texts: list[str] = [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if text]
+    return texts
