@@ -33,7 +33,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     alone = _model_alone(config, settings)
     results = {
         executor: run(_into(config, work / executor), executor=executor) for executor in ("ray", "inline")
-    }  # type: ignore[arg-type]
+    }
     ray = results["ray"]
     rows = [{"what": "model stage alone", "tokens/s": round(alone), "of the model stage": 1.0}]
     rows += [

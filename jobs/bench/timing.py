@@ -2,24 +2,25 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+Name = TypeVar("Name")
 PRODUCT = (2048, 768, 3072)
 """Rows, inputs and outputs of the matrix product that dominates a layer 768 wide."""
 PRODUCTS_A_ROUND = 8
 
 
 def best_seconds(
-    runs: Mapping[str, Callable[[], Any]], *, rounds: int, threads: int
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+    runs: Mapping[Name, Callable[[], object]], *, rounds: int, threads: int
+) -> tuple[dict[Name, float], dict[Name, list[float]]]:
     """Run each contender once a round, after one round to warm up; return the best seconds, and all.
 
     With one thread the clock is that thread's own CPU time, which strangers disturb less.
     """
     clock = time.thread_time if threads == 1 else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
             started = clock()

@@ -1,5 +1,6 @@
 """The tokenizer alone: what it does in front of a model."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     checkpoint = checkpoint_of(next(iter(SHAPES)), work, tokenizer=settings.tokenizer)
     job, _ = resolved(job_over(texts, checkpoint, work, settings, dtype="float32"), threads=1)
     blocks = list(blocks_of(job))
-    runs = {
+    runs: dict[str, Callable[[], object]] = {
         "tokenizers library": partial(tokenizer.encode_batch_fast, texts),
         "tokenization stage": lambda: [tokenized(block, job.spec.tokenization) for block in blocks],
     }

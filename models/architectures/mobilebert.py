@@ -182,7 +182,7 @@ class MobileLayer(nn.Module):
         for door in filter(None, (self.entry, self.ask)):
             fold_alone(door)
         if self.leave is not None:
-            fold_chain(self.attention.output, [*self.ffn, self.last], self.leave.linear)  # type: ignore[list-item]
+            fold_chain(self.attention.output, (*self.ffn, self.last), self.leave)
 
 
 class MobileEmbeddings(nn.Module):
