@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Self
 
 from corpusmill.jobs.demo.exceptions import all_exceptions
@@ -20,9 +21,9 @@ Example = tuple[str, list[Span]]
 _DIGITS = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d]\w*")
 _WORD_OR_DIGITS = re.compile(r"\d+|[^\W\d]\w*")
-_SEPARATORS = "//////..-_#"
+_SEPARATORS = "//////...---_#"
 _ENDINGS = "c cfg com dat exe gz h html ini log net org pth py so txt xml zip".split()  # noqa: SIM905
-_STRANGERS = {"VERSION": 2, "URL": 4, "REFERENCE": 1, "EXCEPTION": 1, "NAME": 1, "DECOY": 4}
+_STRANGERS = {"VERSION": 2, "URL": 4, "REFERENCE": 1, "EXCEPTION": 1, "NAME": 1, "DECOY": 5}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class Variants:
     def _word(self) -> str:
         return random.choice(self._words)
 
+    def _number(self) -> str:
+        return ".".join(str(random.randrange(10**digits)) for digits in random.choices((1, 2, 3), k=2))
+
     def _known(self, label: str) -> str:
         return random.choice(self._spans[label])
 
@@ -101,18 +105,23 @@ class Variants:
         return ".".join([first, *random.choices(self._words, k=random.choice((1, 1, 2)))])
 
     def _url(self) -> str:
-        """A known one, or its host with words for a path."""
+        """A known one, or its host with words, numbers and names for a path."""
         scheme, _, rest = self._known("URL").partition("://")
-        if random.random() < 0.4:
+        if random.random() < 0.3:
             return f"{scheme}://{rest}"
         host = rest.partition("/")[0]
-        parts = (random.choice(_SEPARATORS) + self._word() for _ in range(random.randint(0, 6)))
+        makers = (self._word, self._word, self._name, self._number)
+        parts = (random.choice(_SEPARATORS) + random.choice(makers)() for _ in range(random.randint(0, 6)))
         return f"{scheme}://{host}/{''.join(parts).lstrip(_SEPARATORS)}"
 
     def _decoy(self) -> str:
-        """A file, a path, the end of a sentence, or an exception's name with more to it."""
+        """A file, a path, initials, the end of a sentence, or an exception's name with more to it."""
         return random.choice(
             [
+                f"{self._word()}.{random.choice(_ENDINGS)}.{random.randrange(10)}",
+                f"{random.choice(ascii_uppercase)}.{self._word().capitalize()}",
+                f"{self._word()}.\n\n{self._word()}",
+                f"[{self._word()}...]",
                 f"{self._word()}.{random.choice(_ENDINGS)}",
                 f"/{self._word()}/{self._word()}.{self._word()}/{self._word()}",
                 f"{self._word()}. {self._word()}",

@@ -36,33 +36,17 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
     except (KeyboardInterrupt, Terminated) as stop:
-        raise _stopped(stop, farewell) from None
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        print(farewell(number), file=sys.stderr)
+        raise typer.Exit(128 + number) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except Exception as error:
         _traceback(debug=debug)
-        cause = _signal_behind(error)
-        if cause is not None:
-            raise _stopped(cause, farewell) from None
         print(f"error: {_unexpected(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
-
-
-def _stopped(stop: BaseException, farewell: Callable[[int], str]) -> typer.Exit:
-    """Say that a signal ended the command, and how to go on."""
-    number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
-    print(farewell(number), file=sys.stderr)
-    return typer.Exit(128 + number)
-
-
-def _signal_behind(error: BaseException) -> BaseException | None:
-    """Return the signal that caused an error: one inside compiled code it is a SystemError."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt | Terminated):
-        cause = cause.__cause__ or cause.__context__
-    return cause
 
 
 def _unexpected(error: Exception) -> str:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,9 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
             "what the tagger found",
             spans_by_label(rows["tagger_spans"]),
             {
-                "label": lambda row: row["label"],
-                "spans": lambda row: f"{row['spans']:,}",
-                "most often": lambda row: ", ".join(row["examples"]),
+                "kind of span": lambda row: row["label"],
+                "found": lambda row: f"{row['spans']:,}",
+                "most often": lambda row: shorten(", ".join(row["examples"]), 76, placeholder=" …"),
             },
         )
     )

@@ -21,7 +21,7 @@ class StageTimes:
     product_share: float | None = None
 
     def rounded(self) -> "StageTimes":
-        """Return the same for people and files: milliseconds, tokens a second, three digits of a share."""
+        """Return the same for people and files: milliseconds, whole tokens, three digits of a share."""
         rate = self.tokens / self.busy_seconds if self.tokens is not None and self.busy_seconds > 0 else None
         return replace(
             self,

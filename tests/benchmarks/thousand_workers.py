@@ -1,4 +1,4 @@
-"""The driver's own load with a thousand workers that do nothing for a second a unit.
+"""The driver's own load with a thousand workers that do nothing for ten seconds a unit.
 
 Run as `PYTHONPATH=tests python tests/benchmarks/thousand_workers.py [SECONDS]`: prints one JSON object. The
 workers share a few real Ray actors, whose calls, answers and objects are those of a thousand; reading and
@@ -29,7 +29,7 @@ from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec, PipelineS
 from corpusmill.pipeline.storage import StoredFile
 from corpusmill.pipeline.units import Split
 
-WORKERS, ACTORS, UNIT_SECONDS, TOKENS = 1_000, 4, 1.0, 1_000
+WORKERS, ACTORS, UNIT_SECONDS, TOKENS = 1_000, 4, 10.0, 1_000
 TOKENIZER = TokenizerSpec("c", "d", "c")
 POOL = PoolSpec(WORKERS, 1, min_workers=WORKERS)
 MODEL = ModelSpec("m", "", "c", "c", "d", "embedding", "float32", "cpu", 64, None, 2048, TOKENIZER, POOL)
@@ -45,7 +45,7 @@ class ManyWorkers:
         return Ready(os.getpid())
 
     async def encode(self, *_: Any) -> tuple[pa.Table, EncodeStats]:
-        """A second of nothing."""
+        """Ten seconds of nothing."""
         await asyncio.sleep(UNIT_SECONDS)
         return pa.table({}), EncodeStats(TOKENS, 1, UNIT_SECONDS)
 
