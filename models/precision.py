@@ -14,8 +14,8 @@ from corpusmill.models.quantized import has_int8_products, quantized_linear
 TOKENS, ROUNDS = 1024, 7
 # Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.
 WORTH = 1.2
-# Below this, in float32, a product is mostly the call itself, and its measurement noise.
-LEAST_SECONDS = 2e-4
+# Below this, a product is mostly the call itself, and its measurement noise: another each time.
+LEAST_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: boo
         return DtypeChoice("float32", f"float32: {checkpoint.refused_dtypes['float16']}")
     if torch.device(device).type == "cuda":
         return _for_cuda()
+    if checkpoint.width < LEAST_WIDTH:
+        return DtypeChoice("float32", f"float32: {checkpoint.width} wide, too little to gain from")
     names = ["float32", "bfloat16"]
     if allow_int8 and "int8" not in checkpoint.refused_dtypes and has_int8_products():
         names.append("int8")
@@ -44,10 +46,6 @@ def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: boo
 def pick(seconds: Mapping[str, float]) -> DtypeChoice:
     """The choice, where a product takes this long in each dtype, from most bits to fewest."""
     exact = seconds["float32"]
-    if exact < LEAST_SECONDS:
-        return DtypeChoice(
-            "float32", f"float32: a product takes {exact * 1e6:.0f} us, too little to gain from"
-        )
     chosen = "float32"
     for name, taken in seconds.items():
         if seconds[chosen] >= WORTH * taken:
