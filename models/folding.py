@@ -6,14 +6,14 @@ shift, and the next map that adds to it weights that undo that. Exact but for ro
 factor does not change; what remains of a part are two matrix products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.blocks import FeedForward
+from corpusmill.models.blocks import ActivatedLinear, FeedForward
 from corpusmill.models.norms import NormedLinear, ScaleAndShift
 
 # A feature whose factors come to less or more than these keeps its norm: undoing one could overflow, and a
@@ -52,19 +52,23 @@ def fold_alone(part: NormedLinear) -> None:
         part.norm = nn.Identity()
 
 
-def fold_chain(first: NormedLinear, parts: Sequence[FeedForward], last: nn.Linear) -> None:
+def fold_chain(first: NormedLinear, parts: Iterable[nn.Module], last: NormedLinear) -> None:
     """Folds the norms along a sum: `first` begins it, the parts read it and add to it, `last` reads it."""
     if not isinstance(first.norm, ScaleAndShift):
         return
     kept = _fold_into(first, Affine.nothing(_linear(first).bias))
     for part in parts:
-        _read(part.inner.linear, kept)  # type: ignore[arg-type]
-        kept = _fold_into(part.outer, kept)  # type: ignore[arg-type]
-    _read(last, kept)
+        assert isinstance(part, FeedForward)
+        assert isinstance(part.inner, ActivatedLinear)
+        assert isinstance(part.outer, NormedLinear)
+        _read(part.inner.linear, kept)
+        kept = _fold_into(part.outer, kept)
+    _read(last.linear, kept)
 
 
-def _read(reader: nn.Linear, kept: Affine) -> None:
+def _read(reader: nn.Module, kept: Affine) -> None:
     """Lets a map read the kept sum as if it were scaled and shifted."""
+    assert isinstance(reader, nn.Linear)
     weight_OD = reader.weight.double()
     _set(reader, weight_OD * kept.scale, weight_OD @ kept.shift + reader.bias)
 

@@ -1,7 +1,7 @@
 """Which dtype `auto` means, by trying: half precision collapses on CPUs without instructions for it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,8 @@ from corpusmill.models.quantized import has_int8_products, quantized_linear
 TOKENS, ROUNDS = 1024, 7
 # Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.
 WORTH = 1.2
-# Below this, in float32, a product is mostly the call itself, and its measurement noise.
-LEAST_SECONDS = 2e-4
+# Narrower products are mostly the call itself, and their measurement noise.
+NARROWEST = 128
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,17 @@ def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: boo
         return DtypeChoice("float32", f"float32: {checkpoint.refused_dtypes['float16']}")
     if torch.device(device).type == "cuda":
         return _for_cuda()
+    if checkpoint.width < NARROWEST:
+        return DtypeChoice("float32", f"float32: a model {checkpoint.width} wide has little to gain")
     names = ["float32", "bfloat16"]
     if allow_int8 and "int8" not in checkpoint.refused_dtypes and has_int8_products():
         names.append("int8")
-    return pick({name: product_seconds(checkpoint.width, name) for name in names})
+    return pick(product_seconds(checkpoint.width, names))
 
 
 def pick(seconds: Mapping[str, float]) -> DtypeChoice:
     """The choice, where a product takes this long in each dtype, from most bits to fewest."""
     exact = seconds["float32"]
-    if exact < LEAST_SECONDS:
-        return DtypeChoice(
-            "float32", f"float32: a product takes {exact * 1e6:.0f} us, too little to gain from"
-        )
     chosen = "float32"
     for name, taken in seconds.items():
         if seconds[chosen] >= WORTH * taken:
@@ -60,29 +58,35 @@ def pick(seconds: Mapping[str, float]) -> DtypeChoice:
     return DtypeChoice(chosen, f"{chosen}: this CPU multiplies {measured} (worth it from {WORTH})")
 
 
-def product_seconds(width: int, dtype: str) -> float:
-    """The best time of a feed-forward map, laid out as a loaded model's; infinite if it cannot be."""
-    floating = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    linear = nn.Linear(width, 4 * width, dtype=floating).requires_grad_(False)
-    laid_out = _laid_out(linear, dtype)
-    if laid_out is None:
-        return float("inf")
-    x_TD = torch.ones(TOKENS, width, dtype=floating)
-    laid_out(x_TD)
-    seconds = []
+def product_seconds(width: int, dtypes: Sequence[str]) -> dict[str, float]:
+    """The best times of a feed-forward map, laid out as a loaded model's; those that cannot be are left out.
+
+    They take turns, so that a busy machine is busy for all of them.
+    """
+    layers = {name: layer for name in dtypes if (layer := _layer(width, name)) is not None}
+    inputs = {name: torch.ones(TOKENS, width, dtype=_floating(name)) for name in layers}
+    seconds = dict.fromkeys(layers, float("inf"))
+    for name, layer in layers.items():
+        layer(inputs[name])
     for _ in range(ROUNDS):
-        start = time.perf_counter()
-        laid_out(x_TD)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        for name, layer in layers.items():
+            start = time.perf_counter()
+            layer(inputs[name])
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds
 
 
-def _laid_out(linear: nn.Linear, dtype: str) -> nn.Module | None:
+def _layer(width: int, dtype: str) -> nn.Module | None:
+    linear = nn.Linear(width, 4 * width, dtype=_floating(dtype)).requires_grad_(False)
     if dtype == "int8":
         return quantized_linear(linear)
     laid_out = nn.Sequential(linear)
-    lay_out(laid_out, dtype=linear.weight.dtype, device=torch.device("cpu"))
+    lay_out(laid_out, dtype=_floating(dtype), device=torch.device("cpu"))
     return laid_out
+
+
+def _floating(dtype: str) -> torch.dtype:
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
 
 
 def _for_cuda() -> DtypeChoice:

@@ -17,7 +17,7 @@ def product_rate(width: int, *, dtype: str, device: str) -> float:
         return 0.0
     if torch.device(device).type == "cuda":
         return 8.0 * CUDA_TOKENS * width * width / _cuda_seconds(width, DTYPES[dtype])
-    return 8.0 * TOKENS * width * width / product_seconds(width, dtype)
+    return 8.0 * TOKENS * width * width / product_seconds(width, [dtype])[dtype]
 
 
 def _cuda_seconds(width: int, dtype: torch.dtype) -> float:

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 import torch
 
 Name = TypeVar("Name")
-
 PRODUCT = (2048, 768, 3072)
 """Rows, inputs and outputs of the matrix product that dominates a layer 768 wide."""
 PRODUCTS_A_ROUND = 8
 
 
 def best_seconds(
-    runs: Mapping[Name, Callable[[], Any]], *, rounds: int, threads: int
+    runs: Mapping[Name, Callable[[], object]], *, rounds: int, threads: int
 ) -> tuple[dict[Name, float], dict[Name, list[float]]]:
     """Run each contender once a round, after one round to warm up; return the best seconds, and all.
 

@@ -181,8 +181,8 @@ class MobileLayer(nn.Module):
         """Leaves norms that only scale and shift to the linear maps beside them."""
         for door in filter(None, (self.entry, self.ask)):
             fold_alone(door)
-        if self.leave is not None and isinstance(self.leave.linear, nn.Linear):
-            fold_chain(self.attention.output, [*self.ffn, self.last], self.leave.linear)
+        if self.leave is not None:
+            fold_chain(self.attention.output, (*self.ffn, self.last), self.leave)
 
 
 class MobileEmbeddings(nn.Module):
