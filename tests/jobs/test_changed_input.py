@@ -58,10 +58,9 @@ def after_units(units: int, change: Callable[[], None], monkeypatch: pytest.Monk
     def disturbed(self: InlineEngine, pending: Any) -> Any:
         count = 0
         for outcome in undisturbed(self, pending):
-            if outcome is not None:  # a heartbeat
-                count += 1
-                if count == units:
-                    change()
+            count += outcome is not None  # None is a heartbeat
+            if outcome is not None and count == units:
+                change()
             yield outcome
 
     monkeypatch.setattr(InlineEngine, "run", disturbed)

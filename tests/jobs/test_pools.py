@@ -32,7 +32,7 @@ SPEC = ModelSpec(
 
 def model(flops: int, device: str = "cpu", **pool: Any) -> ResolvedModel:
     config = ModelConfig(checkpoint="c", pool=PoolConfig(**pool))
-    return ResolvedModel(config, replace(SPEC, device=device), flops, Needs(), ())
+    return ResolvedModel(config, replace(SPEC, device=device), flops, Needs(), (), "float32: asked for")
 
 
 auto_pool = st.fixed_dictionaries(
