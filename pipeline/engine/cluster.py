@@ -41,7 +41,9 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
             yield _resources()
         return
     options: dict[str, Any] = (
-        {"address": address} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
+        {"address": address}
+        if address
+        else {"address": "local", "num_cpus": os.cpu_count(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
     with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:

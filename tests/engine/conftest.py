@@ -66,7 +66,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local cluster of two CPUs."""
     with working_folder(str(tmp_path_factory.mktemp("neutral"))):
-        ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(
+            "local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+        )
     yield
     ray.shutdown()
 

@@ -22,10 +22,10 @@ WORDS = ("the", "water", "moves", "under", "a", "bridge", "and", "people", "walk
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A head that runs the driver and no task, and a node of one CPU."""
+    """A head that runs the driver and no task, and a node of four CPUs."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=4)
         yield cluster
     finally:
         cluster.shutdown()
@@ -93,13 +93,13 @@ def test_a_node_is_lost_and_another_comes(cluster: Cluster, large: dict[str, Any
             wait_for(large, 4, process)
             cluster.remove_node(first, allow_graceful=False)
             before = len(committed(large))
-            cluster.add_node(num_cpus=1)
+            cluster.add_node(num_cpus=4)
             out, err = process.communicate(timeout=LONGEST)
         finally:
             process.kill()
     units = FILES * ROWS // UNIT
-    assert 4 <= before < units
     assert process.returncode == 0, err
+    assert 4 <= before < units
     result = json.loads(out)
     assert (result["rows"], result["rejected"], result["units"]) == (FILES * (ROWS - 1), FILES, units)
     found = committed(large)

@@ -56,9 +56,12 @@ def after_units(units: int, change: Callable[[], None], monkeypatch: pytest.Monk
     undisturbed = InlineEngine.run
 
     def disturbed(self: InlineEngine, pending: Any) -> Any:
-        for count, outcome in enumerate(undisturbed(self, pending), 1):
-            if count == units:
-                change()
+        count = 0
+        for outcome in undisturbed(self, pending):
+            if outcome is not None:  # a heartbeat
+                count += 1
+                if count == units:
+                    change()
             yield outcome
 
     monkeypatch.setattr(InlineEngine, "run", disturbed)

@@ -96,7 +96,7 @@ def test_all_tasks_in_one_pass(workshop: Workshop, checkpoint: Callable[..., Pat
     for task in SINGLE:
         labels = {"labels": NLI} if task == "zero-shot-classification" else {}
         folder = checkpoint("bert", MADE_FOR.get(task, task), **labels)
-        named[task] = {"checkpoint": str(folder), "task": task, **OPTIONS.get(task, {})}
+        named[task] = {"checkpoint": str(folder), "task": task, "dtype": "float32", **OPTIONS.get(task, {})}
     workshop.rows(rows("embedding"))
     models = [model | {"name": task.replace("-", "_")} for task, model in named.items()]
     workshop.run(models=models, input__text_pair="other")

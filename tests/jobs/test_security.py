@@ -15,7 +15,15 @@ import pytest
 from workshop import Workshop
 
 UNIT = re.compile(r"[0-9a-f]{16}-\d{5,}-\d{9,}-\d+")
-RECORDS = {"job.yaml", "fingerprint.json", "plan.jsonl", "events.jsonl", "receipts.jsonl", "stats.json"}
+RECORDS = {
+    "job.yaml",
+    "fingerprint.json",
+    "plan.jsonl",
+    "events.jsonl",
+    "receipts.jsonl",
+    "stats.json",
+    "report.html",
+}
 
 
 class Bomb:

@@ -1,5 +1,6 @@
 """Jobs on a real Ray head, through its Jobs API: submitted, followed, cancelled, looked at afterwards."""
 
+import json
 import os
 import subprocess
 import sys
@@ -165,3 +166,14 @@ def test_rays_exporter_shows_the_pools(desk: Desk, head: Head) -> None:
     lines = [line for line in seen.splitlines() if line.startswith("ray_corpusmill_")]
     assert all(any(line.startswith(name) for line in lines) for name in wanted), lines
     assert any('model="' in line and line.startswith("ray_corpusmill_workers{") for line in lines), lines
+
+
+@pytest.mark.slow
+def test_a_run_without_an_address_leaves_the_machines_own_cluster_alone(desk: Desk, head: Head) -> None:
+    """Where a head runs on this machine, too, a run starts a cluster of its own and ends it."""
+    environment = {**os.environ, "RAY_TMPDIR": str(head.temporary)}
+    command = [str(BIN / "corpusmill"), "run", "job.yaml", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 40
+    assert "submissions" in desk.json("list", "--address", head.address)

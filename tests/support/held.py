@@ -17,7 +17,7 @@ import ray
 
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import from_row
-from corpusmill.pipeline.engine import ray_engine, source
+from corpusmill.pipeline.engine import committers, ray_engine, source
 from corpusmill.pipeline.engine.workers import CommitWorker, Done, EncodeWorker
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
@@ -105,7 +105,7 @@ class HeldCommitter(CommitWorker):
 def writing(mark: str) -> tuple[Any, str, Any]:
     """Hold a committer between the rejects and the data of a unit."""
     worker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(HeldCommitter)
-    return ray_engine, "start_committer", lambda *specs: worker.remote(*specs, mark)
+    return committers, "start_committer", lambda *specs: worker.remote(*specs, mark)
 
 
 HELD: dict[str, Callable[[str], tuple[Any, str, Any]]] = {

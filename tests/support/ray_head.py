@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +32,13 @@ class Head:
     process: subprocess.Popen[bytes]
     address: str
     metrics: str
+    temporary: Path
 
     def stop(self) -> None:
         """Ends the head and what it started."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def free_port() -> int:
@@ -54,6 +58,9 @@ def start_head(folder: Path) -> Head:
         f"--dashboard-agent-listen-port={free_port()}", f"--ray-client-server-port={free_port()}",
     ]  # fmt: skip
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    # A head notes its address for every later `ray.init` below its temporary folder: not in the default one.
+    temporary = Path(tempfile.mkdtemp(prefix="h", dir="/tmp"))
+    environment["RAY_TMPDIR"] = str(temporary)
     environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
     environment.pop("RAY_ADDRESS", None)
     with (folder / "head.log").open("wb") as log:
@@ -64,7 +71,7 @@ def start_head(folder: Path) -> Head:
         assert process.poll() is None, (folder / "head.log").read_text()
         try:
             JobsApi(address).all()
-            return Head(process, address, f"http://127.0.0.1:{metrics}/metrics")
+            return Head(process, address, f"http://127.0.0.1:{metrics}/metrics", temporary)
         except ClusterUnreachable:
             time.sleep(0.3)
     process.terminate()

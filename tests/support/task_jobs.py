@@ -62,11 +62,15 @@ def reads_pairs(task: str) -> bool:
 
 
 def model_of(task: str, folder: Path, architecture: str = "bert", **options: Any) -> dict[str, Any]:
-    """A model of a job for this task, of a checkpoint in `folder` that is written if it is not there."""
+    """A model of a job for this task, of a checkpoint in `folder` that is written if it is not there.
+
+    In float32: `auto` is measured anew in each job.
+    """
     if not folder.exists():
         labels = {"labels": NLI} if task == "zero-shot-classification" else {}
         write_checkpoint(folder, architecture, MADE_FOR.get(task, task), **labels)
-    return {"checkpoint": str(folder), "task": task, **OPTIONS.get(task, {}), **options}
+    named = {"checkpoint": str(folder), "task": task, "dtype": "float32"}
+    return {**named, **OPTIONS.get(task, {}), **options}
 
 
 def same(found: Any, expected: Any) -> bool:
