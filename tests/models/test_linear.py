@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from corpusmill.models import prepacked
 from corpusmill.models.activations import ACTIVATIONS
 from corpusmill.models.blocks import ActivatedLinear, FeedForward, SelfAttention
 from corpusmill.models.linear import JointProjections, lay_out, prepacking
@@ -55,9 +56,13 @@ def test_a_grouped_linear_keeps_its_function(activation: str, rows: int) -> None
 @pytest.mark.parametrize("groups", [(1, 1), (4, 4), (4, 2)])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 @pytest.mark.parametrize("rows", [1, 77])
+@pytest.mark.parametrize("adding", [0, 1024])
 @torch.inference_mode()
-def test_a_feed_forward_part_keeps_its_function(groups: tuple[int, int], activation: str, rows: int) -> None:
-    """With its activation and its residual inside the products, in groups or not."""
+def test_a_feed_forward_part_keeps_its_function(
+    monkeypatch: pytest.MonkeyPatch, groups: tuple[int, int], activation: str, rows: int, adding: int
+) -> None:
+    """With its activation, and perhaps its residual, inside the products, in groups or not."""
+    monkeypatch.setattr(prepacked, "ADDING", adding)
     torch.manual_seed(0)
     module = nn.Sequential(FeedForward(24, 40, activation, groups=groups))
     for parameter in module.parameters():
