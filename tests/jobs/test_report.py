@@ -47,7 +47,8 @@ def browser() -> str:
 def models(workshop: Workshop) -> list[dict[str, Any]]:
     """Three models whose columns have charts of different kinds."""
     tagger = workshop.folder / "tagger"
-    write_checkpoint(tagger, "distilbert", "token-classification", width=16, layers=1, seed=2)
+    labels = (f"neg{ATTACK}", f"pos{ATTACK}")
+    write_checkpoint(tagger, "distilbert", "token-classification", width=16, layers=1, seed=2, labels=labels)
     return [
         {"checkpoint": str(workshop.embedder), "name": "vector"},
         {"checkpoint": str(workshop.classifier), "name": "mood"},
@@ -136,6 +137,7 @@ def test_nothing_of_the_corpus_becomes_an_element(finished: Workshop) -> None:
     assert links == ["data:,"]
     assert re.findall(r"url\(|@import|https?://", page) == []
     assert ATTACK in found.text
+    assert f"neg{ATTACK}" in found.text or f"pos{ATTACK}" in found.text
 
 
 def test_an_output_that_is_not_finished_has_a_report(workshop: Workshop) -> None:
