@@ -32,5 +32,5 @@ def keep_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for number, value in SETTINGS:
-            mallopt(number, value)
+        for number, setting in SETTINGS:
+            mallopt(number, setting)
