@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from corpusmill.jobs.evaluate.label_ids import names_of_ids
 from corpusmill.jobs.evaluate.label_scores import single_label_scores
 from corpusmill.jobs.evaluate.label_types import as_text, is_list, is_text
+from corpusmill.jobs.evaluate.losses import MeanLoss, of_the_best, of_the_gold
 from corpusmill.jobs.evaluate.multi_label import multi_label
 from corpusmill.jobs.evaluate.problems import EvaluateError
 from corpusmill.jobs.evaluate.regression import regression
@@ -18,11 +19,12 @@ SHOWN = 5
 
 
 class SingleLabel:
-    """Accuracy, F1 and the confusion matrix, from counts of (gold, predicted)."""
+    """Accuracy, F1 and the confusion matrix, from counts of (gold, predicted), and the cross-entropy."""
 
     def __init__(self) -> None:
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._known: set[str] = set()
+        self._loss = MeanLoss()
 
     def add(self, rows: pa.Table) -> None:
         """Count; integers among the labels are the ids of the checkpoint's labels."""
@@ -30,6 +32,11 @@ class SingleLabel:
         gold = names_of_ids(gold, predicted) if pa.types.is_integer(gold.type) else as_text(gold)
         if pa.types.is_dictionary(predicted.type):
             self._known.update(predicted.dictionary.to_pylist())
+            self._loss.add(of_the_best(rows, gold, predicted))
+        else:
+            lists = predicted
+            predicted = first_label(lists)
+            self._loss.add(of_the_gold(lists, gold))
         named = pa.table({"gold": gold, "predicted": as_text(predicted)})
         for row in named.group_by(["gold", "predicted"]).aggregate([([], "count_all")]).to_pylist():
             self._pairs[row["gold"], row["predicted"]] += row["count_all"]
@@ -42,7 +49,7 @@ class SingleLabel:
                 f"expected some of the checkpoint's labels ({_some(self._known)}), got others "
                 f"({_some(gold)}); keep a column with its labels' names"
             ).at("--labels")
-        return single_label_scores(self._pairs)
+        return {**single_label_scores(self._pairs), "loss": self._loss.value()}
 
 
 def _some(labels: set[str]) -> str:
@@ -75,17 +82,20 @@ def _single(request: Request, column: str) -> Kind:
     )
     if not ids and not is_text(request.label_type):
         raise request.refuse_labels("strings, or integers that are ids of the checkpoint's labels,")
-    return Kind(column, SingleLabel())
+    return Kind(column, SingleLabel(), score=request.column("score"))
 
 
 def _first(request: Request, column: str) -> Kind:
     if not is_text(request.label_type):
         raise request.refuse_labels("strings")
-    return Kind(column, SingleLabel(), predictions=first_label)
+    return Kind(column, SingleLabel(), predictions=listed)
+
+
+def listed(lists: pa.Array) -> pa.Array:
+    """Return the lists, null where one is empty: no prediction."""
+    return pc.if_else(pc.greater(pc.list_value_length(lists), 0), lists, None)
 
 
 def first_label(lists: pa.Array) -> pa.Array:
-    """Return the best label of each row; null where none is listed."""
-    there = pc.greater(pc.list_value_length(lists), 0)
-    firsts = pc.struct_field(pc.list_element(lists.filter(there), 0), "label")
-    return pc.replace_with_mask(pa.nulls(len(lists), pa.string()), pc.fill_null(there, False), firsts)
+    """Return the best label of each row, of lists that are not empty."""
+    return pc.struct_field(pc.list_element(lists, 0), "label")

@@ -110,12 +110,11 @@ def _score(request: Request, kind: Kind) -> _Counts:
 
 def _rows(request: Request, kind: Kind) -> Iterator[pa.Table]:
     """Yield each file's rows under the names that scorers know."""
-    pairs = [request.pairs] if request.pairs else []
-    for table in request.output.tables([kind.column, request.labels, *pairs]):
+    beside = {"pair": request.pairs, "score": kind.score}
+    named = {name: column for name, column in beside.items() if column is not None}
+    for table in request.output.tables([kind.column, request.labels, *named.values()]):
         rows = {
             "prediction": kind.predictions(table[kind.column].combine_chunks()),
             "label": kind.labels(table[request.labels].combine_chunks()),
         }
-        for name in pairs:
-            rows["pair"] = table[name]
-        yield pa.table(rows)
+        yield pa.table(rows | {name: table[column] for name, column in named.items()})

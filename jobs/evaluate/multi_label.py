@@ -5,18 +5,23 @@ import pyarrow.compute as pc
 
 from corpusmill.jobs.evaluate.label_scores import Outcomes, several_label_scores
 from corpusmill.jobs.evaluate.label_types import is_text, is_text_list
+from corpusmill.jobs.evaluate.losses import MeanLoss, of_each_label
 from corpusmill.jobs.evaluate.matching import differing_rows, items, matched, outcomes
 from corpusmill.jobs.evaluate.problems import EvaluateError
 from corpusmill.jobs.evaluate.request import THRESHOLD, Kind, Metrics, Request
 
 
 class MultiLabel:
-    """Subset accuracy (all labels of a row right, and no other), and scores by label."""
+    """Subset accuracy (all labels of a row right, and no other), scores by label, and binary cross-entropy.
 
-    def __init__(self, threshold: float) -> None:
+    The loss is known where rows list all labels, whatever their scores.
+    """
+
+    def __init__(self, threshold: float, *, lists_all: bool) -> None:
         self._threshold = threshold
         self._outcomes: Outcomes = Outcomes()
         self._rows = self._differing = 0
+        self._loss = MeanLoss(known=lists_all)
 
     def add(self, rows: pa.Table) -> None:
         """Count the labels on either side."""
@@ -24,7 +29,9 @@ class MultiLabel:
         # Compared as float32, or 0.7 itself would be below a threshold of 0.7.
         likely = pc.greater_equal(scored["score"], pa.scalar(self._threshold, pa.float32()))
         predicted = scored.filter(likely).drop_columns("score")
-        found = matched(items(_lists(rows["label"].combine_chunks())), predicted)
+        gold = items(_lists(rows["label"].combine_chunks()))
+        found = matched(gold, predicted)
+        self._loss.add(of_each_label(gold, scored))
         self._outcomes += outcomes(found)
         self._rows += len(rows)
         self._differing += differing_rows(found)
@@ -35,6 +42,7 @@ class MultiLabel:
             "threshold": self._threshold,
             "subset_accuracy": 1 - self._differing / self._rows,
             **several_label_scores(self._outcomes),
+            "loss": self._loss.value(),
         }
 
 
@@ -45,7 +53,9 @@ def multi_label(request: Request, column: str) -> Kind:
     threshold = THRESHOLD if request.threshold is None else request.threshold
     if not 0 <= threshold <= 1:
         raise EvaluateError(f"expected a score from 0 to 1, got {threshold}").at("--threshold")
-    return Kind(column, MultiLabel(threshold), uses=("threshold",))
+    cuts = request.model.options
+    lists_all = cuts.get("top_k") is None and not cuts.get("threshold")
+    return Kind(column, MultiLabel(threshold, lists_all=lists_all), uses=("threshold",))
 
 
 def _lists(labels: pa.Array) -> pa.Array:

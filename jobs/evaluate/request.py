@@ -52,7 +52,7 @@ class Scorer(Protocol):
     """Takes rows as they are read, keeps as little of them as it can, and measures at the end."""
 
     def add(self, rows: pa.Table) -> None:
-        """Take rows with `prediction` and `label`, and `pair` where there is a column of pairs."""
+        """Take rows with `prediction` and `label`, `score` and `pair` where there are such columns."""
 
     def metrics(self) -> Metrics:
         """Measure what was added: at least one row."""
@@ -69,11 +69,13 @@ class Kind:
 
     `predictions` and `labels` turn a file's columns into what the scorer takes, with null where there is no
     prediction or no label. A null label is one of its own where `null_is_a_label`. `uses` are the arguments
-    beside the label column that mean something here.
+    beside the label column that mean something here. `score` is a column beside the predictions, which says
+    how likely they are.
     """
 
     column: str
     scorer: Scorer
+    score: str | None = None
     predictions: Callable[[pa.Array], pa.Array] = unchanged
     labels: Callable[[pa.Array], pa.Array] = unchanged
     null_is_a_label: bool = False

@@ -71,10 +71,26 @@ def write_finished(
     return folder.url
 
 
-def single_labels(labels: Sequence[str | None], names: Sequence[str]) -> pa.DictionaryArray:
-    """Labels as the classification task writes them: all names in the checkpoint's order."""
+def single_labels(
+    labels: Sequence[str | None], names: Sequence[str], *scores: float, prefix: str = ""
+) -> dict[str, pa.Array]:
+    """`label` and `score` as the classification task writes them; 0.75 without scores.
+
+    The dictionary has all names in the checkpoint's order.
+    """
     codes = [None if label is None else names.index(label) for label in labels]
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+    known = scores or [None if label is None else 0.75 for label in labels]
+    return {
+        f"{prefix}label": pa.DictionaryArray.from_arrays(
+            pa.array(codes, pa.int32()), pa.array(names, pa.string())
+        ),
+        f"{prefix}score": pa.array(known, pa.float32()),
+    }
+
+
+def choice_scores(*rows: Sequence[float]) -> pa.Array:
+    """Probabilities of each row's choices."""
+    return pa.array(rows, pa.list_(pa.float32()))
 
 
 def ranked(*rows: dict[str, float] | None) -> pa.Array:

@@ -38,7 +38,7 @@ def sentiment(
     predicted: Sequence[str | None], gold: Sequence[object], kind: pa.DataType | None = None
 ) -> pa.Table:
     """A table of labels, as a classification job writes it."""
-    return pa.table({"gold": pa.array(gold, kind), "label": single_labels(predicted, NAMES)})
+    return pa.table({"gold": pa.array(gold, kind), **single_labels(predicted, NAMES)})
 
 
 @pytest.fixture
@@ -83,15 +83,16 @@ def test_people_read_lines(workshop: Workshop, output: str) -> None:
         "  confusion matrix, a row a label, a column a prediction in the same order",
         "  neg  1  0",
         "  pos  1  1",
+        "  loss 0.6539",
     ]
 
 
 def test_a_large_confusion_matrix_is_left_to_json(workshop: Workshop, tmp_path: Path) -> None:
     """21 labels."""
     names = [f"label{i}" for i in range(21)]
-    table = pa.table({"gold": names, "label": single_labels(names, names)})
+    table = pa.table({"gold": names, **single_labels(names, names)})
     made = write_finished(tmp_path / "made", [table], model("text-classification"))
-    last = workshop.cli("evaluate", made, "--labels", "gold").stdout.splitlines()[-1]
+    last = workshop.cli("evaluate", made, "--labels", "gold").stdout.splitlines()[-2]
     assert last == "  confusion matrix of 21 labels: see --json"
     assert len(measured(workshop, made, "--labels", "gold")["metrics"]["confusion"]["matrix"]) == 21
 
@@ -166,12 +167,17 @@ def test_right_predictions_score_1(workshop: Workshop, tmp_path: Path, kind: str
 
 @pytest.mark.parametrize("kind", perfect())
 def test_order_and_cut_of_the_files_do_not_matter(workshop: Workshop, tmp_path: Path, kind: str) -> None:
-    """Mixed predictions in one file, and in three in another order, an empty one among them."""
+    """Mixed predictions in one file, and in three in another order, an empty one among them.
+
+    The loss is a sum in the rows' order, so its last bits may differ.
+    """
     table, made = perfect()[kind]
     wrong = table.set_column(0, "gold", table["gold"].take([1, 1, 0, 3]))
     one = write_finished(tmp_path / "one", [wrong], made)
     other = write_finished(tmp_path / "other", [wrong.slice(3), wrong.slice(0, 0), wrong.slice(0, 3)], made)
     found = [measured(workshop, output, "--labels", "gold")["metrics"] for output in (one, other)]
+    losses = [metrics.pop("loss", None) for metrics in found]
+    assert losses[0] == (None if losses[1] is None else pytest.approx(losses[1]))
     assert found[0] == found[1]
     assert found[0]["micro"]["f1"] < 1
 
@@ -205,7 +211,11 @@ def test_a_folder_that_is_no_output_is_told(workshop: Workshop) -> None:
 def test_one_of_several_models_has_to_be_named(workshop: Workshop, tmp_path: Path) -> None:
     """The names are listed; so they are for an unknown one."""
     table = pa.table(
-        {"gold": ["pos"], "a_label": single_labels(["pos"], NAMES), "b_label": single_labels(["neg"], NAMES)}
+        {
+            "gold": ["pos"],
+            **single_labels(["pos"], NAMES, prefix="a_"),
+            **single_labels(["neg"], NAMES, prefix="b_"),
+        }
     )
     models = [model("text-classification", name) for name in "ab"]
     made = write_finished(tmp_path / "made", [table], *models)
@@ -242,15 +252,15 @@ def test_an_argument_that_means_nothing_is_refused(
 @pytest.mark.parametrize(
     ("task", "column"),
     [
-        ("text-classification", {"label": single_labels(["pos"], NAMES)}),
+        ("text-classification", single_labels(["pos"], NAMES)),
         ("text-classification", {"labels": ranked({"pos": 1.0})}),
         ("text-classification", {"value": pa.array([1.0], pa.float32())}),
         ("zero-shot-classification", {"labels": ranked({"pos": 1.0})}),
         ("token-classification", {"spans": spans([])}),
         ("question-answering", {"answer": [{"text": "a"}]}),
         ("embedding", {"embedding": vectors([[1.0]], pa.float32())}),
-        ("multiple-choice", {"choice": [1]}),
-        ("next-sentence-prediction", {"is_next": [True]}),
+        ("multiple-choice", {"choice": [1], "scores": [[0.5, 0.5]]}),
+        ("next-sentence-prediction", {"is_next": [True], "score": [0.5]}),
         ("fill-mask", {"predictions": [[[{"token": "a"}]]]}),
     ],
 )

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from finished_outputs import (
     GOLD_SPANS,
+    choice_scores,
     masks,
     model,
     ranked,
@@ -42,7 +43,7 @@ def test_scores_are_scikit_learns_on_every_row(tmp_path: Path, seed: int) -> Non
     names = ["c", "a", "b", "never"]
     gold = generator.choice(names, 200).tolist()
     predicted = generator.choice(names[:3], 200).tolist()
-    columns = {"gold": gold, "label": single_labels(predicted, names)}
+    columns = {"gold": gold, **single_labels(predicted, names)}
     metrics = scored(tmp_path, "text-classification", columns).metrics
     expected = classification_report(gold, predicted, output_dict=True, zero_division=0)
     assert list(metrics["labels"]) == ["a", "b", "c", "never"]
@@ -64,7 +65,7 @@ def test_a_dictionary_of_labels_is_taken(tmp_path: Path) -> None:
     """As Parquet files have them."""
     columns = {
         "gold": pa.array(["b", "a", None]).dictionary_encode(),
-        "label": single_labels(["b", "b", "b"], ["a", "b"]),
+        **single_labels(["b", "b", "b"], ["a", "b"]),
     }
     found = scored(tmp_path, "text-classification", columns)
     assert (found.evaluated, found.metrics["accuracy"]) == (2, 0.5)
@@ -75,9 +76,9 @@ def test_integers_are_the_ids_of_the_checkpoints_labels(tmp_path: Path, output_f
     """Also where not every label occurs in a file, or none, and where labels are numbers in their places."""
     for folder, names in (("words", ["bad", "fair", "good"]), ("numbers", ["0", "1", "2"])):
         tables = [
-            pa.table({"gold": [2, 1], "label": single_labels([names[2], names[2]], names)}),
-            pa.table({"gold": [0], "label": single_labels([names[0]], names)}),
-            pa.table({"gold": pa.nulls(1, pa.int64()), "label": single_labels([names[0]], names)}),
+            pa.table({"gold": [2, 1], **single_labels([names[2], names[2]], names)}),
+            pa.table({"gold": [0], **single_labels([names[0]], names)}),
+            pa.table({"gold": pa.nulls(1, pa.int64()), **single_labels([names[0]], names)}),
         ]
         made = write_finished(
             tmp_path / folder, tables, model("text-classification"), output_format=output_format
@@ -100,7 +101,7 @@ def test_integers_that_could_mean_something_else_are_refused(
     tmp_path: Path, names: list[str], gold: list[int], message: str
 ) -> None:
     """A score of wrong pairs would be worse than none."""
-    columns = {"gold": gold, "label": single_labels([names[0]] * 2, names)}
+    columns = {"gold": gold, **single_labels([names[0]] * 2, names)}
     with pytest.raises(EvaluateError, match=message) as raised:
         scored(tmp_path, "text-classification", columns)
     assert raised.value.field == "--labels"
@@ -108,7 +109,7 @@ def test_integers_that_could_mean_something_else_are_refused(
 
 def test_labels_of_another_kind_are_told(tmp_path: Path) -> None:
     """A score of 0 would say that the model is bad; a label that it lacks is only never found."""
-    columns = {"gold": ["POS", "NEG"], "label": single_labels(["pos", "neg"], ["pos", "neg"])}
+    columns = {"gold": ["POS", "NEG"], **single_labels(["pos", "neg"], ["pos", "neg"])}
     with pytest.raises(EvaluateError, match=r"labels \(neg, pos\), got others \(NEG, POS\)") as raised:
         scored(tmp_path / "none", "text-classification", columns)
     assert raised.value.field == "--labels"
@@ -241,6 +242,7 @@ def test_values_are_correlated_and_subtracted(tmp_path: Path) -> None:
         "spearman": pytest.approx(1.0),
         "mean_absolute_error": pytest.approx(2.0),
         "r2": pytest.approx(r2_score([1, 2, 3, 10], [2, 4, 6, 8])),
+        "loss": pytest.approx((1 + 4 + 9 + 4) / 4),
     }
     assert found.metrics["mean_absolute_error"] == mean_absolute_error([1, 2, 3, 10], [2, 4, 6, 8])
 
@@ -249,33 +251,66 @@ def test_what_is_not_defined_is_null(tmp_path: Path) -> None:
     """Labels that are all the same correlate with nothing."""
     columns = {"gold": [3, 3], "value": pa.array([1, 2], pa.float32())}
     metrics = scored(tmp_path, "text-classification", columns).metrics
-    assert metrics == {"pearson": None, "spearman": None, "mean_absolute_error": 1.5, "r2": None}
+    assert metrics == {
+        "pearson": None,
+        "spearman": None,
+        "mean_absolute_error": 1.5,
+        "r2": None,
+        "loss": 2.5,
+    }
 
 
 def test_choices_are_counted(tmp_path: Path) -> None:
-    """From 0, of any integer type."""
-    columns = {"gold": [0, 2, 1, 3, None], "choice": pa.array([0, 2, 0, 3, 1], pa.int32())}
+    """From 0, of any integer type; rows differ in their numbers of choices."""
+    columns = {
+        "gold": [0, 2, 1, 3, None],
+        "choice": pa.array([0, 2, 0, 3, 1], pa.int32()),
+        "scores": choice_scores([0.5, 0.5], [0.1, 0.1, 0.8], [0.75, 0.25], [0.2, 0.2, 0.2, 0.4], [0.1, 0.9]),
+    }
     found = scored(tmp_path, "multiple-choice", columns)
-    assert (found.evaluated, found.metrics) == (4, {"accuracy": 0.75})
+    loss = -np.mean(np.log([0.5, 0.8, 0.25, 0.4]))
+    assert (found.evaluated, found.metrics) == (4, {"accuracy": 0.75, "loss": pytest.approx(loss)})
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_choice_that_is_not_there_is_told(tmp_path: Path, label: int) -> None:
+    """Choices counted from 1, most likely, which would be scored against the wrong ones."""
+    columns = {
+        "gold": [0, label],
+        "choice": pa.array([0, 0], pa.int32()),
+        "scores": choice_scores([0.5, 0.3, 0.2], [0.75, 0.25]),
+    }
+    with pytest.raises(EvaluateError, match=f"expected a choice from 0 to 1, got {label}") as raised:
+        scored(tmp_path, "multiple-choice", columns)
+    assert raised.value.field == "--labels"
 
 
 def test_next_sentences_are_counted(tmp_path: Path) -> None:
     """3 said to follow, 2 do; of the 2 that do, both are found."""
-    columns = {"gold": [True, True, False, False, None], "is_next": [True, True, True, False, True]}
+    columns = {
+        "gold": [True, True, False, False, None],
+        "is_next": [True, True, True, False, True],
+        "score": pa.array([0.9, 0.5, 0.75, 0.25, 0.5], pa.float32()),
+    }
     metrics = scored(tmp_path, "next-sentence-prediction", columns).metrics
     assert metrics == {
         "accuracy": 0.75,
         "precision": pytest.approx(2 / 3),
         "recall": 1.0,
         "f1": pytest.approx(0.8),
+        "loss": pytest.approx(-np.mean(np.log([0.9, 0.5, 0.25, 0.75]))),
     }
 
 
 def test_no_next_sentence_at_all(tmp_path: Path) -> None:
-    """Then F1 is 0, without a word on standard error."""
-    columns = {"gold": [False, False], "is_next": [False, False]}
+    """Then F1 is 0, without a word on standard error; a score of 0 is as sure as can be."""
+    columns = {
+        "gold": [False, False],
+        "is_next": [False, False],
+        "score": pa.array([0.0, 0.0], pa.float32()),
+    }
     metrics = scored(tmp_path, "next-sentence-prediction", columns).metrics
-    assert metrics == {"accuracy": 1.0, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert metrics == {"accuracy": 1.0, "precision": 0.0, "recall": 0.0, "f1": 0.0, "loss": 0.0}
 
 
 def test_words_for_masks_are_counted(tmp_path: Path) -> None:
