@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.jobs.hints import explain
+from corpusmill.jobs.measured import measured_once
 from corpusmill.jobs.problems import ConfigError
 from corpusmill.models import Checkpoint, DtypeChoice, check_tensors, choose_dtype, read_checkpoint
 from corpusmill.models import OptionError as ModelOptionError
@@ -171,7 +172,7 @@ def _dtype(
         return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
     if recorded is not None and (config.allow_int8 or recorded != "int8"):
         return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
-    return choose_dtype(checkpoint, device, allow_int8=config.allow_int8)
+    return choose_dtype(checkpoint, device, allow_int8=config.allow_int8, measured=measured_once)
 
 
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:

@@ -1,7 +1,7 @@
 """Which dtype `auto` means, by trying: half precision collapses on CPUs without instructions for it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +26,19 @@ class DtypeChoice:
     reason: str
 
 
-def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: bool = False) -> DtypeChoice:
-    """float32 or bfloat16, or int8 if that is allowed; on a CPU after a matrix product in each.
+def measure(width: int, dtypes: Sequence[str]) -> DtypeChoice:
+    """The choice among dtypes, after a product of this width in each; some 0.1 s on torch's threads."""
+    return pick(product_seconds(width, dtypes))
 
-    The products are of the checkpoint's width and take some 0.1 s, with as many threads as torch has.
-    """
+
+def choose_dtype(
+    checkpoint: Checkpoint,
+    device: str = "cpu",
+    *,
+    allow_int8: bool = False,
+    measured: Callable[[int, Sequence[str]], DtypeChoice] = measure,
+) -> DtypeChoice:
+    """float32 or bfloat16, or int8 if that is allowed; on a CPU as `measured` at the checkpoint's width."""
     if "float16" in checkpoint.refused_dtypes:
         return DtypeChoice("float32", f"float32: {checkpoint.refused_dtypes['float16']}")
     if torch.device(device).type == "cuda":
@@ -40,7 +48,7 @@ def choose_dtype(checkpoint: Checkpoint, device: str = "cpu", *, allow_int8: boo
     names = ["float32", "bfloat16"]
     if allow_int8 and "int8" not in checkpoint.refused_dtypes and has_int8_products():
         names.append("int8")
-    return pick(product_seconds(checkpoint.width, names))
+    return measured(checkpoint.width, names)
 
 
 def pick(seconds: Mapping[str, float]) -> DtypeChoice:

@@ -42,7 +42,7 @@ class Note:
 
 def cached(digest: str, wanted: Wanted) -> Path | None:
     """Return the folder of a digest if it is here and undamaged."""
-    folder = _root() / digest
+    folder = cache_folder() / digest
     return folder if folder.is_dir() and wanted.digest(folder) == digest else None
 
 
@@ -51,19 +51,19 @@ class Slot:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._stem = _root() / f".{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+        self._stem = cache_folder() / f".{hashlib.sha256(url.encode()).hexdigest()[:32]}"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Wait for the other processes of this node that look for, or fetch, the same URL."""
         try:
-            _root().mkdir(parents=True, exist_ok=True)
+            cache_folder().mkdir(parents=True, exist_ok=True)
             with self._stem.with_suffix(".lock").open("w") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
         except OSError as error:
             raise InputError(
-                f"{_root()}: the cache of checkpoints cannot be used ({error.strerror or error}); set "
+                f"{cache_folder()}: the cache of checkpoints cannot be used ({error.strerror or error}); set "
                 "CORPUSMILL_CACHE to a folder with free space"
             ) from error
 
@@ -102,12 +102,13 @@ class Slot:
                     f"{source}: expected the files that the job was started with (digest {expected}), found "
                     f"others ({found}); restore them, or start a new job with another output.path"
                 )
-            return cached(found, wanted) or _moved(partial, _root() / found), source
+            return cached(found, wanted) or _moved(partial, cache_folder() / found), source
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _root() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of this node's cache; it need not be there."""
     chosen = os.environ.get("CORPUSMILL_CACHE") or "~/.cache/corpusmill/checkpoints"
     return Path(chosen).expanduser().resolve()
 

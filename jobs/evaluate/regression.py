@@ -24,7 +24,7 @@ class Regression:
         self._gold.append(rows["label"].to_numpy())
 
     def metrics(self) -> Metrics:
-        """Compare the values; R2 of labels that are all the same is not defined. The loss is in squares."""
+        """Compare the values, squared for the loss; R2 of labels that are all the same is not defined."""
         predicted, gold = np.concatenate(self._predicted), np.concatenate(self._gold)
         sklearn = extra("sklearn.metrics")
         return {

@@ -64,7 +64,7 @@ def reads_pairs(task: str) -> bool:
 def model_of(task: str, folder: Path, architecture: str = "bert", **options: Any) -> dict[str, Any]:
     """A model of a job for this task, of a checkpoint in `folder` that is written if it is not there.
 
-    In float32: `auto` is measured anew in each job.
+    In float32: `auto` may come out differently from test to test.
     """
     if not folder.exists():
         labels = {"labels": NLI} if task == "zero-shot-classification" else {}
