@@ -53,7 +53,7 @@ class _Blocked(nn.Module):
 
     def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         y_TO = torch.empty(len(x_TD), self.outputs, dtype=self.result)
-        step = max(1, BLOCK // self.widest)
+        step = max(1, torch.get_num_threads() * BLOCK // self.widest)
         for rows in (slice(start, start + step) for start in range(0, len(x_TD), step)):
             y_BO = self.block(x_TD[rows])
             if residual_TO is None:
@@ -88,10 +88,14 @@ class QuantizedLinear(_Blocked):
         """The result for a few tokens, in float32."""
         bytes_BD = torch.ops.quantized.embedding_bag_byte_prepack(x_BD.float().contiguous())
         tail_B2 = bytes_BD[:, -TAIL:].view(torch.float32)
-        y_BO = self._product(bytes_BD).mul_(tail_B2[:, :1])
-        if self.bias_O is not None:
-            y_BO.add_(self.bias_O)
-        y_BO.addmm_(tail_B2[:, 1:], self.sums_1O)
+        y_BO = self._product(bytes_BD)
+        scale_B1, offset_B1 = tail_B2[:, :1], tail_B2[:, 1:]
+        # Two passes over the outputs, as few as torch has for it.
+        if self.bias_O is None:
+            y_BO.mul_(scale_B1)
+        else:
+            torch.addcmul(self.bias_O, y_BO, scale_B1, out=y_BO)
+        y_BO.addcmul_(offset_B1, self.sums_1O)
         return y_BO if self.activation is None else self.activation(y_BO)
 
     def _product(self, bytes_BD: Tensor) -> Tensor:

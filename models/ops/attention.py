@@ -72,7 +72,7 @@ def attend_products(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedT
     for run in packed.runs:
         q_BLD, k_BLD, v_BLD = (_dense(x_THD, run).flatten(0, 1) for x_THD in (q_THD, k_THD, v_THD))
         out_BLD = torch.empty_like(q_BLD)
-        step = max(1, SCORES // run.length**2)
+        step = max(1, torch.get_num_threads() * SCORES // run.length**2)
         for part in (slice(start, start + step) for start in range(0, len(q_BLD), step)):
             p_BLL = _probabilities(q_BLD[part], k_BLD[part])
             torch.bmm(p_BLL, v_BLD[part], out=out_BLD[part])
