@@ -43,6 +43,11 @@ class Progress:
         else:
             print(line(self.tally.standing()), file=sys.stderr, flush=True)
 
+    def note(self, text: str) -> None:
+        """Say something that stays, above what is redrawn."""
+        if self._enabled:
+            self._console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
     def __enter__(self) -> "Progress":
         if self._live is not None:
             self._live.start()

@@ -26,6 +26,7 @@ from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.preflight import crowding
 from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.manifest import RECEIPTS, Stale, receipts, write_manifest
@@ -104,7 +105,7 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
             spent = _Spent()
             with Progress(tally, enabled=settings.show_progress) as progress:
                 if todo.pending:
-                    with _engine(job, todo, settings) as engine:
+                    with _engine(job, todo, settings, progress, events) as engine:
                         failures = _process(engine, todo, folder, found, progress, events, ownership)
                         spent = _Spent(engine.worker_seconds, engine.times())
             if failures:
@@ -132,7 +133,9 @@ def _failing_late() -> Iterator[None]:
 
 
 @contextmanager
-def _engine(job: ResolvedJob, todo: Remaining, settings: _Settings) -> Iterator[Engine]:
+def _engine(
+    job: ResolvedJob, todo: Remaining, settings: _Settings, progress: Progress, events: EventLog
+) -> Iterator[Engine]:
     if settings.executor == "inline":
         yield InlineEngine(_sized(job, Resources(os.cpu_count() or 1, 0), units=1))
         return
@@ -140,7 +143,11 @@ def _engine(job: ResolvedJob, todo: Remaining, settings: _Settings) -> Iterator[
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
-        yield RayEngine(_sized(job, resources, units=units))
+        spec = _sized(job, resources, units=units)
+        for note in crowding(spec.models, cpus=resources.cpus, gpus=resources.gpus):
+            progress.note(note)
+            events.write("crowded", note=note)
+        yield RayEngine(spec)
 
 
 def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:

@@ -16,7 +16,7 @@ from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailur
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool
 from corpusmill.pipeline.engine.preflight import check_fits
-from corpusmill.pipeline.engine.scaling import Scaler, beyond, room_of
+from corpusmill.pipeline.engine.scaling import Scaler, room_of
 from corpusmill.pipeline.engine.source import supply
 from corpusmill.pipeline.engine.tickets import Share, Ticket
 from corpusmill.pipeline.engine.times import StageTimes, UnitClock
@@ -71,7 +71,6 @@ class RayEngine:
             room = room_of(self._spec.models, cpus, gpus)
             scaler = Scaler(self._pools, room, self._spec.drain_seconds, self._began)
             feeder.start()
-            yield from beyond(self._pools, cpus)
             while not (feeder.finished and self._open == 0):
                 self._accept(feeder)
                 yield from self._scale(scaler, feeder)

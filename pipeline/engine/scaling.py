@@ -106,20 +106,6 @@ class Scaler:
         )
 
 
-def beyond(pools: Sequence[Pool], cpus: float) -> Iterator[Scaling]:
-    """Say which pools may ask for more CPUs than there are now: their workers then wait for nodes."""
-    for pool in pools:
-        asked = pool.spec.pool.workers * pool.spec.pool.claimed_cpus
-        if asked > cpus - 1:
-            reason = (
-                f"{pool.spec.pool.workers} workers of {pool.spec.pool.claimed_cpus} CPUs are more than fit "
-                f"beside reading on the {cpus:g} CPUs there are now; those that do not will wait for nodes"
-            )
-            least = pool.target
-            startup = pool.startup.seconds
-            yield Scaling(pool.spec.title, least, least, 0, least, 0, 0, None, startup, reason)
-
-
 def cost(model: ModelSpec) -> float:
     """Return what a worker takes of the room: its share of a GPU, or its CPUs."""
     return model.pool.gpus or float(model.pool.cpus)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from corpusmill.pipeline.engine.preflight import check_fits
+from corpusmill.pipeline.engine.preflight import check_fits, crowding
 from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
@@ -43,3 +43,26 @@ def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
         JobFailed, match=r"need 4 CPUs at least \(a: 2 x 2\) and reading one, the cluster has 4;"
     ):
         check_fits([model("a", PoolSpec(8, 2, claimed_cpus=2, min_workers=2))], cpus=4, gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("pool", "note"),
+    [
+        (
+            PoolSpec(8, 2),
+            "2 threads are allowed, the cluster holds 3 now; more share the CPUs",
+        ),
+        (
+            PoolSpec(8, 2, claimed_cpus=2),
+            "2 CPUs beside reading are allowed, the cluster holds 2 now; others wait for nodes",
+        ),
+        (
+            PoolSpec(8, 1, gpus=0.5),
+            "0.5 GPUs are allowed, the cluster holds 4 now; others wait for nodes",
+        ),
+    ],
+)
+def test_more_workers_than_fit_are_said_before_the_start(pool: PoolSpec, note: str) -> None:
+    """On 6 CPUs and 2 GPUs; as many as fit are not worth a word."""
+    assert list(crowding([model("m", pool)], cpus=6, gpus=2)) == [f"m: up to 8 workers of {note}"]
+    assert not list(crowding([model("m", replace(pool, workers=2))], cpus=6, gpus=2))
