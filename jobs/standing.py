@@ -37,6 +37,11 @@ class Standing:
     def from_event(cls, event: Mapping[str, Any]) -> "Standing":
         """Read an event back; a field that a later version added is left out."""
         known = {field.name for field in fields(cls)}
-        of_pool = {field.name for field in fields(PoolState)}
-        pools = tuple(PoolState(**{k: v for k, v in pool.items() if k in of_pool}) for pool in event["pools"])
+        pools = tuple(map(_pool, event["pools"]))
         return cls(**{k: v for k, v in event.items() if k in known and k != "pools"}, pools=pools)
+
+
+def _pool(written: Mapping[str, Any]) -> PoolState:
+    known = {field.name for field in fields(PoolState)}
+    found: dict[str, Any] = {k: v for k, v in written.items() if k in known}
+    return PoolState(**found | {"lengths": tuple(found.get("lengths", ()))})

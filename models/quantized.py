@@ -86,9 +86,9 @@ class QuantizedLinear(_Blocked):
 
     def block(self, x_BD: Tensor) -> Tensor:
         """The result for a few tokens, in float32."""
-        bytes_BD = torch.ops.quantized.embedding_bag_byte_prepack(x_BD.float().contiguous())
+        bytes_BD = in_bytes(x_BD)
         tail_B2 = bytes_BD[:, -TAIL:].view(torch.float32)
-        y_BO = self._product(bytes_BD)
+        y_BO = self.product(bytes_BD)
         scale_B1, offset_B1 = tail_B2[:, :1], tail_B2[:, 1:]
         # Two passes over the outputs, as few as torch has for it.
         if self.bias_O is None:
@@ -98,10 +98,15 @@ class QuantizedLinear(_Blocked):
         y_BO.addcmul_(offset_B1, self.sums_1O)
         return y_BO if self.activation is None else self.activation(y_BO)
 
-    def _product(self, bytes_BD: Tensor) -> Tensor:
-        """The bytes times the weights and their scales, in float32."""
+    def product(self, bytes_BD: Tensor) -> Tensor:
+        """The bytes (B, D + TAIL) times the weights and their scales, in float32."""
         weight = (self.weight, self.scale_O, self.zero_O)
         return torch.ops.onednn.qlinear_pointwise(bytes_BD, 1.0, 0, *weight, None, *PLAIN_RESULT)  # type: ignore[no-any-return]
+
+
+def in_bytes(x_BD: Tensor) -> Tensor:
+    """Each token as bytes between its least and greatest value, and behind them its scale and offset."""
+    return torch.ops.quantized.embedding_bag_byte_prepack(x_BD.float().contiguous())  # type: ignore[no-any-return]
 
 
 class QuantizedPair(_Blocked):

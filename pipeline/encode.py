@@ -16,6 +16,7 @@ from corpusmill.pipeline.checkpoints import model_folder
 from corpusmill.pipeline.errors import ModelFailed
 from corpusmill.pipeline.halving import Computed, computed
 from corpusmill.pipeline.items import Items, items_of
+from corpusmill.pipeline.lengths import Counts, counted
 from corpusmill.pipeline.ragged import Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
@@ -32,7 +33,7 @@ class Encoded:
     """A unit's result columns of one model, in input order, and the tokens and batches they took.
 
     `refused` are the rows that the model could not take, and why; their results are null. `flops` are the
-    encoder's floating-point operations, of which padding would have no part.
+    encoder's floating-point operations, of which padding would have no part. `lengths` counts the sequences.
     """
 
     columns: pa.Table
@@ -40,6 +41,7 @@ class Encoded:
     batches: int
     refused: Mapping[int, str] = field(default_factory=dict)
     flops: float = 0.0
+    lengths: Counts = ()
 
 
 class Encoder:
@@ -85,7 +87,12 @@ class Encoder:
         table = pa.table(columns, schema=named)
         tokens = unit.sequences.tokens
         return Encoded(
-            table, len(tokens.values), len(done), _rows_of(unit.items, bad), self._flops(tokens.lengths)
+            table,
+            len(tokens.values),
+            len(done),
+            _rows_of(unit.items, bad),
+            self._flops(tokens.lengths),
+            counted(tokens.lengths),
         )
 
     def product_rate(self) -> float:

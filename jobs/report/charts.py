@@ -85,6 +85,26 @@ def bars(rows: Sequence[tuple[str, float]], *, share: bool = True) -> Markup:
     return _svg(body, y + 4)
 
 
+def stacked(rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
+    """Draw a bar of parts, in the colours' order, for each of some names, the sum beside it."""
+    widest = max([sum(values) for _, values in rows] or [1.0]) or 1.0
+    body, y = Markup(), 4
+    for name, values in rows:
+        body += Markup('<text class="name" x="172" y="{}">{}</text>').format(y + 12, _short(name, 26))
+        x = 180.0
+        for k, value in enumerate(values):
+            width = value / widest * (WIDTH - 330)
+            if width > 0:
+                body += Markup(
+                    '<rect class="part k{}" x="{:.1f}" y="{}" width="{:.1f}" height="14">'
+                    "<title>{}: {:,.1f}</title></rect>"
+                ).format(min(k, COLORS), x, y, max(width, 0.5), name, value)
+            x += width
+        body += Markup('<text x="{:.1f}" y="{}">{:,.1f}</text>').format(x + 8, y + 12, sum(values))
+        y += 20
+    return _svg(body, y + 4)
+
+
 def histogram(edges: Sequence[float], counts: Sequence[int], *, unit: str) -> Markup:
     """Draw how many fall between neighbouring edges."""
     top = _round_up(max([*counts, 1]))

@@ -9,21 +9,28 @@ import orjson
 
 from corpusmill.jobs.events import FILE
 from corpusmill.jobs.report.charts import Mark, Series
+from corpusmill.pipeline.lengths import Counts, together
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.records import record_lines
 
+PARTS = ("busy", "waiting", "blocked", "startup")
+"""Of a stage's seconds, in the order of docs/job-folder.md."""
 KINDS = ("scaling", "worker_lost", "unit_failed")
 
 
 @dataclass
 class Timeline:
-    """Throughput, rows, and each pool's queue and workers over time; what happened; the last run's stages."""
+    """Throughput, and each pool's queue and workers over time; what happened; the last run's stages.
+
+    `lengths` counts each model's sequences over all runs.
+    """
 
     throughput: list[Series] = field(default_factory=list)
     queues: list[Series] = field(default_factory=list)
     workers: list[Series] = field(default_factory=list)
     happened: list[Mark] = field(default_factory=list)
-    stages: list[tuple[str, float]] = field(default_factory=list)
+    stages: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
+    lengths: dict[str, Counts] = field(default_factory=dict)
 
 
 def read_timeline(folder: OutputFolder) -> Timeline:
@@ -36,8 +43,22 @@ def read_timeline(folder: OutputFolder) -> Timeline:
     finished = [event for event in events if event["event"] == "finish"]
     for stage in finished[-1].get("stages") or [] if finished else []:
         name = f"{stage['stage']} {stage.get('model') or ''}".strip()
-        found.stages.append((name, float(stage.get("busy_seconds") or 0.0)))
+        found.stages.append((name, tuple(float(stage.get(f"{part}_seconds") or 0.0) for part in PARTS)))
+    found.lengths = _lengths(events)
     return found
+
+
+def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
+    """Add up what each run counted at last; one that was killed counts up to its last event."""
+    runs: list[dict[str, Counts]] = []
+    for event in events:
+        if event["event"] == "start":
+            runs.append({})
+        for counted in [*(event.get("pools") or []), *(event.get("stages") or [])]:
+            if runs and counted.get("lengths"):
+                runs[-1][str(counted.get("model"))] = tuple(counted["lengths"])
+    models = dict.fromkeys(model for run in runs for model in run)
+    return {model: together(run.get(model, ()) for run in runs) for model in models}
 
 
 def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:

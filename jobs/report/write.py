@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.resources
 import io
 import json
+import math
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
-from markupsafe import Markup
 
 from corpusmill.jobs.fingerprint import open_output
-from corpusmill.jobs.report.charts import bars, histogram, legend, lines
+from corpusmill.jobs.report.charts import bars, legend, lines, stacked
 from corpusmill.jobs.report.columns import Figure, figures
 from corpusmill.jobs.report.sample import current_units, picked_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
 from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.lengths import LENGTHS
 from corpusmill.pipeline.manifest import CURRENT, receipts
 from corpusmill.pipeline.output import OutputFolder
 
@@ -73,7 +74,6 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
         name for name in (sample.table.column_names if sample.table is not None else []) if name not in kept
     ]
     told = f"From {sample.files:,} of {sample.of_files:,} files." if sample.files < sample.of_files else ""
-    lengths = Figure("tokens a row, mean of each unit", _lengths(counts))
     of_results = list(figures(sample.table, results, kept, rng)) if sample.table is not None else []
     shown = picked_rows(sample.table, ROWS, rng).to_pylist() if sample.table is not None else []
     template = importlib.resources.files("corpusmill.jobs.report").joinpath("page.html").read_text("utf-8")
@@ -87,11 +87,7 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
             made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             tiles=_tiles(folder, counts),
             sections=[
-                (
-                    "The run",
-                    "",
-                    [*_of_run(timeline), lengths] if counts.num_rows else list(_of_run(timeline)),
-                ),
+                ("The run", "", list(_of_run(timeline))),
                 ("Results", told, of_results),
             ],
             happened=[
@@ -118,7 +114,14 @@ def _of_run(timeline: Timeline) -> Iterator[Figure]:
         chart = lines(timeline.workers, steps=True, marks=scaling)
         yield Figure("workers of each model, starting ones included", chart + legend(names))
     if timeline.stages:
-        yield Figure("seconds at work by stage, all tasks and workers", bars(timeline.stages))
+        parts = legend(("at work", "waiting for input", "blocked on output", "starting"))
+        yield Figure("seconds by stage, all tasks and workers", stacked(timeline.stages) + parts)
+    for model, lengths in timeline.lengths.items():
+        classes = [*LENGTHS[1:], math.inf]
+        rows = [
+            (_class(least, end), count) for least, end, count in zip(LENGTHS, classes, lengths, strict=True)
+        ]
+        yield Figure(f"{model}: sequences by their tokens", bars(rows))
 
 
 def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
@@ -133,10 +136,8 @@ def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
     )
 
 
-def _lengths(counts: pa.Table) -> Markup:
-    rows, tokens = counts["rows"].to_numpy(), counts["tokens"].to_numpy()
-    found, edges = np.histogram(tokens[rows > 0] / rows[rows > 0], bins=20)
-    return histogram(edges.tolist(), found.tolist(), unit="tokens")
+def _class(least: int, end: float) -> str:
+    return f"{least:,} and more" if math.isinf(end) else f"{least:,} to {int(end) - 1:,}"
 
 
 def _tiles(folder: OutputFolder, counts: pa.Table) -> list[tuple[str, str]]:

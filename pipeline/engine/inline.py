@@ -56,7 +56,16 @@ class InlineEngine:
         key = model.tokenizer.key
         left = round(self._intake.backlog(key)) if self._intake.expected(key) is not None else None
         done = self._intake.came(key)
-        return PoolState(clock.model, 0, 1, 0, tokens=clock.tokens, done_tokens=done, left_tokens=left)
+        return PoolState(
+            clock.model,
+            0,
+            1,
+            0,
+            tokens=clock.tokens,
+            done_tokens=done,
+            left_tokens=left,
+            lengths=clock.lengths,
+        )
 
     def times(self) -> tuple[StageTimes, ...]:
         """Return what every stage took; one after the other, none waits for another."""
@@ -76,7 +85,7 @@ class InlineEngine:
     def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> Encoded:
         began = time.monotonic()
         encoded = encoder.encode(block)
-        clock.worked(encoded.tokens, time.monotonic() - began, encoded.flops)
+        clock.worked(encoded.tokens, time.monotonic() - began, encoded.flops, encoded.lengths)
         clock.unit()
         return encoded
 

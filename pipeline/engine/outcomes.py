@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from corpusmill.pipeline.engine.times import StageTimes
+from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 
@@ -52,6 +53,7 @@ class PoolState:
     sequences' own. `done_tokens` are done of the queue's, `left_tokens` in it and still to come: projected
     from the units so far, None before the first.
     `waiting_share` is the part of the workers' time that went in waiting lately; `pids` are the ready ones'.
+    `lengths` counts the sequences encoded so far, by length.
     """
 
     model: str
@@ -70,6 +72,7 @@ class PoolState:
     done_tokens: int = 0
     left_tokens: int | None = None
     pids: tuple[int, ...] = ()
+    lengths: Counts = ()
 
 
 @dataclass(frozen=True, slots=True)

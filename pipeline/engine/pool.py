@@ -113,7 +113,7 @@ class Pool:
             self._pace.note(worker.pid, tokens, answer.seconds)
             self.work.note(tokens, answer.seconds)
         self._lately.note(now, answer.tokens)
-        self.clock.worked(answer.tokens, answer.seconds, answer.flops)
+        self.clock.worked(answer.tokens, answer.seconds, answer.flops, answer.lengths)
         piece.answered(columns, answer)
         if piece.share.open == 0:
             self.clock.unit()
@@ -174,6 +174,7 @@ class Pool:
             waiting_share=round(self.clock.waiting_share, 3),
             done_tokens=self._done,
             left_tokens=None if expected is None else max(0, round(expected) - self._done),
+            lengths=self.clock.lengths,
             pids=tuple(worker.pid for worker in self.crew if worker.starting is None),
         )
 

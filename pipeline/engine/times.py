@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from corpusmill.pipeline.lengths import Counts, together
+
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
@@ -19,6 +21,7 @@ class StageTimes:
     tokens_per_second: float | None = None
     padding_share: float | None = None
     product_share: float | None = None
+    lengths: Counts | None = None
 
     def rounded(self) -> "StageTimes":
         """Return the same for people and files: milliseconds, whole tokens, three digits of a share."""
@@ -75,6 +78,7 @@ class EncodeClock:
         self._busy = self._waiting = self._blocked = self._startup = 0.0
         self._units = self.tokens = 0
         self._flops = self._product_rate = 0.0
+        self.lengths: Counts = ()
         self.worker_seconds = 0.0
         self.waiting_share = 0.0
 
@@ -83,8 +87,9 @@ class EncodeClock:
         self._startup += seconds
         self._product_rate = max(self._product_rate, product_rate)
 
-    def worked(self, tokens: int, seconds: float, flops: float) -> None:
+    def worked(self, tokens: int, seconds: float, flops: float, lengths: Counts) -> None:
         """Note a piece that was encoded."""
+        self.lengths = together((self.lengths, lengths))
         self.tokens += tokens
         self._busy += seconds
         self._flops += flops
@@ -127,4 +132,5 @@ class EncodeClock:
             self.tokens,
             padding_share=0.0,
             product_share=self._flops / self._busy / self._product_rate if known else None,
+            lengths=self.lengths or None,
         )

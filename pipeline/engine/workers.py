@@ -12,6 +12,7 @@ import ray
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.errors import DeviceLost
+from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.memory import keep_memory
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
@@ -28,6 +29,7 @@ class EncodeStats:
     seconds: float
     refused: Mapping[int, str] = field(default_factory=dict)
     flops: float = 0.0
+    lengths: Counts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class EncodeWorker:
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
         seconds = time.perf_counter() - began
-        stats = EncodeStats(encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops)
+        stats = EncodeStats(
+            encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops, encoded.lengths
+        )
         return encoded.columns, stats
 
 

@@ -13,8 +13,8 @@ def test_idle_workers_wait_or_are_blocked() -> None:
     clock.pass_time(113.0, workers=2, ready=2, idle=1, blocked=True)
     clock.started(5.0, product_rate=200.0)
     clock.started(7.0, product_rate=100.0)
-    clock.worked(1_000, 10.0, flops=500.0)
-    clock.worked(500, 5.0, flops=250.0)
+    clock.worked(1_000, 10.0, 500.0, (1, 2))
+    clock.worked(500, 5.0, 250.0, (0, 5))
     clock.unit()
     times = clock.times().rounded()
     assert (times.waiting_seconds, times.blocked_seconds) == (20.0, 3.0)
@@ -22,13 +22,14 @@ def test_idle_workers_wait_or_are_blocked() -> None:
     assert clock.worker_seconds == 46.0
     assert times.tokens_per_second == 100.0
     assert (times.padding_share, times.product_share) == (0.0, 0.25)
+    assert times.lengths == (1, 7)
 
 
 def test_a_rate_that_was_not_measured_gives_no_share() -> None:
-    """As for int8."""
+    """As for widths that are not computed in int8."""
     clock = EncodeClock("m")
     clock.started(1.0, product_rate=0.0)
-    clock.worked(10, 1.0, flops=5.0)
+    clock.worked(10, 1.0, 5.0, (1, 0))
     assert clock.times().product_share is None
 
 

@@ -75,8 +75,8 @@ def events(workshop: Workshop, *, workers: tuple[int, ...] = (1, 2, 1)) -> None:
         reason = f"3 units wait {ATTACK}"
         scaling = {"time": 1011.0 + 10 * i, "event": "scaling", "model": "mood", "before": 1, "after": count}
         lines += [progress, scaling | {"reason": reason}]
-    stages = [{"stage": "read", "model": None, "busy_seconds": 1.5}]
-    stages += [{"stage": "encode", "model": "mood", "busy_seconds": 40.0}]
+    stages: list[dict[str, Any]] = [{"stage": "read", "model": None, "busy_seconds": 1.5}]
+    stages += [{"stage": "encode", "model": "mood", "busy_seconds": 40.0, "waiting_seconds": 2.0}]
     lines.append({"time": 1045.0, "event": "finish", "stages": stages})
     path = workshop.output / "_job/events.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"time": 1046.0, "ev')
@@ -99,7 +99,8 @@ def test_every_kind_of_result_has_its_chart(finished: Workshop) -> None:
         "names_spans: spans by label",
         "names_spans: entries a row",
         "vector_embedding: 60 rows in the two directions",
-        "tokens a row, mean of each unit",
+        "mood: sequences by their tokens",
+        "96 to 127: 60",
         "Rows picked at random",
         "fingerprint: models[0].checkpoint",
         "version: torch",
@@ -119,11 +120,33 @@ def test_a_run_with_pools_has_its_course(finished: Workshop) -> None:
         "tokens per second",
         "tokens waiting for each model",
         "workers of each model, starting ones included",
-        "seconds at work by stage",
+        "seconds by stage",
         "mood: 1 to 2 workers, 3 units wait",
-        "encode mood: 40",
+        "encode mood: 40.0",
+        "encode mood: 2.0",
+        "42.0",
+        "waiting for input",
     ):
         assert title in page.text, title
+
+
+def test_lengths_of_all_runs_are_counted(finished: Workshop) -> None:
+    """One that ended, one that was killed after its second look, and one that had hardly begun."""
+
+    def looked(*lengths: int) -> dict[str, Any]:
+        pools = [{"model": "mood", "queued_tokens": 0, "workers": 1, "starting": 0, "lengths": lengths}]
+        return {"time": 1.0, "event": "progress", "tokens": 1, "pools": pools}
+
+    start = {"time": 0.0, "event": "start"}
+    stages = [{"stage": "encode", "model": "mood", "lengths": [3, *[0] * 11, 2]}]
+    finish = {"time": 9.0, "event": "finish", "stages": stages}
+    none = looked(*[0] * 13)
+    found = [start, looked(1, *[0] * 12), finish, start, none, looked(4, *[0] * 12), start, looked()]
+    path = finished.output / "_job/events.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in found))
+    page = Tags(written(finished)).text
+    assert "1 to 7: 7" in page
+    assert "512 and more: 2" in page
 
 
 def test_nothing_of_the_corpus_becomes_an_element(finished: Workshop) -> None:

@@ -72,7 +72,7 @@ def test_a_running_output_shows_its_last_progress(workshop: Workshop) -> None:
         (state, line) = CliRunner().invoke(app, ["status", str(workshop.output)]).stdout.splitlines()
     assert found["state"] == "running"
     assert found["standing"] == json.loads(json.dumps(STANDING.to_event())) | {
-        "pools": [{**STANDING.to_event()["pools"][0], "pids": []}]
+        "pools": [{**STANDING.to_event()["pools"][0], "pids": [], "lengths": []}]
     }
     assert ": running (process " in state
     assert "as of 0 s ago" in state or "as of 1 s ago" in state
