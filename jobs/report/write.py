@@ -4,11 +4,11 @@ import importlib.metadata
 import importlib.resources
 import io
 import json
-import math
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from corpusmill.jobs.report.columns import Figure, figures
 from corpusmill.jobs.report.sample import current_units, picked_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.lengths import LENGTHS
+from corpusmill.pipeline.lengths import LENGTHS, Counts
 from corpusmill.pipeline.manifest import CURRENT, receipts
 from corpusmill.pipeline.output import OutputFolder
 
@@ -117,11 +117,7 @@ def _of_run(timeline: Timeline) -> Iterator[Figure]:
         parts = legend(("at work", "waiting for input", "blocked on output", "starting"))
         yield Figure("seconds by stage, all tasks and workers", stacked(timeline.stages) + parts)
     for model, lengths in timeline.lengths.items():
-        classes = [*LENGTHS[1:], math.inf]
-        rows = [
-            (_class(least, end), count) for least, end, count in zip(LENGTHS, classes, lengths, strict=True)
-        ]
-        yield Figure(f"{model}: sequences by their tokens", bars(rows))
+        yield Figure(f"{model}: sequences by their tokens", bars(_classes(lengths)))
 
 
 def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
@@ -136,8 +132,13 @@ def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
     )
 
 
-def _class(least: int, end: float) -> str:
-    return f"{least:,} and more" if math.isinf(end) else f"{least:,} to {int(end) - 1:,}"
+def _classes(lengths: Counts) -> list[tuple[str, float]]:
+    """Name the classes, up to the longest that there is."""
+    names = [f"{least:,} to {end - 1:,}" for least, end in pairwise(LENGTHS)]
+    named = list(zip([*names, f"{LENGTHS[-1]:,} and more"], lengths, strict=True))
+    while named and not named[-1][1]:
+        named.pop()
+    return [(name, float(count)) for name, count in named]
 
 
 def _tiles(folder: OutputFolder, counts: pa.Table) -> list[tuple[str, str]]:

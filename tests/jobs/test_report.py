@@ -100,7 +100,7 @@ def test_every_kind_of_result_has_its_chart(finished: Workshop) -> None:
         "names_spans: entries a row",
         "vector_embedding: 60 rows in the two directions",
         "mood: sequences by their tokens",
-        "96 to 127: 60",
+        "64 to 95: 60",
         "Rows picked at random",
         "fingerprint: models[0].checkpoint",
         "version: torch",
