@@ -23,7 +23,12 @@ from corpusmill.pipeline.spec import InputSpec, PipelineSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
 STORE_SHARE = 0.25
-"""Share of the object store that units waiting for an encoder may take; Ray Data's own share comes on top."""
+"""Share of the object store that units waiting for an encoder may take, and Ray Data's own beside it."""
+
+
+RELEASE_SECONDS = 3600.0
+"""How often Ray Data may let a unit through beyond its share. By default it does so all the time, as it does
+not see that units are taken; one that leaves makes room anyway."""
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -57,12 +62,15 @@ def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     pools = [model.pool for model in spec.models]
     # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
-    store = ray.cluster_resources().get("object_store_memory", 1e9)
     return Feeder(
         lambda: token_rows(pending, spec, reserved_cpus=cpus),
         max_units=OPEN_UNITS_PER_WORKER * sum(pool.workers for pool in pools) + 2,
-        max_bytes=int(store * STORE_SHARE),
+        max_bytes=int(_store() * STORE_SHARE),
     )
+
+
+def _store() -> float:
+    return float(ray.cluster_resources().get("object_store_memory", 1e9))
 
 
 def token_rows(
@@ -77,11 +85,13 @@ def token_rows(
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.op_resource_reservation_enabled = False
+    # Only with both are tasks that run held back; otherwise they go on making units until the store spills.
+    context.op_resource_reservation_enabled = True
+    context.output_backpressure_guard_release_interval_s = RELEASE_SECONDS
     context.execution_no_progress_timeout_s = -1
     total = ray.cluster_resources().get("CPU", 1.0)
     context.execution_options.resource_limits = ExecutionResources.for_limits(
-        cpu=max(1.0, total - reserved_cpus)
+        cpu=max(1.0, total - reserved_cpus), object_store_memory=_store() * STORE_SHARE
     )
     with DataContext.current(context):
         dataset = _dataset(pending, spec)

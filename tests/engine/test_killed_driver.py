@@ -136,7 +136,7 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
     job: dict[str, Any], tmp_path: Path, number: int, executor: str
 ) -> None:
     """Ctrl-C ends with 130, SIGTERM with 143, within 10 s; the files there are whole, and nothing else is."""
-    job["input"]["rows_per_unit"] = 4  # so many units that the signal comes long before the last
+    job["input"]["rows_per_unit"] = 2  # so many units that the signal comes long before the last
     undisturbed = inline(job, tmp_path / "undisturbed")
     path = write_job(job, tmp_path)
     process = start(path, "--executor", executor)
