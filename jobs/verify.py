@@ -110,11 +110,12 @@ def _strangers(
         offset = None if split is None else split.offset_of(unit)
         if split is None or offset is None or offset % split.rows_per_unit:
             yield f"data/{unit}: a unit of no planned input"
-    committed = folder.committed()
+    finished = folder.exists(folder.manifest)
     for name in folder.names("rejects"):
-        if name.removesuffix(".jsonl") in records and not records[name.removesuffix(".jsonl")].rejected:
+        unit = name.removesuffix(".jsonl")
+        if unit in records and not records[unit].rejected:
             yield f"rejects/{name}: a stray file, the unit has no rejects"
-        elif name.removesuffix(".jsonl") not in committed and folder.exists(folder.manifest):
+        elif unit not in records and finished and not folder.exists(folder.data(unit)):
             yield f"rejects/{name}: a stray file, the unit is not committed"
 
 

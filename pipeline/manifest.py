@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
     ]
 )
 
+ROWS_AT_ONCE = 10_000
+"""Of the manifest, held as objects before they become Arrow's: a million would take most of a gigabyte."""
+
 
 CURRENT, REPLACED, REMOVED = "current", "replaced", "removed"
 
@@ -62,7 +65,9 @@ def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
 def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
     """Return the receipts of committed units; one that was not noted is made from the data file itself."""
     noted = noted_receipts(folder)
-    return {unit: noted.get(unit) or read_receipt(folder, unit) for unit in units}
+    found = ((unit, noted.get(unit) or read_receipt(folder, unit)) for unit in units)
+    # Of a million equal names one is kept.
+    return {receipt.record.unit if receipt.record.unit == unit else unit: receipt for unit, receipt in found}
 
 
 def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
@@ -106,7 +111,8 @@ def manifest_table(
     by_split: dict[str, list[Receipt]] = {}
     for receipt in found:
         by_split.setdefault(split_key(receipt.record.unit), []).append(receipt)
-    columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+    parts: list[pa.Table] = [SCHEMA.empty_table()]
+    rows: list[dict[str, object]] = []
     source, row = None, 0
     for split, state in every:
         # Splits come in file order, so the rows of a file add up from its first split on.
@@ -114,10 +120,12 @@ def manifest_table(
         source = split.file
         for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):
             row = receipt.record.first_row if receipt.record.first_row is not None else row
-            for name, value in _row(folder, split, receipt, row, state).items():
-                columns[name].append(value)
+            rows.append(_row(folder, split, receipt, row, state))
             row += receipt.record.rows_read
-    return pa.table(columns, schema=SCHEMA)
+        if len(rows) >= ROWS_AT_ONCE:
+            parts.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+            rows = []
+    return pa.concat_tables([*parts, pa.Table.from_pylist(rows, schema=SCHEMA)])
 
 
 def _row(
