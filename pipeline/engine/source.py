@@ -5,6 +5,7 @@ Ray Data emits every unit as its own block as soon as it is made, and never spli
 """
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,12 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset, ExecutionResources
+from ray.data._internal.execution.backpressure_policy import (
+    ENABLED_BACKPRESSURE_POLICIES,
+    ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+    BackpressurePolicy,
+)
+from ray.data._internal.execution.interfaces import PhysicalOperator
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
@@ -23,12 +30,30 @@ from corpusmill.pipeline.spec import InputSpec, PipelineSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
 STORE_SHARE = 0.25
-"""Share of the object store that units waiting for an encoder may take, and Ray Data's own beside it."""
-
-
+"""Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
+PARTS = 8
+WAITING = "corpusmill.waiting_bytes"
 RELEASE_SECONDS = 3600.0
-"""How often Ray Data may let a unit through beyond its share. By default it does so all the time, as it does
-not see that units are taken; one that leaves makes room anyway."""
+"""How often Ray Data may let a unit through that is held back. By default it does so all the time, as it does
+not see that somebody takes the units: what is taken makes room anyway."""
+
+
+class HeldBack(BackpressurePolicy):  # type: ignore[misc]
+    """Holds reading back, tasks that run included, while enough units wait to be taken.
+
+    Ray Data's own budgets would do it, but count units that were taken as well: where a few of them fill a
+    small store's share, no task is ever started again. This one never holds back what nothing waits behind.
+    """
+
+    def can_add_input(self, op: PhysicalOperator) -> bool:
+        """Say whether another task may start."""
+        return self.max_task_output_bytes_to_read(op) > 0
+
+    def max_task_output_bytes_to_read(self, op: PhysicalOperator) -> int:
+        """Return what may be read now: in parts, as what is read counts as waiting only a moment later."""
+        share: int = self._data_context.get_config(WAITING)
+        left: int = share - self._topology[op].output_queue_bytes()
+        return max(0, min(left, math.ceil(share / PARTS)))
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -85,13 +110,14 @@ def token_rows(
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Only with both are tasks that run held back; otherwise they go on making units until the store spills.
-    context.op_resource_reservation_enabled = True
+    context.op_resource_reservation_enabled = False
     context.output_backpressure_guard_release_interval_s = RELEASE_SECONDS
+    context.set_config(WAITING, max(1, int(_store() * STORE_SHARE)))
+    context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, HeldBack])
     context.execution_no_progress_timeout_s = -1
     total = ray.cluster_resources().get("CPU", 1.0)
     context.execution_options.resource_limits = ExecutionResources.for_limits(
-        cpu=max(1.0, total - reserved_cpus), object_store_memory=_store() * STORE_SHARE
+        cpu=max(1.0, total - reserved_cpus)
     )
     with DataContext.current(context):
         dataset = _dataset(pending, spec)
