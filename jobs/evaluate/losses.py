@@ -40,9 +40,9 @@ class MeanLoss:
 def of_the_best(rows: pa.Table, gold: pa.Array, predicted: pa.DictionaryArray) -> pa.Array:
     """Return the gold label's probability, of rows with the best label's alone: of two labels either's."""
     score = rows["score"].combine_chunks().cast(pa.float64())
-    known = pc.equal(gold, predicted.cast(pa.string()))
-    other = pc.subtract(1.0, score) if len(predicted.dictionary) == 2 else pa.nulls(len(score), pa.float64())
-    return pc.if_else(known, score, other)
+    best = pc.equal(gold, predicted.cast(pa.string()))
+    other = pc.and_(len(predicted.dictionary) == 2, pc.is_in(gold, predicted.dictionary))
+    return pc.if_else(best, score, pc.if_else(other, pc.subtract(1.0, score), None))
 
 
 def of_the_gold(lists: pa.Array, gold: pa.Array) -> pa.Array:

@@ -102,9 +102,11 @@ def test_several_labels_of_which_some_are_not_listed_have_no_loss(
 
 
 def test_a_label_that_the_model_lacks_has_no_score(tmp_path: Path) -> None:
-    """So the loss is not known."""
+    """So the loss is not known, also where the best of two labels says both of them."""
     columns = {"gold": [["a", "z"]], "labels": ranked({"a": 0.5, "b": 0.25})}
-    assert loss(tmp_path, "text-classification", columns) is None
+    assert loss(tmp_path / "several", "text-classification", columns) is None
+    columns = {"gold": ["a", "z"], **single_labels(["a", "b"], ["a", "b"], 0.9, 0.75)}
+    assert loss(tmp_path / "one", "text-classification", columns) is None
 
 
 def test_a_score_of_0_is_not_infinitely_wrong(tmp_path: Path) -> None:
