@@ -5,12 +5,10 @@ the same settings would then give other bytes.
 """
 
 import datetime
-import fcntl
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import torch
 
 from corpusmill.models import DtypeChoice
 from corpusmill.models.precision import measure
-from corpusmill.pipeline.checkpoint_cache import cache_folder
+from corpusmill.pipeline.checkpoint_cache import cache_folder, turn
 
 
 def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
@@ -32,18 +30,10 @@ def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
     name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / "measured" / f"{name}.json"
     try:
-        with _turn(path.parent):
+        with turn(path.with_name(".lock")):
             return _kept(path, dtypes) or _keep(path, question, measure(width, dtypes))
     except OSError:
         return _kept(path, dtypes) or measure(width, dtypes)
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _kept(path: Path, dtypes: Sequence[str]) -> DtypeChoice | None:

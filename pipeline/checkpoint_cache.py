@@ -57,9 +57,7 @@ class Slot:
     def locked(self) -> Iterator[None]:
         """Wait for the other processes of this node that look for, or fetch, the same URL."""
         try:
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            with self._stem.with_suffix(".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with turn(self._stem.with_suffix(".lock")):
                 yield
         except OSError as error:
             raise InputError(
@@ -105,6 +103,15 @@ class Slot:
             return cached(found, wanted) or _moved(partial, cache_folder() / found), source
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def turn(lock: Path) -> Iterator[None]:
+    """Wait for the other processes of this node that hold a lock file of the cache."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def cache_folder() -> Path:
