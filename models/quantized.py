@@ -17,7 +17,8 @@ from corpusmill.models.errors import TensorError
 
 # The quantizer writes a row's scale and offset (two float32) behind its bytes; weights are 0 there.
 TAIL = 8
-# Numbers worked on at once, 2 MB in float32: larger blocks leave the cache, smaller ones are mostly calls.
+# Numbers that a thread works on at once, 2 MB in float32: larger blocks leave the cache, smaller ones are
+# mostly calls.
 BLOCK = 1 << 19
 # Narrower maps cost more to quantize than their products save; the tail must lie where a float32 may.
 NARROWEST, ALIGNED = 64, 4

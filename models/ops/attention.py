@@ -16,7 +16,8 @@ from corpusmill.models.packed import PackedTokens, Run
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 
-# Scores kept at once by `attend_products`: 1 MB of them and 2 MB of probabilities stay in a core's cache.
+# Scores that a thread of `attend_products` keeps at once: 1 MB of them and 2 MB of probabilities stay in a
+# core's cache.
 SCORES = 1 << 19
 # oneDNN's softmax is twice as fast and writes 16 bits itself, but getting there and back takes 20 us.
 WORTH_ONEDNN = 1 << 16
