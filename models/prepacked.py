@@ -1,6 +1,6 @@
 """Linear layers as single oneDNN calls on weights that were reordered once. Inference only: no parameters.
 
-Shape suffixes: T tokens, D inputs and O outputs in all, G groups, I inputs of a group.
+Shape suffixes: T tokens, D inputs and O outputs in all, I inputs of a group.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from corpusmill.models.blocks import GroupedLinear
+from corpusmill.models.ops.grouped import grouped_map, reordered
 
 # Our activation names -> oneDNN's attribute and algorithm.
 FUSED = {
@@ -51,40 +52,17 @@ class PrepackedLinear(nn.Module):
 
 
 class GroupedConvolution(nn.Module):
-    """A grouped linear map and the activation after it as one convolution without any extent.
-
-    The tokens are an image of one row, each pixel's features together. Nothing is taken apart or joined, and
-    with features last oneDNN reaches the speed of a plain product.
-    """
+    """A grouped linear map and the activation after it as one convolution."""
 
     def __init__(self, linear: GroupedLinear, activation: str = "linear") -> None:
         super().__init__()
-        groups, inputs, _ = linear.weight.shape
-        self.groups = groups
-        weight_OI11 = linear.weight.detach().transpose(1, 2).flatten(0, 1)[..., None, None]
-        self.weight: Any = torch.ops.mkldnn._reorder_convolution_weight(
-            weight_OI11.contiguous(memory_format=torch.channels_last),
-            *NO_EXTENT,
-            groups,
-            [1, groups * inputs, 1, ROWS],
-        )
+        self.groups = len(linear.weight)
+        weight_OI = linear.weight.detach().transpose(1, 2).flatten(0, 1)
+        self.weight: Any = reordered(weight_OI, self.groups, rows=ROWS)
         self.bias = linear.bias.detach()
         self.attribute, self.algorithm = FUSED_BESIDE_A_RESIDUAL[activation]
 
     def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
-        y_1O1T = torch.ops.mkldnn._convolution_pointwise(
-            x_TD[None, None].permute(0, 3, 1, 2),
-            self.weight,
-            self.bias,
-            *NO_EXTENT,
-            self.groups,
-            self.attribute,
-            [],
-            self.algorithm,
-        )
-        y_TO: Tensor = y_1O1T.permute(0, 2, 3, 1).flatten(0, 2)
+        fused = {"attribute": self.attribute, "algorithm": self.algorithm}
+        y_TO = grouped_map(x_TD, self.weight, self.bias, self.groups, **fused)
         return y_TO if residual_TO is None else y_TO.add_(residual_TO)
-
-
-# Padding, stride and dilation.
-NO_EXTENT = ([0, 0], [1, 1], [1, 1])

@@ -14,6 +14,7 @@ from corpusmill.models.ops.attention import (
     attend_runs,
     attention_kernel,
 )
+from corpusmill.models.ops.grouped import has_grouped_maps
 
 LENGTHS = [[1], [4, 4, 4], [3, 1, 3, 3, 70], [2, 2, 9, 9, 1, 1]]
 
@@ -51,6 +52,38 @@ def test_products_match_the_definition(
     torch.testing.assert_close(attend_products(*parts, packed).float(), wanted, rtol=0, atol=2e-2)
 
 
+@pytest.mark.skipif(not has_grouped_maps(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("rows", [256, 2, 3])
+@pytest.mark.parametrize("width", [8, 5])
+def test_convolutions_match_the_definition(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], fused: bool, rows: int, width: int
+) -> None:
+    """In one part or in several, also where a sequence does not divide into them."""
+    monkeypatch.setattr(attention, "LONG", 3)
+    monkeypatch.setattr(attention, "ROWS", rows)
+    joint = torch.randn(sum(lengths), 3, 4, width, generator=torch.Generator().manual_seed(0))
+    parts = joint.unbind(1) if fused else [part.contiguous() for part in joint.unbind(1)]
+    packed = packed_of(lengths)
+    wanted = attend_each(*parts, packed)
+    torch.testing.assert_close(attend_products(*parts, packed), wanted, rtol=0, atol=2e-6)
+
+
+@pytest.mark.skipif(not has_grouped_maps(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("length", [159, 160, 256, 257, 512])
+def test_long_texts_in_float32_match_the_definition(length: int) -> None:
+    """Around where products become convolutions, and a convolution two; a neighbour's NaN stays its own."""
+    packed = packed_of([length, length])
+    parts = [torch.randn(2 * length, 4, 64, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    wanted = attend_each(*parts, packed)[:length]
+    for part in parts:
+        part[length:] = torch.nan
+    found = attend(*parts, packed)
+    torch.testing.assert_close(found[:length], wanted, rtol=0, atol=2e-6)
+    assert found[length:].isnan().all()
+
+
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_varlen_kernel_gets_unmasked_keys_only(
@@ -73,10 +106,10 @@ def test_the_varlen_kernel_gets_unmasked_keys_only(
 
 
 def test_the_kernel_is_chosen_once_and_says_why() -> None:
-    """float32 on the CPU takes the dense runs, bfloat16 products where the CPU has them."""
+    """Products on the CPU, where oneDNN has them for the dtype."""
     kernel, reason = attention_kernel("cpu", torch.float32)
-    assert kernel is attend_runs
-    assert reason.startswith("attention: dense runs")
+    assert kernel is (attend_products if has_grouped_maps() else attend_runs)
+    assert reason.startswith("attention: batched products" if has_grouped_maps() else "attention: dense runs")
     kernel, reason = attention_kernel("cpu", torch.bfloat16)
     products = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert kernel is (attend_products if products else attend_runs)
