@@ -27,7 +27,7 @@ class Block:
 
 
 def pages() -> list[str]:
-    """The pages that explain something, by their names below docs/; decisions and measurements are no such pages."""
+    """The pages that explain something, by their names below docs/: no decisions, no measurements."""
     return sorted(
         path.relative_to(DOCS).as_posix() for folder in (DOCS, DOCS / "tasks") for path in folder.glob("*.md")
     )
