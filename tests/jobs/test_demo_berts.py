@@ -1,4 +1,4 @@
-"""The small BERTs of the tasks' pages: load as any Hugging Face checkpoint, and are as good as their cards say."""
+"""The small BERTs of the tasks' pages: load as any Hugging Face checkpoint, as good as their cards say."""
 
 import json
 import sys
