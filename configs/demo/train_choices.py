@@ -83,14 +83,16 @@ def choice_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[s
     truth = np.array([right for *_, right in asked])
     words = TfidfVectorizer(sublinear_tf=True).fit(known)
     first = words.transform([pair.first for pair, *_ in asked])
-    similar = [
-        first.multiply(words.transform([choices[i] for _, choices, _ in asked])).sum(-1)
-        for i in range(CHOICES)
-    ]
+    similar = np.array(
+        [
+            first.multiply(words.transform([choices[i] for _, choices, _ in asked])).sum(axis=1).A1
+            for i in range(CHOICES)
+        ]
+    )
     return {
         "questions": len(asked),
         "accuracy": round(float(np.mean(np.array(chosen.to_pylist()) == truth)), 4),
-        "common_words": round(float(np.mean(np.hstack(similar).argmax(-1).ravel() == truth)), 4),
+        "common_words": round(float(np.mean(similar.argmax(axis=0) == truth)), 4),
         "chance": 1 / CHOICES,
     }
 
