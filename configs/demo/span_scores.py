@@ -1,37 +1,20 @@
 """Exact-match scores of spans, as seqeval's: start, end and label must all be right."""
 
-import json
 import re
-import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import pyarrow.dataset
-
+from corpusmill.demo.held_out import job_output
 from corpusmill.demo.variants import Example
-from corpusmill.jobs import JobConfig, run
 from corpusmill.jobs.demo.spans import LABELS, Span
 
 
 def found_spans(checkpoint: Path, texts: list[str], *, aggregation: str) -> list[list[Span]]:
     """What a job finds in each text, as the demo runs it: texts longer than the model in windows."""
-    with tempfile.TemporaryDirectory() as name:
-        rows = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
-        (Path(name) / "texts.jsonl").write_text(rows, encoding="utf-8")
-        tagger = {
-            "checkpoint": str(checkpoint),
-            "task": "token-classification",
-            "aggregation": aggregation,
-            "long_text": "window",
-        }
-        job = {
-            "name": "held-out",
-            "input": {"path": f"{name}/texts.jsonl", "text": "text", "keep": ["id"]},
-            "models": [tagger],
-            "output": {"path": f"{name}/out"},
-        }
-        run(JobConfig.from_dict(job), executor="inline")
-        table = pyarrow.dataset.dataset(f"{name}/out/data", format="ipc").to_table().sort_by("id")
+    rows = [{"text": text} for text in texts]
+    table = job_output(
+        checkpoint, rows, task="token-classification", aggregation=aggregation, long_text="window"
+    )
     return [[Span(x["start"], x["end"], x["label"]) for x in spans] for spans in table["spans"].to_pylist()]
 
 

@@ -13,7 +13,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import sparse  # type: ignore[import-untyped]
-from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.extmath import randomized_svd
 from tokenizers import Tokenizer
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
+from corpusmill.demo.batching import batches, encode, pad
 from corpusmill.demo.optimization import optimizer_with_schedule
+from corpusmill.demo.word_vectors import company_vectors, section_vectors
 from corpusmill.demo.wordpiece import MASK, PAD, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
 from corpusmill.jobs.demo.corpus import collect
 from corpusmill.jobs.demo.document import Document
@@ -92,44 +92,6 @@ def targets(documents: list[Document]) -> np.ndarray:
     return np.array([LABELS.index(section_of(document.module) or "") for document in documents])
 
 
-def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch.Tensor]:
-    tokenizer.enable_truncation(length)
-    ids = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
-    tokenizer.no_truncation()
-    return ids
-
-
-def company_vectors(ids: list[torch.Tensor], *, vocabulary: int, width: int, reach: int) -> np.ndarray:
-    """Words with like neighbours get like vectors; scaled to a standard deviation of 1."""
-    pairs = [(x[1 : -1 - k], x[1 + k : -1], k) for x in ids for k in range(1, reach + 1) if len(x) > k + 2]
-    rows, columns = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    weights = np.concatenate([np.full(len(left), 1 / k) for left, _, k in pairs])
-    counts = sparse.coo_matrix((weights, (rows, columns)), shape=(vocabulary, vocabulary)).tocsr()
-    counts = (counts + counts.T).tocoo()
-    total = np.asarray(counts.sum(axis=1)).ravel() + 1e-9
-    context = total**0.75 / (total**0.75).sum()
-    information = np.maximum(0, np.log(counts.data / (total[counts.row] * context[counts.col])))
-    matrix = sparse.coo_matrix((information, (counts.row, counts.col)), shape=counts.shape).tocsr()
-    vectors, values, _ = randomized_svd(matrix, width, random_state=0)
-    return standardized(vectors * np.sqrt(values))
-
-
-def section_vectors(ids: list[torch.Tensor], labels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """What a linear model adds to each section's score where it meets the word; standard deviation 1."""
-    rows = np.repeat(np.arange(len(ids)), [len(x) - 2 for x in ids])
-    columns = np.concatenate([x[1:-1] for x in ids])
-    counts = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(ids), recipe.vocabulary))
-    weighting = TfidfTransformer(sublinear_tf=True)
-    frequencies = weighting.fit_transform(counts.tocsr())
-    linear = LogisticRegression(C=recipe.linear_strength, max_iter=200).fit(frequencies, labels)
-    return standardized((linear.coef_ * weighting.idf_).T)
-
-
-def standardized(vectors: np.ndarray) -> np.ndarray:
-    scaled: np.ndarray = vectors / vectors.std()
-    return scaled
-
-
 def build_model(word_vectors: np.ndarray, recipe: Recipe) -> DistilBertForSequenceClassification:
     config = DistilBertConfig(
         vocab_size=recipe.vocabulary,
@@ -150,24 +112,6 @@ def build_model(word_vectors: np.ndarray, recipe: Recipe) -> DistilBertForSequen
     weights = torch.from_numpy(word_vectors * recipe.embedding_scale).float()
     model.distilbert.embeddings.word_embeddings.weight.data.copy_(weights)
     return model
-
-
-def batches(ids: list[torch.Tensor], *, tokens: int, shuffle: bool) -> Iterator[torch.Tensor]:
-    """Indices of texts of like length, at most `tokens` with padding (or one text)."""
-    lengths = torch.tensor([len(x) for x in ids])
-    order = torch.argsort(lengths + (8 * torch.rand(len(ids)) if shuffle else 0), stable=True)
-    # 8: the jitter above is the most by which an earlier text can be the longer one.
-    groups, start = [], 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or (end + 1 - start) * (lengths[order[end]] + 8) > tokens:
-            groups.append(order[start:end])
-            start = end
-    for index in torch.randperm(len(groups)) if shuffle else range(len(groups)):
-        yield groups[index]
-
-
-def pad(ids: list[torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence([ids[i] for i in indices], batch_first=True, padding_value=PAD)
 
 
 def mask_words(input_ids: torch.Tensor, share: float) -> torch.Tensor:
@@ -231,13 +175,14 @@ def run(split: Split, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceC
     all_ids = encode(tokenizer, split.texts, length=recipe.training_tokens)
     ids = encode(tokenizer, [document.text for document in split.train], length=recipe.training_tokens)
     labels = targets(split.train)
+    sections = section_vectors(ids, labels, vocabulary=recipe.vocabulary, strength=recipe.linear_strength)
     company = company_vectors(
         all_ids,
         vocabulary=recipe.vocabulary,
         width=recipe.width - len(LABELS),
         reach=recipe.neighbours,
     )
-    model = build_model(np.hstack([section_vectors(ids, labels, recipe), company]), recipe)
+    model = build_model(np.hstack([sections, company]), recipe)
     train(model, ids, torch.from_numpy(labels), recipe)
     return tokenizer, model
 

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.pages import DOCS, ROOT, blocks, run_page
+from support.pages import DOCS, ROOT, blocks, pages, run_page
 
-PAGES = ["operations.md", "schedules.md", "report.md", "outputs.md", "own-program.md", "architectures.md"]
+from corpusmill.pipeline.tasks import TASKS
+
+TASK_PAGES = {task: f"tasks/{task}.md" for task in TASKS}
+PAGES = [
+    "operations.md",
+    "schedules.md",
+    "report.md",
+    "outputs.md",
+    "own-program.md",
+    "architectures.md",
+    *TASK_PAGES.values(),
+]
 ELSEWHERE = {"submission.md": "tests/submission"}
 """Pages whose commands need more than a folder, and where they are run."""
 LANGUAGES = {"sh", "python", "yaml", "text"}
@@ -39,9 +50,7 @@ def test_a_page_can_be_followed(page: str, tmp_path: Path) -> None:
 def test_every_page_with_commands_is_run() -> None:
     """A new page has to be listed, here or where its commands are run."""
     with_commands = {
-        path.name
-        for path in DOCS.glob("*.md")
-        if any(block.language in ("sh", "python") for block in blocks(path.name))
+        page for page in pages() if any(block.language in ("sh", "python") for block in blocks(page))
     }
     assert with_commands == {"index.md", *PAGES, *ELSEWHERE}
     for page in with_commands:
@@ -50,11 +59,33 @@ def test_every_page_with_commands_is_run() -> None:
 
 def test_a_job_file_on_a_page_is_one_that_is_run() -> None:
     """YAML is shown with the name of the file it is, or it is no job."""
-    for path in DOCS.glob("*.md"):
-        for block in blocks(path.name):
+    for page in pages():
+        for block in blocks(page):
             if block.language == "yaml" and "models:" in block.text:
-                assert block.title, path.name
+                assert block.title, page
                 assert yaml.safe_load(block.text)["models"]
+
+
+def test_every_task_has_its_page() -> None:
+    """No more and no fewer pages than tasks; each is in the site's menu and in the overview."""
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    overview = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    assert {page for page in pages() if page.startswith("tasks/")} == set(TASK_PAGES.values())
+    (tasks,) = [entry["Tasks"] for entry in yaml.safe_load(menu)["nav"] if "Tasks" in entry]
+    assert tasks == [{"All tasks": "tasks.md"}, *({task: page} for task, page in TASK_PAGES.items())]
+    for task, page in TASK_PAGES.items():
+        assert f"]({page})" in overview, task
+
+
+@pytest.mark.parametrize("task", TASK_PAGES)
+def test_a_tasks_page_shows_a_job_of_it_and_what_comes_out(task: str) -> None:
+    """A job file that names the task, the command that runs it, and the output as a program prints it."""
+    shown = list(blocks(TASK_PAGES[task]))
+    jobs = {block.title: yaml.safe_load(block.text) for block in shown if block.language == "yaml"}
+    commands = "".join(block.text for block in shown if block.language == "sh")
+    assert [model["task"] for model in next(iter(jobs.values()))["models"]] == [task]
+    assert all(f"corpusmill run {title} --executor inline\n" in commands for title in jobs)
+    assert sum(bool(block.output) for block in shown if block.language == "python") >= len(jobs)
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

@@ -26,8 +26,15 @@ class Block:
     output: str | None
 
 
+def pages() -> list[str]:
+    """The pages that explain something, by their names below docs/: no decisions, no measurements."""
+    return sorted(
+        path.relative_to(DOCS).as_posix() for folder in (DOCS, DOCS / "tasks") for path in folder.glob("*.md")
+    )
+
+
 def blocks(page: str) -> Iterator[Block]:
-    """The blocks of a page; one of `text` that follows another at once is its output."""
+    """The blocks of a page, named from docs/ on; one of `text` that follows another at once is its output."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found = list(FENCE.finditer(text))
     for i, match in enumerate(found):
