@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.on_gpu import exactness, kernels
 from benchmarks.on_gpu.report import page
 from benchmarks.on_gpu.workload import (
     LONGEST,
@@ -19,7 +20,11 @@ from benchmarks.on_gpu.workload import (
     draw_corpus,
     draw_lengths,
     padded_batches,
+    write_checkpoint,
 )
+
+from corpusmill.models import Model, load_model
+from corpusmill.models.bucketed import Bucketed
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {"machine", "limits", "workload", "kernels"}
@@ -88,6 +93,30 @@ def test_every_architecture_is_exact(tmp_path: Path) -> None:
     done, found = run(tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(name.startswith("exactness ") and each["passed"] for name, each in found.items()) == 5
+
+
+def test_padded_batches_are_checked_as_they_are_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sections that look inside an encoder know one that pads small batches, which only a GPU has."""
+
+    def load(*arguments: Any, **options: Any) -> Model:
+        model = load_model(*arguments, **options)
+        encoder = model.encoder
+        padding = Bucketed(encoder, positions=model.checkpoint.max_positions, limit=2048)
+        padding.runner = lambda batch, _bucket, request: encoder(batch, request).last_hidden_state
+        model.encoder = padding
+        return model
+
+    monkeypatch.setattr(exactness, "load_model", load)
+    monkeypatch.setattr(kernels, "load_model", load)
+    folder = write_checkpoint("convbert", "small", tmp_path)
+    assert exactness.check(folder, device="cpu")["passed"] is True
+    found = kernels.launching(folder, device="cpu")
+    rows = [row for row in found.values() if isinstance(row, dict)]
+    assert len(rows) == len(kernels.SIZES)
+    assert all(row["replayed and padded agree to the bit"] is True for row in rows)
+    assert found["recording failed"] is None
 
 
 def test_time_that_runs_out_skips_what_is_left(tmp_path: Path) -> None:

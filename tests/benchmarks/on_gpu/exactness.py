@@ -119,7 +119,8 @@ def least_cosine(found: list[Tensor], wanted: list[Tensor]) -> float:
 
 def survives(model: Model, ids: list[Any]) -> bool:
     """Whether sequences between others with a NaN word keep their finite results, bit for bit or nearly."""
-    words = model.encoder.get_parameter("embeddings.words.weight")
+    named = model.encoder.named_parameters()
+    words = next(each for name, each in named if name.endswith("embeddings.words.weight"))
     kept = words[POISON].clone()
     words[POISON] = float("nan")
     poisoned = np.array([101, POISON, 2000, 102])
