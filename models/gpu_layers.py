@@ -14,7 +14,7 @@ from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear
 from corpusmill.models.fused import FusedKernels, Norm, kernels_for
 from corpusmill.models.norms import NormedLinear
 
-# cuBLAS's GELU is the tanh form. It differs from the error function's by at most 5e-4.
+# cuBLAS's GELU is the tanh form. It differs from the error function's by at most 5e-4, less than 16 bits do.
 GELUS = (
     "gelu",
     "gelu_python",

@@ -135,11 +135,11 @@ class PackedTokens:
             return self
         names = ("input_ids", "token_types", "position_ids", "cu_seqlens", "key_mask")
         tensors = {name: getattr(self, name) for name in names}
-        moved: dict[str, Any] = {name: _moved(x, target) for name, x in tensors.items() if x is not None}
-        return replace(self, **moved)
+        there: dict[str, Any] = {name: moved(x, target) for name, x in tensors.items() if x is not None}
+        return replace(self, **there)
 
 
-def _moved(x: Tensor, target: torch.device) -> Tensor:
+def moved(x: Tensor, target: torch.device) -> Tensor:
     """A copy on a device; from memory that a GPU reads by itself, which torch keeps until it has."""
     if target.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(target, non_blocking=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corpusmill.models.buckets import Bucket, bucket_of
-from corpusmill.models.packed import PackedTokens, Run
+from corpusmill.models.packed import PackedTokens, Run, moved
 
 
 def bucket_for(packed: PackedTokens, *, positions: int) -> Bucket:
@@ -40,7 +40,7 @@ def padded(packed: PackedTokens, bucket: Bucket) -> PackedTokens:
         input_ids=F.pad(packed.input_ids, (0, extra)),
         token_types=F.pad(types_T, (0, extra)),
         position_ids=torch.cat([packed.position_ids, places]),
-        cu_seqlens=torch.cat([packed.cu_seqlens, ends.to(device)]),
+        cu_seqlens=torch.cat([packed.cu_seqlens, moved(ends, device)]),
         lengths=torch.cat([packed.lengths, torch.tensor(lengths, dtype=torch.int64)]),
         max_length=bucket.longest,
         runs=(*packed.runs, *_runs(pieces, start=tokens)),

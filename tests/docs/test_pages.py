@@ -10,7 +10,7 @@ import yaml
 from support.pages import DOCS, ROOT, blocks, run_page
 
 PAGES = ["operations.md", "schedules.md", "report.md", "outputs.md", "own-program.md", "architectures.md"]
-ELSEWHERE = {"submission.md": "tests/submission"}
+ELSEWHERE = {"submission.md": "tests/submission", "gpu.md": "tests/benchmarks/test_gpu.py"}
 """Pages whose commands need more than a folder, and where they are run."""
 LANGUAGES = {"sh", "python", "yaml", "text"}
 
