@@ -1,6 +1,5 @@
 """Tokens a second of the model stage: ours packed, and transformers' padded by length, on one device."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.on_gpu.machine import seconds, settle
+from benchmarks.on_gpu.machine import seconds
 from benchmarks.on_gpu.workload import CLASSES, Corpus, padded_batches
 
 from corpusmill.models import Model, PackedTokens, load_model
@@ -45,7 +44,7 @@ def measure(
 
 
 def reference(
-    name: str, folder: Path, corpus: Corpus, *, device: str, cells: tuple[int, ...], rounds: int
+    name: str, folder: Path, corpus: Corpus, *, device: str, cells: tuple[int, ...], rounds: int = 3
 ) -> dict[str, Any]:
     """transformers' rates, sorted by length and padded; the encoder alone, tokens already on the device."""
     import transformers
@@ -57,7 +56,7 @@ def reference(
     for size in cells:
         batches = [(ids.to(device), mask.to(device)) for ids, mask in padded_batches(documents, cells=size)]
         real = sum(int(mask.sum()) for _, mask in batches) / sum(mask.numel() for _, mask in batches)
-        taken = _taken(partial(_all_padded, model, batches), device, rounds)
+        taken = seconds(partial(_all_padded, model, batches), device=device, rounds=rounds)
         found["batches"][str(size)] = {
             "tokens/s": round(corpus.tokens / taken),
             "share that is no padding": round(real, 3),
@@ -97,14 +96,3 @@ def _all_padded(model: Any, batches: list[tuple[torch.Tensor, torch.Tensor]]) ->
 def _flops(model: Model, corpus: Corpus) -> float:
     lengths = (int(length) for _, unit in corpus.units for length in unit)
     return float(sum(model.checkpoint.flops_per_token(length) * length for length in lengths))
-
-
-def issue_share(model: Model, batch: PackedTokens, *, device: str) -> float:
-    """The part of a pass in which the host is busy issuing it; near 1 the device waits for the host."""
-    model(batch)
-    settle(device)
-    began = time.perf_counter()
-    model(batch)
-    issued = time.perf_counter() - began
-    settle(device)
-    return issued / (time.perf_counter() - began)

@@ -77,6 +77,11 @@ class Corpus:
         return sum(len(ids) for ids, _ in self.units)
 
     @property
+    def first(self) -> "Corpus":
+        """Its first unit alone."""
+        return Corpus(self.units[:1])
+
+    @property
     def documents(self) -> list[np.ndarray[Any, Any]]:
         """Each document's ids, in the order of the units."""
         return [doc for ids, lengths in self.units for doc in np.split(ids, np.cumsum(lengths)[:-1])]
