@@ -25,7 +25,7 @@ from corpusmill.jobs.stale import units_of
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
 from corpusmill.pipeline.engine.preflight import crowding
 from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
@@ -40,6 +40,7 @@ from corpusmill.pipeline.spec import PipelineSpec
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
+EVENTS = {Scaling: "scaling", WorkerLost: "worker_lost", WorkerNote: "worker_note"}
 
 
 def run(  # noqa: PLR0913  as many as the command has options
@@ -177,10 +178,8 @@ def _process(
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
-            elif isinstance(outcome, Scaling):
-                events.write("scaling", **asdict(outcome))
-            elif isinstance(outcome, WorkerLost):
-                events.write("worker_lost", **asdict(outcome))
+            elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
+                events.write(EVENTS[type(outcome)], **asdict(outcome))
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)

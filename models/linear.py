@@ -2,6 +2,7 @@
 
 Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and
 the activation after a layer runs inside its matrix product. For int8 the layers' weights are quantized first.
+For a GPU, `gpu_layers.py` goes on.
 Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
@@ -22,6 +23,7 @@ from corpusmill.models.blocks import (
     added,
 )
 from corpusmill.models.folding import Folding
+from corpusmill.models.gpu_layers import choose_layout
 from corpusmill.models.prepacked import (
     FUSED,
     FUSED_BESIDE_A_RESIDUAL,
@@ -65,6 +67,8 @@ def fold_norms(module: nn.Module) -> None:
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
     """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
     _replace(module, _join)
+    if device.type == "cuda":
+        return choose_layout(module, dtype=dtype, device_type=device.type)
     prepack, reason = prepacking(device.type, dtype)
     if prepack:
         _replace(module, _prepack)

@@ -14,10 +14,12 @@ from corpusmill.models.checkpoint import Checkpoint, skeleton
 from corpusmill.models.embedding_plan import EmbeddingOptions
 from corpusmill.models.errors import OptionError
 from corpusmill.models.folding import Folding
+from corpusmill.models.graphs import with_graphs
 from corpusmill.models.headers import StoredTensor
 from corpusmill.models.linear import fold_norms, lay_out, quantize_layers
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attends_in_bfloat16, attention_kernel
+from corpusmill.models.ops.windows import convolutions
 from corpusmill.models.quantized import has_int8_products
 from corpusmill.models.reading import read_checkpoint
 from corpusmill.models.tensors import TensorPlan, check_tensors, layout_of
@@ -51,6 +53,8 @@ def load_model(
     parts = _fill(checkpoint, plan, dtype=number, device=target)
     _fold(parts["encoder"], dtype=number)
     reasons = _lay_out(parts, int8=dtype == "int8", dtype=number, device=target)
+    if target.type == "cuda":
+        reasons += _for_gpu(parts, checkpoint, dtype=number, device=target)
     return Model(checkpoint, parts, dtype=number, device=target, reason="; ".join(reasons)).eval()
 
 
@@ -63,6 +67,22 @@ def _lay_out(
     attention = torch.bfloat16 if attends_in_bfloat16() else dtype
     quantized = quantize_layers(parts["encoder"], attention=attention)
     return quantized, lay_out(parts, dtype=dtype, device=device), attention_kernel("cpu", attention)[1]
+
+
+def _for_gpu(
+    parts: nn.ModuleDict, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
+) -> tuple[str, ...]:
+    """Has small batches run as graphs, and says what only some models have kernels for."""
+    depthwise = any(name.endswith(".depthwise") for name, _ in parts.named_parameters())
+    convolving = (convolutions(device.type)[1],) if depthwise else ()
+    parts["encoder"], graphs = with_graphs(
+        parts["encoder"],
+        positions=checkpoint.max_positions,
+        width=checkpoint.width,
+        dtype=dtype,
+        device=device,
+    )
+    return (*convolving, graphs)
 
 
 def _fill(

@@ -5,6 +5,7 @@ Shape suffixes: T tokens of all sequences, N sequences, L padded length.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -106,6 +107,21 @@ class PackedTokens:
             key_mask=None if key_mask is None else _key_mask(_array(key_mask), lengths_N),
         )
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether there are tokens that others do not attend to."""
+        return self.key_mask is not None
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Where each token's own sequence begins and ends: two (T,) int32, on the batch's device."""
+        counts_N, size = self.cu_seqlens.diff(), len(self.input_ids)
+        starts_T, ends_T = (
+            torch.repeat_interleave(edges_N, counts_N, output_size=size)
+            for edges_N in (self.cu_seqlens[:-1], self.cu_seqlens[1:])
+        )
+        return starts_T, ends_T
+
     def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
         """Views of each sequence's part of a tensor whose first dimension is T."""
         if len(x_T) != len(self.input_ids):
@@ -113,12 +129,21 @@ class PackedTokens:
         return torch.split(x_T, self.lengths.tolist())
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch with its token tensors on a device."""
-        if self.input_ids.device == torch.device(device):
+        """The same batch with its token tensors on a device; copies to a GPU do not keep the host waiting."""
+        target = torch.device(device)
+        if self.input_ids.device.type == target.type and target.index in (None, self.input_ids.device.index):
             return self
         names = ("input_ids", "token_types", "position_ids", "cu_seqlens", "key_mask")
         tensors = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: x.to(device) for name, x in tensors.items() if x is not None})
+        there: dict[str, Any] = {name: moved(x, target) for name, x in tensors.items() if x is not None}
+        return replace(self, **there)
+
+
+def moved(x: Tensor, target: torch.device) -> Tensor:
+    """A copy on a device; from memory that a GPU reads by itself, which torch keeps until it has."""
+    if target.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(target, non_blocking=True)
+    return x.to(target)
 
 
 def _array(values: Any) -> "np.ndarray[Any, Any]":

@@ -10,13 +10,15 @@ import torch
 
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.models.products import product_rate
+from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import model_folder
 from corpusmill.pipeline.errors import ModelFailed
-from corpusmill.pipeline.halving import Computed, computed
+from corpusmill.pipeline.halving import Computed, Failed, computed
 from corpusmill.pipeline.items import Items, items_of
 from corpusmill.pipeline.lengths import Counts, counted
+from corpusmill.pipeline.probing import fitted
 from corpusmill.pipeline.ragged import Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
@@ -26,6 +28,8 @@ from corpusmill.pipeline.vocabulary import load_tokenizer
 
 MANY = 16
 """Texts of a unit that all fail: a fault that so many share, and none escapes, is not theirs."""
+AT_ONCE = 2
+"""Batches under way on a GPU: while one is computed, the next is packed and sent, and the last comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,10 @@ class Encoded:
 
 
 class Encoder:
-    """One model, loaded on one device, with the task that makes columns of its outputs."""
+    """One model, loaded on one device, with the task that makes columns of its outputs.
+
+    `note` says what a user should know of this worker, such as that its GPU has less memory than asked for.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.device == "cpu":
@@ -63,6 +70,8 @@ class Encoder:
         self._task = kind(self._model.checkpoint, spec.options)
         tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
+        self._budget, self.note = self._batch_size(spec)
+        self._ahead = Ahead(1 if spec.device == "cpu" else AT_ONCE, _own_stream)
 
     def prepare(self, block: UnitBlock) -> Prepared:
         """Lay out a tokenized unit's distinct inputs for this model."""
@@ -106,11 +115,23 @@ class Encoder:
             sum(count * length * cost(int(length)) for length, count in zip(each, counts, strict=True))
         )
 
+    def _batch_size(self, spec: ModelSpec) -> tuple[int, str | None]:
+        """Return the tokens of a batch, on a GPU at most as many as fit, and what is to be said of that."""
+        if spec.device == "cpu":
+            return spec.tokens_per_batch, None
+        return fitted(
+            lambda packed: self._task.values(self._model, packed),
+            asked=spec.tokens_per_batch,
+            max_length=spec.max_length,
+            share=spec.pool.gpus or 1.0,
+        )
+
     def _computed(self, unit: Prepared) -> tuple[list[Computed], dict[int, str]]:
         """Return what the sequences gave, without those of the items that failed, and why these did."""
         done, bad = [], {}
-        for batch in token_batches(unit.sequences, tokens_per_batch=self._spec.tokens_per_batch):
-            for found in computed(batch, self.values):
+        batches = token_batches(unit.sequences, tokens_per_batch=self._budget)
+        for parts in self._ahead.in_order(self._parts, batches):
+            for found in parts:
                 if isinstance(found, Computed):
                     done.append(found)
                 else:
@@ -123,10 +144,18 @@ class Encoder:
         good = ~np.isin(unit.sequences.item, list(bad))
         return [found.only(good) for found in done if good[found.rows].any()], bad
 
+    def _parts(self, batch: TokenBatch) -> list[Computed | Failed]:
+        return list(computed(batch, self.values))
+
     def values(self, batch: TokenBatch) -> Values:
         """Run one batch through the model."""
         packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
         return self._task.values(self._model, packed)
+
+
+def _own_stream() -> None:
+    """Let this thread's batches run beside those of others: one is copied while another is computed."""
+    torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
 
 
 def _without_items(unit: Prepared, bad: Mapping[int, str]) -> Prepared:

@@ -80,10 +80,18 @@ def _attempt(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Value
     return reason
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Say whether something failed for want of memory, of the host or of a GPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in said for sign in OUT_OF_MEMORY
+    )
+
+
 def _reason(error: Exception) -> str:
     message = (str(error).splitlines() or [""])[0]
     said = str(error).lower()
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in said for sign in OUT_OF_MEMORY):
+    if out_of_memory(error):
         return "not enough memory for this row, even alone"  # the message's figures differ from run to run
     if any(sign in said for sign in DEVICE_LOST):
         raise DeviceLost(f"the device cannot be used any more ({message})") from error

@@ -5,6 +5,7 @@ B heads of all sequences of a run.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -135,6 +136,25 @@ def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTok
     out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu_keys, longest, longest)
     assert isinstance(out_THD, Tensor)
     return out_THD
+
+
+def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | None:
+    """What is wrong with a batch that has sequences of no tokens, for this device's kernel; None if nothing.
+
+    Found by trying: batches that are padded to a fixed number of sequences have empty ones, and whether the
+    varlen kernel takes them is not documented.
+    """
+    packed = PackedTokens.from_sequences([[0] * length for length in (3, 70, 1)]).to(device)
+    ends_N = packed.cu_seqlens[[0, 1, 1, 2, 3, 3, 3]]
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(74, 2, 32, generator=generator).to(device, dtype) for _ in range(3))
+    wanted_THD = attend_each(q.float(), k.float(), v.float(), packed)
+    try:
+        found_THD = attend(q, k, v, replace(packed, cu_seqlens=ends_N, max_length=128))
+        torch.testing.assert_close(found_THD.float(), wanted_THD, rtol=2e-2, atol=2e-2)
+    except Exception as error:
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return None
 
 
 def attend_each(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:

@@ -1,5 +1,6 @@
 """The whole record path in one process, without Ray: for small corpora, for tests, for reading."""
 
+import os
 import time
 from collections.abc import Generator, Sequence
 
@@ -7,7 +8,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.encode import Encoded, Encoder
 from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure
+from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure, WorkerNote
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.engine.times import EncodeClock, StageTimes, UnitClock
 from corpusmill.pipeline.errors import CorpusmillError
@@ -33,6 +34,9 @@ class InlineEngine:
         began = time.monotonic()
         self._intake = Intake(sum(each.rows for each in pending))
         encoders = [self._started(*each) for each in zip(self._spec.models, self._clocks, strict=True)]
+        for model, encoder in zip(self._spec.models, encoders, strict=True):
+            if encoder.note is not None:
+                yield WorkerNote(model.title, os.getpid(), encoder.note)
         for split in pending:
             for block in read(split, self._spec.input):
                 ready = tokenized(block, self._spec.tokenization)

@@ -29,6 +29,15 @@ class WorkerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerNote:
+    """What a worker found when it started that a user should know, such as less memory than was asked for."""
+
+    model: str
+    pid: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scaling:
     """A pool's new target, the one before, why, and what it was decided from."""
 
@@ -84,7 +93,7 @@ class EngineState:
     rows_read: int = 0
 
 
-Outcome = Receipt | UnitFailure | WorkerLost | Scaling | None
+Outcome = Receipt | UnitFailure | WorkerLost | WorkerNote | Scaling | None
 """None is a heartbeat: nothing new, but a chance to show progress or to stop."""
 
 

@@ -10,7 +10,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMeter
 from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death
 from corpusmill.pipeline.engine.crew import Crew, Worker
-from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost
+from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost, WorkerNote
 from corpusmill.pipeline.engine.patience import Pace, Patience
 from corpusmill.pipeline.engine.streaks import Streaks
 from corpusmill.pipeline.engine.tickets import Piece, Share, Ticket
@@ -47,6 +47,7 @@ class Pool:
         self._queue: deque[Piece] = deque()
         self._worker_of: dict[Any, Worker] = {}
         self._in_flight = 0
+        self._notes: list[WorkerNote] = []
         self.resize(spec.pool.min_workers)
 
     @property
@@ -104,6 +105,8 @@ class Pool:
             self.startup.note(now - worker.asked)
             self.clock.started(now - worker.asked, answer.product_rate)
             self._streaks.started()
+            if answer.note is not None:
+                self._notes.append(WorkerNote(self.clock.model, answer.pid, answer.note))
             return None
         columns, piece = self._take(reference, now)
         self._streaks.finished()
@@ -118,6 +121,11 @@ class Pool:
         if piece.share.open == 0:
             self.clock.unit()
         return piece.ticket
+
+    def notes(self) -> list[WorkerNote]:
+        """Return what workers that have started since the last call had to say."""
+        said, self._notes = self._notes, []
+        return said
 
     def failed(self, reference: Any, reason: str, now: float) -> Ticket:
         """Note that a piece cannot be done: its unit's others are not tried."""

@@ -117,6 +117,7 @@ class RayEngine:
         held_back = feeder.blocked
         for pool in self._pools:
             pool.pass_time(now, blocked=held_back)
+            yield from pool.notes()
         self._intake.finished = feeder.finished and not (self._arrived or self._summaries)
         yield from scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
         self._blocked = blocked

@@ -34,10 +34,11 @@ class EncodeStats:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker that has loaded its model: its process id, and its device's rate in plain matrix products."""
+    """A worker that has loaded its model: its process id, its device's rate in plain products, and a note."""
 
     pid: int
     product_rate: float = 0.0
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class EncodeWorker:
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
-        return Ready(os.getpid(), self._encoder.product_rate())
+        return Ready(os.getpid(), self._encoder.product_rate(), self._encoder.note)
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""

@@ -21,7 +21,7 @@ PAGES = [
     "architectures.md",
     *TASK_PAGES.values(),
 ]
-ELSEWHERE = {"submission.md": "tests/submission"}
+ELSEWHERE = {"submission.md": "tests/submission", "gpu.md": "tests/benchmarks/test_gpu.py"}
 """Pages whose commands need more than a folder, and where they are run."""
 LANGUAGES = {"sh", "python", "yaml", "text"}
 

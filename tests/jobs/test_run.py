@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from workshop import Workshop, read_file, read_output, texts
 
 from corpusmill.models import PackedTokens, load_model
 from corpusmill.models.quantized import has_int8_products
+from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 KEYS = {
@@ -268,3 +270,15 @@ def test_the_recorded_job_runs_again_as_the_same_job(workshop: Workshop) -> None
     result = workshop.cli("run", workshop.output / "_job" / "job.yaml", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["skipped_units"] == 2
+
+
+def test_what_a_worker_found_is_an_event(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as less memory than was asked for; each worker says it once, with its model."""
+    note = "memory: batches of 512 tokens instead of 65536: 0.1 GiB are free"
+    monkeypatch.setattr(Encoder, "_batch_size", lambda _self, spec: (spec.tokens_per_batch, note))
+    workshop.numbered(20)
+    workshop.run(models=two(workshop))
+    lines = (workshop.output / "_job" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [event for event in map(json.loads, lines) if event["event"] == "worker_note"]
+    assert [(event["model"], event["note"]) for event in found] == [("vec", note), ("mood", note)]
+    assert all(event["pid"] == os.getpid() for event in found)

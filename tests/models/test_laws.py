@@ -17,6 +17,8 @@ LONGEST_ARCHITECTURE = 250
 ALLOWED = {"corpusmill", "torch", "numpy", "safetensors", *sys.stdlib_module_names}
 # Only compares the longest sequence with the number of positions.
 MAY_READ_MAX_LENGTH = {"model.py"}
+# Triton comes with torch's builds for CUDA, and with no other: only these files may need it.
+KERNELS = {"triton_sums.py", "ops/window_kernels.py"}
 
 
 def name_of(path: Path) -> str:
@@ -42,8 +44,22 @@ def test_only_ops_and_packed_read_sequence_boundaries(path: Path) -> None:
 def test_only_torch_numpy_and_safetensors_are_imported(path: Path) -> None:
     """And nothing of the packages above this one."""
     names = imports(ast.parse(path.read_text(encoding="utf-8")))
-    assert {name.partition(".")[0] for name in names} <= ALLOWED
+    allowed = ALLOWED | {"triton"} if name_of(path) in KERNELS else ALLOWED
+    assert {name.partition(".")[0] for name in names} <= allowed
     assert not [name for name in names if name.startswith(("corpusmill.pipeline", "corpusmill.jobs"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_kernels_are_imported_where_they_are_chosen_only(path: Path) -> None:
+    """Inside a function, which can go without them: the package imports on a machine without Triton."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    first = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name for node in first for name in (*imports(node), *(alias.name for alias in node.names))}
+    assert not names & {
+        "window_kernels",
+        "corpusmill.models.triton_sums",
+        "corpusmill.models.ops.window_kernels",
+    }
 
 
 @pytest.mark.parametrize(("folder", "table"), [("architectures", ARCHITECTURES), ("heads", HEADS)])

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from corpusmill.pipeline.ahead import Ahead
+from corpusmill.pipeline.batches import TokenBatch
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import digest
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, Tokenization, TokenizerSpec
+from corpusmill.pipeline.task import Values
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Unit
 from corpusmill.pipeline.vocabulary import load_tokenizer, tokenizer_digest
@@ -108,6 +111,31 @@ def test_the_same_unit_gives_the_same_bytes(checkpoint: Checkpoints, model: Mode
     """Two attempts, two workers."""
     spec = model(checkpoint("embedding"), "embedding")
     assert encoded(spec, TEXTS).columns.equals(encoded(spec, TEXTS).columns)
+
+
+def test_batches_under_way_at_once_give_the_same_bytes(checkpoint: Checkpoints, model: Model) -> None:
+    """As on a GPU: two threads, and results in the order of the batches; refused rows are the same ones."""
+    spec = model(checkpoint("embedding"), "embedding", tokens_per_batch=16)
+    block = UnitBlock(
+        Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(TEXTS * 3, pa.string())})
+    )
+    block = tokenize(block, Tokenization((spec.tokenizer,), False))
+    encoder = Encoder(spec)
+    values = encoder.values
+
+    def picky(batch: TokenBatch) -> Values:
+        if 7 in batch.rows:
+            raise MemoryError
+        return values(batch)
+
+    encoder.values = picky  # type: ignore[method-assign]
+    wanted = encoder.encode(block)
+    encoder._ahead = Ahead(2, lambda: None)
+    for _ in range(3):
+        found = encoder.encode(block)
+        assert found.columns.equals(wanted.columns)
+        assert (found.refused, found.batches) == (wanted.refused, wanted.batches)
+    assert len(wanted.refused) == 1
 
 
 @pytest.mark.parametrize("task", ["embedding", "text-classification"])
