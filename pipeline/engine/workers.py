@@ -11,6 +11,7 @@ import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.memory import keep_memory
@@ -34,10 +35,14 @@ class EncodeStats:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker that has loaded its model: its process id, and its device's rate in plain matrix products."""
+    """A worker that has loaded its model: its process id, its device's rate in plain matrix products.
+
+    `note` says what its user should know of where it works.
+    """
 
     pid: int
     product_rate: float = 0.0
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,13 @@ class EncodeWorker:
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 
+        # Before the model is loaded: afterwards its own memory would be missing.
+        self._note = shortage(reading(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
-        return Ready(os.getpid(), self._encoder.product_rate())
+        return Ready(os.getpid(), self._encoder.product_rate(), self._note)
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""
