@@ -25,7 +25,7 @@ from corpusmill.jobs.stale import units_of
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
-from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
 from corpusmill.pipeline.engine.preflight import crowding
 from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
@@ -35,7 +35,7 @@ from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.records import Record
-from corpusmill.pipeline.spec import PipelineSpec
+from corpusmill.pipeline.spec import PipelineSpec, pool_name
 
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
@@ -181,6 +181,9 @@ def _process(
                 events.write("scaling", **asdict(outcome))
             elif isinstance(outcome, WorkerLost):
                 events.write("worker_lost", **asdict(outcome))
+            elif isinstance(outcome, WorkerNote):
+                events.write("worker_note", **asdict(outcome))
+                progress.note_once(f"{pool_name(outcome.model, outcome.pool)}: a worker {outcome.note}")
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
