@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from support import poison
 from support.slow import starter
 
 from corpusmill.jobs import JobConfig, run
 from corpusmill.jobs.report.timeline import read_timeline
 from corpusmill.jobs.verify import verify
-from corpusmill.pipeline.engine import ray_engine
+from corpusmill.pipeline.engine import dispatch, ray_engine
 from corpusmill.pipeline.engine.outcomes import EngineState, PoolState
 from corpusmill.pipeline.engine.pool import Pool
 from corpusmill.pipeline.engine.ray_engine import RayEngine
@@ -215,6 +216,36 @@ def test_no_more_halves_are_asked_for_than_the_gpu_holds(
     assert any("up to 4 workers of 0.5 GPUs" in event["note"] for event in events(job, "crowded"))
     grown = [event for event in events(job, "scaling") if event["pool"] == "cuda"]
     assert any("fit beside the other pools" in event["reason"] for event in grown)
+
+
+def test_a_gpu_that_somebody_else_holds_is_not_waited_for(
+    job: dict[str, Any], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker starts for ever; after a while the CPU workers are called, and do everything."""
+    holder = ray.remote(num_gpus=1, num_cpus=0)(Holder).remote()
+    ray.get(holder.there.remote())
+    job["models"][1] |= pools(
+        {"device": "cuda", "gpus": 0.5, "max_workers": 1},
+        {"device": "cpu", "min_workers": 0, "max_workers": 1},
+    )
+    monkeypatch.setattr(dispatch, "LEAST_LATE", 2.0)
+    monkeypatch.setattr(dispatch, "LATE", 0.0)
+    monkeypatch.setattr(ray_engine, "start_encoder", starter({}))
+    try:
+        result = run(JobConfig.from_dict(job))
+    finally:
+        ray.kill(holder)
+    assert written(job) == undisturbed
+    assert units(result, "c") == {"cuda": 0, "cpu": len(undisturbed)}
+    (first, *_) = [event for event in events(job, "scaling") if event["model"] == "c"]
+    assert (first["pool"], first["before"], first["after"]) == ("cpu", 0, 1)
+
+
+class Holder:
+    """Holds what it was given."""
+
+    def there(self) -> None:
+        """Answer once it has it."""
 
 
 @pytest.mark.slow
