@@ -222,6 +222,11 @@ def test_a_gpu_that_somebody_else_holds_is_not_waited_for(
     job: dict[str, Any], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker starts for ever; after a while the CPU workers are called, and do everything."""
+
+    class Holder:  # in here, as workers have no path to the tests
+        def there(self) -> None:
+            """Answer once it has the GPU."""
+
     holder = ray.remote(num_gpus=1, num_cpus=0)(Holder).remote()
     ray.get(holder.there.remote())
     job["models"][1] |= pools(
@@ -239,13 +244,6 @@ def test_a_gpu_that_somebody_else_holds_is_not_waited_for(
     assert units(result, "c") == {"cuda": 0, "cpu": len(undisturbed)}
     (first, *_) = [event for event in events(job, "scaling") if event["model"] == "c"]
     assert (first["pool"], first["before"], first["after"]) == ("cpu", 0, 1)
-
-
-class Holder:
-    """Holds what it was given."""
-
-    def there(self) -> None:
-        """Answer once it has it."""
 
 
 @pytest.mark.slow
