@@ -5,22 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from corpusmill.jobs.hints import explain
+from corpusmill.jobs.pool_config import DevicePoolConfig, Dtype, PoolConfig, TokensPerBatch
 from corpusmill.jobs.problems import ConfigError, Problem
+from corpusmill.jobs.section import Auto, Section
 from corpusmill.jobs.yaml_file import load_yaml
 from corpusmill.pipeline.arrow_types import parse_type
-
-Auto = Literal["auto"]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -36,12 +28,6 @@ Numbers = Number | list[Number]
 """A number, or one for each dimension."""
 
 
-class Section(BaseModel):
-    """A part of the job file: unknown keys are errors, values are not coerced between types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class InputConfig(Section):
     """Which files and columns are read."""
 
@@ -49,7 +35,7 @@ class InputConfig(Section):
     format: Literal["auto", "parquet", "jsonl"] = "auto"
     text: str
     text_pair: str | None = None
-    keep: Names = []
+    keep: Names = Field(default_factory=list)
     rows_per_unit: Auto | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
     on_bad_row: Literal["reject", "fail"] = "reject"
     deduplicate: bool = True
@@ -63,37 +49,21 @@ class InputConfig(Section):
         return types
 
 
-class PoolConfig(Section):
-    """How many workers serve a model, and what each holds."""
-
-    min_workers: Annotated[int, Field(ge=0)] = 1
-    max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
-    cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
-    gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
-
-    @model_validator(mode="after")
-    def _bounds_are_in_order(self) -> "PoolConfig":
-        if self.max_workers != "auto" and self.min_workers > self.max_workers:
-            raise ValueError(
-                f"expected min_workers at most max_workers, got {self.min_workers} and {self.max_workers}"
-            )
-        return self
-
-
 class ModelConfig(Section):
     """One model and what it computes."""
 
     checkpoint: str
     task: str | None = None
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    dtype: Dtype = "auto"
     allow_int8: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
     long_text: Literal["truncate", "window"] = "truncate"
     stride: Annotated[int, Field(ge=0)] = 128
-    tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = "auto"
+    tokens_per_batch: TokensPerBatch = "auto"
     pool: PoolConfig = PoolConfig()
+    pools: Annotated[list[DevicePoolConfig], Field(min_length=1)] | None = None
     top_k: Annotated[int | None, Field(ge=1)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
     combine: Literal["mean", "max", "first"] | None = None
@@ -114,6 +84,16 @@ class ModelConfig(Section):
     candidate_labels: Annotated[Names, Field(min_length=1)] | None = None
     hypothesis_template: str | None = None
     multi_label: bool | None = None
+
+    @model_validator(mode="after")
+    def _pools_are_said_once(self) -> "ModelConfig":
+        both = sorted({"pool", "device"} & self.model_fields_set) if self.pools is not None else []
+        if both:
+            raise ValueError(
+                f"expected pools alone, got {' and '.join(both)} too; each entry of pools has its own device "
+                f"and bounds: move {' and '.join(both)} there, or leave pools out"
+            )
+        return self
 
 
 class OutputConfig(Section):
@@ -162,16 +142,23 @@ class JobConfig(Section):
     def to_yaml(self) -> str:
         """Write the job as a file that loads to the same job."""
         fields = self.model_dump(by_alias=True)
-        # An option that was not given is left out: writing its null would give it.
         fields["models"] = [
-            {
-                name: value
-                for name, value in written.items()
-                if value is not None or name in model.model_fields_set
-            }
-            for written, model in zip(fields["models"], self.models, strict=True)
+            _given(written, model) for written, model in zip(fields["models"], self.models, strict=True)
         ]
         return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+
+
+def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+    """Leave out what was not given: to write its null, or pool beside pools, would be to give it."""
+    unused = {"pool", "device"} if model.pools is not None else set()
+    kept = {
+        name: value
+        for name, value in written.items()
+        if name not in unused and (value is not None or name in model.model_fields_set)
+    }
+    if model.pools is not None:
+        kept["pools"] = [{k: v for k, v in pool.items() if v is not None} for pool in written["pools"]]
+    return kept
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:

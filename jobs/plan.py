@@ -2,28 +2,24 @@
 
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 
 from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.estimates import Lengths, ModelEstimate, Sample, estimate
 from corpusmill.jobs.plan_size import OutputSize
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Split
-
-Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
 SAMPLE_ROWS = 256
 SAMPLE_FILES = 8
@@ -32,21 +28,6 @@ COUNTED_BYTES = 1 << 30
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 RAY_START = 10.0
 """Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
-MEASURED_TOKENS = 16_384
-"""Tokens that a model is measured on: one or two seconds for a small one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEstimate:
-    """A model's part: tokens in all, its measured rate with all its workers, and the seconds that makes."""
-
-    model: str
-    device: str
-    dtype: str
-    workers: int
-    tokens: int
-    tokens_per_second: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -87,8 +68,8 @@ def plan(
 ) -> PlanResult:
     """Resolve a job, sample its rows and measure its models on this machine for a moment each.
 
-    `rates` are tokens per second that one worker does, by the model's title, "" for all others: those models
-    are not measured. `price` is that of an hour of one worker.
+    `rates` are tokens per second that one worker does, by the pool's name or the model's title, "" for all
+    others: those are not measured. `price` is that of an hour of one worker.
     """
     job = resolve(config, origin)
     given = dict(rates or {})
@@ -97,9 +78,8 @@ def plan(
     rows = sum(counts)
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
-    lengths: list[Lengths] = []
-    size = OutputSize(blocks, job.spec.output)
-    estimates = tuple(_estimate(model, blocks, rows, lengths, size, given) for model in _sized(job, cpus))
+    sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
+    estimates = tuple(found for model in _sized(job, cpus) for found in estimate(model, sample, given))
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
@@ -116,10 +96,10 @@ def plan(
         seconds=round(_seconds(estimates, cpus or os.cpu_count() or 1) + startup, 1),
         startup_seconds=startup,
         worker_hours=worker_hours,
-        output_bytes=size.of(rows, units),
+        output_bytes=sample.size.of(rows, units),
         cost=None if price is None else round(worker_hours * price, 4),
         sampled_rows=sampled,
-        length_histogram=_histogram(lengths[0]),
+        length_histogram=_histogram(sample.lengths[0]),
         models=estimates,
     )
 
@@ -158,18 +138,6 @@ def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
     )
 
 
-def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
-    """Return the tokens that go through a model, equal texts once, and those of each row's own input."""
-    total, found = 0, [np.zeros(0, np.int64)]
-    for block in blocks:
-        unit = encoder.prepare(block)
-        lengths = unit.sequences.tokens.lengths
-        total += int(lengths.sum())
-        of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
-        found.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
-    return total, np.concatenate(found)
-
-
 def _histogram(lengths: Lengths) -> dict[str, int]:
     counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
     names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
@@ -183,43 +151,8 @@ def _seconds(estimates: Sequence[ModelEstimate], cpus: int) -> float:
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:
-    titles = [model.spec.title for model in job.models]
+    pools = [held.pool_name for model in job.models for held in model.spec.by_pool]
+    titles = list(dict.fromkeys([*(model.spec.title for model in job.models), *pools]))
     for name in rates:
         if name and name not in titles:
             raise ConfigError([Problem("--rate", f"expected one of {', '.join(titles)}, got {name!r}")])
-
-
-def _estimate(
-    model: ModelSpec,
-    blocks: Sequence[UnitBlock],
-    rows: int,
-    lengths: list[Lengths],
-    size: OutputSize,
-    rates: Mapping[str, float],
-) -> ModelEstimate:
-    """Estimate a model's part; the sampled rows' lengths are added to `lengths`, their results to `size`."""
-    encoder = Encoder(model)
-    size.add(encoder)
-    total, found = _lengths(encoder, blocks)
-    lengths.append(found)
-    tokens = round(total / max(sum(block.rows_read for block in blocks), 1) * rows)
-    each = rates.get(model.title, rates.get(""))
-    each = (_measure(encoder, blocks) if each is None else each) if tokens else 0.0
-    rate = each * model.pool.workers
-    seconds = tokens / rate if rate else 0.0
-    return ModelEstimate(
-        model.title, model.device, model.dtype, model.pool.workers, tokens, round(rate, 1), round(seconds, 1)
-    )
-
-
-def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
-    """Return a worker's tokens per second, on sampled rows after one round to warm up."""
-    few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
-    for block in few:
-        encoder.encode(block)
-    done, started = 0, time.perf_counter()
-    for block in blocks:
-        done += encoder.encode(block).tokens
-        if done >= MEASURED_TOKENS:
-            break
-    return done / max(time.perf_counter() - started, 1e-9)

@@ -29,6 +29,7 @@ class Progress:
             if self._console.is_terminal and enabled
             else None
         )
+        self._noted: set[str] = set()
         self._every = LINE_INTERVAL if self._live is None else REDRAWN
         self._next = time.monotonic() + self._every
 
@@ -47,6 +48,12 @@ class Progress:
         """Say something that stays, above what is redrawn."""
         if self._enabled:
             self._console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def note_once(self, text: str) -> None:
+        """Say something that many workers may find, the first time only."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.note(text)
 
     def __enter__(self) -> "Progress":
         if self._live is not None:

@@ -73,7 +73,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     output = checks.run("output.path", lambda: _output(config.output))
     recorded = {} if output is None else recorded_dtypes(output.url)
     models = [
-        _model(model, f"models[{i}]", checks, pairs=pairs, recorded_dtype=recorded.get(i))
+        _model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i, {}))
         for i, model in enumerate(config.models)
     ]
     files = checks.run("input.path", lambda: _files(config.input))
@@ -99,11 +99,11 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
 
 
 def _model(
-    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded_dtype: str | None
+    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: Mapping[str, str]
 ) -> ResolvedModel | None:
     return checks.run(
         f"{where}.checkpoint",
-        lambda: resolve_model(config, where, pairs=pairs, recorded_dtype=recorded_dtype),
+        lambda: resolve_model(config, where, pairs=pairs, recorded=recorded),
     )
 
 

@@ -29,13 +29,13 @@ def fitted(
     probes = [probe for size in SIZES if size <= asked and (probe := tried(run, size, max_length))]
     free = free_bytes(share)
     if len(probes) < 2:
-        return LEAST, f"memory: batches of {LEAST} tokens instead of {asked}: {free / GIB:.1f} GiB are free"
+        return LEAST, f"takes batches of {LEAST} tokens instead of {asked}: {free / GIB:.1f} GiB are free"
     model = MemoryModel.fit(probes)
     tokens = fitting(asked, model, free=free, batches=BATCHES)
     if tokens == asked:
         return asked, None
     return tokens, (
-        f"memory: batches of {tokens} tokens instead of {asked}: {BATCHES} of these take "
+        f"takes batches of {tokens} tokens instead of {asked}: {BATCHES} of these take "
         f"{BATCHES * model.size(asked) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
     )
 

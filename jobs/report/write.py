@@ -112,7 +112,7 @@ def _of_run(timeline: Timeline) -> Iterator[Figure]:
     if timeline.workers:
         names = [series.name for series in timeline.workers]
         chart = lines(timeline.workers, steps=True, marks=scaling)
-        yield Figure("workers of each model, starting ones included", chart + legend(names))
+        yield Figure("workers of each pool, starting ones included", chart + legend(names))
     if timeline.stages:
         parts = legend(("at work", "waiting for input", "blocked on output", "starting"))
         yield Figure("seconds by stage, all tasks and workers", stacked(timeline.stages) + parts)

@@ -29,30 +29,35 @@ def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
         return Need(0, _floor(pool), "nothing waits")
     if pool.rate is None:
         return Need(1, pool.running + pool.starting, "no unit is done yet, so no rate is known")
-    horizon = max(drain_seconds, 2 * pool.startup_seconds)
-    fed = _fed(pool, horizon)
-    asked = _asked(pool, fed, horizon)
+    seconds = horizon(pool, drain_seconds)
+    fed = _fed(pool, seconds)
+    asked = _asked(pool, fed, seconds)
     most = pool.units + math.ceil(fed - SLACK)
-    return Need(min(_whole(asked), most), _floor(pool), _reason(pool, fed, horizon, capped=asked > most))
+    return Need(min(_whole(asked), most), _floor(pool), _reason(pool, fed, seconds, capped=asked > most))
+
+
+def horizon(pool: PoolSnapshot, drain_seconds: float) -> float:
+    """Return the seconds in which a queue is to drain: the drain time, or twice a start if that is more."""
+    return max(drain_seconds, 2 * pool.startup_seconds)
 
 
 def _waits_for_room(pool: PoolSnapshot) -> bool:
     return not pool.finished and bool(pool.feed_rate) and pool.backlog_tokens > 0
 
 
-def _fed(pool: PoolSnapshot, horizon: float) -> float:
+def _fed(pool: PoolSnapshot, seconds: float) -> float:
     """Workers that the source could keep busy, were it not held back: what it can feed, and still has."""
     if pool.rate is None or not _waits_for_room(pool):
         return 0.0
-    return min(pool.feed_rate or 0.0, pool.backlog_tokens / horizon) / pool.rate
+    return min(pool.feed_rate or 0.0, pool.backlog_tokens / seconds) / pool.rate
 
 
-def _asked(pool: PoolSnapshot, fed: float, horizon: float) -> float:
+def _asked(pool: PoolSnapshot, fed: float, seconds: float) -> float:
     waiting = (pool.queued_tokens + pool.in_flight_tokens) / (pool.rate or 1.0)
     spare = max(pool.running - fed, 0.0)
-    if waiting <= spare * horizon:
-        return fed + waiting / horizon
-    late = (waiting - spare * horizon) / (horizon - pool.startup_seconds)
+    if waiting <= spare * seconds:
+        return fed + waiting / seconds
+    late = (waiting - spare * seconds) / (seconds - pool.startup_seconds)
     return max(float(pool.running), fed) + late
 
 
@@ -67,10 +72,10 @@ def _whole(workers: float) -> int:
     return max(math.ceil(workers - SLACK), 1 if workers > 0 else 0)
 
 
-def _reason(pool: PoolSnapshot, fed: float, horizon: float, *, capped: bool) -> str:
+def _reason(pool: PoolSnapshot, fed: float, seconds: float, *, capped: bool) -> str:
     rate = pool.rate or 1.0
     waiting = pool.queued_tokens + pool.in_flight_tokens
-    text = f"{waiting:,} tokens wait, at {rate:,.0f} tokens/s a worker, to be done in {horizon:.0f} s"
+    text = f"{waiting:,} tokens wait, at {rate:,.0f} tokens/s a worker, to be done in {seconds:.0f} s"
     if fed:
         text += f", and the source could feed {fed:.1f} more workers"
     return text + (f"; only {pool.units} units are there" if capped else "")

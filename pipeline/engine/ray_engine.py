@@ -1,4 +1,4 @@
-"""The record path on Ray: Ray Data reads and tokenizes, a pool per model encodes, committers write."""
+"""The record path on Ray: Ray Data reads and tokenizes, pools per model encode, committers write."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -12,9 +12,10 @@ from corpusmill.pipeline.engine.committers import Committers
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.gauges import Gauges
 from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure, WorkerLost
+from corpusmill.pipeline.engine.lines import Line
+from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure
 from corpusmill.pipeline.engine.patience import Patience
-from corpusmill.pipeline.engine.pool import Pool
+from corpusmill.pipeline.engine.pool import Pool, Touched
 from corpusmill.pipeline.engine.preflight import check_fits
 from corpusmill.pipeline.engine.scaling import Scaler, room_of
 from corpusmill.pipeline.engine.source import supply
@@ -43,6 +44,7 @@ class RayEngine:
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
+        self._lines: list[Line] = []
         self._pools: list[Pool] = []
         self._committers = Committers(spec.input, spec.output, ())
         self._arrived: list[tuple[Any, int]] = []
@@ -64,18 +66,19 @@ class RayEngine:
         self._committers = Committers(self._spec.input, self._spec.output, splits)
         feeder = supply(pending, self._spec)
         try:
-            self._pools = [
-                Pool(index, model, start_encoder, PATIENCE, self._began)
+            self._lines = [
+                Line(index, model, start_encoder, PATIENCE, self._began)
                 for index, model in enumerate(self._spec.models)
             ]
-            room = room_of(self._spec.models, cpus, gpus)
-            scaler = Scaler(self._pools, room, self._spec.drain_seconds, self._began)
+            self._pools = [pool for line in self._lines for pool in line.pools]
+            room = room_of(self._spec.pools, cpus, gpus)
+            scaler = Scaler([line.pools for line in self._lines], room, self._spec.drain_seconds, self._began)
             feeder.start()
             while not (feeder.finished and self._open == 0):
                 self._accept(feeder)
                 yield from self._scale(scaler, feeder)
-                for pool in self._pools:
-                    pool.dispatch(time.monotonic())
+                for line in self._lines:
+                    line.dispatch(time.monotonic(), self._intake)
                 yield from self._collect(feeder, scaler)
                 yield None
         finally:
@@ -83,7 +86,7 @@ class RayEngine:
 
     def state(self) -> EngineState:
         """Return the pools as they are, and the tokens encoded."""
-        pools = tuple(pool.state(self._intake.expected(pool.spec.tokenizer.key)) for pool in self._pools)
+        pools = tuple(state for line in self._lines for state in line.states(self._intake))
         tokens = sum(pool.tokens for pool in pools)
         return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
 
@@ -117,7 +120,6 @@ class RayEngine:
         held_back = feeder.blocked
         for pool in self._pools:
             pool.pass_time(now, blocked=held_back)
-            yield from pool.notes()
         self._intake.finished = feeder.finished and not (self._arrived or self._summaries)
         yield from scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
         self._blocked = blocked
@@ -167,7 +169,7 @@ class RayEngine:
             )
         now = time.monotonic()
         for (row, size), summary in zip(rows, answer, strict=True):
-            ticket = Ticket(row, size, summary, [Share() for _ in self._pools])
+            ticket = Ticket(row, size, summary, [Share() for _ in self._lines])
             self._clock.came(summary.seconds, sum(summary.tokens.values()), now - self._began)
             self._intake.note(summary.rows + summary.rejected, summary.tokens)
             if scaler is not None:
@@ -175,11 +177,11 @@ class RayEngine:
             if summary.error is not None:
                 yield UnitFailure(summary.unit.name, summary.error), ticket
                 continue
-            for pool in self._pools:
-                pool.add(ticket)
+            for line in self._lines:
+                line.queue.add(ticket)
 
-    def _encoded_by(self, pool: Pool, reference: Any, answer: Any) -> Iterator[WorkerLost | Ticket]:
-        """Tell a pool what one of its references brought; yield the tickets that this touched."""
+    def _encoded_by(self, pool: Pool, reference: Any, answer: Any) -> Iterator[Touched]:
+        """Tell a pool what one of its references brought; yield what to tell, and the tickets it touched."""
         now = time.monotonic()
         if isinstance(answer, RayActorError | OutOfMemoryError):  # Ray's own watch of the memory kills too
             yield from pool.lost(reference, answer)
@@ -188,11 +190,9 @@ class RayEngine:
         elif isinstance(answer, RayError):
             yield from self._again(pool, reference, answer)
         else:
-            touched = pool.answered(reference, answer, now)
-            if touched is not None:
-                yield touched
+            yield from pool.answered(reference, answer, now)
 
-    def _again(self, pool: Pool, reference: Any, error: RayError) -> Iterator[WorkerLost | Ticket]:
+    def _again(self, pool: Pool, reference: Any, error: RayError) -> Iterator[Touched]:
         """Try a piece again whose block could not be had at the time."""
         piece = pool.piece(reference)
         piece.ticket.losses += 1
@@ -201,10 +201,10 @@ class RayEngine:
         else:
             yield pool.failed(reference, _lost(error), time.monotonic())
 
-    def _settled(self, touched: Iterator[WorkerLost | Ticket]) -> Iterator[tuple[Outcome, Ticket | None]]:
+    def _settled(self, touched: Iterator[Touched]) -> Iterator[tuple[Outcome, Ticket | None]]:
         """Commit the tickets that no model has any more, or report them as failed."""
         for found in touched:
-            if isinstance(found, WorkerLost):
+            if not isinstance(found, Ticket):
                 yield found, None
             elif found.done and found.failed is not None:
                 yield UnitFailure(found.summary.unit.name, found.failed), found
@@ -221,8 +221,8 @@ class RayEngine:
         elif ticket.losses < MAX_LOSSES:  # results were lost with their node: compute them again
             ticket.losses += 1
             ticket.again()
-            for pool in self._pools:
-                pool.add(ticket)
+            for line in self._lines:
+                line.queue.add(ticket)
         else:
             yield UnitFailure(unit, _lost(answer)), ticket
 

@@ -1,19 +1,17 @@
 """The policy's hands: tells it how the pools stand, and has them start and let go workers as it says."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
-from corpusmill.pipeline.autoscaling.policy import decide
-from corpusmill.pipeline.autoscaling.sharing import Claim, share_out
-from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.together import Seat, Settled, decide_all
+from corpusmill.pipeline.engine.dispatch import is_late
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import Scaling
 from corpusmill.pipeline.engine.pool import Pool
+from corpusmill.pipeline.engine.shares import gpu_cost
 from corpusmill.pipeline.spec import ModelSpec
-
-TYPICAL = 50.0
-"""How many times faster than its `least_rate` a worker is taken to be until it has done a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,93 +23,94 @@ class Room:
 
 
 class Scaler:
-    """Decides for all pools of a job, which share the room; a drain time is the job's target."""
+    """Decides for all pools of a job, which share the room; a drain time is the job's target.
 
-    def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float, now: float) -> None:
-        self._pools = pools
-        self._room = room
+    `lines` are the pools of each model, which share its queue.
+    """
+
+    def __init__(self, lines: Sequence[Sequence[Pool]], room: Room, drain_seconds: float, now: float) -> None:
+        self._pools = [pool for line in lines for pool in line]
+        self._seats = [
+            _seat(model, pool.spec, alone=len(line) == 1) for model, line in enumerate(lines) for pool in line
+        ]
+        self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
-        self._memory = [Memory(pool.spec.pool.min_workers) for pool in pools]
-        self._flows = [FlowMeter(drain_seconds, now) for _ in pools]
+        self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
+        self._flows = [FlowMeter(drain_seconds, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:
         """Note a unit that came."""
         for pool, flow in zip(self._pools, self._flows, strict=True):
-            flow.note(now, tokens.get(pool.spec.tokenizer.key, 0))
+            flow.note(now, tokens.get(pool.queue.tokenizer, 0))
 
     def step(self, intake: Intake, now: float, *, blocked_seconds: float) -> Iterator[Scaling]:
         """Decide and act; `blocked_seconds` is how long since the last step the source had no room."""
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
-        seen = [self._snapshot(i, intake) for i in range(len(self._pools))]
-        decided = [
-            decide(pool, memory, now=now, drain_seconds=self._drain)
-            for pool, memory in zip(seen, self._memory, strict=True)
-        ]
-        targets = self._shared([decision.target for decision, _ in decided])
-        for i, target in enumerate(targets):
-            before = self._pools[i].target
-            decision, memory = decided[i]
-            self._memory[i] = replace(memory, target=target)
-            self._pools[i].resize(target)
-            if target != before:
-                yield self._said(self._pools[i], seen[i], before, target, decision)
+        seen = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
+        settled = decide_all(
+            self._seats, seen, self._memory, room=self._room, now=now, drain_seconds=self._drain
+        )
+        self._memory = [found.memory for found in settled]
+        for pool, snapshot, found in zip(self._pools, seen, settled, strict=True):
+            before = pool.target
+            pool.resize(found.target)
+            if found.target != before:
+                yield _said(pool, snapshot, before, found)
 
-    def _shared(self, wanted: Sequence[int]) -> list[int]:
-        """Hold the pools to the room, those on CPUs and those on GPUs each among themselves."""
-        targets = list(wanted)
-        for on_cpu, room in ((True, self._room.cpus), (False, self._room.gpus)):
-            kind = [i for i, pool in enumerate(self._pools) if (not pool.spec.pool.gpus) == on_cpu]
-            claims = [
-                Claim(wanted[i], max(1, self._pools[i].spec.pool.min_workers), cost(self._pools[i].spec))
-                for i in kind
-            ]
-            for i, target in zip(kind, share_out(claims, room + 1e-6), strict=True):
-                targets[i] = target
-        return targets
-
-    def _snapshot(self, index: int, intake: Intake) -> PoolSnapshot:
+    def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
         pool, flow = self._pools[index], self._flows[index]
         return PoolSnapshot(
-            queued_tokens=pool.queued_tokens,
-            in_flight_tokens=pool.in_flight_tokens,
-            units=pool.units,
+            queued_tokens=pool.queue.tokens,
+            in_flight_tokens=pool.holdings.tokens,
+            units=len(pool.queue) + pool.holdings.pieces,
             running=pool.crew.ready,
             starting=pool.crew.starting,
-            rate=pool.work.rate or TYPICAL * pool.spec.pool.least_rate,
+            rate=pool.rate,
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
             max_workers=pool.spec.pool.workers,
             arrival_rate=flow.arrival_rate,
             feed_rate=flow.feed_rate,
-            backlog_tokens=intake.backlog(pool.spec.tokenizer.key),
+            backlog_tokens=intake.backlog(pool.queue.tokenizer),
             finished=intake.finished,
+            in_flight_units=pool.holdings.pieces,
+            late=bool(pool.spec.label) and is_late(pool, now),
         )
 
-    def _said(self, pool: Pool, seen: PoolSnapshot, before: int, target: int, decision: Decision) -> Scaling:
-        reason = decision.reason
-        if target < decision.target:
-            reason += f"; of {decision.target} workers {target} fit beside the other models"
-        return Scaling(
-            pool.spec.title,
-            before,
-            target,
-            seen.running,
-            seen.starting,
-            seen.queued_tokens,
-            seen.in_flight_tokens,
-            None if pool.work.rate is None else round(pool.work.rate, 1),
-            round(seen.startup_seconds, 1),
-            reason,
-        )
+
+def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scaling:
+    decision = found.decision
+    reason = decision.reason
+    if found.target < decision.target:
+        reason += f"; of {decision.target} workers {found.target} fit beside the other pools"
+    return Scaling(
+        pool.spec.title,
+        before,
+        found.target,
+        seen.running,
+        seen.starting,
+        seen.queued_tokens,
+        seen.in_flight_tokens,
+        None if pool.work.rate is None else round(pool.work.rate, 1),
+        round(seen.startup_seconds, 1),
+        reason,
+        pool.spec.label,
+    )
+
+
+def _seat(model: int, spec: ModelSpec, *, alone: bool) -> Seat:
+    """Return a pool's place; one worker comes first where nobody else would do the model's work."""
+    least = max(1, spec.pool.min_workers) if alone else spec.pool.min_workers
+    return Seat(model, "gpu" if spec.pool.gpus else "cpu", cost(spec), least)
 
 
 def cost(model: ModelSpec) -> float:
-    """Return what a worker takes of the room: its share of a GPU, or its CPUs."""
-    return model.pool.gpus or float(model.pool.cpus)
+    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
+    return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
-def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
+def room_of(pools: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
     """Return what the pools may take: the cluster, or what the largest asks for if its job file says more."""
-    largest = max((cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0)
+    largest = max((cost(pool) * pool.pool.workers for pool in pools if not pool.pool.gpus), default=0.0)
     return Room(max(cpus, largest), gpus)

@@ -8,7 +8,10 @@ from corpusmill.pipeline.lengths import Counts, together
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """One stage's seconds, summed over its tasks or workers, what went through it (docs/job-folder.md)."""
+    """One stage's seconds, summed over its tasks or workers, what went through it (docs/job-folder.md).
+
+    `pool` is one of several that served the model, else None.
+    """
 
     stage: str
     model: str | None = None
@@ -22,6 +25,7 @@ class StageTimes:
     padding_share: float | None = None
     product_share: float | None = None
     lengths: Counts | None = None
+    pool: str | None = None
 
     def rounded(self) -> "StageTimes":
         """Return the same for people and files: milliseconds, whole tokens, three digits of a share."""
@@ -70,10 +74,10 @@ class UnitClock:
 
 
 class EncodeClock:
-    """Adds up one model's times: what its workers report, and what its pool sees of them meanwhile."""
+    """Adds up one pool's times: what its workers report, and what it sees of them meanwhile."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: str, pool: str = "") -> None:
+        self.model, self.pool = model, pool
         self._at: float | None = None
         self._busy = self._waiting = self._blocked = self._startup = 0.0
         self._units = self.tokens = 0
@@ -95,7 +99,7 @@ class EncodeClock:
         self._flops += flops
 
     def unit(self) -> None:
-        """Note a unit of which this model has nothing left."""
+        """Note a unit whose last piece for this model this pool has done."""
         self._units += 1
 
     def pass_time(self, now: float, *, workers: int, ready: int, idle: int, blocked: bool) -> None:
@@ -133,4 +137,5 @@ class EncodeClock:
             padding_share=0.0,
             product_share=self._flops / self._busy / self._product_rate if known else None,
             lengths=self.lengths or None,
+            pool=self.pool or None,
         )

@@ -11,6 +11,7 @@ import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.memory import keep_memory
@@ -34,11 +35,14 @@ class EncodeStats:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker that has loaded its model: its process id, its device's rate in plain products, and a note."""
+    """A worker that has loaded its model: its process id, its device's rate in plain matrix products.
+
+    `notes` say what its user should know of where it works.
+    """
 
     pid: int
     product_rate: float = 0.0
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,14 @@ class EncodeWorker:
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 
+        # Before the model is loaded: afterwards its own memory would be missing.
+        self._shortage = shortage(reading(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
-        return Ready(os.getpid(), self._encoder.product_rate(), self._encoder.note)
+        notes = tuple(note for note in (self._shortage, self._encoder.note) if note is not None)
+        return Ready(os.getpid(), self._encoder.product_rate(), notes)
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""

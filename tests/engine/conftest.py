@@ -64,10 +64,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A local cluster of two CPUs."""
+    """A local cluster of two CPUs, and of a GPU that is only told of: nothing can compute on it."""
     with working_folder(str(tmp_path_factory.mktemp("neutral"))):
         ray.init(
-            "local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+            "local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
         )
     yield
     ray.shutdown()

@@ -110,7 +110,7 @@ def test_two_pools_follow_their_own_queues(
     assert events[0]["before"] == 0
     assert events[-1]["after"] == 0
     assert all(event["reason"] for event in events)
-    assert any("fit beside the other models" in event["reason"] for event in events)
+    assert any("fit beside the other pools" in event["reason"] for event in events)
 
     truth = true_tokens(corpus, checkpoints["embedder"])
     complete = [pool for state in states if state.rows_read == 600 for pool in state.pools]

@@ -1,11 +1,13 @@
 """What a starting worker has to say reaches the driver, once."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from corpusmill.pipeline.engine.outcomes import WorkerNote
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool
+from corpusmill.pipeline.engine.queue import Queue
 from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
@@ -32,12 +34,11 @@ def actor(_: ModelSpec) -> Any:
     return SimpleNamespace(ready=SimpleNamespace(remote=object))
 
 
-def test_a_note_is_handed_on_once() -> None:
-    """With its worker's process; one that has nothing to say says nothing."""
-    pool = Pool(0, SPEC, actor, Patience(), 0.0)
+def test_notes_are_handed_on() -> None:
+    """All of them, with their worker's process and its pool; one that has nothing to say says nothing."""
+    pool = Pool(Queue(0, TOKENIZER.key), replace(SPEC, label="cuda"), actor, Patience(), 0.0)
     pool.resize(2)
     first, second = list(pool.awaited())
-    pool.answered(first, Ready(7, 0.0, "memory: less"), 1.0)
-    pool.answered(second, Ready(8), 1.0)
-    assert pool.notes() == [WorkerNote("vec", 7, "memory: less")]
-    assert pool.notes() == []
+    said = list(pool.answered(first, Ready(7, 0.0, ("finds less", "takes less")), 1.0))
+    assert said == [WorkerNote("vec", "cuda", 7, "finds less"), WorkerNote("vec", "cuda", 7, "takes less")]
+    assert list(pool.answered(second, Ready(8), 1.0)) == []

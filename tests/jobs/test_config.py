@@ -147,10 +147,10 @@ def test_an_unknown_key_names_the_nearest_known_one(path: str, key: str, near: s
     [
         ("text", "input"),
         ("models__0__text", "input"),
-        ("models__0__pool__dtype", "models"),
+        ("models__0__pool__dtype", "models or models.pools"),
         ("input__compression", "output"),
         ("input__checkpoint", "models"),
-        ("output__min_workers", "models.pool"),
+        ("output__min_workers", "models.pool or models.pools"),
         ("models__0__format", "input or output"),
         ("autoscaling__models", "the top level"),
     ],

@@ -119,7 +119,7 @@ def test_a_run_with_pools_has_its_course(finished: Workshop) -> None:
     for title in (
         "tokens per second",
         "tokens waiting for each model",
-        "workers of each model, starting ones included",
+        "workers of each pool, starting ones included",
         "seconds by stage",
         "mood: 1 to 2 workers, 3 units wait",
         "encode mood: 40.0",

@@ -274,7 +274,7 @@ def test_the_recorded_job_runs_again_as_the_same_job(workshop: Workshop) -> None
 
 def test_what_a_worker_found_is_an_event(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as less memory than was asked for; each worker says it once, with its model."""
-    note = "memory: batches of 512 tokens instead of 65536: 0.1 GiB are free"
+    note = "takes batches of 512 tokens instead of 65536: 0.1 GiB are free"
     monkeypatch.setattr(Encoder, "_batch_size", lambda _self, spec: (spec.tokens_per_batch, note))
     workshop.numbered(20)
     workshop.run(models=two(workshop))

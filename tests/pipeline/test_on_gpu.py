@@ -81,7 +81,7 @@ def test_less_memory_than_asked_for_is_said() -> None:
     tokens, note = fitted(run, asked=65_536, max_length=512)
     assert tokens == 16_384  # three at once within nine tenths: a quarter fits
     assert note is not None
-    assert note.startswith("memory: batches of 16384 tokens instead of 65536: ")
+    assert note.startswith("takes batches of 16384 tokens instead of 65536: ")
     assert fitted(len, asked=65_536, max_length=512) == (65_536, None)
 
 

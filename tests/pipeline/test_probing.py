@@ -41,7 +41,7 @@ def test_less_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card(monkeypatch, free=8 * GIB, per_token=10**5)
     assert fitted(card.run, asked=65_536, max_length=512) == (
         16_384,
-        "memory: batches of 16384 tokens instead of 65536: 3 of these take 18.3 GiB, and 8.0 GiB are free",
+        "takes batches of 16384 tokens instead of 65536: 3 of these take 18.3 GiB, and 8.0 GiB are free",
     )
 
 
@@ -58,7 +58,7 @@ def test_a_card_that_is_full_gets_the_least(monkeypatch: pytest.MonkeyPatch) -> 
     tokens, note = fitted(card.run, asked=65_536, max_length=512)
     assert (tokens, note) == (
         512,
-        "memory: batches of 512 tokens instead of 65536: 0.1 GiB are free",
+        "takes batches of 512 tokens instead of 65536: 0.1 GiB are free",
     )
 
 

@@ -4,10 +4,9 @@ import math
 
 from support.simulation import World
 
-from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMeter
-from corpusmill.pipeline.autoscaling.policy import decide
-from corpusmill.pipeline.autoscaling.sharing import Claim, share_out
+from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.together import Seat, decide_all
 
 
 class Fixed:
@@ -32,7 +31,6 @@ class Ours:
     def __init__(self, world: World) -> None:
         count = len(world.pools)
         self._memory = [Memory(pool.model.min_workers) for pool in world.pools]
-        self._work = [WorkMeter() for _ in range(count)]
         self._start = [StartMeter() for _ in range(count)]
         self._flow = FlowMeter(world.trace.drain_seconds, 0.0)
         self._blocked = 0.0
@@ -41,20 +39,23 @@ class Ours:
     def step(self, world: World, now: float) -> None:
         """Decide for every pool, share out the cluster, act."""
         self._measure(world, now)
-        drain = world.trace.drain_seconds
-        decided = [
-            decide(self._snapshot(world, i), self._memory[i], now=now, drain_seconds=drain)
-            for i in range(len(world.pools))
+        seats = [
+            Seat(line, pool.model.kind, 1.0, max(world.lines.count(line) == 1, pool.model.min_workers))
+            for line, pool in zip(world.lines, world.pools, strict=True)
         ]
-        claims = [
-            Claim(decision.target, max(1, pool.model.min_workers), 1.0)
-            for (decision, _), pool in zip(decided, world.pools, strict=True)
-        ]
-        for i, target in enumerate(share_out(claims, world.trace.capacity)):
+        settled = decide_all(
+            seats,
+            [self._snapshot(world, i) for i in range(len(world.pools))],
+            self._memory,
+            room={"cpu": world.trace.capacity, "gpu": world.trace.gpus},
+            now=now,
+            drain_seconds=world.trace.drain_seconds,
+        )
+        for i, found in enumerate(settled):
+            target = found.target
             if target != self._memory[i].target:
-                self.reasons.append((now, i, target, decided[i][0].reason))
-            memory = decided[i][1]
-            self._memory[i] = Memory(target, memory.last_up, memory.low_since)
+                self.reasons.append((now, i, target, found.decision.reason))
+            self._memory[i] = found.memory
             size = world.pools[i].size
             if target > size:
                 world.start(i, target - size, now)
@@ -63,8 +64,6 @@ class Ours:
 
     def _measure(self, world: World, now: float) -> None:
         for i, pool in enumerate(world.pools):
-            for tokens, seconds in pool.done:
-                self._work[i].note(tokens, seconds)
             pool.done.clear()
             for seconds in pool.starts:
                 self._start[i].note(seconds)
@@ -79,12 +78,12 @@ class Ours:
     def _snapshot(self, world: World, index: int) -> PoolSnapshot:
         pool = world.pools[index]
         return PoolSnapshot(
-            queued_tokens=pool.queued,
+            queued_tokens=pool.queue.tokens,
             in_flight_tokens=pool.in_flight,
             units=len(pool.queue) + pool.in_flight_units,
             running=pool.ready - pool.draining,
             starting=len(pool.workers) - pool.ready,
-            rate=self._work[index].rate,
+            rate=pool.rate,
             startup_seconds=self._start[index].seconds,
             min_workers=pool.model.min_workers,
             max_workers=pool.model.max_workers,
@@ -92,6 +91,7 @@ class Ours:
             feed_rate=self._flow.feed_rate,
             backlog_tokens=world.total_tokens - world.delivered_tokens,
             finished=world.finished,
+            in_flight_units=pool.in_flight_units,
         )
 
 

@@ -1,8 +1,13 @@
-"""Encode workers of a model that takes long: real processes and real results, and a wait with each unit."""
+"""Encode workers of a model that takes long: real processes and real results, and a wait with each unit.
+
+Workers of a pool on `cuda` compute on the CPU, and take their share of GPUs that Ray is only told of.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -15,27 +20,34 @@ from corpusmill.pipeline.spec import ModelSpec
 class SlowWorker(EncodeWorker):
     """An encode worker that takes some seconds longer for each unit."""
 
-    def __init__(self, spec: ModelSpec, seconds: float) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: ModelSpec, seconds: float, note: str | None = None) -> None:
+        super().__init__(replace(spec, device="cpu"))
         self._seconds = seconds
+        self._note = note
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode, and wait."""
         columns, stats = super().encode(row, start, stop)
         time.sleep(self._seconds)
-        longer = EncodeStats(
-            stats.tokens, stats.batches, stats.seconds + self._seconds, stats.refused, stats.flops
-        )
+        longer = replace(stats, seconds=stats.seconds + self._seconds)
         return columns, longer
 
 
-def starter(seconds: Mapping[str, float]) -> Callable[[ModelSpec], Any]:
-    """Return what starts encoders that take so much longer a unit, by the prefix of their model."""
+def starter(
+    seconds: Mapping[str, float], notes: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[ModelSpec], Any]:
+    """Return what starts encoders that take so much longer a unit, by the prefix of their model.
+
+    Or by prefix and label, as in "c_cuda", where the model has several pools; `notes` are what they say when
+    they are ready, by prefix and label.
+    """
     # Workers have no path to the tests: they get this module's classes whole.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
     def start(spec: ModelSpec) -> Any:
-        actor = ray.remote(num_cpus=spec.pool.claimed_cpus, max_restarts=0)(SlowWorker)
-        return actor.remote(spec, seconds.get(spec.prefix, 0.0))
+        options = {"num_cpus": spec.pool.claimed_cpus, "num_gpus": spec.pool.gpus, "max_restarts": 0}
+        name = spec.prefix + spec.label
+        longer = seconds.get(name, seconds.get(spec.prefix, 0.0))
+        return ray.remote(**options)(SlowWorker).remote(spec, longer, notes.get(name))
 
     return start

@@ -1,0 +1,50 @@
+"""The job file's pools: how many workers serve a model, on what."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from corpusmill.jobs.section import Auto, Section
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+TokensPerBatch = Auto | Annotated[int, Field(ge=1)]
+
+
+class PoolConfig(Section):
+    """How many workers serve a model, and what each holds."""
+
+    min_workers: Annotated[int, Field(ge=0)] = 1
+    max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
+    cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
+    gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
+
+    @field_validator("gpus")
+    @classmethod
+    def _several_gpus_are_whole(cls, gpus: float | str) -> float | str:
+        if isinstance(gpus, float) and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"expected a part of a GPU, or a whole number of them, got {gpus:g}")
+        return gpus
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "PoolConfig":
+        if self.max_workers != "auto" and self.min_workers > self.max_workers:
+            raise ValueError(
+                f"expected min_workers at most max_workers, got {self.min_workers} and {self.max_workers}"
+            )
+        return self
+
+
+class DevicePoolConfig(PoolConfig):
+    """One of several pools of a model; dtype and tokens a batch are the model's where it names none."""
+
+    device: Literal["cpu", "cuda"]
+    dtype: Dtype | None = None
+    tokens_per_batch: TokensPerBatch | None = None
+
+    @model_validator(mode="after")
+    def _gpus_are_the_devices(self) -> "DevicePoolConfig":
+        if self.device == "cpu" and self.gpus not in ("auto", 0):
+            raise ValueError(f"expected no gpus with device: cpu, got {self.gpus:g}; leave them out")
+        if self.device == "cuda" and self.gpus == 0:
+            raise ValueError("expected a share of a GPU for device: cuda, got gpus: 0; leave it out")
+        return self
