@@ -61,7 +61,7 @@ class Run:
         """Run one part, if at least so many seconds are left, and write down what it gave."""
         spent = time.monotonic() - self.began
         if self.limit - spent < least:
-            found: Any = {"skipped": f"{self.limit - spent:.0f} s were left of {self.limit:.0f}"}
+            found: Any = {"skipped": f"{max(self.limit - spent, 0.0):.0f} s were left of {self.limit:.0f}"}
         else:
             try:
                 found = act()

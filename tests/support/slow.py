@@ -23,7 +23,7 @@ class SlowWorker(EncodeWorker):
     def __init__(self, spec: ModelSpec, seconds: float, note: str | None = None) -> None:
         super().__init__(replace(spec, device="cpu"))
         self._seconds = seconds
-        self._note = note
+        self._shortage = note
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode, and wait."""
