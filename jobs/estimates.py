@@ -1,5 +1,6 @@
 """What a model's pools would do of a job: its tokens from a sample, their rates by trying."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
 from corpusmill.pipeline.engine.devices import on_this_machine
 from corpusmill.pipeline.errors import JobFailed
-from corpusmill.pipeline.spec import ModelSpec, pool_name
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, pool_name
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -22,7 +23,7 @@ MEASURED_TOKENS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """A pool's part of its model's tokens, the rate of all its workers, and the seconds that makes.
+    """A pool's part of its model's tokens, its workers, their rate together, and the seconds that makes.
 
     `pool` is one of several of a model, which share its tokens as their rates are, else "". One that can
     neither be measured on this machine nor was given a rate has none, and no part.
@@ -60,28 +61,43 @@ class Sample:
         return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
-def estimate(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> list[ModelEstimate]:
+def estimate(
+    model: ModelSpec, sample: Sample, rates: Mapping[str, float], *, drain_seconds: float
+) -> list[ModelEstimate]:
     """Estimate a model's pools; those without a rate among `rates` are measured where this machine can.
 
     The first pool that can be held here tokenizes and makes the sample's results for all.
     """
     tokens: int | None = None
-    each = dict.fromkeys((pool.label for pool in model.by_pool), 0.0)
+    each: list[float] = []
     for pool in model.by_pool:
         given = rates.get(pool.pool_name, rates.get(pool.title, rates.get("")))
         if on_this_machine(pool.device) and (given is None or tokens is None):
             encoder = Encoder(pool)  # one at a time: it sets the threads of this process
             tokens = sample.tokens(encoder) if tokens is None else tokens
             given = _measure(encoder, sample.blocks) if given is None and tokens else given
-        each[pool.label] = (given or 0.0) * pool.pool.workers
+        each.append(given or 0.0)
     if tokens is None:
         raise JobFailed(
             f"{model.title}: no pool of it can be held on this machine, so nothing can be sampled"
         )
-    return _shared(model, tokens, list(each.values()) if tokens else [0.0] * len(each))
+    workers = [
+        _at_work(pool.pool, tokens, rate, drain_seconds)
+        for pool, rate in zip(model.by_pool, each, strict=True)
+    ]
+    rates_of_pools = [rate * count if tokens else 0.0 for rate, count in zip(each, workers, strict=True)]
+    return _shared(model, tokens, rates_of_pools, workers)
 
 
-def _shared(model: ModelSpec, tokens: int, rates: Sequence[float]) -> list[ModelEstimate]:
+def _at_work(pool: PoolSpec, tokens: int, rate: float, drain_seconds: float) -> int:
+    """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
+    needed = math.ceil(tokens / rate / drain_seconds) if rate else pool.workers
+    return max(1, pool.min_workers, min(needed, pool.workers))
+
+
+def _shared(
+    model: ModelSpec, tokens: int, rates: Sequence[float], workers: Sequence[int]
+) -> list[ModelEstimate]:
     together = sum(rates)
     seconds = tokens / together if together else 0.0
     return [
@@ -89,13 +105,13 @@ def _shared(model: ModelSpec, tokens: int, rates: Sequence[float]) -> list[Model
             pool.title,
             pool.device,
             pool.dtype,
-            pool.pool.workers,
+            count,
             part,
             round(rate, 1),
             round(seconds, 1) if rate else 0.0,
             pool.label,
         )
-        for pool, rate, part in zip(model.by_pool, rates, _parts(tokens, rates), strict=True)
+        for pool, rate, count, part in zip(model.by_pool, rates, workers, _parts(tokens, rates), strict=True)
     ]
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -17,12 +17,14 @@ from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.spec import ModelSpec
+from corpusmill.pipeline.spec import InputSpec, ModelSpec
 from corpusmill.pipeline.tokens import tokenize
 from corpusmill.pipeline.units import Split
 
 SAMPLE_ROWS = 256
-SAMPLE_FILES = 8
+SAMPLES = 8
+SAMPLED_WITHIN = 1 << 16
+"""Rows of a split among which its samples are spread: what is before them has to be read."""
 COUNTED_BYTES = 1 << 30
 """Input without row counts of its own is counted up to this size, and estimated beyond."""
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -79,7 +81,11 @@ def plan(
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
     sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
-    estimates = tuple(found for model in _sized(job, cpus) for found in estimate(model, sample, given))
+    estimates = tuple(
+        found
+        for model in _sized(job, cpus)
+        for found in estimate(model, sample, given, drain_seconds=job.spec.drain_seconds)
+    )
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
@@ -121,14 +127,21 @@ def _rows(splits: Sequence[Split]) -> tuple[list[int], bool]:
 
 
 def _sample(job: ResolvedJob) -> list[UnitBlock]:
-    """Read the first rows of splits spread over the input, tokenized for every model."""
-    step = max(1, len(job.splits) // SAMPLE_FILES)
-    chosen = [replace(split, rows_per_unit=SAMPLE_ROWS) for split in job.splits[::step][:SAMPLE_FILES]]
+    """Read rows spread over the input, tokenized for every model."""
+    step = max(1, len(job.splits) // SAMPLES)
+    chosen = [replace(split, rows_per_unit=SAMPLE_ROWS) for split in job.splits[::step][:SAMPLES]]
+    each = math.ceil(SAMPLES / max(len(chosen), 1))
     spec = replace(job.spec.input, on_bad_row="reject")
-    blocks = (
-        block for split in chosen for block in islice(READERS[split.format].read(split, spec, frozenset()), 1)
-    )
+    blocks = (block for split in chosen for block in _spread(split, spec, each))
     return [tokenize(block, job.spec.tokenization) for block in blocks]
+
+
+def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
+    """Read up to so many units at even distances: files are often sorted, and do not begin as they go on."""
+    parts = max(1, min(split.about_rows, SAMPLED_WITHIN) // SAMPLE_ROWS)
+    taken = {part * parts // count * SAMPLE_ROWS for part in range(count)}
+    others = frozenset(range(0, max(taken), SAMPLE_ROWS)) - taken
+    return islice(READERS[split.format].read(split, spec, others), len(taken))
 
 
 def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:

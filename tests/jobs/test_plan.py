@@ -143,7 +143,7 @@ def test_a_rate_and_a_price_give_time_and_cost(workshop: Workshop) -> None:
     """By model, or one rate for all others; hours are those of all workers."""
     workshop.numbered(30)
     models = [
-        {"checkpoint": str(workshop.embedder), "name": "e", "pool": {"max_workers": 2}},
+        {"checkpoint": str(workshop.embedder), "name": "e", "pool": {"min_workers": 2, "max_workers": 2}},
         {"checkpoint": str(workshop.classifier), "name": "c", "pool": {"max_workers": 1}},
     ]
     job = workshop.job(models=models)
@@ -180,6 +180,31 @@ def test_the_size_of_the_output_is_near(workshop: Workshop, output_format: str) 
     workshop.run(**changes)
     written = sum(path.stat().st_size for path in (workshop.output / "data").iterdir())
     assert found["output_bytes"] == pytest.approx(written, rel=0.2)
+
+
+def test_a_pool_has_the_workers_that_its_queue_asks_for(workshop: Workshop) -> None:
+    """As many as do its work in the drain time, from its least to its most."""
+    workshop.numbered(30)
+    tokens = tokens_of(workshop, 30)
+    for drain, pool, workers in (
+        (tokens, {"max_workers": 8}, 1),
+        (tokens / 2.5, {"max_workers": 8}, 3),
+        (tokens / 2.5, {"max_workers": 2}, 2),
+        (tokens, {"min_workers": 4, "max_workers": 8}, 4),
+    ):
+        models = [{"checkpoint": str(workshop.embedder), "pool": pool}]
+        job = workshop.job(models=models, autoscaling={"target_drain_seconds": drain})
+        (found,) = json.loads(workshop.cli("plan", job, "--rate", "1", "--json").stdout)["models"]
+        assert (found["workers"], found["tokens_per_second"]) == (workers, workers)
+
+
+def test_rows_are_sampled_all_over_a_file(workshop: Workshop) -> None:
+    """A file whose short texts come first is not taken for one of short texts."""
+    short, long = "the", "the the the the the the the the the the the"
+    workshop.table({"id": list(range(8_000)), "text": [short] * 4_000 + [long] * 4_000})
+    found = planned(workshop, input__deduplicate=False)
+    assert found["sampled_rows"] == 8 * 256
+    assert found["tokens"] == pytest.approx(8_000 * (3 + 13) / 2, rel=0.15)
 
 
 def test_more_workers_than_cores_take_the_time_of_the_cores(workshop: Workshop) -> None:

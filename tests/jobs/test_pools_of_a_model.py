@@ -166,7 +166,9 @@ def test_inline_takes_the_first_pool_that_this_machine_can_serve(workshop: Works
 def test_a_plan_counts_each_pool(workshop: Workshop) -> None:
     """Tokens are shared as the rates are; a pool that cannot be measured here counts once it has a rate."""
     workshop.numbered(40)
-    job = workshop.job(models__0__pools=[CUDA | {"max_workers": 2}, CPU | {"max_workers": 1, "cpus": 1}])
+    job = workshop.job(
+        models__0__pools=[CUDA | {"min_workers": 2, "max_workers": 2}, CPU | {"max_workers": 1, "cpus": 1}]
+    )
     found = json.loads(workshop.cli("plan", job, "--json").stdout)
     gpu, cpu = found["models"]
     assert (gpu["pool"], gpu["tokens"], gpu["tokens_per_second"]) == ("cuda", 0, 0)
