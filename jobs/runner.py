@@ -40,6 +40,7 @@ from corpusmill.pipeline.spec import PipelineSpec, pool_name
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
+EVENTS = {Scaling: "scaling", WorkerLost: "worker_lost", WorkerNote: "worker_note"}
 
 
 def run(  # noqa: PLR0913  as many as the command has options
@@ -177,13 +178,10 @@ def _process(
                 found[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
                 in_a_row = 0
-            elif isinstance(outcome, Scaling):
-                events.write("scaling", **asdict(outcome))
-            elif isinstance(outcome, WorkerLost):
-                events.write("worker_lost", **asdict(outcome))
-            elif isinstance(outcome, WorkerNote):
-                events.write("worker_note", **asdict(outcome))
-                progress.note_once(f"{pool_name(outcome.model, outcome.pool)}: a worker {outcome.note}")
+            elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
+                events.write(EVENTS[type(outcome)], **asdict(outcome))
+                if isinstance(outcome, WorkerNote):
+                    progress.note_once(f"{pool_name(outcome.model, outcome.pool)}: a worker {outcome.note}")
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)

@@ -11,6 +11,8 @@ import ray
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.pipeline.engine.cluster import working_folder
+from corpusmill.pipeline.engine.outcomes import EngineState
+from corpusmill.pipeline.engine.ray_engine import RayEngine
 
 WORDS = [
     "the",
@@ -114,3 +116,17 @@ def undisturbed(
     }
     run(JobConfig.from_dict(fields), executor="inline")
     return {path.name: path.read_bytes() for path in (out / "data").iterdir()}
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> list[EngineState]:
+    """Every state that the engine reported."""
+    seen: list[EngineState] = []
+    original = RayEngine.state
+
+    def state(engine: RayEngine) -> EngineState:
+        seen.append(original(engine))
+        return seen[-1]
+
+    monkeypatch.setattr(RayEngine, "state", state)
+    return seen

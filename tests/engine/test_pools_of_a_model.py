@@ -50,20 +50,6 @@ def units(result: Any, model: str) -> dict[str | None, int]:
     return {stage.pool: stage.units for stage in result.stages if stage.model == model}
 
 
-@pytest.fixture
-def states(monkeypatch: pytest.MonkeyPatch) -> list[EngineState]:
-    """Every state that the engine reported."""
-    seen: list[EngineState] = []
-    original = RayEngine.state
-
-    def state(engine: RayEngine) -> EngineState:
-        seen.append(original(engine))
-        return seen[-1]
-
-    monkeypatch.setattr(RayEngine, "state", state)
-    return seen
-
-
 def of(states: list[EngineState], name: str) -> list[PoolState]:
     """The states of one pool."""
     return [pool for state in states for pool in state.pools if pool.name == name]

@@ -19,20 +19,6 @@ from corpusmill.pipeline.engine.ray_engine import RayEngine
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.fixture
-def states(monkeypatch: pytest.MonkeyPatch) -> list[EngineState]:
-    """Every state that the engine reported."""
-    seen: list[EngineState] = []
-    original = RayEngine.state
-
-    def state(engine: RayEngine) -> EngineState:
-        seen.append(original(engine))
-        return seen[-1]
-
-    monkeypatch.setattr(RayEngine, "state", state)
-    return seen
-
-
 def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have starts be taken for as quick as they are on a machine that has nothing else to do."""
     monkeypatch.setattr(StartMeter, "seconds", property(lambda _: 1.0))
