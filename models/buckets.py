@@ -12,8 +12,8 @@ STEPS = 8
 """Sizes in each doubling of the tokens: at most one token in eight is padding, beyond the fewest."""
 PIECE = 64
 """Tokens of a sequence of padding, at most."""
-LAUNCH_SECONDS = 1e-5
-"""What a layer's kernel costs the host: PyTorch's and Python's part of one call."""
+LAUNCH_SECONDS = 7e-5
+"""What a module's kernels cost the host: PyTorch's, Triton's and Python's part of one call, measured."""
 FLOPS, BYTES = 4e14, 2.5e12
 """What a large GPU does a second in practice, of products and of memory read and written."""
 LARGEST = 32_768

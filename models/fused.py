@@ -40,8 +40,8 @@ class FusedKernels(Protocol):
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
         """The norm of y + bias (+ residual), (T, D)."""
 
-    def biased_gelu(self, y_TD: Tensor, bias_D: Tensor) -> Tensor:
-        """GELU of y + bias, by the error function; may be written over y."""
+    def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
+        """y + bias, or GELU of it in its tanh form; may be written over y."""
 
 
 class Plain:
@@ -57,9 +57,10 @@ class Plain:
             return torch.addcmul(shift_D, x_TD, weight_D).to(y_TD.dtype)
         return F.layer_norm(x_TD, weight_D.shape, weight_D, shift_D, norm.eps).to(y_TD.dtype)
 
-    def biased_gelu(self, y_TD: Tensor, bias_D: Tensor) -> Tensor:
-        """GELU of y + bias, by the error function."""
-        return F.gelu(y_TD.float() + bias_D.float()).to(y_TD.dtype)
+    def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
+        """y + bias, or GELU of it in its tanh form, as inside of cuBLAS's products."""
+        sum_TD = y_TD.float() + bias_D.float()
+        return (F.gelu(sum_TD, approximate="tanh") if gelu else sum_TD).to(y_TD.dtype)
 
 
 @cache
@@ -87,8 +88,10 @@ def checked(
                 wanted = Plain().normed_sum(y_TD, bias_D, residual, norm)
                 found = kernels.normed_sum(y_TD, bias_D, residual, norm)
                 torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
-        wanted = Plain().biased_gelu(y_TD, bias_D)
-        torch.testing.assert_close(kernels.biased_gelu(y_TD.clone(), bias_D), wanted, rtol=2e-2, atol=2e-2)
+        for gelu in (True, False):
+            wanted = Plain().biased(y_TD, bias_D, gelu=gelu)
+            found = kernels.biased(y_TD.clone(), bias_D, gelu=gelu)
+            torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
         return (
             None,

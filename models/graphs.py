@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from corpusmill.models.bucketed import Bucketed, limit_of
 from corpusmill.models.buckets import Bucket, bucket_of
-from corpusmill.models.ops.attention import attend_varlen, attention_kernel, takes_empty_sequences
+from corpusmill.models.ops.attention import attend_runs, attention_kernel
+from corpusmill.models.ops.gpu_attention import takes_empty_sequences
 from corpusmill.models.ops.padding import Slots
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
@@ -92,7 +93,7 @@ def with_graphs(
     """The encoder, with graphs for small batches where this machine can record them; and why, or why not."""
     if device.type != "cuda":
         return encoder, f"graphs: none (on {device.type})"
-    if attention_kernel(device.type, dtype)[0] is not attend_varlen:
+    if attention_kernel(device.type, dtype)[0] is attend_runs:
         return encoder, f"graphs: none (attention of {dtype} asks the host for lengths)"
     limit = limit_of(encoder, dtype=dtype)
     if not limit:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from corpusmill.models.errors import InputError
+from corpusmill.models.tiles import cut
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,16 @@ class PackedTokens:
             for edges_N in (self.cu_seqlens[:-1], self.cu_seqlens[1:])
         )
         return starts_T, ends_T
+
+    def tiles(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What `cut` in `tiles.py` makes of the batch, made once for all layers."""
+        if size not in self._tiles:
+            self._tiles[size] = cut(self.cu_seqlens, tokens=len(self.input_ids), size=size)
+        return self._tiles[size]
+
+    @cached_property
+    def _tiles(self) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+        return {}
 
     def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
         """Views of each sequence's part of a tensor whose first dimension is T."""

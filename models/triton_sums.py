@@ -13,8 +13,9 @@ from torch import Tensor
 
 from corpusmill.models.fused import Norm
 
-# Values that a program holds of one tensor.
+# Values that a program holds of one tensor where it takes rows whole; and its rows and columns where not.
 VALUES = 2048
+ROWS, COLUMNS = 16, 256
 
 
 class TritonSums:
@@ -45,12 +46,13 @@ class TritonSums:
             )
         return out_TD
 
-    def biased_gelu(self, y_TD: Tensor, bias_D: Tensor) -> Tensor:
-        """GELU of y + bias, by the error function, written over y."""
+    def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
+        """y + bias, or GELU of it in its tanh form, written over y."""
         assert y_TD.is_contiguous()
-        size, width = y_TD.numel(), y_TD.shape[-1]
-        if size:
-            _biased_gelu[(triton.cdiv(size, VALUES),)](y_TD, bias_D, size, width, BLOCK=VALUES)
+        tokens, width = y_TD.shape
+        if tokens:
+            grid = (triton.cdiv(tokens, ROWS), triton.cdiv(width, COLUMNS))
+            _biased[grid](y_TD, bias_D, tokens, width, GELU=gelu, ROWS=ROWS, COLUMNS=COLUMNS)
         return y_TD
 
 
@@ -89,17 +91,27 @@ def _normed_sum_source(
     tl.store(out_ptr + at, (x * weight + shift).to(out_ptr.dtype.element_ty), mask=inside)
 
 
-def _biased_gelu_source(
-    y_ptr: "Any", bias_ptr: "Any", size: "Any", width: "Any", BLOCK: tl.constexpr
+def _biased_source(
+    y_ptr: "Any",
+    bias_ptr: "Any",
+    tokens: "Any",
+    width: "Any",
+    GELU: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ) -> None:
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
-    x = tl.load(y_ptr + at, mask=inside, other=0.0).to(tl.float32)
-    x += tl.load(bias_ptr + at % width, mask=inside, other=0.0).to(tl.float32)
-    y = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    at, used = row * width + column, column < width
+    inside = used & (row < tokens)
+    y = tl.load(y_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    y += tl.load(bias_ptr + column, mask=used, other=0.0).to(tl.float32)
+    if GELU:
+        # y * (1 + tanh(u)) / 2 is y * sigmoid(2u); u = sqrt(2 / pi) * (y + 0.044715 * y**3).
+        y = y * tl.sigmoid(1.5957691216057308 * (y + 0.044715 * y * y * y))
     tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
 
 
 # Not as decorators: what they make has no type that a checker could keep.
 _normed_sum: Any = triton.jit(_normed_sum_source)
-_biased_gelu: Any = triton.jit(_biased_gelu_source)
+_biased: Any = triton.jit(_biased_source)

@@ -5,13 +5,11 @@ B heads of all sequences of a run.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from corpusmill.models.ops.grouped import grouped_map, has_grouped_maps, reordered
 from corpusmill.models.packed import PackedTokens, Run
@@ -38,12 +36,10 @@ def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) ->
 def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
     """The kernel for a device and dtype, and why it is that one."""
     if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
-        if (
-            torch.cuda.get_device_capability() >= (8, 0)
-            and torch.backends.cuda.is_flash_attention_available()
-        ):
-            return attend_varlen, f"attention: variable-length flash kernel ({dtype} on CUDA)"
-        return attend_runs, "attention: dense runs of equal length (no flash attention on this GPU)"
+        from corpusmill.models.ops.gpu_attention import sixteen_bit_kernel
+
+        kernel, reason = sixteen_bit_kernel(dtype)
+        return kernel or attend_runs, reason
     if device_type == "cpu" and dtype is torch.bfloat16 and attends_in_bfloat16():
         return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
     if device_type == "cpu" and dtype is torch.float32 and has_grouped_maps():
@@ -124,37 +120,6 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
     if s_BLL.dtype is torch.float32 or s_BLL.numel() < WORTH_ONEDNN:
         return s_BLL.softmax(-1, dtype=torch.float32).to(q_BLD.dtype)
     return s_BLL.to_mkldnn().softmax(-1).to_dense()
-
-
-def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """One flash-attention call for all sequences (CUDA, 16-bit); masked keys are left out of it."""
-    cu, longest = packed.cu_seqlens, packed.max_length
-    cu_keys = cu
-    if packed.key_mask is not None:
-        k_THD, v_THD = k_THD[packed.key_mask], v_THD[packed.key_mask]
-        cu_keys = F.pad(packed.key_mask.cumsum(0, dtype=torch.int32), (1, 0))[cu]
-    out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu_keys, longest, longest)
-    assert isinstance(out_THD, Tensor)
-    return out_THD
-
-
-def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a batch that has sequences of no tokens, for this device's kernel; None if nothing.
-
-    Found by trying: batches that are padded to a fixed number of sequences have empty ones, and whether the
-    varlen kernel takes them is not documented.
-    """
-    packed = PackedTokens.from_sequences([[0] * length for length in (3, 70, 1)]).to(device)
-    ends_N = packed.cu_seqlens[[0, 1, 1, 2, 3, 3, 3]]
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(74, 2, 32, generator=generator).to(device, dtype) for _ in range(3))
-    wanted_THD = attend_each(q.float(), k.float(), v.float(), packed)
-    try:
-        found_THD = attend(q, k, v, replace(packed, cu_seqlens=ends_N, max_length=128))
-        torch.testing.assert_close(found_THD.float(), wanted_THD, rtol=2e-2, atol=2e-2)
-    except Exception as error:
-        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    return None
 
 
 def attend_each(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:

@@ -14,6 +14,7 @@ from corpusmill.models.ops.attention import (
     attend_runs,
     attention_kernel,
 )
+from corpusmill.models.ops.gpu_attention import attend_varlen
 from corpusmill.models.ops.grouped import has_grouped_maps
 
 LENGTHS = [[1], [4, 4, 4], [3, 1, 3, 3, 70], [2, 2, 9, 9, 1, 1]]
@@ -98,11 +99,11 @@ def test_the_varlen_kernel_gets_unmasked_keys_only(
         dense = ([x.transpose(0, 1) for x in sequence] for sequence in zip(*parts, strict=True))
         return torch.cat([F.scaled_dot_product_attention(*one).transpose(0, 1) for one in dense])
 
-    monkeypatch.setattr(attention, "varlen_attn", plain)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain)
     parts = [torch.randn(sum(lengths), 4, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
     packed = packed_of(lengths, masked=masked)
     wanted = attend_each(*parts, packed)
-    torch.testing.assert_close(attention.attend_varlen(*parts, packed), wanted, rtol=0, atol=2e-6)
+    torch.testing.assert_close(attend_varlen(*parts, packed), wanted, rtol=0, atol=2e-6)
 
 
 def test_the_kernel_is_chosen_once_and_says_why() -> None:

@@ -84,7 +84,7 @@ def test_a_model_without_maps_is_never_padded() -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_narrow_deep_models_wait_longest(name: str) -> None:
-    """At base size MobileBERT's batches of thousands of tokens do, others' of a few hundred to thousands."""
+    """At base size MobileBERT's batches of tens of thousands of tokens do, others' of some thousands."""
     import torch
     import transformers
     from support.tiny_checkpoints import CLASS_PREFIXES
@@ -93,4 +93,4 @@ def test_narrow_deep_models_wait_longest(name: str) -> None:
     with torch.device("meta"):
         encoder = ARCHITECTURES[name].encoder(ARCHITECTURES[name].config(raw))
     limit = limit_of(encoder, dtype=torch.bfloat16)
-    assert (16_384 <= limit <= LARGEST) if name == "mobilebert" else (1_024 <= limit <= 8_192)
+    assert (limit == LARGEST) if name == "mobilebert" else (8_192 <= limit <= LARGEST)

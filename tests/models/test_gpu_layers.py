@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from support.tiny_checkpoints import write_checkpoint
 from torch import nn
 
 from corpusmill.models import Model, loading
 from corpusmill.models.activations import ACTIVATIONS
 from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.architectures.mobilebert import MobileLayer
 from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear, PostNormLayer
+from corpusmill.models.bottleneck import disagreement, plain_rest_of_layer, rest_kernel
+from corpusmill.models.bottleneck_layer import FusedBottleneck
 from corpusmill.models.fused import FusedKernels, Norm, Plain, checked, kernels_for
 from corpusmill.models.gpu_layers import (
     BatchedGroups,
@@ -172,8 +177,8 @@ class Wrong(Plain):
 class Broken(Plain):
     """A kernel that does not compile."""
 
-    def biased_gelu(self, y_TD: torch.Tensor, bias_D: torch.Tensor) -> torch.Tensor:
-        del y_TD, bias_D
+    def biased(self, y_TD: torch.Tensor, bias_D: torch.Tensor, *, gelu: bool) -> torch.Tensor:
+        del y_TD, bias_D, gelu
         raise RuntimeError("no such instruction\nat line 3")
 
 
@@ -196,3 +201,57 @@ def test_reasons_are_told() -> None:
     assert kernels_for("cuda", torch.float32) == (None, "norms: torch's own (torch.float32 on cuda)")
     reason = choose_layout(nn.Sequential(), dtype=torch.float32, device_type="cpu")
     assert reason == "linear: cuBLAS (torch.float32); norms: torch's own (torch.float32 on cpu)"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_bottleneck_layer_in_three_steps_keeps_its_function(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dtype: str
+) -> None:
+    """MobileBERT's whole layers, with the definition in place of the kernel."""
+    folder = write_checkpoint(tmp_path, "mobilebert", "base", intermediate_size=64)
+    packed = PackedTokens.from_sequences(SEQUENCES)
+    wanted = loading.load_model(folder, "base")(packed).last_hidden_state
+    model = fused_bottlenecks(monkeypatch, folder, dtype)
+    assert [type(layer) for layer in model.encoder.layers] == [FusedBottleneck] * 2
+    found = model(packed).last_hidden_state.float()
+    assert torch.cosine_similarity(found, wanted).min() >= 0.999
+    if dtype == "float32":
+        assert (found - wanted).abs().max() <= 2e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("change", ["activation", "width", "norm", "nan"])
+def test_other_bottleneck_layers_stay_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
+) -> None:
+    """Another activation, odd widths, norms that cannot be folded, and weights that a ReLU would hide."""
+    sizes: dict[str, object] = {"intermediate_size": 69 if change == "width" else 64}
+    if change == "activation":
+        sizes["hidden_act"] = "gelu"
+    write_checkpoint(tmp_path, "mobilebert", "base", **sizes)
+    tensors = load_file(tmp_path / "model.safetensors")
+    for name, tensor in tensors.items():
+        if change == "norm" and name.endswith("layer.0.attention.output.LayerNorm.weight"):
+            tensor[0] = 0.0
+        if change == "nan" and name.endswith("layer.0.ffn.0.intermediate.dense.weight"):
+            tensor[0] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    kinds = [type(layer) for layer in fused_bottlenecks(monkeypatch, tmp_path, "bfloat16").encoder.layers]
+    assert kinds == [MobileLayer, FusedBottleneck if change in ("norm", "nan") else MobileLayer]
+
+
+def fused_bottlenecks(monkeypatch: pytest.MonkeyPatch, folder: Path, dtype: str) -> Model:
+    def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
+        return lay_out_for_gpu(module, dtype=dtype, kernels=Plain(), rest_of_layer=plain_rest_of_layer)
+
+    monkeypatch.setattr(loading, "lay_out", lay_out)
+    return loading.load_model(folder, "base", dtype=dtype)
+
+
+def test_a_bottleneck_kernel_that_fails_or_disagrees_is_not_used() -> None:
+    """And there is none for a CPU."""
+    settings: dict[str, Any] = {"dtype": torch.bfloat16, "device": torch.device("cpu")}
+    assert disagreement(plain_rest_of_layer, **settings) is None
+    wrong = disagreement(lambda *inputs: inputs[2], **settings)
+    assert wrong is not None
+    assert wrong.startswith("AssertionError: ")
+    assert rest_kernel("cpu", torch.bfloat16) == (None, "bottlenecks: map by map (torch.bfloat16 on cpu)")

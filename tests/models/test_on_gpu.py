@@ -12,11 +12,13 @@ from torch import Tensor
 
 from corpusmill.models import Model, OptionError, PackedTokens, load_model
 from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.bottleneck import example, plain_rest_of_layer, rest_kernel
 from corpusmill.models.bucketed import Bucketed
 from corpusmill.models.fused import Norm, Plain, kernels_for
 from corpusmill.models.graphs import Graphs
 from corpusmill.models.heads import HEADS
-from corpusmill.models.ops.attention import attend_varlen, attention_kernel, takes_empty_sequences
+from corpusmill.models.ops.attention import attend_each, attend_runs, attention_kernel
+from corpusmill.models.ops.gpu_attention import takes_empty_sequences
 from corpusmill.models.ops.windows import convolutions, convolve_each
 
 pytestmark = [
@@ -26,6 +28,7 @@ pytestmark = [
 Checkpoints = Callable[[str, str], Path]
 CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS if task not in spec.lacks]
 CUDA = torch.device("cuda")
+NAMES = ("num_attention_heads", "intermediate_size")
 LENGTHS = (1, 2, 128, 17, 76, 5, 128, 33, 64, 9)
 
 
@@ -40,13 +43,17 @@ def _whole_float32() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Checkpoints whose attention heads are as wide as flash attention wants them: multiples of 8."""
+    """Checkpoints of widths that the kernels take, as those of real models are."""
     written: dict[str, Path] = {}
 
     def checkpoint(architecture: str) -> Path:
         if architecture not in written:
             folder = tmp_path_factory.mktemp(f"wide-{architecture}")
-            written[architecture] = write_checkpoint(folder, architecture, "base", width=128, layers=3)
+            names = ("n_heads", "hidden_dim") if architecture == "distilbert" else NAMES
+            sizes = dict(zip(names, (4, 256), strict=True))
+            written[architecture] = write_checkpoint(
+                folder, architecture, "base", width=128, layers=3, **sizes
+            )
         return written[architecture]
 
     return checkpoint
@@ -171,9 +178,9 @@ def test_threads_with_streams_of_their_own_share_graphs(wide: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_varlen_kernel_takes_empty_sequences(dtype: torch.dtype) -> None:
+def test_the_kernels_take_empty_sequences(dtype: torch.dtype) -> None:
     """Which padding to a fixed number of sequences needs."""
-    if attention_kernel("cuda", dtype)[0] is not attend_varlen:
+    if attention_kernel("cuda", dtype)[0] is attend_runs:
         pytest.skip(attention_kernel("cuda", dtype)[1])
     assert takes_empty_sequences(dtype, CUDA) is None
 
@@ -192,8 +199,36 @@ def test_fused_norms_agree_with_their_definitions(dtype: torch.dtype, width: int
         for given in (residual, None):
             found, wanted = (each.normed_sum(y, bias, given, norm) for each in (kernels, Plain()))
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
-    wanted = Plain().biased_gelu(y, bias)
-    torch.testing.assert_close(kernels.biased_gelu(y, bias), wanted, rtol=2e-2, atol=2e-2)
+    for gelu in (True, False):
+        wanted = Plain().biased(y, bias, gelu=gelu)
+        torch.testing.assert_close(kernels.biased(y.clone(), bias, gelu=gelu), wanted, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("heads", "width"), [(12, 64), (4, 32), (3, 24), (1, 128)])
+@pytest.mark.parametrize("lengths", [(1, 2, 30), (128, 3, 64, 65), (512, 1, 129), (33,) * 50])
+def test_attention_agrees_with_its_definition(
+    dtype: torch.dtype, heads: int, width: int, lengths: tuple[int, ...]
+) -> None:
+    """Each tiling, heads that tiles take and heads that they do not, from views of one tensor."""
+    torch.manual_seed(0)
+    packed = PackedTokens.from_sequences([[0] * length for length in lengths]).to(CUDA)
+    parts = torch.randn(sum(lengths), 3, heads, width, device=CUDA, dtype=dtype).unbind(1)
+    found = attention_kernel("cuda", dtype)[0](*parts, packed)
+    wanted = attend_each(*(part.float() for part in parts), packed)
+    torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("tokens", [1, 64, 1000])
+def test_the_rest_of_a_bottleneck_layer_agrees_with_its_definition(dtype: torch.dtype, tokens: int) -> None:
+    """At MobileBERT's widths, and for fewer tokens than a program takes."""
+    kernel, reason = rest_kernel("cuda", dtype)
+    if kernel is None:
+        pytest.skip(reason)
+    rest, inputs = example(dtype=dtype, device=CUDA, narrow=128, width=512, tokens=tokens)
+    found, wanted = (each(*inputs, rest).float() for each in (kernel, plain_rest_of_layer))
+    assert (found - wanted).abs().max() <= 2e-2 * wanted.abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -212,8 +247,9 @@ def test_window_kernels_agree_with_their_definition(dtype: torch.dtype) -> None:
 
 def test_reasons_name_the_kernels_of_this_machine(wide: Callable[[str], Path]) -> None:
     """Each choice once, and float16 is refused for MobileBERT here too."""
-    reason = load_model(wide("convbert"), "base", device="cuda", dtype="bfloat16").kernel_reason
-    kinds = [part.partition(":")[0] for part in reason.split("; ")]
-    assert kinds == ["linear", "norms", "attention", "windows", "graphs"]
+    for name, special in (("convbert", "windows"), ("mobilebert", "bottlenecks"), ("bert", None)):
+        reason = load_model(wide(name), "base", device="cuda", dtype="bfloat16").kernel_reason
+        kinds = {part.partition(":")[0] for part in reason.split("; ")}
+        assert kinds == {"linear", "norms", "attention", "graphs", special} - {None}
     with pytest.raises(OptionError, match="float16 is refused for mobilebert"):
         load_model(wide("mobilebert"), "base", device="cuda", dtype="float16")

@@ -1,5 +1,6 @@
 """PackedTokens: what goes in, what is refused, and the geometry that comes out."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,20 @@ def test_impossible_batches_are_refused(build: Any, message: str) -> None:
     """Each with what was expected and what came."""
     with pytest.raises(InputError, match=message):
         build()
+
+
+@pytest.mark.parametrize("lengths", [[1], [64, 65, 3], [200, 1, 64], [5] * 20])
+@pytest.mark.parametrize("size", [16, 64])
+def test_tiles_cover_each_sequence_once(lengths: list[int], size: int) -> None:
+    """No tile reaches beyond its sequence; those too many have no token, and empty sequences have no tile."""
+    packed = PackedTokens.from_flat(np.arange(sum(lengths)), np.array(lengths))
+    ends = packed.cu_seqlens
+    for cu_seqlens in (ends, ends.repeat_interleave(2)):
+        tiles = replace(packed, cu_seqlens=cu_seqlens).tiles(size)
+        assert len({len(part) for part in tiles}) == 1
+        seen = []
+        for first, start, end in zip(*(part.tolist() for part in tiles), strict=True):
+            own = range(first, min(first + size, end))
+            assert not own or (start in ends.tolist() and end in ends.tolist() and start <= first)
+            seen += own
+        assert seen == list(range(sum(lengths)))

@@ -8,34 +8,45 @@ import importlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from corpusmill.models import PackedTokens
+from corpusmill.models.bottleneck import example, plain_rest_of_layer
 from corpusmill.models.fused import Norm, Plain
+from corpusmill.models.ops.attention import attend_each
 from corpusmill.models.ops.windows import convolve_each
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 DTYPES = [torch.float32, torch.bfloat16]
+FILES = ("triton_sums", "ops.window_kernels", "ops.attention_kernels", "bottleneck_kernels")
 LENGTHS = [(1,), (3, 1, 40, 2), (33, 64, 31), (5,) * 30]
 
 
 # Triton reads this when it is first imported: the interpreted tests have a process of their own.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+# The interpreter turns a loop's bounds into numbers in a way that NumPy no longer has.
+OLD_NUMPY = np.lib.NumpyVersion(np.__version__) < "2.4.0"
+# What NumPy says there of NaN and of infinite exponentials, a GPU does not.
+QUIET = [f"-Wignore::{kind}" for kind in ("DeprecationWarning", "RuntimeWarning")]
+loops = pytest.mark.skipif(
+    INTERPRETED and not OLD_NUMPY, reason="Triton's interpreter needs a NumPy before 2.4 for loops"
+)
 on_a_device = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="runs in the interpreter's process")
 
 
 @pytest.fixture(scope="module")
 def modules() -> Any:
-    """Both files of kernels."""
-    names = ("corpusmill.models.triton_sums", "corpusmill.models.ops.window_kernels")
-    return tuple(importlib.import_module(name) for name in names)
+    """All files of kernels."""
+    return tuple(importlib.import_module(f"corpusmill.models.{name}") for name in FILES)
 
 
 def near(found: torch.Tensor, wanted: torch.Tensor) -> None:
@@ -66,12 +77,13 @@ def test_sums_and_norms(
 @on_a_device
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 8), (700, 96)])
-def test_bias_and_gelu(modules: Any, dtype: torch.dtype, shape: tuple[int, int]) -> None:
-    """By the error function; NaN stays."""
+@pytest.mark.parametrize("gelu", [True, False])
+def test_bias_and_gelu(modules: Any, dtype: torch.dtype, shape: tuple[int, int], gelu: bool) -> None:
+    """In its tanh form, and without; NaN stays, and large values do."""
     y, bias = random(*shape, dtype=dtype), random(shape[1], dtype=dtype, seed=1)
-    y[0, 3] = float("nan")
-    wanted = Plain().biased_gelu(y, bias)
-    found = modules[0].TritonSums().biased_gelu(y, bias)
+    y[0, 3], y[0, 4], y[0, 5] = float("nan"), 1e4, -1e4
+    wanted = Plain().biased(y, bias, gelu=gelu)
+    found = modules[0].TritonSums().biased(y, bias, gelu=gelu)
     assert found[0, 3].isnan()
     near(found.nan_to_num(), wanted.nan_to_num())
 
@@ -108,10 +120,52 @@ def test_neighbours_of_nan_are_not_read(modules: Any) -> None:
     assert flat[7:].isfinite().all()
 
 
+@on_a_device
+@loops
+@pytest.mark.parametrize("lengths", [*LENGTHS, (70, 1, 128), (129, 3)])
+@pytest.mark.parametrize("width", [16, 64])
+def test_attention_in_tiles(modules: Any, lengths: tuple[int, ...], width: int) -> None:
+    """Each tiling, from views of one tensor, with empty sequences among the others."""
+    packed = PackedTokens.from_sequences([[0] * n for n in lengths]).to(DEVICE)
+    q, k, v = random(sum(lengths), 3, 2, width, dtype=torch.float32).unbind(1)
+    wanted = attend_each(q, k, v, packed)
+    ends = packed.cu_seqlens
+    for cu_seqlens in (ends, ends.repeat_interleave(2)):
+        found = modules[2].attend_tiles(q, k, v, replace(packed, cu_seqlens=cu_seqlens))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-2 if CUDA else 1e-5)
+
+
+@on_a_device
+@loops
+def test_attention_reads_no_other_sequence(modules: Any) -> None:
+    """Not even NaN between two others gets across."""
+    packed = PackedTokens.from_sequences([[0] * n for n in (40, 3, 70)]).to(DEVICE)
+    q, k, v = random(113, 3, 1, 16, dtype=torch.float32).unbind(1)
+    for each in (q, k, v):
+        each[40:43] = float("nan")
+    found = modules[2].attend_tiles(q, k, v, packed)
+    assert found[40:43].isnan().all()
+    assert found[:40].isfinite().all()
+    assert found[43:].isfinite().all()
+
+
+@on_a_device
+@pytest.mark.parametrize("tokens", [0, 1, 64, 100])
+@pytest.mark.parametrize(("narrow", "width"), [(16, 48), (32, 64)])
+def test_the_rest_of_a_bottleneck_layer(modules: Any, tokens: int, narrow: int, width: int) -> None:
+    """Fewer tokens than a program takes, and more; the kept sum is a view of a wider tensor."""
+    dtype = torch.bfloat16 if CUDA else torch.float32  # the interpreter's products are not for bfloat16
+    device = torch.device(DEVICE)
+    rest, inputs = example(dtype=dtype, device=device, narrow=narrow, width=width, tokens=tokens)
+    near(modules[3].rest_of_layer(*inputs, rest), plain_rest_of_layer(*inputs, rest))
+
+
 @pytest.mark.skipif(CUDA or INTERPRETED, reason="the kernels themselves run here")
 def test_the_interpreter_agrees() -> None:
     """Every test above, on a CPU."""
-    done = in_a_process("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, TRITON_INTERPRET="1")
+    done = in_a_process(
+        "-m", "pytest", "-q", *QUIET, "-p", "no:cacheprovider", __file__, TRITON_INTERPRET="1"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
 
@@ -121,7 +175,7 @@ def test_every_kernel_compiles_for_hopper(tmp_path: Path) -> None:
     """The interpreter takes what the compiler does not, such as names of other modules in annotations."""
     done = in_a_process("-c", COMPILE, TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["normed_sum", "biased_gelu", "depthwise", "dynamic"]
+    assert done.stdout.split() == ["normed_sum", "biased", "depthwise", "dynamic", "attend", "rest_of_layer"]
 
 
 def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -140,11 +194,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from corpusmill.models import triton_sums as sums
+from corpusmill.models import bottleneck_kernels as rest
+from corpusmill.models.ops import attention_kernels as tiles
 from corpusmill.models.ops import window_kernels as windows
 
 def compile(name, kernel, pointers, numbers, **constants):
     types = {key: "*bf16" for key in pointers} | numbers | {key: "constexpr" for key in constants}
-    for key in ("start_ptr", "end_ptr"):
+    for key in ("first_ptr", "start_ptr", "end_ptr"):
         types |= {key: "*i32"} if key in types else {}
     ordered = {key: types[key] for key in kernel.arg_names}
     triton.compile(ASTSource(kernel, ordered, constexprs=constants), target=GPUTarget("cuda", 90, 32))
@@ -154,10 +210,20 @@ whole = {"tokens": "i32", "width": "i32"}
 rows = ["y_ptr", "bias_ptr", "residual_ptr", "weight_ptr", "shift_ptr", "out_ptr"]
 compile("normed_sum", sums._normed_sum, rows, whole | {"eps": "fp32"},
         HAS_RESIDUAL=True, NORMALIZES=True, ROWS=2, COLUMNS=1024)
-compile("biased_gelu", sums._biased_gelu, ["y_ptr", "bias_ptr"], {"size": "i32", "width": "i32"}, BLOCK=2048)
+compile("biased", sums._biased, ["y_ptr", "bias_ptr"], whole, GELU=True, ROWS=16, COLUMNS=256)
 apart = ["start_ptr", "end_ptr", "out_ptr"]
 compile("depthwise", windows._depthwise, ["x_ptr", "weight_ptr", *apart], whole,
         SIZE=9, TOKENS=32, FEATURES=64)
 compile("dynamic", windows._dynamic, ["x_ptr", "kernel_ptr", *apart], whole | {"heads": "i32"},
         SIZE=9, TOKENS=32, FEATURES=64)
+
+def named(kernel, ending):
+    return [name for name in kernel.arg_names if name.endswith(ending) and not name.isupper()]
+
+strides = dict.fromkeys(named(tiles._attend, ("_token", "_head", "heads")), "i32")
+compile("attend", tiles._attend, named(tiles._attend, "_ptr"), strides | {"scale": "fp32"},
+        WIDTH=64, QUERIES=64, KEYS=32)
+strides = dict.fromkeys(named(rest._rest_of_layer, ("_stride", "tokens")), "i32")
+compile("rest_of_layer", rest._rest_of_layer, named(rest._rest_of_layer, "_ptr"), strides,
+        PARTS=4, CHUNKS=8, TOKENS=64, INNER=64, NARROW=128, WIDE=512, WIDTH=128, STAGES=3)
 """
