@@ -1,10 +1,11 @@
 """What a GPU does in one kernel instead of several: a sum and the norm over it, a bias and the GELU after it.
 
-The functions here say what is computed, in torch; `triton_sums.py` has the same as Triton kernels. What a
-model uses is chosen once, by `kernels_for`, with the reason.
-Shape suffixes: T tokens, D width.
+The functions here say what is computed, in torch; `triton_sums.py` and `embedding_kernels.py` have the same
+as Triton kernels. What a model uses is chosen once, by `kernels_for`, with the reason.
+Shape suffixes: T tokens, D width, E word-vector width, I ids.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -24,6 +25,13 @@ class Norm:
     bias: Tensor
     eps: float | None
 
+    def over(self, x_TD: Tensor) -> Tensor:
+        """The norm of values in float32."""
+        weight_D, shift_D = self.weight.float(), self.bias.float()
+        if self.eps is None:
+            return torch.addcmul(shift_D, x_TD, weight_D)
+        return F.layer_norm(x_TD, weight_D.shape, weight_D, shift_D, self.eps)
+
     @classmethod
     def of(cls, module: nn.Module) -> "Norm | None":
         """The norm that a module is, or None for another module."""
@@ -32,6 +40,18 @@ class Norm:
         if isinstance(module, ScaleAndShift):
             return cls(module.weight.detach(), module.bias.detach(), None)
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a table (I, D) that ids (T,) name; all of them in their order, (T, D), without ids."""
+
+    table: Tensor
+    ids: Tensor | None = None
+
+    def looked_up(self) -> Tensor:
+        """The rows, in float32."""
+        return (self.table if self.ids is None else F.embedding(self.ids, self.table)).float()
 
 
 class FusedKernels(Protocol):
@@ -43,6 +63,12 @@ class FusedKernels(Protocol):
     def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
         """y + bias, or GELU of it in its tanh form; may be written over y."""
 
+    def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
+        """The norm of each token's word, place and kind added up, (T, D)."""
+
+    def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+
 
 class Plain:
     """The definitions: each step a pass of its own, sums and norms in float32."""
@@ -52,15 +78,30 @@ class Plain:
         x_TD = y_TD.float() + bias_D.float()
         if residual_TD is not None:
             x_TD = x_TD + residual_TD.float()
-        weight_D, shift_D = norm.weight.float(), norm.bias.float()
-        if norm.eps is None:
-            return torch.addcmul(shift_D, x_TD, weight_D).to(y_TD.dtype)
-        return F.layer_norm(x_TD, weight_D.shape, weight_D, shift_D, norm.eps).to(y_TD.dtype)
+        return norm.over(x_TD).to(y_TD.dtype)
 
     def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
         """y + bias, or GELU of it in its tanh form, as inside of cuBLAS's products."""
         sum_TD = y_TD.float() + bias_D.float()
         return (F.gelu(sum_TD, approximate="tanh") if gelu else sum_TD).to(y_TD.dtype)
+
+    def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
+        """The norm of each token's word, place and kind added up, (T, D)."""
+        x_TD = words.looked_up() + places.looked_up()
+        if kinds is not None:
+            x_TD = x_TD + kinds.looked_up()
+        return norm.over(x_TD).to(words.table.dtype)
+
+    def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+        x_TE = words.looked_up()
+        tokens_T = torch.arange(len(x_TE), device=x_TE.device)
+        parts = []
+        for offset in (1, 0, -1):
+            others_T = tokens_T + offset
+            seen_T = (others_T >= bounds[0]) & (others_T < bounds[1])
+            parts.append(torch.where(seen_T[:, None], x_TE[others_T.clamp(0, len(x_TE) - 1)], 0.0))
+        return torch.cat(parts, dim=-1).to(words.table.dtype)
 
 
 @cache
@@ -79,18 +120,8 @@ def checked(
     kernels: FusedKernels, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[FusedKernels | None, str]:
     """The kernels, if they run here and agree with the definitions; else None, and what is wrong."""
-    generator = torch.Generator().manual_seed(0)
-    y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))
-    bias_D, weight_D, shift_D = (torch.randn(96, generator=generator).to(device, dtype) for _ in range(3))
     try:
-        for norm in (Norm(weight_D, shift_D, 1e-12), Norm(weight_D, shift_D, None)):
-            for residual in (residual_TD, None):
-                wanted = Plain().normed_sum(y_TD, bias_D, residual, norm)
-                found = kernels.normed_sum(y_TD, bias_D, residual, norm)
-                torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
-        for gelu in (True, False):
-            wanted = Plain().biased(y_TD, bias_D, gelu=gelu)
-            found = kernels.biased(y_TD.clone(), bias_D, gelu=gelu)
+        for found, wanted in zip(*(_tried(each, dtype, device) for each in (kernels, Plain())), strict=True):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
         return (
@@ -98,6 +129,23 @@ def checked(
             f"norms: torch's own (the Triton kernels failed: {type(error).__name__}: {_first(error)})",
         )
     return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
+
+
+def _tried(kernels: FusedKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+    """What each kernel makes of a few random rows."""
+    generator = torch.Generator().manual_seed(0)
+    y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))
+    bias_D, weight_D, shift_D = (torch.randn(96, generator=generator).to(device, dtype) for _ in range(3))
+    table, ids = Rows(y_TD, torch.tensor([4, 0, 2], device=device)), torch.tensor([1, 0, 1], device=device)
+    bounds = [torch.tensor(each, dtype=torch.int32, device=device) for each in ([0, 0, 2], [2, 2, 3])]
+    for norm in (Norm(weight_D, shift_D, 1e-12), Norm(weight_D, shift_D, None)):
+        yield kernels.normed_sum(y_TD, bias_D, residual_TD, norm)
+        yield kernels.normed_sum(y_TD, bias_D, None, norm)
+        yield kernels.embedded(table, Rows(residual_TD, ids), Rows(residual_TD, ids + 1), norm)
+        yield kernels.embedded(Rows(y_TD[:3]), Rows(residual_TD, ids), None, norm)
+    yield kernels.trigrams(table, (bounds[0], bounds[1]))
+    for gelu in (True, False):
+        yield kernels.biased(y_TD.clone(), bias_D, gelu=gelu)
 
 
 def _first(error: Exception) -> str:

@@ -15,6 +15,7 @@ from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear
 from corpusmill.models.bottleneck import RestOfLayer, rest_kernel
 from corpusmill.models.bottleneck_layer import fused_bottleneck
 from corpusmill.models.fused import FusedKernels, Norm, kernels_for
+from corpusmill.models.gpu_embeddings import summed_embeddings
 from corpusmill.models.norms import NormedLinear
 
 # cuBLAS's GELU is the tanh form. It differs from the error function's by at most 5e-4, less than 16 bits do.
@@ -115,7 +116,9 @@ def lay_out_for_gpu(
 ) -> str:
     """Replaces layers below a module, norms too where there are kernels for them; says by what."""
     for parent, name, child in _children(module):
-        fused = fused_bottleneck(child, rest_of_layer)
+        fused: nn.Module | None = fused_bottleneck(child, rest_of_layer)
+        if fused is None and kernels is not None:
+            fused = summed_embeddings(child, kernels)
         if fused is not None:
             setattr(parent, name, fused)
     if kernels is not None:

@@ -11,7 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from corpusmill.models.fused import Norm
+from corpusmill.models.embedding_kernels import embedded, trigrams
+from corpusmill.models.fused import Norm, Rows
+from corpusmill.models.triton_norms import normed
 
 # Values that a program holds of one tensor where it takes rows whole; and its rows and columns where not.
 VALUES = 2048
@@ -55,6 +57,14 @@ class TritonSums:
             _biased[grid](y_TD, bias_D, tokens, width, GELU=gelu, ROWS=ROWS, COLUMNS=COLUMNS)
         return y_TD
 
+    def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
+        """The norm of each token's word, place and kind added up, (T, D)."""
+        return embedded(words, places, kinds, norm)
+
+    def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Each token's next word, its own and the one before it, (T, 3E)."""
+        return trigrams(words, bounds)
+
 
 # Triton takes the kernels' own annotations for names it has to know, unless they are strings.
 def _normed_sum_source(
@@ -81,14 +91,8 @@ def _normed_sum_source(
     x += tl.load(bias_ptr + column, mask=used, other=0.0).to(tl.float32)
     if HAS_RESIDUAL:
         x += tl.load(residual_ptr + at, mask=inside, other=0.0).to(tl.float32)
-    if NORMALIZES:
-        mean = tl.sum(x, axis=1)[:, None] / width
-        x = tl.where(used, x - mean, 0.0)
-        variance = tl.sum(x * x, axis=1)[:, None] / width
-        x = x / tl.sqrt(variance + eps)
-    weight = tl.load(weight_ptr + column, mask=used, other=0.0).to(tl.float32)
-    shift = tl.load(shift_ptr + column, mask=used, other=0.0).to(tl.float32)
-    tl.store(out_ptr + at, (x * weight + shift).to(out_ptr.dtype.element_ty), mask=inside)
+    y = normed(x, column, used, weight_ptr, shift_ptr, width, eps, NORMALIZES)
+    tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside)
 
 
 def _biased_source(

@@ -18,6 +18,7 @@ from corpusmill.models.blocks import ActivatedLinear, FeedForward, GroupedLinear
 from corpusmill.models.bottleneck import disagreement, plain_rest_of_layer, rest_kernel
 from corpusmill.models.bottleneck_layer import FusedBottleneck
 from corpusmill.models.fused import FusedKernels, Norm, Plain, checked, kernels_for
+from corpusmill.models.gpu_embeddings import SummedEmbeddings
 from corpusmill.models.gpu_layers import (
     BatchedGroups,
     EpilogueLinear,
@@ -89,12 +90,13 @@ def test_layers_are_what_a_gpu_likes(
         for kind in (SummedNorm, EpilogueLinear, GeluGroups, BatchedGroups, nn.LayerNorm, GroupedLinear)
     }
     layers = 2
+    assert count[nn.LayerNorm] == 0
+    assert isinstance(model.encoder.embeddings, SummedEmbeddings)
     if architecture == "mobilebert":  # its other norms are folded away
         assert count[SummedNorm] == layers
         assert count[EpilogueLinear] == 4 * layers
     else:
         assert count[SummedNorm] == 2 * layers
-        assert count[nn.LayerNorm] == 1  # the embeddings'
         assert count[GeluGroups if architecture == "squeezebert" else EpilogueLinear] == layers
     assert count[GroupedLinear] == 0
     assert count[BatchedGroups] == (3 * layers if architecture == "squeezebert" else 0)

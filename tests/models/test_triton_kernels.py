@@ -19,7 +19,7 @@ import torch
 
 from corpusmill.models import PackedTokens
 from corpusmill.models.bottleneck import example, plain_rest_of_layer
-from corpusmill.models.fused import Norm, Plain
+from corpusmill.models.fused import Norm, Plain, Rows
 from corpusmill.models.ops.attention import attend_each
 from corpusmill.models.ops.windows import convolve_each
 
@@ -121,6 +121,24 @@ def test_neighbours_of_nan_are_not_read(modules: Any) -> None:
 
 
 @on_a_device
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [8, 96, 768])
+@pytest.mark.parametrize("eps", [1e-12, None])
+@pytest.mark.parametrize("looks_up", [True, False])
+def test_embeddings(modules: Any, dtype: torch.dtype, width: int, eps: float | None, looks_up: bool) -> None:
+    """Words from a table and as they are, with kinds and without; and trigrams of three sequences."""
+    sums, plain = modules[0].TritonSums(), Plain()
+    norm = Norm(random(width, dtype=dtype, seed=1), random(width, dtype=dtype, seed=2), eps)
+    table, ids = random(40, width, dtype=dtype), torch.arange(40, device=DEVICE) * 7 % 40
+    words = Rows(table, ids) if looks_up else Rows(table)
+    places, kinds = Rows(random(512, width, dtype=dtype, seed=3), ids + 9), Rows(table[:2].clone(), ids % 2)
+    for given in (kinds, None):
+        near(sums.embedded(words, places, given, norm), plain.embedded(words, places, given, norm))
+    bounds = PackedTokens.from_sequences([[0] * n for n in (1, 4, 35)]).to(DEVICE).bounds
+    assert torch.equal(sums.trigrams(words, bounds), plain.trigrams(words, bounds))
+
+
+@on_a_device
 @loops
 @pytest.mark.parametrize("lengths", [*LENGTHS, (70, 1, 128), (129, 3)])
 @pytest.mark.parametrize("width", [16, 64])
@@ -175,7 +193,7 @@ def test_every_kernel_compiles_for_hopper(tmp_path: Path) -> None:
     """The interpreter takes what the compiler does not, such as names of other modules in annotations."""
     done = in_a_process("-c", COMPILE, TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["normed_sum", "biased", "depthwise", "dynamic", "attend", "rest_of_layer"]
+    assert done.stdout.split() == COMPILED
 
 
 def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -189,19 +207,22 @@ def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
+COMPILED = ["normed_sum", "biased", "depthwise", "dynamic", "embedded", "trigrams", "attend", "rest_of_layer"]
 COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from corpusmill.models import triton_sums as sums
 from corpusmill.models import bottleneck_kernels as rest
+from corpusmill.models import embedding_kernels as vectors
 from corpusmill.models.ops import attention_kernels as tiles
 from corpusmill.models.ops import window_kernels as windows
 
 def compile(name, kernel, pointers, numbers, **constants):
     types = {key: "*bf16" for key in pointers} | numbers | {key: "constexpr" for key in constants}
-    for key in ("first_ptr", "start_ptr", "end_ptr"):
-        types |= {key: "*i32"} if key in types else {}
+    for key in types:
+        types[key] = "*i64" if key.endswith("id_ptr") else types[key]
+        types[key] = "*i32" if key in ("first_ptr", "start_ptr", "end_ptr") else types[key]
     ordered = {key: types[key] for key in kernel.arg_names}
     triton.compile(ASTSource(kernel, ordered, constexprs=constants), target=GPUTarget("cuda", 90, 32))
     print(name)
@@ -220,6 +241,11 @@ compile("dynamic", windows._dynamic, ["x_ptr", "kernel_ptr", *apart], whole | {"
 def named(kernel, ending):
     return [name for name in kernel.arg_names if name.endswith(ending) and not name.isupper()]
 
+size = dict.fromkeys(["tokens", "width"], "i32")
+compile("embedded", vectors._embedded, named(vectors._embedded, "_ptr"), size | {"eps": "fp32"},
+        LOOKS_UP=True, HAS_KINDS=True, NORMALIZES=True, ROWS=2, COLUMNS=1024)
+compile("trigrams", vectors._trigrams, named(vectors._trigrams, "_ptr"), size,
+        LOOKS_UP=True, TOKENS=16, COLUMNS=128)
 strides = dict.fromkeys(named(tiles._attend, ("_token", "_head", "heads")), "i32")
 compile("attend", tiles._attend, named(tiles._attend, "_ptr"), strides | {"scale": "fp32"},
         WIDTH=64, QUERIES=64, KEYS=32)

@@ -11,7 +11,8 @@ from benchmarks.on_gpu.workload import POISON, draw_lengths
 from corpusmill.models import Model, PackedTokens, load_model
 from corpusmill.models.bucketed import Bucketed
 from corpusmill.models.fused import Norm, Plain, kernels_for
-from corpusmill.models.ops.attention import attention_kernel, takes_empty_sequences
+from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.ops.gpu_attention import takes_empty_sequences
 from corpusmill.models.ops.windows import convolutions, depthwise_laid_apart, dynamic_laid_apart
 
 SIZES = (256, 1024, 4096, 16384)

@@ -1,0 +1,32 @@
+"""The end that kernels of rows share, in Triton: a norm of values in float32, and where they go."""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+
+
+# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+def _normed_source(
+    x: "Any",
+    column: "Any",
+    used: "Any",
+    weight_ptr: "Any",
+    shift_ptr: "Any",
+    width: "Any",
+    eps: "Any",
+    NORMALIZES: tl.constexpr,
+) -> "Any":
+    """Rows normalized, or only scaled and shifted; columns that are not used hold zeros before."""
+    if NORMALIZES:
+        mean = tl.sum(x, axis=1)[:, None] / width
+        x = tl.where(used, x - mean, 0.0)
+        variance = tl.sum(x * x, axis=1)[:, None] / width
+        x = x / tl.sqrt(variance + eps)
+    weight = tl.load(weight_ptr + column, mask=used, other=0.0).to(tl.float32)
+    shift = tl.load(shift_ptr + column, mask=used, other=0.0).to(tl.float32)
+    return x * weight + shift
+
+
+# Not as a decorator: what it makes has no type that a checker could keep.
+normed: Any = triton.jit(_normed_source)
