@@ -127,9 +127,14 @@ def working_folder(folder: str) -> Iterator[None]:
 
     Ray starts every worker in the driver's working directory and puts that directory before site-packages
     on the worker's path, where a user's own package of a common name would shadow an installed one. The
-    folder has to stay for as long as the workers do: in a deleted one MKL fails to load.
+    folder has to stay for as long as the workers do: in a deleted one MKL fails to load. What PYTHONPATH
+    says from here on is said for there too.
     """
     before = os.getcwd()
+    if paths := os.environ.get("PYTHONPATH"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            path and os.path.abspath(path) for path in paths.split(os.pathsep)
+        )
     os.chdir(folder)
     try:
         yield

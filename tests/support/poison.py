@@ -99,7 +99,7 @@ def linger(encoder: Encoder) -> None:
 
 
 class PoisonedWorker(EncodeWorker):
-    """An encode worker with the faults; one that is at two pieces is surely at the second when the first ends."""
+    """An encode worker with the faults; one at two pieces begins the second before it ends the first."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
