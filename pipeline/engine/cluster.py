@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, TextIO, cast
 
+from corpusmill.pipeline.cpus import usable_cpus
+
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -43,7 +45,7 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
     options: dict[str, Any] = (
         {"address": address}
         if address
-        else {"address": "local", "num_cpus": os.cpu_count(), "include_dashboard": False}
+        else {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
     with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:

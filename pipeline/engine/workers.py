@@ -65,7 +65,7 @@ class EncodeWorker:
         # Before the model is loaded: afterwards its own memory would be missing.
         self._shortage = shortage(reading(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
-        self._computing, self._telling = threading.Lock(), threading.Lock()
+        self._telling = threading.Lock()
         self._last = 0.0
 
     def ready(self) -> Ready:
@@ -79,25 +79,21 @@ class EncodeWorker:
         Of several that are asked for at once one is computed, the others are laid out or become columns.
         """
         began = time.perf_counter()
-        block = from_row(row).part(start, stop)
-        unit = self._encoder.prepare(block)
         try:
-            with self._computing:
-                results = self._encoder.compute(unit)
+            encoded = self._encoder.encode(from_row(row).part(start, stop))
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
-        encoded = self._encoder.finish(block, unit, results)
         stats = EncodeStats(
             encoded.tokens,
             encoded.batches,
-            self._seconds(began),
+            self._taken(began),
             encoded.refused,
             encoded.flops,
             encoded.lengths,
         )
         return encoded.columns, stats
 
-    def _seconds(self, began: float) -> float:
+    def _taken(self, began: float) -> float:
         """Return the seconds since a piece began, or since the one before it was done if that is less."""
         with self._telling:
             now, last = time.perf_counter(), self._last

@@ -39,6 +39,7 @@ from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.cluster import working_folder
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.ray_engine import RayEngine
+from corpusmill.pipeline.engine.source import open_units
 from corpusmill.pipeline.engine.stages import tokenized
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.planning import Pending
@@ -143,7 +144,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     spec = PipelineSpec(job.spec.input, (model,), output)
     with working_folder(str(work)):
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray_engine.supply = lambda _, __: Feeder(source, max_units=6, max_bytes=10**9)
+    ray_engine.supply = lambda _, __: Feeder(source, max_units=open_units([model.pool]), max_bytes=10**9)
     ray_engine.start_encoder = starter(given.rate / n)
     engine = RayEngine(spec)
     done: list[tuple[float, int, int]] = []
