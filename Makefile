@@ -38,6 +38,7 @@ check: $(INSTALLED) links
 links:
 	mkdir -p .typecheck/corpusmill
 	for folder in models pipeline jobs; do ln -sfn ../../$$folder .typecheck/corpusmill/$$folder; done
+	ln -sfn ../../configs/demo .typecheck/corpusmill/demo
 
 # Builds the wheel, installs it alone outside the repository, and runs a job with it.
 wheel-check: $(INSTALLED)

@@ -1,7 +1,6 @@
 """What a job would do, without writing anything: files, units, rows, token lengths, time and cost."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,6 +15,7 @@ from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.cpus import usable_cpus
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.spec import InputSpec, ModelSpec
 from corpusmill.pipeline.tokens import tokenize
@@ -99,7 +99,7 @@ def plan(
         rows=rows,
         rows_exact=exact,
         tokens=sum(estimate.tokens for estimate in estimates),
-        seconds=round(_seconds(estimates, cpus or os.cpu_count() or 1) + startup, 1),
+        seconds=round(_seconds(estimates, cpus or usable_cpus()) + startup, 1),
         startup_seconds=startup,
         worker_hours=worker_hours,
         output_bytes=sample.size.of(rows, units),
@@ -146,9 +146,7 @@ def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
 
 def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
     units = sum(split.about_units for split in job.splits)
-    return size_pools(
-        job.models, cpus=cpus or os.cpu_count() or 1, gpus=torch.cuda.device_count(), units=units
-    )
+    return size_pools(job.models, cpus=cpus or usable_cpus(), gpus=torch.cuda.device_count(), units=units)
 
 
 def _histogram(lengths: Lengths) -> dict[str, int]:

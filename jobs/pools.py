@@ -8,6 +8,8 @@ from corpusmill.jobs.pool_config import PoolConfig
 from corpusmill.pipeline.engine.shares import holds
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
+AT_ONCE_ON_GPU = 2
+"""Pieces: one that the GPU computes, and one before or behind that, which is the host's."""
 LEAST_FLOPS = 1e9
 LEAST_RATE = 1e3
 """FLOP and tokens per second that any machine's core does for any model: a fiftieth of what was measured."""
@@ -67,7 +69,8 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
         else config.max_workers
     )
     cpus = 1 if config.cpus == "auto" else config.cpus
-    return PoolSpec(workers, cpus, gpus, min_workers=min(config.min_workers, workers))
+    least = min(config.min_workers, workers)
+    return PoolSpec(workers, cpus, gpus, min_workers=least, at_once=AT_ONCE_ON_GPU)
 
 
 def _fitting(share: float, each: float) -> int:

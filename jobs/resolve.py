@@ -200,7 +200,8 @@ def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
     longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
     written = sum(model.needs.bytes_per_token for model in models)
-    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written)
+    batch = max(held.tokens_per_batch for model in models for held in model.spec.by_pool)
+    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
 
 
 def _check_names(config: JobConfig, checks: Checks) -> None:

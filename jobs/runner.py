@@ -1,7 +1,6 @@
 """Running a job, or continuing one: resolve, subtract what is committed, do the rest, write the manifest."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from corpusmill.jobs.result import RunResult
 from corpusmill.jobs.signals import raise_pending
 from corpusmill.jobs.stale import units_of
 from corpusmill.jobs.tally import Tally
+from corpusmill.pipeline.cpus import usable_cpus
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.outcomes import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
@@ -138,7 +138,7 @@ def _engine(
     job: ResolvedJob, todo: Remaining, settings: _Settings, progress: Progress, events: EventLog
 ) -> Iterator[Engine]:
     if settings.executor == "inline":
-        yield InlineEngine(_sized(job, Resources(os.cpu_count() or 1, 0), units=1))
+        yield InlineEngine(_sized(job, Resources(usable_cpus(), 0), units=1))
         return
     with cluster(settings.address, debug=settings.debug) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray

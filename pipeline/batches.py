@@ -41,11 +41,9 @@ def token_batches(sequences: Sequences, *, tokens_per_batch: int) -> Iterator[To
 
 
 def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:
+    ends = np.cumsum(lengths)
     start, total = 0, 0
-    for index, length in enumerate(lengths.tolist()):
-        if total and total + length > budget:
-            yield start, index
-            start, total = index, 0
-        total += length
-    if start < len(lengths):
-        yield start, len(lengths)
+    while start < len(lengths):
+        stop = max(start + 1, int(np.searchsorted(ends, total + budget, side="right")))
+        yield start, stop
+        start, total = stop, int(ends[stop - 1])

@@ -1,5 +1,6 @@
 """Tokens of a unit to result columns: packed batches through one model, order restored."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from corpusmill.pipeline.halving import Computed, Failed, computed
 from corpusmill.pipeline.items import Items, items_of
 from corpusmill.pipeline.lengths import Counts, counted
 from corpusmill.pipeline.probing import fitted
-from corpusmill.pipeline.ragged import Ragged
+from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.sequences import Layout
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
@@ -48,6 +49,14 @@ class Encoded:
     lengths: Counts = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a unit's batches gave, and why some of its items failed, by item."""
+
+    done: list[Computed]
+    bad: dict[int, str]
+
+
 class Encoder:
     """One model, loaded on one device, with the task that makes columns of its outputs.
 
@@ -71,6 +80,7 @@ class Encoder:
         tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
         self._budget, self.note = self._batch_size(spec)
+        self._cost = functools.cache(self._model.checkpoint.flops_per_token)
         self._ahead = Ahead(1 if spec.device == "cpu" else AT_ONCE, _own_stream)
 
     def prepare(self, block: UnitBlock) -> Prepared:
@@ -85,7 +95,11 @@ class Encoder:
         other succeeds.
         """
         unit = self.prepare(block)
-        done, bad = self._computed(unit)
+        return self.finish(block, unit, self.compute(unit))
+
+    def finish(self, block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
+        """Make the columns of a unit of what its batches gave; all of it is the host's work."""
+        done, bad = results.done, results.bad
         unit = _without_items(unit, bad)
         named = pa.schema([field.with_name(self._spec.prefix + field.name) for field in self._task.schema])
         columns = (
@@ -110,9 +124,11 @@ class Encoder:
 
     def _flops(self, lengths: np.ndarray[Any, Any]) -> float:
         each, counts = np.unique(lengths, return_counts=True)
-        cost = self._model.checkpoint.flops_per_token
         return float(
-            sum(count * length * cost(int(length)) for length, count in zip(each, counts, strict=True))
+            sum(
+                count * length * self._cost(length)
+                for length, count in zip(each.tolist(), counts.tolist(), strict=True)
+            )
         )
 
     def _batch_size(self, spec: ModelSpec) -> tuple[int, str | None]:
@@ -126,8 +142,8 @@ class Encoder:
             share=spec.pool.gpus or 1.0,
         )
 
-    def _computed(self, unit: Prepared) -> tuple[list[Computed], dict[int, str]]:
-        """Return what the sequences gave, without those of the items that failed, and why these did."""
+    def compute(self, unit: Prepared) -> Results:
+        """Run a unit's batches: what its sequences gave, without those of the items that failed."""
         done, bad = [], {}
         batches = token_batches(unit.sequences, tokens_per_batch=self._budget)
         for parts in self._ahead.in_order(self._parts, batches):
@@ -137,12 +153,12 @@ class Encoder:
                 else:
                     bad[int(unit.sequences.item[found.row])] = found.reason
         if not bad:
-            return done, bad
+            return Results(done, bad)
         if MANY <= len(bad) == len(unit.present):
             raise ModelFailed(f"all {len(bad)} texts of the unit failed: {next(iter(bad.values()))}")
         # Other windows of a refused text go with it.
         good = ~np.isin(unit.sequences.item, list(bad))
-        return [found.only(good) for found in done if good[found.rows].any()], bad
+        return Results([found.only(good) for found in done if good[found.rows].any()], bad)
 
     def _parts(self, batch: TokenBatch) -> list[Computed | Failed]:
         return list(computed(batch, self.values))
@@ -173,15 +189,30 @@ def _rows_of(items: Items, bad: Mapping[int, str]) -> dict[int, str]:
 
 def _in_order(done: Sequence[Computed]) -> tuple[Ragged, ...]:
     """Put what all batches gave back in the order of the sequences."""
-    counts = np.concatenate(
-        [
-            np.ones(len(part.rows), np.int64) if part.values.counts is None else part.values.counts
-            for part in done
-        ]
-    )
     order = np.argsort(np.concatenate([part.rows for part in done]), kind="stable")
-    arrays = zip(*(part.values.arrays for part in done), strict=True)
+    arrays = list(zip(*(part.values.arrays for part in done), strict=True))
+    if all(part.values.counts is None for part in done):
+        ones = np.ones(len(order), np.int64)
+        return tuple(Ragged.of_lengths(_placed(parts, order), ones) for parts in arrays)
+    counts = np.concatenate([_counts(part) for part in done])
     return tuple(Ragged.of_lengths(np.concatenate(parts), counts).take(order) for parts in arrays)
+
+
+def _placed(parts: Sequence[Array], order: Int) -> Array:
+    """Join the rows of several arrays in another order, each copied once."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    joined = np.empty((len(order), *parts[0].shape[1:]), np.result_type(*parts))
+    start = 0
+    for part in parts:
+        joined[place[start : start + len(part)]] = part
+        start += len(part)
+    return joined
+
+
+def _counts(part: Computed) -> Int:
+    found = part.values.counts
+    return np.ones(len(part.rows), np.int64) if found is None else found
 
 
 def _of_rows(columns: Sequence[pa.Array], unit: Prepared) -> list[pa.Array]:

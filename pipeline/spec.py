@@ -92,7 +92,8 @@ class PoolSpec:
     There are `min_workers` to `workers` of them, as the queue asks. `least_rate` is a number of tokens per
     second that a worker does on any machine, however slow. `claimed_cpus` are those that Ray counts: none on
     one machine, where whole CPUs beside one-CPU tasks deadlock, a worker's own on a cluster, which then
-    gives it a node with as many, or gets one.
+    gives it a node with as many, or gets one. A worker is at `at_once` pieces of units at once: with a GPU of
+    its own the host's work on one goes on while the GPU computes another.
     """
 
     workers: int
@@ -101,6 +102,7 @@ class PoolSpec:
     least_rate: float = 1.0
     min_workers: int = 1
     claimed_cpus: int = 0
+    at_once: int = 1
 
 
 @dataclass(frozen=True)

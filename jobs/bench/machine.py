@@ -1,10 +1,11 @@
 """What a measurement ran on, in words and as a part of a file's name."""
 
-import os
 import platform
 import re
 from importlib import metadata
 from pathlib import Path
+
+from corpusmill.pipeline.cpus import usable_cpus
 
 CPUINFO = Path("/proc/cpuinfo")
 FEATURES = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimd")
@@ -16,14 +17,14 @@ def hardware() -> str:
     flags = set(_field("flags").split() or _field("Features").split())
     found = [name for name in FEATURES if name in flags]
     cpu = _field("model name") or platform.processor() or platform.machine()
-    return f"{cores()} cores of {cpu} ({', '.join(found) or platform.machine()})"
+    return f"{usable_cpus()} cores of {cpu} ({', '.join(found) or platform.machine()})"
 
 
 def label() -> str:
     """Return the hardware for a file's name: 2-core-amd-epyc."""
     cpu = _field("model name") or platform.processor() or platform.machine()
     words = re.sub(r"\(.*?\)|@.*|cpu|processor", " ", cpu.lower())
-    return "-".join([f"{cores()}-core", *re.findall(r"[a-z0-9]+", words)])[:40].strip("-")
+    return "-".join([f"{usable_cpus()}-core", *re.findall(r"[a-z0-9]+", words)])[:40].strip("-")
 
 
 def versions() -> dict[str, str]:
@@ -35,11 +36,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def cores() -> int:
-    """Return the CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _field(name: str) -> str:

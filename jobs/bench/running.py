@@ -17,10 +17,11 @@ from corpusmill.jobs.bench import (
     peers,
     tokenizing,
 )
-from corpusmill.jobs.bench.machine import cores, hardware, label, versions
+from corpusmill.jobs.bench.machine import hardware, label, versions
 from corpusmill.jobs.bench.problems import BenchError
 from corpusmill.jobs.bench.results import BenchResult, Findings, page_of, write_page
 from corpusmill.jobs.bench.settings import Settings
+from corpusmill.pipeline.cpus import usable_cpus
 
 THEMES: Mapping[str, Callable[[Settings, Path], Findings]] = {
     "architectures": architectures.measure,
@@ -38,7 +39,7 @@ def bench(theme: str, settings: Settings, *, folder: Path | None = None, command
     """Measure a theme; with a `folder` the result's page is written there."""
     if theme not in THEMES:
         raise BenchError(f"expected one of {', '.join(THEMES)}, got {theme!r}").at("theme")
-    settings = replace(settings, threads=settings.threads or cores())
+    settings = replace(settings, threads=settings.threads or usable_cpus())
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:

@@ -2,8 +2,10 @@
 
 A unit that ended several workers is cut into FAN_OUT pieces, a piece that ends one into FAN_OUT again, down
 to single rows. A wide cut costs few deaths, which are dear (a start each), and many pieces, which are cheap.
+Where a worker is at several pieces at once, each of them is tried alone first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corpusmill.pipeline.engine.tickets import Piece
@@ -27,6 +29,16 @@ class Death:
 
 DIED = Death("died")
 OUT_OF_MEMORY = Death("was killed as its node had no memory left")
+
+
+def suspected(pieces: Sequence[Piece], at_once: int) -> bool:
+    """Say whether a worker's death may be the fault of any of several pieces, which then are tried alone."""
+    under_way = pieces[:at_once]
+    if len(under_way) < 2:
+        return False
+    for piece in under_way:
+        piece.alone = True
+    return True
 
 
 def after_death(piece: Piece, death: Death) -> list[Piece]:
@@ -59,7 +71,10 @@ def _cut(piece: Piece) -> list[Piece]:
     step = -(-piece.rows // FAN_OUT)
     starts = range(piece.start, piece.stop, step)
     piece.share.open += len(starts) - 1
-    return [Piece(piece.ticket, piece.share, start, min(start + step, piece.stop)) for start in starts]
+    return [
+        Piece(piece.ticket, piece.share, start, min(start + step, piece.stop), alone=piece.alone)
+        for start in starts
+    ]
 
 
 def _columns_of_none(piece: Piece) -> list[Piece]:

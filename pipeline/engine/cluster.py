@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, TextIO, cast
 
+from corpusmill.pipeline.cpus import usable_cpus
+
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -43,7 +45,7 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
     options: dict[str, Any] = (
         {"address": address}
         if address
-        else {"address": "local", "num_cpus": os.cpu_count(), "include_dashboard": False}
+        else {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
     with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:
@@ -127,9 +129,14 @@ def working_folder(folder: str) -> Iterator[None]:
 
     Ray starts every worker in the driver's working directory and puts that directory before site-packages
     on the worker's path, where a user's own package of a common name would shadow an installed one. The
-    folder has to stay for as long as the workers do: in a deleted one MKL fails to load.
+    folder has to stay for as long as the workers do: in a deleted one MKL fails to load. What PYTHONPATH
+    says from here on is said for there too.
     """
     before = os.getcwd()
+    if paths := os.environ.get("PYTHONPATH"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            path and os.path.abspath(path) for path in paths.split(os.pathsep)
+        )
     os.chdir(folder)
     try:
         yield

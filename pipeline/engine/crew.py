@@ -6,8 +6,8 @@ from typing import Any
 
 from corpusmill.pipeline.engine.tickets import Piece
 
-IN_FLIGHT = 2
-"""Pieces a worker holds: one computed, one fetched meanwhile."""
+FETCHED = 1
+"""Pieces a worker holds beside those that it is at: fetched meanwhile."""
 
 
 @dataclass(eq=False)
@@ -16,7 +16,7 @@ class Worker:
 
     `held` maps the reference of a piece's statistics to (reference of its columns, piece). `since` is when
     the first of them became the one that is computed; `asked` when the actor was asked for. One that is
-    `leaving` gets no more pieces.
+    `leaving` gets no more pieces, nor does one whose piece is to be `alone`.
     """
 
     actor: Any
@@ -26,14 +26,18 @@ class Worker:
     held: dict[Any, tuple[Any, Piece]] = field(default_factory=dict)
     since: float = 0.0
     leaving: bool = False
+    alone: bool = False
 
 
 class Crew:
-    """All workers of a pool. Counts and free workers are kept, not searched for: there may be a thousand."""
+    """All workers of a pool, each at `at_once` pieces at once.
 
-    def __init__(self) -> None:
+    Counts and free workers are kept, not searched for: there may be a thousand.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
         self._workers: dict[Worker, None] = {}
-        self._free: tuple[dict[Worker, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self._free: tuple[dict[Worker, None], ...] = tuple({} for _ in range(at_once + FETCHED))
         self.starting = self.leaving = 0
 
     def __len__(self) -> int:
@@ -68,9 +72,13 @@ class Crew:
         self.starting -= 1
         self._place(worker)
 
-    def free(self) -> Worker | None:
-        """Return a ready worker that holds as few pieces as any, and room for one; None if there is none."""
-        return next((next(iter(workers)) for workers in self._free if workers), None)
+    def free(self, *, alone: bool = False) -> Worker | None:
+        """Return a ready worker that holds as few pieces as any, and room for one; None if there is none.
+
+        For a piece that is to be `alone` only one that holds none has room.
+        """
+        roomy = self._free[:1] if alone else self._free
+        return next((next(iter(workers)) for workers in roomy if workers), None)
 
     def changed(self, worker: Worker) -> None:
         """Note that what a worker holds has changed."""
@@ -108,5 +116,6 @@ class Crew:
     def _place(self, worker: Worker) -> None:
         for workers in self._free:
             workers.pop(worker, None)
-        if worker.starting is None and not worker.leaving and len(worker.held) < IN_FLIGHT:
+        staying = worker.starting is None and not worker.leaving
+        if staying and not worker.alone and len(worker.held) < len(self._free):
             self._free[len(worker.held)][worker] = None

@@ -17,7 +17,7 @@ def dispatch(queue: Queue, pools: Sequence[Pool], now: float, to_come: float) ->
         _share(queue, pools, now, to_come)
         return
     while len(queue):
-        worker = pools[0].crew.free()
+        worker = pools[0].crew.free(alone=queue.first.alone)
         if worker is None:
             return
         pools[0].hand(worker, now)
@@ -34,7 +34,7 @@ def is_late(pool: Pool, now: float) -> bool:
 def _share(queue: Queue, pools: Sequence[Pool], now: float, to_come: float) -> None:
     late = [is_late(pool, now) for pool in pools]
     while len(queue):
-        free = [_free(pool) for pool in pools]
+        free = [_free(pool, alone=queue.first.alone) for pool in pools]
         hands = [_hands(*each) for each in zip(pools, free, late, strict=True)]
         chosen = taker(queue.size(queue.first), queue.tokens + to_come, hands)
         worker = None if chosen is None else free[chosen]
@@ -43,9 +43,9 @@ def _share(queue: Queue, pools: Sequence[Pool], now: float, to_come: float) -> N
         pools[chosen].hand(worker, now)
 
 
-def _free(pool: Pool) -> Worker | None:
+def _free(pool: Pool, *, alone: bool) -> Worker | None:
     """Return a worker with room; one whose pool's rate is not measured has room for one piece, not two."""
-    worker = pool.crew.free()
+    worker = pool.crew.free(alone=alone)
     return None if worker is None or (worker.held and pool.work.rate is None) else worker
 
 

@@ -51,6 +51,7 @@ class Holdings:
         if not worker.held:
             worker.since = now
         worker.held[stats] = (columns, piece)
+        worker.alone = piece.alone
         self._worker_of[stats] = worker
         self.pieces += 1
         self.tokens += self._queue.size(piece)
@@ -59,7 +60,7 @@ class Holdings:
     def take(self, reference: Any, now: float) -> tuple[Worker, Any, Piece]:
         """Take a piece from its worker, which has answered; the reference of its columns with it."""
         worker = self._worker_of.pop(reference)
-        worker.since = now
+        worker.since, worker.alone = now, False
         columns, piece = worker.held.pop(reference)
         self.pieces -= 1
         self.tokens -= self._queue.size(piece)

@@ -1,4 +1,4 @@
-"""One pool of a model's workers: Ray actors with at most two pieces in flight each, behind its queue."""
+"""One pool of a model's workers: Ray actors with a few pieces in flight each, behind its queue."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMeter
-from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death
+from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death, suspected
 from corpusmill.pipeline.engine.crew import Crew, Worker
 from corpusmill.pipeline.engine.holdings import Holdings
 from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost, WorkerNote
@@ -39,7 +39,7 @@ class Pool:
     ) -> None:
         self.spec = spec
         self.queue = queue
-        self.crew = Crew()
+        self.crew = Crew(spec.pool.at_once)
         self.holdings = Holdings(self.crew, queue)
         self.clock = EncodeClock(spec.title, spec.label)
         self.work, self.startup = WorkMeter(), StartMeter()
@@ -192,13 +192,17 @@ class Pool:
         self.holdings.starting(worker)
 
     def _replace(self, worker: Worker, death: Death) -> Iterator[Touched]:
-        """Start another worker instead; the piece it was at is tried again, in parts, or refused."""
+        """Start another worker instead; the piece it was at is tried again, alone, in parts, or refused."""
         pieces = [piece for _, piece in worker.held.values()]
         self._end(worker)  # it may only have been out of reach, or hang
         self.resize(self.target)
         first = pieces[:1]
         unit = first[0].ticket.summary.unit.name if first else None
         yield WorkerLost(self.spec.title, worker.pid, death.reason, unit, self.spec.label)
+        if suspected(pieces, self.spec.pool.at_once):
+            self._streaks.died()
+            self.queue.put_back(pieces)
+            return
         self.queue.put_back([*(after_death(first[0], death) if first else ()), *pieces[1:]])
         if first:
             self._streaks.died()

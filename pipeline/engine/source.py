@@ -26,9 +26,10 @@ from corpusmill.pipeline.blocks import from_row, to_row
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.spec import InputSpec, PipelineSpec, Tokenization
+from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
+"""For each piece that it is at at once."""
 STORE_SHARE = 0.25
 """Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
 PARTS = 8
@@ -89,9 +90,14 @@ def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
     return Feeder(
         lambda: token_rows(pending, spec, reserved_cpus=cpus),
-        max_units=OPEN_UNITS_PER_WORKER * sum(pool.workers for pool in pools) + 2,
+        max_units=open_units(pools),
         max_bytes=int(_store() * STORE_SHARE),
     )
+
+
+def open_units(pools: Sequence[PoolSpec]) -> int:
+    """Return how many units may be on their way to workers, at them, or on their way to being committed."""
+    return OPEN_UNITS_PER_WORKER * sum(pool.workers * pool.at_once for pool in pools) + 2
 
 
 def _store() -> float:

@@ -71,13 +71,17 @@ class Ticket:
 
 @dataclass(eq=False)
 class Piece:
-    """Rows `start` to `stop` of a unit, for one model; `deaths` counts the workers that ended on them."""
+    """Rows `start` to `stop` of a unit, for one model; `deaths` counts the workers that ended on them.
+
+    One that may have ended a worker, or another piece beside it, is from then on `alone` with its worker.
+    """
 
     ticket: Ticket
     share: Share
     start: int
     stop: int
     deaths: int = 0
+    alone: bool = False
 
     @property
     def rows(self) -> int:

@@ -1,6 +1,7 @@
 """The Ray actors, encoders and committers, and the task that sums up a block."""
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class EncodeWorker:
         # Before the model is loaded: afterwards its own memory would be missing.
         self._shortage = shortage(reading(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
+        self._telling = threading.Lock()
+        self._last = 0.0
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
@@ -71,17 +74,31 @@ class EncodeWorker:
         return Ready(os.getpid(), self._encoder.product_rate(), notes)
 
     def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
-        """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest."""
+        """Encode rows of a packed unit; the columns stay in the object store, the driver reads the rest.
+
+        Of several that are asked for at once one is computed, the others are laid out or become columns.
+        """
         began = time.perf_counter()
         try:
             encoded = self._encoder.encode(from_row(row).part(start, stop))
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
-        seconds = time.perf_counter() - began
         stats = EncodeStats(
-            encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops, encoded.lengths
+            encoded.tokens,
+            encoded.batches,
+            self._taken(began),
+            encoded.refused,
+            encoded.flops,
+            encoded.lengths,
         )
         return encoded.columns, stats
+
+    def _taken(self, began: float) -> float:
+        """Return the seconds since a piece began, or since the one before it was done if that is less."""
+        with self._telling:
+            now, last = time.perf_counter(), self._last
+            self._last = now
+        return now - max(began, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +136,13 @@ def summarize(*rows: pa.Table) -> list[UnitSummary]:
 
 def start_encoder(spec: ModelSpec) -> Any:
     """Start an encoder; what it counts with Ray is no CPU, but on a cluster where that gets it a place."""
-    actor = ray.remote(num_cpus=spec.pool.claimed_cpus, num_gpus=spec.pool.gpus, max_restarts=0)(EncodeWorker)
-    return actor.remote(spec)
+    options = {
+        "num_cpus": spec.pool.claimed_cpus,
+        "num_gpus": spec.pool.gpus,
+        "max_restarts": 0,
+        "max_concurrency": spec.pool.at_once,
+    }
+    return ray.remote(**options)(EncodeWorker).remote(spec)
 
 
 def start_committer(reading: InputSpec, output: OutputSpec) -> Any:

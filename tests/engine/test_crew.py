@@ -6,15 +6,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from corpusmill.pipeline.engine.crew import IN_FLIGHT, Crew, Worker
+from corpusmill.pipeline.engine.crew import FETCHED, Crew, Worker
 
 
 class Crews(RuleBasedStateMachine):
     """Any order of starts, pieces, dismissals and deaths leaves the counts and the free workers right."""
 
+    AT_ONCE = 1
+
     def __init__(self) -> None:
         super().__init__()
-        self.crew = Crew()
+        self.crew = Crew(self.AT_ONCE)
+        self.room = self.AT_ONCE + FETCHED
         self.clock = 0
 
     def some(self, *, starting: bool | None = None) -> list[Worker]:
@@ -34,9 +37,19 @@ class Crews(RuleBasedStateMachine):
     def handed(self) -> None:
         worker = self.crew.free()
         if worker is not None:
-            fewest = min(len(w.held) for w in self.some(starting=False) if not w.leaving)
-            assert len(worker.held) == fewest < IN_FLIGHT
+            fewest = min(len(w.held) for w in self.some(starting=False) if not (w.leaving or w.alone))
+            assert len(worker.held) == fewest < self.room
             worker.held[object()] = (None, None)  # type: ignore[assignment]
+            self.crew.changed(worker)
+
+    @rule()
+    def handed_alone(self) -> None:
+        worker = self.crew.free(alone=True)
+        assert (worker is None) == (self.crew.idle == 0)
+        if worker is not None:
+            assert not worker.held
+            worker.held[object()] = (None, None)  # type: ignore[assignment]
+            worker.alone = True
             self.crew.changed(worker)
 
     @precondition(lambda self: any(w.held for w in self.crew))
@@ -44,6 +57,7 @@ class Crews(RuleBasedStateMachine):
     def done(self, data: Any) -> None:
         worker = data.draw(st.sampled_from([w for w in self.crew if w.held]))
         worker.held.pop(next(iter(worker.held)))
+        worker.alone = False
         self.crew.changed(worker)
         if worker.leaving and not worker.held:
             self.crew.remove(worker)
@@ -75,12 +89,20 @@ class Crews(RuleBasedStateMachine):
         assert self.crew.starting == sum(w.starting is not None for w in staying)
         assert self.crew.ready == sum(w.starting is None for w in staying)
         assert self.crew.idle == sum(w.starting is None and not w.held for w in staying)
-        free = [w for w in staying if w.starting is None and len(w.held) < IN_FLIGHT]
+        free = [w for w in staying if w.starting is None and not w.alone and len(w.held) < self.room]
         assert (self.crew.free() is None) == (not free)
 
 
+class CrewsAtTwo(Crews):
+    """The same where each worker is at two pieces at once."""
+
+    AT_ONCE = 2
+
+
 Crews.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+CrewsAtTwo.TestCase.settings = Crews.TestCase.settings
 TestCrew = Crews.TestCase
+TestCrewAtTwo = CrewsAtTwo.TestCase
 
 
 def test_those_that_start_go_first_and_the_busiest_last() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pyarrow.dataset
 import pytest
 from support.poison import starter
 
-from corpusmill.jobs import JobConfig, run
+from corpusmill.jobs import JobConfig, pools, run
 from corpusmill.jobs.verify import verify
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.spec import PoolSpec
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 ROWS = 90
@@ -105,6 +107,22 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
     check_the_others(job, result, {44})
     assert rejects(job)[44]["reason"] == "took longer than 2 seconds, encoded alone"
     assert {event["reason"] for event in events(job, "worker_lost")} == {"took longer than 2 seconds"}
+
+
+@pytest.mark.parametrize("word", ["horse", pytest.param("mountain", marks=pytest.mark.slow)])
+def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
+    poisoned: Any, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """As on a GPU: who of two crashed or hung it is found out by trying each alone."""
+    job = poisoned({20: word})
+    job["input"]["rows_per_unit"] = 15
+    job["models"][0]["pool"] = {"max_workers": 1}
+    monkeypatch.setattr(pools, "PoolSpec", partial(PoolSpec, at_once=2))
+    monkeypatch.setattr(ray_engine, "start_encoder", starter("e"))
+    monkeypatch.setattr(ray_engine, "PATIENCE", Patience(floor=2.0))
+    result = run(JobConfig.from_dict(job))
+    check_the_others(job, result, {20})
+    assert rejects(job)[20]["reason"].endswith(", encoded alone")
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import bz2
 import gzip
 import json
 import lzma
-import os
 from collections.abc import Callable
 
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ import pytest
 import zstandard
 from workshop import Workshop, contents, texts
 
+from corpusmill.pipeline.cpus import usable_cpus
 from corpusmill.pipeline.vocabulary import load_tokenizer
 
 KEYS = {"files", "units", "rows", "tokens", "seconds"}
@@ -153,7 +153,7 @@ def test_a_rate_and_a_price_give_time_and_cost(workshop: Workshop) -> None:
     first, second = found["models"]
     assert (first["tokens_per_second"], second["tokens_per_second"]) == (200, 50)
     assert (first["tokens"], second["tokens"]) == (tokens, tokens)
-    cores = (2 * tokens / 200 + tokens / 50) / (os.cpu_count() or 1)
+    cores = (2 * tokens / 200 + tokens / 50) / usable_cpus()
     assert found["seconds"] - found["startup_seconds"] == pytest.approx(max(tokens / 50, cores), abs=0.2)
     hours = (2 * tokens / 200 + tokens / 50) / 3600
     assert found["worker_hours"] == pytest.approx(hours, abs=1e-4)
@@ -216,7 +216,7 @@ def test_more_workers_than_cores_take_the_time_of_the_cores(workshop: Workshop) 
         {"checkpoint": str(workshop.classifier), "name": "c", "pool": pool},
     ]
     found = planned_at(workshop, 10, models=models)
-    work = 2 * tokens_of(workshop, 30) / 10 / (os.cpu_count() or 1)
+    work = 2 * tokens_of(workshop, 30) / 10 / usable_cpus()
     assert found["seconds"] - found["startup_seconds"] == pytest.approx(work, rel=0.02)
 
 

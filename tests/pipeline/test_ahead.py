@@ -68,3 +68,31 @@ def test_a_failure_is_raised_in_its_turn(at_once: int) -> None:
     with pytest.raises(MemoryError):
         next(made)
     assert list(ahead.in_order(act, [5, 6])) == [5, 6]
+
+
+def test_one_units_things_are_all_begun_before_the_next_ones() -> None:
+    """Of two threads that ask, the second waits its turn, and its first follows the other's last at once."""
+    begun: list[str] = []
+    ahead = Ahead(2, lambda: None)
+    started, last = threading.Event(), threading.Event()
+
+    def act(name: str) -> str:
+        begun.append(name)
+        if name == "a2":
+            assert last.wait(10)
+        last.set() if name == "b0" else started.set()
+        return name
+
+    made: dict[str, list[str]] = {}
+
+    def unit(name: str) -> None:
+        made[name] = list(ahead.in_order(act, (f"{name}{i}" for i in range(3))))
+
+    threads = [threading.Thread(target=unit, args=(name,)) for name in ("a", "b")]
+    threads[0].start()
+    assert started.wait(10)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+    assert begun == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert made == {"a": ["a0", "a1", "a2"], "b": ["b0", "b1", "b2"]}

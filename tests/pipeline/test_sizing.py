@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.sizing import MAX_BYTES, MAX_FLOPS, MAX_ROWS, MIN_ROWS, UnitSizing
+from corpusmill.pipeline.sizing import CORE_BATCH, MAX_BYTES, MAX_FLOPS, MAX_ROWS, MIN_ROWS, UnitSizing
 
 SIZES = st.floats(0, 1e9)
 
@@ -27,6 +27,17 @@ def test_work_is_bounded_down_to_a_least_number_of_rows(flops: float, text: floa
 def test_short_rows_of_a_small_model_make_large_units() -> None:
     """The upper bound is reached, or overhead would rule for everybody."""
     assert UnitSizing(None, 1e6, 128).rows(text_bytes=50, row_bytes=60) == MAX_ROWS
+
+
+@given(st.floats(1e6, 1e12), st.floats(100, 2000), st.integers(CORE_BATCH + 1, 1 << 16))
+def test_a_device_that_takes_many_tokens_finds_full_batches(flops: float, text: float, batch: int) -> None:
+    """Several of them in each unit, whatever the model costs; what a core takes at once changes nothing."""
+    sized = UnitSizing(None, flops, 512, tokens_per_batch=batch)
+    rows = sized.rows(text_bytes=text, row_bytes=text)
+    assert rows == MAX_ROWS or (rows + 1) * min(512, text / 4 + 2) >= 8 * batch
+    small = UnitSizing(None, flops, 512, tokens_per_batch=CORE_BATCH)
+    plain = UnitSizing(None, flops, 512).rows(text_bytes=text, row_bytes=text)
+    assert small.rows(text_bytes=text, row_bytes=text) == plain <= rows
 
 
 @given(st.integers(1, 10**6), SIZES)

@@ -16,10 +16,11 @@ import torch
 from support.tiny_checkpoints import VOCABULARY
 
 from corpusmill.models import Model, PackedTokens
-from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.encode import Encoded, Encoder, Results
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
-from corpusmill.pipeline.task import Values
+from corpusmill.pipeline.task import Prepared, Values
 
 
 def crash(_: PackedTokens) -> None:
@@ -86,12 +87,25 @@ def poison(encoder: Encoder) -> None:
     encoder._task.values = values  # type: ignore[method-assign]
 
 
+def linger(encoder: Encoder) -> None:
+    """Have an encoder take longer for what it does after a unit's batches."""
+    real = encoder.finish
+
+    def finish(block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
+        time.sleep(0.5)
+        return real(block, unit, results)
+
+    encoder.finish = finish  # type: ignore[method-assign]
+
+
 class PoisonedWorker(EncodeWorker):
-    """An encode worker with the faults."""
+    """An encode worker with the faults; one at two pieces begins the second before it ends the first."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         poison(self._encoder)
+        if spec.pool.at_once > 1:
+            linger(self._encoder)
 
 
 def starter(only: str = "") -> Callable[[ModelSpec], Any]:
@@ -101,8 +115,8 @@ def starter(only: str = "") -> Callable[[ModelSpec], Any]:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
     def start(spec: ModelSpec) -> Any:
-        if spec.prefix.startswith(only):
-            return ray.remote(num_cpus=0, max_restarts=0)(PoisonedWorker).remote(spec)
-        return ray.remote(num_cpus=0, max_restarts=0)(EncodeWorker).remote(spec)
+        kind = PoisonedWorker if spec.prefix.startswith(only) else EncodeWorker
+        options = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": spec.pool.at_once}
+        return ray.remote(**options)(kind).remote(spec)
 
     return start
