@@ -32,7 +32,7 @@ FORBIDDEN = {
 }
 ENGINE = ("answers", "cluster", "committers", "gauges", "pool", "ray_engine", "source", "streaks", "workers")
 RAY = {f"pipeline/engine/{name}.py" for name in ENGINE} | {"jobs/submission/jobs_api.py"}
-NEED_TRITON = (".triton_sums", ".window_kernels")
+NEED_TRITON = (".triton_sums", ".triton_norms", "_kernels")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
