@@ -11,7 +11,6 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from corpusmill.models.ops.grouped import grouped_map, has_grouped_maps, reordered
 from corpusmill.models.packed import PackedTokens, Run
@@ -128,6 +127,9 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """One flash-attention call for all sequences (CUDA, 16-bit); masked keys are left out of it."""
+    # Imported here: it brings torch's compiler, 80 MB and most of a second, which the CPU has no use for.
+    from torch.nn.attention.varlen import varlen_attn
+
     cu, longest = packed.cu_seqlens, packed.max_length
     cu_keys = cu
     if packed.key_mask is not None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import varlen
 
 from corpusmill.models import PackedTokens
 from corpusmill.models.ops import attention
@@ -98,7 +99,7 @@ def test_the_varlen_kernel_gets_unmasked_keys_only(
         dense = ([x.transpose(0, 1) for x in sequence] for sequence in zip(*parts, strict=True))
         return torch.cat([F.scaled_dot_product_attention(*one).transpose(0, 1) for one in dense])
 
-    monkeypatch.setattr(attention, "varlen_attn", plain)
+    monkeypatch.setattr(varlen, "varlen_attn", plain)
     parts = [torch.randn(sum(lengths), 4, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
     packed = packed_of(lengths, masked=masked)
     wanted = attend_each(*parts, packed)
