@@ -14,7 +14,7 @@ from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.lengths import Counts
-from corpusmill.pipeline.memory import keep_memory
+from corpusmill.pipeline.memory import Release, keep_memory, leave_out_pandas
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
@@ -58,12 +58,15 @@ class EncodeWorker:
 
     def __init__(self, spec: ModelSpec) -> None:
         keep_memory()
+        leave_out_pandas()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 
         # Before the model is loaded: afterwards its own memory would be missing.
         self._shortage = shortage(reading(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
+        self._release = Release()
+        self._release.when_due(time.monotonic())
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
@@ -78,6 +81,7 @@ class EncodeWorker:
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
         seconds = time.perf_counter() - began
+        self._release.when_due(time.monotonic())
         stats = EncodeStats(
             encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops, encoded.lengths
         )
