@@ -116,7 +116,7 @@ def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
 class _Unfilled(TorchFunctionMode):
     """Leaves out the values that layers begin with.
 
-    There is nothing to fill on the meta device, and torch brings its compiler to do so: 80 MB and a second.
+    There is nothing to fill on the meta device, and torch brings its compiler to do so: 75 MB.
     """
 
     def __torch_function__(

@@ -42,7 +42,7 @@ def keep_memory() -> None:
 def leave_out_pandas() -> None:
     """Have Arrow find no pandas in this process, if it has not looked yet.
 
-    It imports pandas, 40 MB, to see whether a value is one of its own, which ours never are. It looks once;
+    It imports pandas, 28 MB, to see whether a value is one of its own, which ours never are. It looks once;
     whoever imports pandas afterwards gets it.
     """
     absent = _Absent("pandas")
@@ -56,8 +56,8 @@ def leave_out_pandas() -> None:
 class Release:
     """Hands back to the system what has been freed: at first what loading took, then once in a while.
 
-    Plans and buffers lie between one another, and what is left between them adds up for hours. A release
-    takes a few hundredths of a second, with what getting the memory again takes.
+    Plans and buffers lie between one another, and what is left between them adds up. A release takes 5 ms,
+    and what is needed again has to be got page by page: too much for every batch, little for every minute.
     """
 
     def __init__(self, every: float = 60.0) -> None:

@@ -127,7 +127,7 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """One flash-attention call for all sequences (CUDA, 16-bit); masked keys are left out of it."""
-    # Imported here: it brings torch's compiler, 80 MB and most of a second, which the CPU has no use for.
+    # Imported here: it brings torch's compiler, 75 MB and most of a second, which the CPU has no use for.
     from torch.nn.attention.varlen import varlen_attn
 
     cu, longest = packed.cu_seqlens, packed.max_length

@@ -106,5 +106,5 @@ def test_weights_are_held_once(wide: Path, started: Callable[..., dict[str, Any]
 def test_a_worker_imports_nothing_that_it_has_no_use_for(
     checkpoints: dict[str, Path], started: Callable[..., dict[str, Any]]
 ) -> None:
-    """Torch's compiler would be 75 MB, and pandas, which Arrow brings, 40."""
+    """Torch's compiler would be 75 MB, and pandas, which Arrow brings, 28."""
     assert started(checkpoints["embedder"], "float32")["modules"] == []
