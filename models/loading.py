@@ -1,7 +1,6 @@
 """From a folder to a model that is ready to run."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -105,16 +104,23 @@ def _read(
     plan: TensorPlan, stored_as: Mapping[str, torch.dtype], *, device: torch.device
 ) -> dict[str, Tensor]:
     """Each parameter's tensor; a tensor that two of them share is read once."""
-    with ExitStack() as stack:
-        files = {source.file for source in plan.sources.values()}
-        opened = {file: stack.enter_context(safe_open(file, framework="pt")) for file in files}
 
-        @cache
-        def tensor(source: StoredTensor, stored_as: torch.dtype) -> Tensor:
-            read: Tensor = opened[source.file].get_tensor(source.name)
-            return read.to(device=device, dtype=stored_as)
+    @cache
+    def tensor(source: StoredTensor, stored_as: torch.dtype) -> Tensor:
+        return _tensor(source).to(device=device, dtype=stored_as)
 
-        return {ours: tensor(source, stored_as[ours]) for ours, source in plan.sources.items()}
+    return {ours: tensor(source, stored_as[ours]) for ours, source in plan.sources.items()}
+
+
+def _tensor(source: StoredTensor) -> Tensor:
+    """A tensor as a view of its file, opened for it alone.
+
+    The pages of a file that were read stay in memory while any tensor views it: of one that was opened for
+    all, they would all stay beside what is made of them.
+    """
+    with safe_open(source.file, framework="pt") as opened:
+        read: Tensor = opened.get_tensor(source.name)
+        return read
 
 
 def _stored_as(ours: str, dtype: torch.dtype, folding: Iterable[str]) -> torch.dtype:

@@ -2,21 +2,26 @@
 
 A batch needs the same tens of megabytes again and again. By default glibc hands them back to the system, to
 get them again page by page and zeroed; and each page of 4 KB takes an entry where addresses are looked up.
-oneDNN's plans are another matter: it makes one for every shape that it meets, some 0.3 MB each, and with
-sequences of every length it would keep a thousand that are hardly met again, and ideep before it as many.
+oneDNN's plans are another matter: it makes one for every shape that it meets, some 0.3 MB each and as much
+again in holes between them, and with sequences of every length it would keep a thousand that are hardly met
+again, and ideep before it as many.
 """
 
 import ctypes
 import os
 import sys
+from typing import Any
+
+import pyarrow as pa
 
 # mallopt's numbers for its settings, and what they are set to: the largest threshold that glibc takes, and
-# more than a batch's buffers.
-SETTINGS = ((-3, 32 << 20), (-1, 1 << 30), (-2, 64 << 20))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
-# Huge pages for torch. Plans kept: more than a batch of 2,048 tokens has shapes, as all layers take turns.
+# more than a process frees.
+SETTINGS = ((-3, 32 << 20), (-1, 1 << 30))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+# Huge pages for torch. Plans kept: more than a batch of 2,048 tokens has shapes, as all layers take turns: at
+# most 63 lengths with two products each, or 23 whose scores are worth oneDNN's softmax and its copies too.
 ENVIRONMENT = {
     "THP_MEM_ALLOC_ENABLE": "1",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "160",
     "LRU_CACHE_CAPACITY": "16",
 }
 
@@ -28,9 +33,56 @@ def keep_memory() -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    mallopt = _of_glibc("mallopt")
+    if mallopt is not None and not any(name.startswith("MALLOC_") for name in os.environ):
         for number, setting in SETTINGS:
             mallopt(number, setting)
+
+
+def leave_out_pandas() -> None:
+    """Have Arrow find no pandas in this process, if it has not looked yet.
+
+    It imports pandas, 28 MB, to see whether a value is one of its own, which ours never are. It looks once;
+    whoever imports pandas afterwards gets it.
+    """
+    absent = _Absent("pandas")
+    sys.meta_path.insert(0, absent)
+    try:
+        pa.scalar(0)
+    finally:
+        sys.meta_path.remove(absent)
+
+
+class Release:
+    """Hands back to the system what has been freed: at first what loading took, then once in a while.
+
+    Plans and buffers lie between one another, and what is left between them adds up. A release takes 5 ms,
+    and what is needed again has to be got page by page: too much for every batch, little for every minute.
+    """
+
+    def __init__(self, every: float = 60.0) -> None:
+        self._every = every
+        self._due = 0.0
+
+    def when_due(self, now: float) -> None:
+        """Release if so many seconds have passed; `now` is a clock's."""
+        if now >= self._due:
+            self._due = now + self._every
+            trim = _of_glibc("malloc_trim")
+            if trim is not None:
+                trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
+class _Absent:
+    """An importer for which a module does not exist."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name == self._name:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -15,7 +15,7 @@ from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.lengths import Counts
-from corpusmill.pipeline.memory import keep_memory
+from corpusmill.pipeline.memory import Release, keep_memory, leave_out_pandas
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
@@ -59,6 +59,7 @@ class EncodeWorker:
 
     def __init__(self, spec: ModelSpec) -> None:
         keep_memory()
+        leave_out_pandas()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode import Encoder
 
@@ -67,6 +68,8 @@ class EncodeWorker:
         self._encoder = Encoder(spec)
         self._telling = threading.Lock()
         self._last = 0.0
+        self._release = Release()
+        self._release.when_due(time.monotonic())
 
     def ready(self) -> Ready:
         """Answer once the model is loaded."""
@@ -83,13 +86,10 @@ class EncodeWorker:
             encoded = self._encoder.encode(from_row(row).part(start, stop))
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
+        seconds = self._taken(began)
+        self._release.when_due(time.monotonic())
         stats = EncodeStats(
-            encoded.tokens,
-            encoded.batches,
-            self._taken(began),
-            encoded.refused,
-            encoded.flops,
-            encoded.lengths,
+            encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops, encoded.lengths
         )
         return encoded.columns, stats
 

@@ -42,6 +42,7 @@ def test_a_worker_says_it_when_it_is_ready(
 ) -> None:
     """What was free before it loaded its model, held against its pool's share."""
     monkeypatch.setattr(workers, "keep_memory", lambda: None)
+    monkeypatch.setattr(workers, "leave_out_pandas", lambda: None)
     spec = model_spec(str(checkpoints["classifier"]))
     half = replace(spec, pool=replace(spec.pool, gpus=0.5))
     assert EncodeWorker(half).ready().notes == ()
