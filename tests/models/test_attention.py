@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import varlen
 
 from corpusmill.models import PackedTokens
 from corpusmill.models.ops import attention
