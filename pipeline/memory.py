@@ -12,8 +12,6 @@ import os
 import sys
 from typing import Any
 
-import pyarrow as pa
-
 # mallopt's numbers for its settings, and what they are set to: the largest threshold that glibc takes, and
 # more than a process frees.
 SETTINGS = ((-3, 32 << 20), (-1, 1 << 30))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -45,6 +43,9 @@ def leave_out_pandas() -> None:
     It imports pandas, 28 MB, to see whether a value is one of its own, which ours never are. It looks once;
     whoever imports pandas afterwards gets it.
     """
+    # Imported here: the command line, which knows these settings, shows its help without waiting for Arrow.
+    import pyarrow as pa
+
     absent = _Absent("pandas")
     sys.meta_path.insert(0, absent)
     try:

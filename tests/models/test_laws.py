@@ -18,7 +18,14 @@ ALLOWED = {"corpusmill", "torch", "numpy", "safetensors", *sys.stdlib_module_nam
 # Only compares the longest sequence with the number of positions.
 MAY_READ_MAX_LENGTH = {"model.py"}
 # Triton comes with torch's builds for CUDA, and with no other: only these files may need it.
-KERNELS = {"triton_sums.py", "ops/window_kernels.py"}
+KERNELS = {
+    "bottleneck_kernels.py",
+    "embedding_kernels.py",
+    "ops/attention_kernels.py",
+    "ops/window_kernels.py",
+    "triton_norms.py",
+    "triton_sums.py",
+}
 
 
 def name_of(path: Path) -> str:
