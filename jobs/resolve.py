@@ -199,8 +199,8 @@ def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
     limits = [model.spec.max_length for model in models if model.spec.stride is None]
     longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
-    written = sum(model.needs.bytes_per_token for model in models)
     batch = max(held.tokens_per_batch for model in models for held in model.spec.by_pool)
+    written = sum(model.needs.bytes_per_token for model in models)
     return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
 
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corpusmill.models.errors import in_a_line
+
 
 class Rest(nn.Module):
     """Weights of a layer after its attention, each (outputs, inputs) but `outer`.
@@ -81,7 +83,7 @@ def disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.devic
         found, wanted = (each(*inputs, rest).float() for each in (kernel, plain_rest_of_layer))
         torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2 * float(wanted.abs().max()))
     except Exception as error:
-        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        return in_a_line(error)
     return None
 
 

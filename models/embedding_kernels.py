@@ -12,10 +12,10 @@ import triton.language as tl
 from torch import Tensor
 
 from corpusmill.models.fused import Norm, Rows
-from corpusmill.models.triton_norms import normed
+from corpusmill.models.triton_norms import block_of, normed
 
-# Values that a program holds of one tensor, and tokens whose words a program gathers.
-VALUES, TOKENS = 2048, 16
+# Tokens whose words a program gathers.
+TOKENS = 16
 
 
 def embedded(words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
@@ -23,8 +23,7 @@ def embedded(words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tenso
     assert places.ids is not None
     tokens, width = len(places.ids), places.table.shape[1]
     out_TD = torch.empty(tokens, width, dtype=words.table.dtype, device=words.table.device)
-    columns = triton.next_power_of_2(width)
-    rows = max(1, VALUES // columns)
+    rows, columns = block_of(width)
     if tokens:
         _embedded[(triton.cdiv(tokens, rows),)](
             words.table.contiguous(),

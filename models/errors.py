@@ -38,3 +38,8 @@ class InputError(ModelError):
 def indent(lines: list[str]) -> str:
     """Joins the lines of a message, each on its own line under the first."""
     return "".join(f"\n  {line}" for line in lines)
+
+
+def in_a_line(error: BaseException) -> str:
+    """The error's name and the first line that it says, for a reason that stands among others."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corpusmill.models.errors import in_a_line
 from corpusmill.models.norms import ScaleAndShift
 
 
@@ -124,10 +125,7 @@ def checked(
         for found, wanted in zip(*(_tried(each, dtype, device) for each in (kernels, Plain())), strict=True):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
-        return (
-            None,
-            f"norms: torch's own (the Triton kernels failed: {type(error).__name__}: {_first(error)})",
-        )
+        return None, f"norms: torch's own (the Triton kernels failed: {in_a_line(error)})"
     return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
 
 
@@ -146,7 +144,3 @@ def _tried(kernels: FusedKernels, dtype: torch.dtype, device: torch.device) -> I
     yield kernels.trigrams(table, (bounds[0], bounds[1]))
     for gelu in (True, False):
         yield kernels.biased(y_TD.clone(), bias_D, gelu=gelu)
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

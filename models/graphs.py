@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from corpusmill.models.bucketed import Bucketed, limit_of
 from corpusmill.models.buckets import Bucket, bucket_of
+from corpusmill.models.errors import in_a_line
 from corpusmill.models.ops.attention import attend_runs, attention_kernel
 from corpusmill.models.ops.gpu_attention import takes_empty_sequences
 from corpusmill.models.ops.padding import Slots
@@ -63,7 +64,7 @@ class Graphs:
         try:
             self._recorded[key] = self.record(key[0], batch, request)
         except Exception as error:
-            self.failure = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            self.failure = in_a_line(error)
             return False
         return True
 
@@ -104,8 +105,7 @@ def with_graphs(
     try:
         graphs = _tried(encoder, positions=positions, tokens=limit, width=width, dtype=dtype)
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        return encoder, f"graphs: none (recording failed: {type(error).__name__}: {first})"
+        return encoder, f"graphs: none (recording failed: {in_a_line(error)})"
     bucketed = Bucketed(encoder, positions=positions, limit=limit, runner=graphs)
     return bucketed, f"graphs: batches of up to {limit} tokens, padded to sizes an eighth apart"
 

@@ -5,6 +5,15 @@ from typing import Any
 import triton
 import triton.language as tl
 
+VALUES = 2048
+"""Values that a program which takes rows whole holds of one tensor."""
+
+
+def block_of(width: int) -> tuple[int, int]:
+    """The rows that a program takes of a tensor so wide, and its columns, a power of two."""
+    columns = triton.next_power_of_2(width)
+    return max(1, VALUES // columns), columns
+
 
 # Triton takes the kernels' own annotations for names it has to know, unless they are strings.
 def _normed_source(

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from corpusmill.models.embedding_kernels import embedded, trigrams
 from corpusmill.models.fused import Norm, Rows
-from corpusmill.models.triton_norms import normed
+from corpusmill.models.triton_norms import block_of, normed
 
-# Values that a program holds of one tensor where it takes rows whole; and its rows and columns where not.
-VALUES = 2048
+# Of a program that need not take rows whole.
 ROWS, COLUMNS = 16, 256
 
 
@@ -28,8 +27,7 @@ class TritonSums:
         y_TD = y_TD.contiguous()
         tokens, width = y_TD.shape
         out_TD = torch.empty_like(y_TD)
-        columns = triton.next_power_of_2(width)
-        rows = max(1, VALUES // columns)
+        rows, columns = block_of(width)
         if tokens:
             _normed_sum[(triton.cdiv(tokens, rows),)](
                 y_TD,

@@ -49,7 +49,8 @@ def attend_tiles(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToke
     tiling = tiling_for(packed.max_length)
     out_THD = torch.empty(q_THD.shape, dtype=q_THD.dtype, device=q_THD.device)
     tiles = packed.tiles(tiling.queries)
-    _attend[(heads, len(tiles[0]))](
+    # In one dimension: the others end at 65,535, and a batch of short sequences has more tiles.
+    _attend[(heads * len(tiles[0]),)](
         *(q_THD, k_THD, v_THD, out_THD),
         *tiles,
         *(each.stride(dim) for each in (q_THD, k_THD, v_THD) for dim in (0, 1)),
@@ -85,7 +86,7 @@ def _attend_source(
     QUERIES: tl.constexpr,
     KEYS: tl.constexpr,
 ) -> None:
-    head, tile = tl.program_id(0), tl.program_id(1)
+    head, tile = tl.program_id(0) % heads, tl.program_id(0) // heads
     first, end = tl.load(first_ptr + tile), tl.load(end_ptr + tile)
     if first < end:
         start = tl.load(start_ptr + tile)

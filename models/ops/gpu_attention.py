@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from corpusmill.models.errors import in_a_line
 from corpusmill.models.ops.attention import Attend, attend, attend_each
 from corpusmill.models.packed import PackedTokens
 
@@ -41,7 +42,7 @@ def disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) ->
                 wanted_THD = attend_each(q.float(), k.float(), v.float(), packed)
                 torch.testing.assert_close(kernel(q, k, v, packed).float(), wanted_THD, rtol=2e-2, atol=2e-2)
             except Exception as error:
-                return _told(error)
+                return in_a_line(error)
     return None
 
 
@@ -76,9 +77,5 @@ def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | Non
             found_THD = attend(q, k, v, replace(packed, cu_seqlens=ends_N, max_length=128))
             torch.testing.assert_close(found_THD.float(), wanted_THD, rtol=2e-2, atol=2e-2)
         except Exception as error:
-            return _told(error)
+            return in_a_line(error)
     return None
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

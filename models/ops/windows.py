@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from corpusmill.models.errors import in_a_line
 from corpusmill.models.packed import PackedTokens
 
 Convolve = Callable[[Tensor, Tensor, PackedTokens], Tensor]
@@ -94,7 +95,7 @@ def disagreement(kernels: Convolutions, device: torch.device) -> str | None:
         ):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
-        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        return in_a_line(error)
     return None
 
 

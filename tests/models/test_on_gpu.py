@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -217,6 +218,13 @@ def test_attention_agrees_with_its_definition(
     found = attention_kernel("cuda", dtype)[0](*parts, packed)
     wanted = attend_each(*(part.float() for part in parts), packed)
     torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=2e-2)
+
+
+def test_attention_takes_many_short_sequences() -> None:
+    """More tiles than a grid's second dimension may have programs."""
+    packed = PackedTokens.from_flat(np.zeros(70_000, np.int64), np.ones(70_000, np.int64)).to(CUDA)
+    parts = torch.randn(70_000, 3, 2, 32, device=CUDA, dtype=torch.bfloat16).unbind(1)
+    assert torch.equal(attention_kernel("cuda", torch.bfloat16)[0](*parts, packed), parts[2])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
