@@ -156,9 +156,12 @@ class SelfAttention(nn.Module):
         self.output = linear(width, width, groups=groups[3])
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
+        return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
+
+    def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
+        """What the heads give, side by side: what the last map reads."""
         q_TD, k_TD, v_TD = self.projections(x_TD)
-        y_TD = attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
-        return self.output(y_TD, x_TD)  # type: ignore[no-any-return]
+        return attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
 
 
 class ActivatedLinear(nn.Module):

@@ -1,15 +1,16 @@
 """Linear layers laid out for the machine at load time.
 
-Query, key and value become one matrix everywhere. On the CPU, weights are then reordered once for oneDNN, and
-the activation after a layer runs inside its matrix product. For int8 the layers' weights are quantized first.
-For a GPU, `gpu_layers.py` goes on.
+Query, key and value become one matrix everywhere. On a CPU that has what they need, maps and layers are on
+kernels in C (`native/`). On others weights are reordered once for oneDNN, and the activation after a layer
+runs inside its matrix product. For int8 the layers' weights are quantized first. For a GPU, `gpu_layers.py`
+goes on.
 Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
 from collections.abc import Container, Iterable
 from functools import partial
 from itertools import starmap
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ from corpusmill.models.blocks import (
 )
 from corpusmill.models.folding import Folding
 from corpusmill.models.gpu_layers import choose_layout
+from corpusmill.models.joining import JointProjections, joined, replace_modules
+from corpusmill.models.native.layout import layers_in_c, maps_in_c, native_layout
+from corpusmill.models.native.maps import groups_of, native_map
 from corpusmill.models.prepacked import (
     FUSED,
     FUSED_BESIDE_A_RESIDUAL,
@@ -31,17 +35,6 @@ from corpusmill.models.prepacked import (
     PrepackedLinear,
 )
 from corpusmill.models.quantized import QuantizedLinear, QuantizedPair, quantized_linear
-
-
-class JointProjections(nn.Module):
-    """Query, key and value in one matrix product."""
-
-    def __init__(self, joint: nn.Module) -> None:
-        super().__init__()
-        self.joint = joint
-
-    def forward(self, x_TD: Tensor) -> tuple[Tensor, ...]:
-        return self.joint(x_TD).chunk(3, dim=-1)  # type: ignore[no-any-return]
 
 
 class SeparateGroups(nn.Module):
@@ -66,13 +59,18 @@ def fold_norms(module: nn.Module) -> None:
 
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
     """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
-    _replace(module, _join)
+    replace_modules(module, joined)
     if device.type == "cuda":
         return choose_layout(module, dtype=dtype, device_type=device.type)
-    prepack, reason = prepacking(device.type, dtype)
+    native, reason = native_layout(dtype)
+    if native:
+        maps_in_c(module)
+        layers_in_c(module, number=dtype)
+    prepack, other = prepacking(device.type, dtype)
     if prepack:
-        _replace(module, _prepack)
-    return reason
+        # With kernels in C only what they do not have is left.
+        replace_modules(module, _prepack)
+    return reason if native else f"{other}; {reason}"
 
 
 def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
@@ -80,11 +78,21 @@ def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
 
     `attention` is what query, key and value are handed over in. `lay_out` serves whatever is left.
     """
-    _replace(encoder, _join)
-    _replace(encoder.layers, partial(_quantize, attention=attention))  # type: ignore[arg-type]
-    _replace(encoder, _pair)
+    replace_modules(encoder, joined)
+    layers: nn.Module = encoder.layers  # type: ignore[assignment]
+    if native_layout(torch.float32)[0]:
+        count = maps_in_c(layers, int8=True, attention=attention)
+        return f"linear: {count} int8 maps in C with scales by token and by output feature"
+    replace_modules(layers, partial(_quantize, attention=attention))
+    replace_modules(encoder, _pair)
     count = sum(isinstance(module, QuantizedLinear) for module in encoder.modules())
     return f"linear: {count} oneDNN int8 products with scales by token and by output feature"
+
+
+def eight_bit_map(linear: nn.Linear) -> nn.Module | None:
+    """A map in 8 bits as `quantize_layers` would make it, or None where it would leave it as it is."""
+    native = native_layout(torch.float32)[0]
+    return native_map(linear, int8=True) if native else quantized_linear(linear)
 
 
 def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
@@ -97,27 +105,6 @@ def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
     if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False, "linear: torch.nn.Linear (oneDNN has no bfloat16 on this CPU)"
     return True, f"linear: oneDNN with prepacked weights ({dtype} on CPU)"
-
-
-def _replace(module: nn.Module, layout: Any) -> None:
-    for name, child in module.named_children():
-        replacement = layout(child)
-        if replacement is None:
-            _replace(child, layout)
-        else:
-            setattr(module, name, replacement)
-
-
-def _join(module: nn.Module) -> nn.Module | None:
-    if not isinstance(module, Projections):
-        return None
-    parts = [part for part in (module.query, module.key, module.value) if _plain(part)]
-    if len(parts) < 3:
-        return None
-    joint = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
-    joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
-    joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
-    return JointProjections(joint)
 
 
 def _prepack(module: nn.Module) -> nn.Module | None:
@@ -162,7 +149,7 @@ def _pair(module: nn.Module) -> nn.Module | None:
 
 def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
     if isinstance(module, JointProjections | Projections):
-        _replace(module, partial(_quantized, result=attention))
+        replace_modules(module, partial(_quantized, result=attention))
         return module
     if isinstance(module, ActivatedLinear):
         return _quantized(module.linear, module.activation.name)
@@ -174,21 +161,9 @@ def _quantized(
 ) -> nn.Module | None:
     make = partial(quantized_linear, activation=activation, result=result)
     if isinstance(linear, GroupedLinear):
-        groups = [group for group in map(make, _groups(linear)) if group is not None]
+        groups = [group for group in map(make, groups_of(linear)) if group is not None]
         return SeparateGroups(groups) if len(groups) == len(linear.weight) else None
     return make(linear) if _plain(linear) else None
-
-
-def _groups(linear: GroupedLinear) -> list[nn.Linear]:
-    """Each group as a linear map of its own."""
-    groups = []
-    for weight_IO, bias_O in zip(linear.weight, linear.bias.view(len(linear.weight), -1), strict=True):
-        inputs, outputs = weight_IO.shape
-        group = nn.Linear(inputs, outputs, device="meta")
-        group.weight = nn.Parameter(weight_IO.T.contiguous(), requires_grad=False)
-        group.bias = nn.Parameter(bias_O, requires_grad=False)
-        groups.append(group)
-    return groups
 
 
 def _plain(module: object) -> TypeGuard[nn.Linear]:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from corpusmill.models.checkpoint import Checkpoint
-from corpusmill.models.linear import lay_out
-from corpusmill.models.quantized import has_int8_products, quantized_linear
+from corpusmill.models.linear import eight_bit_map, lay_out
+from corpusmill.models.quantized import has_int8_products
 
 TOKENS, ROUNDS = 1024, 7
 # Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.
@@ -87,7 +87,7 @@ def product_seconds(width: int, dtypes: Sequence[str]) -> dict[str, float]:
 def _layer(width: int, dtype: str) -> nn.Module | None:
     linear = nn.Linear(width, 4 * width, dtype=_floating(dtype)).requires_grad_(False)
     if dtype == "int8":
-        return quantized_linear(linear)
+        return eight_bit_map(linear)
     laid_out = nn.Sequential(linear)
     lay_out(laid_out, dtype=_floating(dtype), device=torch.device("cpu"))
     return laid_out

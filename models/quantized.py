@@ -144,10 +144,11 @@ def quantize(weight_OD: Tensor) -> QuantizedWeight:
     return QuantizedWeight(values_OD, scale_O1, error=float(lost / weight_OD.abs().sum()))
 
 
-def quantized_linear(
-    linear: nn.Linear, activation: str = "linear", *, result: torch.dtype = torch.float32
-) -> QuantizedLinear | None:
-    """The layer in 8 bits, or None where that would cost time or accuracy."""
+def worth_quantizing(linear: nn.Linear) -> QuantizedWeight | None:
+    """A map's weights in 8 bits, or None where that would cost time or accuracy.
+
+    Raises TensorError for weights and biases that are not finite.
+    """
     if min(linear.weight.shape) < NARROWEST or linear.in_features % ALIGNED:
         return None
     weight, bias = quantize(linear.weight.detach()), linear.bias
@@ -155,4 +156,14 @@ def quantized_linear(
         return None
     if bias is not None and not bias.isfinite().all():
         raise TensorError("int8 needs finite weights, and a bias has NaN or infinity; use float32")
-    return QuantizedLinear(weight, bias, activation=activation, result=result)
+    return weight
+
+
+def quantized_linear(
+    linear: nn.Linear, activation: str = "linear", *, result: torch.dtype = torch.float32
+) -> QuantizedLinear | None:
+    """The layer in 8 bits, or None where that would cost time or accuracy."""
+    weight = worth_quantizing(linear)
+    if weight is None:
+        return None
+    return QuantizedLinear(weight, linear.bias, activation=activation, result=result)

@@ -133,14 +133,17 @@ class MixedAttention(nn.Module):
         self.output: nn.Module = Linear(width, width)
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
+        return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
+
+    def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
+        """What heads and convolutions give, side by side: what the last map reads."""
         q_TA, k_TA, v_TA = self.projections(x_TD)
         attended_TA = attend_heads(q_TA, k_TA, v_TA, packed, heads=self.heads, tap=tap)
         spans_TA = self.pointwise(depthwise_convolution(x_TD, self.depthwise, packed))
         kernel_THK = self.kernels(spans_TA * q_TA).view(len(x_TD), self.heads, -1).softmax(-1)
         values_THd = self.convolved(x_TD).view(len(x_TD), self.heads, -1)
         convolved_TA = dynamic_convolution(values_THd, kernel_THK, packed).flatten(1)
-        mixed_TD = torch.cat([attended_TA, convolved_TA], dim=-1)
-        return self.output(mixed_TD, x_TD)  # type: ignore[no-any-return]
+        return torch.cat([attended_TA, convolved_TA], dim=-1)
 
 
 class ConvBertEncoder(nn.Module):

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from corpusmill.models.native.library import NUMBERS, library
 from corpusmill.models.ops.grouped import grouped_map, has_grouped_maps, reordered
+from corpusmill.models.ops.native_attention import attend_native
 from corpusmill.models.packed import PackedTokens, Run
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
@@ -40,6 +42,8 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
 
         kernel, reason = sixteen_bit_kernel(dtype)
         return kernel or attend_runs, reason
+    if device_type == "cpu" and dtype in NUMBERS and library()[0] is not None:
+        return attend_in_c, f"attention: {library()[1]}, each sequence by itself ({dtype} on CPU)"
     if device_type == "cpu" and dtype is torch.bfloat16 and attends_in_bfloat16():
         return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
     if device_type == "cpu" and dtype is torch.float32 and has_grouped_maps():
@@ -51,6 +55,13 @@ def attends_in_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices through oneDNN."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def attend_in_c(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
+    """By the kernels in C, which have no masks of keys; batches with those go the slower way."""
+    if packed.key_mask is not None:
+        return attend_runs(q_THD, k_THD, v_THD, packed)
+    return attend_native(q_THD, k_THD, v_THD, packed)
 
 
 def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:

@@ -12,6 +12,8 @@ from support.tiny_checkpoints import CLASS_PREFIXES, CLASS_SUFFIXES, write_check
 from torch import Tensor
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
+from corpusmill.models.native.library import SWITCH, library
+from corpusmill.models.ops.attention import attention_kernel
 
 Reference = Callable[..., Any]
 PER_TOKEN = {"last_hidden_state", "start_logits", "end_logits", "prediction_logits"}
@@ -97,3 +99,25 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_kernels_in_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a CPU for which there are none."""
+    choices = (library, attention_kernel)
+    monkeypatch.setenv(SWITCH, "0")
+    for choice in choices:
+        choice.cache_clear()
+    yield
+    monkeypatch.undo()
+    for choice in choices:
+        choice.cache_clear()
+
+
+@pytest.fixture(params=["kernels in C", "oneDNN"])
+def either_way(request: pytest.FixtureRequest) -> None:
+    """With the kernels in C, where there are any, and without."""
+    if request.param == "oneDNN":
+        request.getfixturevalue("no_kernels_in_c")
+    elif library()[0] is None:
+        pytest.skip(library()[1])

@@ -106,8 +106,9 @@ def test_the_varlen_kernel_gets_unmasked_keys_only(
     torch.testing.assert_close(attend_varlen(*parts, packed), wanted, rtol=0, atol=2e-6)
 
 
+@pytest.mark.usefixtures("no_kernels_in_c")
 def test_the_kernel_is_chosen_once_and_says_why() -> None:
-    """Products on the CPU, where oneDNN has them for the dtype."""
+    """Products on the CPU, where oneDNN has them for the dtype and there are no kernels in C."""
     kernel, reason = attention_kernel("cpu", torch.float32)
     assert kernel is (attend_products if has_grouped_maps() else attend_runs)
     assert reason.startswith("attention: batched products" if has_grouped_maps() else "attention: dense runs")

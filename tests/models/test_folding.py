@@ -82,6 +82,7 @@ def test_a_norm_behind_a_map_alone_vanishes() -> None:
     torch.testing.assert_close(part(x_TD), wanted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("no_kernels_in_c")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_loaded_bottleneck_has_no_norm_within(checkpoints: Callable[[str, str], Path], dtype: str) -> None:
     """Only the one at its end, which adds the layer's own input; folded before weights are rounded."""

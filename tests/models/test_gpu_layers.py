@@ -259,6 +259,7 @@ def test_a_bottleneck_kernel_that_fails_or_disagrees_is_not_used() -> None:
     assert rest_kernel("cpu", torch.bfloat16) == (None, "bottlenecks: map by map (torch.bfloat16 on cpu)")
 
 
+@pytest.mark.usefixtures("no_kernels_in_c")
 def test_one_product_gives_what_enters_a_bottleneck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The kept sum, query, key and value, each with all biases: softmax would hide some of a key's."""
     folder = write_checkpoint(tmp_path, "mobilebert", "base", intermediate_size=64)

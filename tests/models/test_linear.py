@@ -11,6 +11,7 @@ from corpusmill.models.linear import JointProjections, lay_out, prepacking
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.prepacked import FUSED, FUSED_BESIDE_A_RESIDUAL, GroupedConvolution, PrepackedLinear
 
+pytestmark = pytest.mark.usefixtures("no_kernels_in_c")
 CPU = torch.device("cpu")
 needs_onednn = pytest.mark.skipif(
     not prepacking("cpu", torch.float32)[0], reason=prepacking("cpu", torch.float32)[1]
@@ -126,7 +127,7 @@ def test_without_onednn_torch_layers_stay(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     module = nn.Sequential(ActivatedLinear(8, 8, "gelu"))
     reason = lay_out(module, dtype=torch.float32, device=CPU)
-    assert reason == "linear: torch.nn.Linear (this torch has no oneDNN)"
+    assert reason.startswith("linear: torch.nn.Linear (this torch has no oneDNN)")
     assert isinstance(module[0], ActivatedLinear)
 
 

@@ -15,6 +15,7 @@ from corpusmill.models import PackedTokens, load_model
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.heads import HEADS
 
+pytestmark = pytest.mark.usefixtures("either_way")
 Checkpoints = Callable[[str, str], Path]
 CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS if task not in spec.lacks]
 OUTPUTS = {"distilbert": "vocab_projector.weight", "convbert": "generator_lm_head.weight"}

@@ -15,6 +15,7 @@ from corpusmill.models.heads import HEADS
 SEQUENCES = [[2, 40, 3], [2, 90, 91, 92, 200, 3], [2, 301, 7, 3], [2, *range(100, 225), 3], [5], [2, 9, 9, 3]]
 CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS if task not in spec.lacks]
 
+pytestmark = pytest.mark.usefixtures("either_way")
 Checkpoints = Callable[[str, str], Path]
 
 

@@ -96,6 +96,7 @@ def test_what_would_lose_too_much_stays() -> None:
     assert quantized_linear(nn.Linear(96, 63)) is None
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("architecture", QUANTIZED)
 def test_a_model_is_near_float32_and_packed_equals_alone(
     monkeypatch: pytest.MonkeyPatch, checkpoints: Callable[[str, str], Path], architecture: str
@@ -113,6 +114,7 @@ def test_a_model_is_near_float32_and_packed_equals_alone(
         assert error(alone_LD, state_LD) < 1e-6
 
 
+@pytest.mark.usefixtures("no_kernels_in_c")
 def test_int8_says_what_it_does(
     monkeypatch: pytest.MonkeyPatch, checkpoints: Callable[[str, str], Path]
 ) -> None:

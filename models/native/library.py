@@ -1,0 +1,118 @@
+"""The compiled library, through ctypes; its structures are those of `kernels.h`."""
+
+import ctypes
+import os
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+
+from corpusmill.models.errors import in_a_line
+
+FLOAT32, BFLOAT16 = 0, 1
+LINEAR_FLOAT32, LINEAR_BFLOAT16, LINEAR_INT8, NORM, SCALE_AND_SHIFT = range(5)
+NONE, RELU, GELU, GELU_TANH = range(4)
+
+NUMBERS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
+"""The library's numbers for the dtypes that rows may have."""
+# Set to have the layers of other CPUs here too: to compare with, or if the library is at fault.
+SWITCH = "CORPUSMILL_NATIVE"
+
+_pointer, _int32, _int64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+
+
+class Buffer(ctypes.Structure):
+    """Rows of numbers; without a base they are kept for the block in work only."""
+
+    _fields_ = [
+        ("base", _pointer),
+        ("stride", _int64),
+        ("type", _int32),
+        ("width", _int32),
+    ]
+
+
+class Step(ctypes.Structure):
+    """What happens to each row, on columns of buffers."""
+
+    _fields_ = [
+        ("kind", _int32),
+        ("activation", _int32),
+        ("source", _int32),
+        ("source_column", _int32),
+        ("target", _int32),
+        ("target_column", _int32),
+        ("residual", _int32),
+        ("residual_column", _int32),
+        ("inputs", _int32),
+        ("outputs", _int32),
+        ("eps", ctypes.c_float),
+        ("weight", _pointer),
+        ("scale", _pointer),
+        ("sums", _pointer),
+        ("bias", _pointer),
+    ]
+
+
+class Attention(ctypes.Structure):
+    """Heads that lie side by side in rows, and where sequences begin."""
+
+    _fields_ = [
+        ("q", _pointer),
+        ("k", _pointer),
+        ("v", _pointer),
+        ("out", _pointer),
+        ("q_stride", _int64),
+        ("k_stride", _int64),
+        ("v_stride", _int64),
+        ("out_stride", _int64),
+        ("q_head", _int64),
+        ("k_head", _int64),
+        ("v_head", _int64),
+        ("out_head", _int64),
+        ("starts", _pointer),
+        ("sequences", _int32),
+        ("heads", _int32),
+        ("width", _int32),
+        ("type", _int32),
+        ("threads", _int32),
+    ]
+
+
+@cache
+def library() -> tuple[ctypes.CDLL | None, str]:
+    """The library, None where it cannot be used; and why."""
+    if os.environ.get(SWITCH) == "0":
+        return None, f"{SWITCH}=0 is set"
+    folder = Path(__file__).parent
+    files = [file for suffix in EXTENSION_SUFFIXES if (file := folder / f"_kernels{suffix}").is_file()]
+    if not files:
+        return None, "it was not compiled when corpusmill was installed: there was no C compiler for x86"
+    try:
+        loaded = ctypes.CDLL(str(files[0]))
+        supported = loaded.corpusmill_supported()
+    except (OSError, AttributeError) as error:
+        return None, f"it cannot be loaded: {in_a_line(error)}"
+    if not supported:
+        return None, "this CPU lacks AVX-512 with VNNI and bfloat16"
+    loaded.corpusmill_run.argtypes = [_pointer, ctypes.c_int, _pointer, ctypes.c_int, _int64, ctypes.c_int]
+    loaded.corpusmill_attend.argtypes = [_pointer]
+    loaded.corpusmill_use_threads.argtypes = [_pointer]
+    loaded.corpusmill_use_threads.restype = None
+    loaded.corpusmill_use_threads(_threads())
+    return loaded, "AVX-512 kernels"
+
+
+def _threads() -> int | None:
+    """The function of torch's OpenMP that starts its threads, as an address; None where there is none."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, _pointer).value
+    except AttributeError:
+        return None
+
+
+def check(status: int) -> None:
+    """Raises MemoryError where a call found none."""
+    if status:
+        raise MemoryError("no memory for a block of rows")
