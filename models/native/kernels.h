@@ -6,9 +6,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { FLOAT32 = 0, BFLOAT16 = 1 };                       /* numbers */
+enum { FLOAT32 = 0, BFLOAT16 = 1 }; /* numbers */
 enum { LINEAR_FLOAT32 = 0, LINEAR_BFLOAT16 = 1, LINEAR_INT8 = 2, NORM = 3, SCALE_AND_SHIFT = 4 }; /* steps */
-enum { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 };     /* activations */
+enum { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 }; /* activations */
 
 /* Rows of numbers: the caller's, or where `base` is null, of the block in work. */
 typedef struct {

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Calls body(0 .. count - 1, context), each once, on up to `threads` threads: whoever is free takes the next. */
+/* Calls body(0 .. count - 1, context), each once, on up to `threads` threads: whoever is free takes the next.
+ */
 void in_parallel(long count, int threads, void (*body)(long, void *), void *context);
 
 /* Memory of the calling thread, aligned to 64 bytes and kept for its next call; null where there is none. */

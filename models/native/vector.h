@@ -13,9 +13,12 @@
 
 #include "kernels.h"
 
-/* For every function from here on in a file that includes this, which `corpusmill_supported` asks the CPU for. */
+/* For every function from here on in a file that includes this, which `corpusmill_supported` asks the CPU
+ * for. */
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni"))), apply_to = function)
+#pragma clang attribute push(                                                                                \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni"))),                     \
+    apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni")
 #endif
@@ -56,8 +59,8 @@ INLINE __m512 exp2_of(__m512 x) {
 
 /* GELU: max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, absolute error 1e-7.
  *
- * erfc(a / sqrt 2) is 2^-q(a), and q a smooth function: a minimax fit of degree 6 on [0, 6], weighted by what an
- * error does to the result.
+ * erfc(a / sqrt 2) is 2^-q(a), and q a smooth function: a minimax fit of degree 6 on [0, 6], weighted by what
+ * an error does to the result.
  */
 INLINE __m512 gelu_of(__m512 x) {
     __m512 a = _mm512_min_ps(_mm512_set1_ps(6.0f), _mm512_abs_ps(x));
@@ -76,7 +79,8 @@ INLINE __m512 gelu_tanh_of(__m512 x) {
     const float log2e = 1.44269504f, twice = 1.59576912f;
     __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f), _mm512_set1_ps(1.0f));
     __m512 u = _mm512_mul_ps(_mm512_mul_ps(x, cubic), _mm512_set1_ps(-twice * log2e));
-    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), exp2_of(_mm512_min_ps(_mm512_set1_ps(127.0f), u))));
+    return _mm512_div_ps(
+        x, _mm512_add_ps(_mm512_set1_ps(1.0f), exp2_of(_mm512_min_ps(_mm512_set1_ps(127.0f), u))));
 }
 
 INLINE __m512 activated(__m512 x, int activation) {
