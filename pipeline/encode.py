@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from corpusmill.models import PackedTokens, load_model
+from corpusmill.models.native.library import advice
 from corpusmill.models.products import product_rate
 from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.batches import TokenBatch, token_batches
@@ -132,9 +133,9 @@ class Encoder:
         )
 
     def _batch_size(self, spec: ModelSpec) -> tuple[int, str | None]:
-        """Return the tokens of a batch, on a GPU at most as many as fit, and what is to be said of that."""
+        """Return the tokens of a batch, on a GPU at most as many as fit, and what a user should know."""
         if spec.device == "cpu":
-            return spec.tokens_per_batch, None
+            return spec.tokens_per_batch, advice()
         return fitted(
             lambda packed: self._task.values(self._model, packed),
             asked=spec.tokens_per_batch,

@@ -19,6 +19,8 @@ NUMBERS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
 # Set to have the layers of other CPUs here too: to compare with, or if the library is at fault.
 SWITCH = "CORPUSMILL_NATIVE"
 
+NOT_COMPILED = "they were not compiled when corpusmill was installed, for want of a C compiler for x86"
+
 _pointer, _int32, _int64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
 
@@ -88,12 +90,12 @@ def library() -> tuple[ctypes.CDLL | None, str]:
     folder = Path(__file__).parent
     files = [file for suffix in EXTENSION_SUFFIXES if (file := folder / f"_kernels{suffix}").is_file()]
     if not files:
-        return None, "it was not compiled when corpusmill was installed: there was no C compiler for x86"
+        return None, NOT_COMPILED
     try:
         loaded = ctypes.CDLL(str(files[0]))
         supported = loaded.corpusmill_supported()
     except (OSError, AttributeError) as error:
-        return None, f"it cannot be loaded: {in_a_line(error)}"
+        return None, f"they cannot be loaded: {in_a_line(error)}"
     if not supported:
         return None, "this CPU lacks AVX-512 with VNNI and bfloat16"
     loaded.corpusmill_run.argtypes = [_pointer, ctypes.c_int, _pointer, ctypes.c_int, _int64, ctypes.c_int]
@@ -102,6 +104,14 @@ def library() -> tuple[ctypes.CDLL | None, str]:
     loaded.corpusmill_use_threads.restype = None
     loaded.corpusmill_use_threads(_threads())
     return loaded, "AVX-512 kernels"
+
+
+def advice() -> str | None:
+    """What a user should know who could have the kernels and has not; None where nothing is to be done."""
+    reason = library()[1]
+    if reason != NOT_COMPILED or not torch.cpu._is_avx512_bf16_supported():
+        return None
+    return f"has no kernels in C and is slower for it: {reason}; install gcc, then corpusmill again"
 
 
 def _threads() -> int | None:

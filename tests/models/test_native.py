@@ -376,6 +376,28 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [
+        (architecture, dtype)
+        for architecture in ("bert", "convbert", "distilbert", "mobilebert", "squeezebert")
+        for dtype in ("float32", "bfloat16", "int8")
+        if (architecture, dtype) != ("mobilebert", "int8")
+    ],
+)
+def test_packed_is_alone_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, checkpoints: Callable[[str, str], Path], architecture: str, dtype: str
+) -> None:
+    """Whatever the batch: a row's results are one chain of operations in one order."""
+    monkeypatch.setattr(quantized, "NARROWEST", 8)
+    model = load_model(checkpoints(architecture, "base"), dtype=dtype)
+    sequences = [[2, 40, 3], [2, *range(100, 225), 3], [5], [2, 9, 9, 3], [2, *range(100, 199), 3]] * 3
+    packed = PackedTokens.from_sequences(sequences)
+    for states, ids in zip(packed.split(model(packed).last_hidden_state), sequences, strict=True):
+        assert torch.equal(model(PackedTokens.from_sequences([ids])).last_hidden_state, states)
+
+
+@needs_kernels
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_a_model_says_what_it_runs_on(checkpoints: Callable[[str, str], Path], dtype: str) -> None:
     """Kernels in C, and none of oneDNN's layers."""
@@ -409,8 +431,8 @@ def test_a_library_that_cannot_be_used_is_left_out(
     monkeypatch.setattr(native_library, "__file__", str(tmp_path / "library.py"))
     loaded, reason = native_library.library.__wrapped__()
     assert loaded is None
-    wanted = {"none": "was not compiled", "unsupported": "this CPU lacks AVX-512"}
-    assert wanted.get(file, "it cannot be loaded") in reason
+    wanted = {"none": "not compiled", "unsupported": "this CPU lacks AVX-512"}
+    assert wanted.get(file, "they cannot be loaded") in reason
 
 
 @needs_kernels
@@ -426,3 +448,15 @@ def test_no_memory_is_an_error_of_python() -> None:
     weight.add_to(program, source, target)
     with pytest.raises(MemoryError, match="no memory for a block of rows"):
         program.run(torch.zeros(3, 8), torch.zeros(3, 8))
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_who_could_have_the_kernels_is_told(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """And nobody whose CPU lacks what they need, or who has them."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
+    if library()[0] is not None:
+        assert native_library.advice() is None
+    monkeypatch.setattr(native_library, "library", lambda: (None, native_library.NOT_COMPILED))
+    told = native_library.advice()
+    assert (told is not None) == able
+    assert told is None or "install gcc" in told
