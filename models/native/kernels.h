@@ -40,6 +40,8 @@ typedef struct {
     int32_t sequences, heads, width, type, threads;
 } Attention;
 
+/* Bytes of a Buffer, a Step and an Attention, a byte each from the lowest: what a caller has to agree with. */
+EXPORT int corpusmill_sizes(void);
 /* 1 where the CPU has all instructions that these functions use. */
 EXPORT int corpusmill_supported(void);
 /* Where OpenMP's own threads are started: a function like libgomp's GOMP_parallel, or null for none. */

@@ -93,9 +93,11 @@ def library() -> tuple[ctypes.CDLL | None, str]:
         return None, NOT_COMPILED
     try:
         loaded = ctypes.CDLL(str(files[0]))
-        supported = loaded.corpusmill_supported()
+        supported, sizes = loaded.corpusmill_supported(), loaded.corpusmill_sizes()
     except (OSError, AttributeError) as error:
         return None, f"they cannot be loaded: {in_a_line(error)}"
+    if sizes != sum(ctypes.sizeof(each) << 8 * place for place, each in enumerate((Buffer, Step, Attention))):
+        return None, "they were compiled from another version of corpusmill: install it again"
     if not supported:
         return None, "this CPU lacks AVX-512 with VNNI and bfloat16"
     loaded.corpusmill_run.argtypes = [_pointer, ctypes.c_int, _pointer, ctypes.c_int, _int64, ctypes.c_int]

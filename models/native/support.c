@@ -1,6 +1,10 @@
 /* Whether this CPU can run what was compiled, and stand-ins where nothing could be. */
 #include "kernels.h"
 
+int corpusmill_sizes(void) {
+    return (int)(sizeof(Buffer) | sizeof(Step) << 8 | sizeof(Attention) << 16);
+}
+
 #if defined(__x86_64__)
 int corpusmill_supported(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

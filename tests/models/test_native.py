@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -93,6 +93,22 @@ def test_a_map_writes_its_rows_and_nothing_else(dtype: torch.dtype, outputs: int
         program.run(x, y, *(() if residual is None else (residual,)))
         assert_near(y, wanted, dtype)
         assert_untouched(whole)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [*NUMBERS, torch.int8])
+@torch.inference_mode()
+def test_many_inputs_are_added_up_in_parts(dtype: torch.dtype) -> None:
+    """More than are multiplied at once, by two and a bit."""
+    torch.manual_seed(0)
+    number = torch.float32 if dtype is torch.int8 else dtype
+    linear = nn.Linear(7000, 70, dtype=number)
+    ours = native_map(linear, int8=dtype is torch.int8)
+    assert ours is not None
+    x = torch.randn(20, 7000).to(number)
+    wanted = x.double() @ linear.weight.double().T + linear.bias.double()
+    worst = float((ours(x).double() - wanted).abs().max() / wanted.abs().max())
+    assert worst <= {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.int8: 0.05}[dtype]
 
 
 @needs_kernels
@@ -414,24 +430,28 @@ def test_without_the_kernels_the_reason_is_told(checkpoints: Callable[[str, str]
     assert f"no kernels in C: {SWITCH}=0 is set" in load_model(checkpoints("bert", "base")).kernel_reason
 
 
-@pytest.mark.parametrize("file", ["none", "broken", "another", "unsupported"])
+@pytest.mark.parametrize("file", ["none", "broken", "another", "unsupported", "older"])
 def test_a_library_that_cannot_be_used_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
 ) -> None:
-    """Not compiled, not a library, a library of something else, or for another CPU."""
+    """Not compiled, not a library, one of something else, for another CPU, or with other structures."""
     library_file = tmp_path / "_kernels.abi3.so"
     if file == "broken":
         library_file.write_bytes(b"no library")
     if file == "another":
         library_file.symlink_to(Path(torch.__file__).with_name("lib") / "libc10.so")
-    if file == "unsupported":
+    if file in ("unsupported", "older"):
         library_file.touch()
-        fake: Any = type("Library", (), {"corpusmill_supported": staticmethod(lambda: 0)})
+        real, fake = library()[0], Mock()
+        if real is None:
+            pytest.skip(library()[1])
+        fake.corpusmill_supported.return_value = int(file != "unsupported")
+        fake.corpusmill_sizes.return_value = real.corpusmill_sizes() + (file == "older")
         monkeypatch.setattr(ctypes, "CDLL", lambda _: fake)
     monkeypatch.setattr(native_library, "__file__", str(tmp_path / "library.py"))
     loaded, reason = native_library.library.__wrapped__()
     assert loaded is None
-    wanted = {"none": "not compiled", "unsupported": "this CPU lacks AVX-512"}
+    wanted = {"none": "not compiled", "unsupported": "this CPU lacks AVX-512", "older": "another version"}
     assert wanted.get(file, "they cannot be loaded") in reason
 
 

@@ -10,6 +10,7 @@ import torch
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.models.linear import prepacking
+from corpusmill.models.native.library import SWITCH
 from corpusmill.pipeline import memory
 from corpusmill.pipeline.memory import ENVIRONMENT, Release, keep_memory
 
@@ -94,7 +95,7 @@ def test_a_batch_of_every_length_finds_its_plans_again(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"ONEDNN_VERBOSE": "2"},
+        env=os.environ | {"ONEDNN_VERBOSE": "2", SWITCH: "0"},
     )
     _, first, second = done.stdout.split("begin")
     assert first.count("create:cache_miss") > 100
