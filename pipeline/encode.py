@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from corpusmill.models import PackedTokens, load_model
-from corpusmill.models.native.library import advice
+from corpusmill.models.native.bindings import advice
 from corpusmill.models.products import product_rate
 from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.batches import TokenBatch, token_batches

@@ -1,4 +1,4 @@
-/* What the library offers to Python, which calls it through ctypes (library.py mirrors these structures). */
+/* What the library offers to Python, which calls it through ctypes (bindings.py mirrors these structures). */
 #ifndef CORPUSMILL_KERNELS_H
 #define CORPUSMILL_KERNELS_H
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from corpusmill.models.blocks import FeedForward, Projections
 from corpusmill.models.joining import JointProjections, replace_modules
+from corpusmill.models.native.bindings import NUMBERS, library
 from corpusmill.models.native.bottleneck import NativeMobileLayer
 from corpusmill.models.native.layers import NativePostNormLayer
-from corpusmill.models.native.library import NUMBERS, library
 from corpusmill.models.native.maps import NativeMap, native_map
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from corpusmill.models.blocks import ActivatedLinear, GroupedLinear, Linear
-from corpusmill.models.native.library import GELU, GELU_TANH, NONE, RELU
+from corpusmill.models.native.bindings import GELU, GELU_TANH, NONE, RELU
 from corpusmill.models.native.program import Program
 from corpusmill.models.native.weights import PackedWeight, fits
 from corpusmill.models.quantized import worth_quantizing

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from corpusmill.models.errors import InputError
 from corpusmill.models.fused import Norm
-from corpusmill.models.native.library import (
+from corpusmill.models.native.bindings import (
     NONE,
     NORM,
     NUMBERS,

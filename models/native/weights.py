@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpusmill.models.native.library import LINEAR_BFLOAT16, LINEAR_FLOAT32, LINEAR_INT8
+from corpusmill.models.native.bindings import LINEAR_BFLOAT16, LINEAR_FLOAT32, LINEAR_INT8
 from corpusmill.models.quantized import QuantizedWeight
 
 PANEL, VECTOR = 64, 16

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corpusmill.models.native.library import NUMBERS, library
+from corpusmill.models.native.bindings import NUMBERS, library
 from corpusmill.models.ops.grouped import grouped_map, has_grouped_maps, reordered
 from corpusmill.models.ops.native_attention import attend_native
 from corpusmill.models.packed import PackedTokens, Run

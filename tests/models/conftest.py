@@ -12,7 +12,7 @@ from support.tiny_checkpoints import CLASS_PREFIXES, CLASS_SUFFIXES, write_check
 from torch import Tensor
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.models.native.library import SWITCH, library
+from corpusmill.models.native.bindings import SWITCH, library
 from corpusmill.models.ops.attention import attention_kernel
 
 Reference = Callable[..., Any]

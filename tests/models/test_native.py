@@ -24,10 +24,10 @@ from corpusmill.models.errors import InputError
 from corpusmill.models.fused import Norm
 from corpusmill.models.joining import joined
 from corpusmill.models.linear import lay_out, quantize_layers
-from corpusmill.models.native import library as native_library
+from corpusmill.models.native import bindings
+from corpusmill.models.native.bindings import LINEAR_FLOAT32, LINEAR_INT8, SWITCH, library
 from corpusmill.models.native.bottleneck import NativeMobileLayer
 from corpusmill.models.native.layers import NativePostNormLayer
-from corpusmill.models.native.library import SWITCH, library
 from corpusmill.models.native.maps import ACTIVATIONS, NativeMap, native_map
 from corpusmill.models.native.program import Program
 from corpusmill.models.ops.attention import attend_each, attend_in_c, attention_kernel
@@ -318,6 +318,11 @@ def test_a_layer_of_mixed_precision(part: str) -> None:
     wanted = exact(torch.randn(30, 128, generator=torch.Generator().manual_seed(1)), packed_of(30))
     quantize_layers(ours, attention=torch.bfloat16)
     lay_out(ours, dtype=torch.float32, device=CPU)
+    maps = [module for module in ours.modules() if isinstance(module, NativeMap)]
+    assert sorted(group.kind for each in maps for group in each.groups) == [
+        LINEAR_FLOAT32,
+        *[LINEAR_INT8] * 3,
+    ]
     x = torch.randn(30, 128, generator=torch.Generator().manual_seed(1))
     y = ours.layers[0](x, packed_of(30))
     assert float(torch.linalg.norm(y - wanted) / torch.linalg.norm(wanted)) < 0.03
@@ -368,12 +373,19 @@ def test_groups_and_joined_projections_are_single_maps() -> None:
 @needs_kernels
 @pytest.mark.parametrize("norm", ["no_norm", "layer_norm"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
-def test_a_bottleneck_is_two_programs(tmp_path: Path, norm: str, activation: str) -> None:
+def test_a_bottleneck_is_two_programs(
+    request: pytest.FixtureRequest, tmp_path: Path, norm: str, activation: str
+) -> None:
     """Whatever its norms are, where its activation is the kernels'; and gives what its parts give."""
     folder = write_checkpoint(tmp_path, "mobilebert", "base", hidden_act=activation, normalization_type=norm)
     model = load_model(folder)
     fused = [isinstance(layer, NativeMobileLayer) for layer in model.encoder.layers]
     assert fused == [activation != "tanh"] * len(fused)
+    packed = packed_of(9, 70, 1)
+    states = model(packed).last_hidden_state
+    request.getfixturevalue("no_kernels_in_c")
+    wanted = load_model(folder)(packed).last_hidden_state
+    assert float(torch.linalg.norm(states - wanted) / torch.linalg.norm(wanted)) < 1e-5
 
 
 @needs_kernels
@@ -448,8 +460,8 @@ def test_a_library_that_cannot_be_used_is_left_out(
         fake.corpusmill_supported.return_value = int(file != "unsupported")
         fake.corpusmill_sizes.return_value = real.corpusmill_sizes() + (file == "older")
         monkeypatch.setattr(ctypes, "CDLL", lambda _: fake)
-    monkeypatch.setattr(native_library, "__file__", str(tmp_path / "library.py"))
-    loaded, reason = native_library.library.__wrapped__()
+    monkeypatch.setattr(bindings, "__file__", str(tmp_path / "bindings.py"))
+    loaded, reason = bindings.library.__wrapped__()
     assert loaded is None
     wanted = {"none": "not compiled", "unsupported": "this CPU lacks AVX-512", "older": "another version"}
     assert wanted.get(file, "they cannot be loaded") in reason
@@ -475,8 +487,8 @@ def test_who_could_have_the_kernels_is_told(monkeypatch: pytest.MonkeyPatch, abl
     """And nobody whose CPU lacks what they need, or who has them."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
     if library()[0] is not None:
-        assert native_library.advice() is None
-    monkeypatch.setattr(native_library, "library", lambda: (None, native_library.NOT_COMPILED))
-    told = native_library.advice()
+        assert bindings.advice() is None
+    monkeypatch.setattr(bindings, "library", lambda: (None, bindings.NOT_COMPILED))
+    told = bindings.advice()
     assert (told is not None) == able
     assert told is None or "install gcc" in told

@@ -10,7 +10,7 @@ import torch
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.models.linear import prepacking
-from corpusmill.models.native.library import SWITCH
+from corpusmill.models.native.bindings import SWITCH
 from corpusmill.pipeline import memory
 from corpusmill.pipeline.memory import ENVIRONMENT, Release, keep_memory
 
