@@ -1,7 +1,9 @@
 """The kernels in C against what torch computes in float64, and what they may read and write."""
 
 import ctypes
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -49,6 +51,16 @@ def _threads(request: pytest.FixtureRequest, _one_thread: None) -> Iterator[None
     torch.set_num_threads(1)
 
 
+@contextmanager
+def case(**values: object) -> Iterator[None]:
+    """Name the case of a table in which an assertion failed."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"in the case {values}")
+        raise
+
+
 def guarded(rows: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Rows of a matrix with guards on all sides, and the whole."""
     whole = torch.full((rows + 2, width + 40), GUARD, dtype=dtype)
@@ -68,31 +80,36 @@ def assert_near(ours: Tensor, wanted: Tensor, dtype: torch.dtype, *, times: floa
     assert worst <= times * TOLERANCE[dtype] * float(wanted.abs().max())
 
 
+OUTPUTS = (1, 15, 16, 17, 48, 49, 63, 64, 65, 100, 128, 191)
+ROWS = (1, 5, 6, 7, 96, 97, 500)
+"""Widths and numbers of rows that fill no panel, no tile and no block, and that do."""
+
+
 @needs_kernels
 @pytest.mark.parametrize("dtype", NUMBERS)
-@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 48, 49, 63, 64, 65, 100, 128, 191])
-@pytest.mark.parametrize("rows", [1, 5, 6, 7, 96, 97, 500])
 @torch.inference_mode()
-def test_a_map_writes_its_rows_and_nothing_else(dtype: torch.dtype, outputs: int, rows: int) -> None:
-    """For outputs and rows that fill no panel, no tile and no block, with a residual or not."""
-    torch.manual_seed(0)
-    linear = nn.Linear(40, outputs, dtype=dtype)
-    weight = native_map(linear)
-    assert weight is not None
-    x, _ = guarded(rows, 40, dtype)
-    x.normal_()
-    added, _ = guarded(rows, outputs, dtype)
-    added.normal_()
-    product = x.double() @ linear.weight.double().T + linear.bias.double()
-    for residual, wanted in ((None, product), (added, product + added.double())):
-        program = Program()
-        source, target = program.outer(dtype, 40), program.outer(dtype, outputs)
-        more = None if residual is None else program.outer(dtype, outputs)
-        weight.add_to(program, source, target, residual=more)
-        y, whole = guarded(rows, outputs, dtype)
-        program.run(x, y, *(() if residual is None else (residual,)))
-        assert_near(y, wanted, dtype)
-        assert_untouched(whole)
+def test_a_map_writes_its_rows_and_nothing_else(dtype: torch.dtype) -> None:
+    """For every width and number of rows, with a residual or not."""
+    for outputs, rows in itertools.product(OUTPUTS, ROWS):
+        torch.manual_seed(0)
+        linear = nn.Linear(40, outputs, dtype=dtype)
+        weight = native_map(linear)
+        assert weight is not None
+        x, _ = guarded(rows, 40, dtype)
+        x.normal_()
+        added, _ = guarded(rows, outputs, dtype)
+        added.normal_()
+        product = x.double() @ linear.weight.double().T + linear.bias.double()
+        for residual, wanted in ((None, product), (added, product + added.double())):
+            program = Program()
+            source, target = program.outer(dtype, 40), program.outer(dtype, outputs)
+            more = None if residual is None else program.outer(dtype, outputs)
+            weight.add_to(program, source, target, residual=more)
+            y, whole = guarded(rows, outputs, dtype)
+            program.run(x, y, *(() if residual is None else (residual,)))
+            with case(outputs=outputs, rows=rows, residual=residual is not None):
+                assert_near(y, wanted, dtype)
+                assert_untouched(whole)
 
 
 @needs_kernels
@@ -113,26 +130,26 @@ def test_many_inputs_are_added_up_in_parts(dtype: torch.dtype) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", NUMBERS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("bias", [True, False])
 @torch.inference_mode()
-def test_an_activated_map_keeps_its_function(dtype: torch.dtype, activation: str, bias: bool) -> None:
-    """From far below zero to far above, and NaN and infinity as torch has them."""
-    torch.manual_seed(0)
-    layer = ActivatedLinear(2, 70, activation, bias=bias).to(dtype)
-    layer.linear.weight.zero_()
-    layer.linear.weight[:, 0] = 1
-    if bias:
-        layer.linear.bias.zero_()
-    x = torch.zeros(4001, 2, dtype=dtype)
-    x[:, 0] = torch.linspace(-40, 40, 4001)
-    ours = native_map(layer)
-    assert ours is not None
-    wanted = layer.activation(x[:, :1].double()).expand(-1, 70)
-    worst = (ours(x).double() - wanted).abs()
-    assert float(worst.max()) <= (3e-6 if dtype is torch.float32 else 0.13)
-    assert float(worst[x[:, 0].abs() <= 4].max()) <= (3e-7 if dtype is torch.float32 else 8e-3)
-    assert ours(torch.full((3, 2), float("nan"), dtype=dtype)).isnan().all()
+def test_an_activated_map_keeps_its_function(dtype: torch.dtype) -> None:
+    """Every activation from far below zero to far above, and NaN and infinity as torch has them."""
+    for activation, bias in itertools.product(ACTIVATIONS, (True, False)):
+        torch.manual_seed(0)
+        layer = ActivatedLinear(2, 70, activation, bias=bias).to(dtype)
+        layer.linear.weight.zero_()
+        layer.linear.weight[:, 0] = 1
+        if bias:
+            layer.linear.bias.zero_()
+        x = torch.zeros(4001, 2, dtype=dtype)
+        x[:, 0] = torch.linspace(-40, 40, 4001)
+        ours = native_map(layer)
+        assert ours is not None
+        wanted = layer.activation(x[:, :1].double()).expand(-1, 70)
+        worst = (ours(x).double() - wanted).abs()
+        with case(activation=activation, bias=bias):
+            assert float(worst.max()) <= (3e-6 if dtype is torch.float32 else 0.13)
+            assert float(worst[x[:, 0].abs() <= 4].max()) <= (3e-7 if dtype is torch.float32 else 8e-3)
+            assert ours(torch.full((3, 2), float("nan"), dtype=dtype)).isnan().all()
 
 
 @needs_kernels
@@ -207,31 +224,33 @@ def test_bytes_of_equal_values_are_exact_and_broken_rows_are_nan() -> None:
         assert y[[0, 2]].isfinite().all()
 
 
+HEAD_WIDTHS = (8, 16, 20, 32, 64, 80, 136)
+LENGTHS = ([1], [1, 2, 3, 5, 17], [33, 64, 65], [130, 1, 512])
+
+
 @needs_kernels
 @pytest.mark.parametrize("dtype", NUMBERS)
-@pytest.mark.parametrize("width", [8, 16, 20, 32, 64, 80, 136])
-@pytest.mark.parametrize("lengths", [[1], [1, 2, 3, 5, 17], [33, 64, 65], [130, 1, 512]])
 @torch.inference_mode()
-def test_attention_is_the_definition_for_each_sequence(
-    dtype: torch.dtype, width: int, lengths: list[int]
-) -> None:
+def test_attention_is_the_definition_for_each_sequence(dtype: torch.dtype) -> None:
     """Whatever the width of heads and however they lie; each sequence as it is alone, to the bit."""
-    torch.manual_seed(0)
-    packed = PackedTokens.from_sequences([[1] * length for length in lengths])
-    joint, whole = guarded(sum(lengths), 3 * 3 * width, dtype)
-    joint.normal_()
-    q, k, v = (part.unflatten(1, (3, width)) for part in joint.chunk(3, dim=1))
-    ours = attend_native(q, k, v, packed)
-    wanted = attend_each(*(part.double() for part in (q, k, v)), packed)
-    assert_near(ours, wanted, dtype, times=2)
-    alone = [
-        attend_native(*each, PackedTokens.from_sequences([[1] * len(each[0])]))
-        for each in zip(*map(packed.split, (q, k, v)), strict=True)
-    ]
-    assert torch.equal(torch.cat(alone), ours)
-    mixed = torch.stack([q, k, v], dim=3).unbind(3)  # no head's numbers lie side by side
-    assert torch.equal(attend_native(*mixed, packed), ours)
-    assert_untouched(whole)
+    for width, lengths in itertools.product(HEAD_WIDTHS, LENGTHS):
+        torch.manual_seed(0)
+        packed = packed_of(*lengths)
+        joint, whole = guarded(sum(lengths), 3 * 3 * width, dtype)
+        joint.normal_()
+        q, k, v = (part.unflatten(1, (3, width)) for part in joint.chunk(3, dim=1))
+        ours = attend_native(q, k, v, packed)
+        wanted = attend_each(*(part.double() for part in (q, k, v)), packed)
+        alone = [
+            attend_native(*each, packed_of(len(each[0])))
+            for each in zip(*map(packed.split, (q, k, v)), strict=True)
+        ]
+        mixed = torch.stack([q, k, v], dim=3).unbind(3)  # no head's numbers lie side by side
+        with case(width=width, lengths=lengths):
+            assert_near(ours, wanted, dtype, times=2)
+            assert torch.equal(torch.cat(alone), ours)
+            assert torch.equal(attend_native(*mixed, packed), ours)
+            assert_untouched(whole)
 
 
 @needs_kernels

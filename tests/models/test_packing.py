@@ -21,24 +21,24 @@ CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS 
 OUTPUTS = {"distilbert": "vocab_projector.weight", "convbert": "generator_lm_head.weight"}
 
 
-def pack(sequences: list[list[int]]) -> PackedTokens:
-    return PackedTokens.from_sequences(sequences)
-
-
 def scale(parts: list[dict[str, torch.Tensor]], name: str) -> torch.Tensor:
     return torch.stack([part[name].abs().max() for part in parts]).max()
 
 
 def check_packed_equals_alone(model: Any, results: Any, *, seed: str, rounds: int, batch: int) -> None:
-    """Random lengths from one to the longest, orders, runs, types and neighbours."""
+    """Random lengths from one to the longest, orders, runs, types and neighbours.
+
+    As each is compared with what it is alone, order does not matter either.
+    """
     rng = random.Random(seed)
     longest = model.checkpoint.max_positions
     for _ in range(rounds):
         lengths = [rng.choice([1, 2, longest, rng.randint(1, longest), 17]) for _ in range(batch)]
+        lengths += [3, 3, 8, 3, 21, 8]  # a run of one length, and lengths that come again later
         sequences = [[rng.randrange(5, model.checkpoint.vocab_size) for _ in range(n)] for n in lengths]
         types = [[rng.randrange(2) for _ in range(n)] for n in lengths]
         together = results(model, PackedTokens.from_sequences(sequences, types))
-        for index in rng.sample(range(batch), 3):
+        for index in [*rng.sample(range(batch), 3), *range(batch, len(lengths))]:
             (alone,) = results(model, PackedTokens.from_sequences([sequences[index]], [types[index]]))
             for name, value in alone.items():
                 assert (together[index][name] - value).abs().max() <= 1e-5 * scale(together, name)
@@ -63,19 +63,6 @@ def test_packed_equals_alone_more_often(
 
 
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
-def test_order_does_not_matter(checkpoints: Checkpoints, results: Any, architecture: str, task: str) -> None:
-    """Sorted by length, or shuffled so that every run is one sequence long."""
-    model = load_model(checkpoints(architecture, task), task)
-    sequences = [[5 + (7 * n + k) % 400 for k in range(n)] for n in (3, 3, 3, 8, 8, 21)]
-    order = [3, 0, 5, 1, 4, 2]
-    in_order = results(model, pack(sequences))
-    shuffled = results(model, pack([sequences[index] for index in order]))
-    for place, index in enumerate(order):
-        for name, value in in_order[index].items():
-            assert (shuffled[place][name] - value).abs().max() <= 1e-5 * scale(in_order, name)
-
-
-@pytest.mark.parametrize(("architecture", "task"), CELLS)
 def test_a_poisoned_neighbour_does_not_leak(
     checkpoints: Checkpoints, tmp_path: Path, results: Any, architecture: str, task: str
 ) -> None:
@@ -94,7 +81,9 @@ def test_a_poisoned_neighbour_does_not_leak(
     save_file(tensors, tmp_path / "model.safetensors")
     model = load_model(tmp_path, task)
     poisoned = [2, 77, 90, 3]
-    parts = results(model, pack([poisoned, [2, 80, 81, 3], poisoned, [2, 80, 3], [9], poisoned]))
+    parts = results(
+        model, PackedTokens.from_sequences([poisoned, [2, 80, 81, 3], poisoned, [2, 80, 3], [9], poisoned])
+    )
     for index, healthy in enumerate([False, True, False, True, True, False]):
         assert all(bool(torch.isfinite(value).all()) == healthy for value in parts[index].values())
 
