@@ -16,10 +16,10 @@ bench: $(INSTALLED)
 	done
 
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
 
 test-all: check
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu
