@@ -237,7 +237,7 @@ class Store:
             values = (self._converted_due(name, text, due.pop(name, None)), name)
             database.execute("UPDATE schedules SET due = ? WHERE name = ?", values)
         if due:
-            raise self._unreadable("apscheduler_jobs", "id", next(iter(due)), "it has no schedule")
+            raise self._unreadable(next(iter(due)), "it has no schedule")
         database.execute(f"PRAGMA user_version = {VERSION}")
 
     def _converted_due(self, name: str, text: str, due: Any) -> float | None:
@@ -246,14 +246,15 @@ class Store:
             times = _schedule(text).timetable()
             return _seconds(times.next_due(datetime.now(UTC)) if due is None else _instant(float(due)))
         except (ValueError, TypeError, KeyError, ScheduleError) as error:
-            raise self._unreadable("schedules", "name", name, str(error)) from None
+            raise self._unreadable(name, str(error)) from None
 
-    def _unreadable(self, table: str, column: str, name: str, reason: str) -> ScheduleError:
+    def _unreadable(self, name: str, reason: str) -> ScheduleError:
         value = name.replace("'", "''")
-        command = ["sqlite3", str(self.path), f"DELETE FROM {table} WHERE {column} = '{value}'"]
+        wheres = f"schedules WHERE name = '{value}'", f"apscheduler_jobs WHERE id = '{value}'"
+        delete = "; ".join(f"DELETE FROM {where}" for where in wheres)
         return ScheduleError(
             f"{self.path}: {name!r} of an earlier version's store cannot be converted: {reason}; nothing was "
-            f"changed. Take it out, and add it again: {shlex.join(command)}"
+            f"changed. Take it out, and add it again: {shlex.join(['sqlite3', str(self.path), delete])}"
         )
 
     @contextmanager

@@ -63,8 +63,8 @@ class Timetable:
             for due in CronSim(self.cron, local, reverse=reverse):
                 yield due.astimezone(UTC)
             return
-        # cronsim gets no zone here. With one, cronsim 2.8 never returns for `*/15 2 * * *` on the Chatham
-        # Islands, where clocks change at 02:45, and omits times on Lord Howe Island, where half an hour changes.
+        # cronsim gets no zone here. With one, cronsim 2.8 never returns for `*/15 2 * * *` in Pacific/Chatham
+        # (clocks change at 02:45), and omits times in Australia/Lord_Howe (they change by 30 minutes).
         for due in CronSim(self.cron, local.replace(tzinfo=None), reverse=reverse):
             yield from self._instants(due)
 

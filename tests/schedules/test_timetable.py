@@ -96,7 +96,8 @@ def test_the_latest_due_time_is_found_when_clocks_go_back(
 ) -> None:
     """In a process of its own: what is wrong here never returns."""
     program = (
-        "import sys; from datetime import datetime; from corpusmill.jobs.schedules.timetable import timetable; "
+        "import sys; from datetime import datetime; "
+        "from corpusmill.jobs.schedules.timetable import timetable; "
         "print(timetable(*sys.argv[1:3]).latest_due(datetime.fromisoformat(sys.argv[3])).isoformat())"
     )
     command = [sys.executable, "-P", "-c", program, cron, zone, now]
@@ -105,7 +106,7 @@ def test_the_latest_due_time_is_found_when_clocks_go_back(
 
 
 def test_the_changes_are_those_of_the_database() -> None:
-    """Twice a year in most zones that change clocks: by an hour, by half an hour, by two hours; at midnight."""
+    """Twice a year in most zones that change clocks: by an hour, half an hour, two hours."""
     changes = clock_changes()
     assert len({change.zone for change in changes}) >= 20
     moves = {

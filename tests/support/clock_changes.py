@@ -30,8 +30,8 @@ def local(instant: datetime, zone: ZoneInfo) -> datetime:
 def runs_of_cron(change: Change, minutes: set[int], hours: set[int], *, fixed: bool) -> list[datetime]:
     """When Debian's cron starts a job of each day.
 
-    It follows the clock for a job with wildcards. For a job at fixed times it looks at each minute of local time
-    once: at all that a change left out at once, at none again.
+    It follows the clock for a job with wildcards. For a job at fixed times it looks at each minute of local
+    time once: after a gap at all minutes of the gap, in a repeated hour at none.
     """
     zone = ZoneInfo(change.zone)
     found, seen = [], local(change.minutes()[0] - MINUTE, zone)
