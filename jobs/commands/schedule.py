@@ -76,7 +76,6 @@ def add(
     def act() -> None:
         from corpusmill.jobs import JobConfig
         from corpusmill.jobs.schedules.store import Schedule, Store
-        from corpusmill.jobs.schedules.timetable import add as add_schedule
 
         config = JobConfig.from_yaml(job, set_ or ())
         options = [part for setting in set_ or () for part in ("--set", setting)]
@@ -85,8 +84,8 @@ def add(
         chosen = name or re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "job"
         path = str(Path(job).absolute())
         made = Schedule(chosen, path, str(Path.cwd()), cron, timezone, tuple(options), on_failure)
-        due = add_schedule(Store(store), made)
-        printed(Entry(made, due.isoformat(), None), _entry_lines, as_json=as_json)
+        due = Store(store).add(made, datetime.now(UTC))
+        printed(Entry(made, _local(made, due), None), _entry_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
@@ -100,17 +99,15 @@ def list_(store: STORE = None, as_json: JSON = False, debug: DEBUG = False) -> N
 
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
-        from corpusmill.jobs.schedules.timetable import due as due_times
 
         found = Store(store)
-        due = due_times(found)
         entries = tuple(
             Entry(
-                schedule,
-                due[schedule.name].isoformat() if schedule.name in due else None,
-                next(iter(found.runs(schedule.name, limit=1)), None),
+                one.schedule,
+                _local(one.schedule, one.due),
+                next(iter(found.runs(one.schedule.name, limit=1)), None),
             )
-            for schedule in found.schedules()
+            for one in found.scheduled()
         )
         printed(Entries(entries), _list_lines, as_json=as_json)
 
@@ -126,9 +123,8 @@ def remove(name: NAME, store: STORE = None, debug: DEBUG = False) -> None:
 
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
-        from corpusmill.jobs.schedules.timetable import remove as remove_schedule
 
-        remove_schedule(Store(store), name)
+        Store(store).remove(name)
         print(f"removed {name}")
 
     guarded(act, debug=debug)
@@ -201,8 +197,7 @@ def export(
         raise typer.BadParameter("is required: an image with corpusmill in it", param_hint="--image")
 
     def act() -> None:
-        from corpusmill.jobs.schedules.crontab import crontab_lines
-        from corpusmill.jobs.schedules.kubernetes import manifests
+        from corpusmill.jobs.schedules.kubernetes import crontab_lines, manifests
         from corpusmill.jobs.schedules.store import Store
 
         schedule = Store(store).schedule(name)
@@ -217,6 +212,11 @@ def export(
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(group, name="schedule")
+
+
+def _local(schedule: "Schedule", due: datetime | None) -> str | None:
+    """Return a due time as the clock of the schedule's zone shows it."""
+    return None if due is None else due.astimezone(schedule.timetable().zone).isoformat()
 
 
 def _entry_lines(entry: Entry) -> Iterator[str]:

@@ -2,58 +2,136 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from corpusmill.jobs.processes import process_start
-from corpusmill.jobs.schedules.store import DONE, FAILED, INTERRUPTED, RUNNING, Run, Schedule, Store
+from corpusmill.jobs.schedules.store import DONE, FAILED, INTERRUPTED, Run, Schedule, Store
 
 PROGRAM = (sys.executable, "-P", "-c", "from corpusmill.jobs.cli import main; main()")
-POLL = 0.2
 LAST_WORDS = 60.0
 """Seconds that a run has to commit what is complete when the serving process ends."""
 
 
-def execute(store: Store, schedule: Schedule, run_date: date, stopping: threading.Event) -> None:
-    """Run a schedule and note how it went; a failure is told to the schedule's own command."""
-    run = store.begin(schedule.name, run_date.isoformat())
-    command = [*PROGRAM, "run", schedule.job, "--json", "--incremental", "--run-date", run_date.isoformat()]
-    result, log = store.printed(run, "json"), store.printed(run, "log")
-    with result.open("wb") as out, log.open("wb") as err:
+class Execution:
+    """One run of a schedule: the process that does it, then the command that is told of its failure."""
+
+    def __init__(self, store: Store, schedule: Schedule, run: Run) -> None:
+        self.name = schedule.name
+        self.run = run.id
+        self._store = store
+        self._schedule = schedule
+        self._running = self._start(run)
+        self._telling: subprocess.Popen[bytes] | None = None
+
+    def over(self) -> bool:
+        """Note what has ended; return whether nothing of the run is left to end."""
+        if self._telling is not None:
+            return self._told(self._telling)
+        code = 1 if self._running is None else self._running.poll()
+        if code is None:
+            return False
+        state = conclude(self._store, self.run, code, stopped=False)
+        if state == FAILED and self._schedule.on_failure:
+            self._telling = self._tell(self._schedule.on_failure)
+        return self._telling is None
+
+    def ask_to_end(self) -> None:
+        """Have the run commit what is complete, and end."""
+        if self._running is not None and self._telling is None:
+            self._running.terminate()
+
+    def end(self) -> None:
+        """Wait until the run has ended as it was asked to; one that does not is ended, and loses nothing."""
+        if self._telling is not None:
+            self._telling.wait()
+            self._told(self._telling)
+            return
+        if self._running is not None:
+            try:
+                self._running.wait(LAST_WORDS)
+            except subprocess.TimeoutExpired:
+                self._running.kill()
+        conclude(self._store, self.run, self._running.wait() if self._running else 1, stopped=True)
+
+    def _start(self, run: Run) -> subprocess.Popen[bytes] | None:
+        """Start the process of the run; None where the system cannot, which the run's log then says."""
+        schedule = self._schedule
+        command = [*PROGRAM, "run", schedule.job, "--json", "--incremental", "--run-date", run.run_date]
+        result, log = self._store.printed(run.id, "json"), self._store.printed(run.id, "log")
+        with result.open("wb") as out, log.open("wb") as err:
+            try:
+                process = subprocess.Popen(
+                    [*command, *schedule.options],
+                    cwd=schedule.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,  # Ctrl-C is for the serving process, which ends its runs itself
+                )
+            except OSError as error:
+                err.write(f"error: cannot be started: {error}\n".encode())
+                return None
+        self._store.update(run.id, pid=process.pid, process_start=process_start(process.pid))
+        return process
+
+    def _tell(self, command: str) -> subprocess.Popen[bytes] | None:
+        """Start the schedule's command for failures."""
+        run = self._store.run(self.run)
+        facts = {
+            "CORPUSMILL_SCHEDULE": run.schedule,
+            "CORPUSMILL_RUN": str(run.id),
+            "CORPUSMILL_RUN_DATE": run.run_date,
+            "CORPUSMILL_REASON": run.message,
+            "CORPUSMILL_LOG": str(self._store.printed(run.id, "log")),
+        }
         try:
-            process = subprocess.Popen(
-                [*command, *schedule.options],
-                cwd=schedule.folder,
+            return subprocess.Popen(
+                command,
+                shell=True,
+                cwd=self._schedule.folder,
+                env={**os.environ, **facts},
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,  # Ctrl-C is for the serving process, which then ends its runs itself
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
         except OSError as error:
-            err.write(f"error: cannot be started: {error}\n".encode())
-            code = 1
-        else:
-            store.update(run, pid=process.pid, process_start=process_start(process.pid))
-            code = _wait(process, stopping)
-    state = conclude(store, run, code, stopped=stopping.is_set())
-    if state == FAILED and schedule.on_failure:
-        _tell(store, schedule, run, log)
+            self._store.update(run.id, message=f"{run.message} (and --on-failure cannot be started: {error})")
+            return None
+
+    def _told(self, process: subprocess.Popen[bytes]) -> bool:
+        """Return whether the command for failures has ended; that it failed is noted beside the reason."""
+        code = process.poll()
+        if code:
+            message = self._store.run(self.run).message
+            self._store.update(self.run, message=f"{message} (and --on-failure ended with {code})")
+        return code is not None
 
 
-def settle(store: Store, name: str, stopping: threading.Event) -> None:
-    """Wait for a run that an earlier serving process left under way, and note how it went."""
-    for run in store.runs(name):
-        if run.state == RUNNING:
-            while _alive(run) and not stopping.wait(POLL):
-                continue
-            if not _alive(run):
-                conclude(store, run.id, None, stopped=True)
+class Leftover:
+    """A run that a serving process left under way when it ended: it is waited for, and never disturbed."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self.name = run.schedule
+        self.run = run.id
+        self._store = store
+        self._left = run
+
+    def over(self) -> bool:
+        """Return whether the process has ended, and note how."""
+        if self._left.pid is not None and process_start(self._left.pid) == self._left.process_start:
+            return False
+        conclude(self._store, self.run, None, stopped=True)
+        return True
+
+    def ask_to_end(self) -> None:
+        """Let it go on: the next serving process waits for it again."""
+
+    def end(self) -> None:
+        """Do not wait for it."""
 
 
 def conclude(store: Store, run: int, code: int | None, *, stopped: bool) -> str:
@@ -76,22 +154,6 @@ def conclude(store: Store, run: int, code: int | None, *, stopped: bool) -> str:
     return str(values["state"])
 
 
-def _wait(process: subprocess.Popen[bytes], stopping: threading.Event) -> int:
-    while process.poll() is None and not stopping.wait(POLL):
-        continue
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGTERM)
-        try:
-            process.wait(LAST_WORDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    return process.wait()
-
-
-def _alive(run: Run) -> bool:
-    return run.pid is not None and process_start(run.pid) == run.process_start
-
-
 def _result(path: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -106,26 +168,3 @@ def _reason(log: Path, code: int | None) -> str:
     if said:
         return said[-1]
     return "its process was ended" if code is None or code < 0 else f"exit code {code}"
-
-
-def _tell(store: Store, schedule: Schedule, run: int, log: Path) -> None:
-    """Call the schedule's command; that it fails in turn is noted beside the reason."""
-    (last, *_) = store.runs(schedule.name, limit=1)
-    facts = {
-        "CORPUSMILL_SCHEDULE": schedule.name,
-        "CORPUSMILL_RUN": str(run),
-        "CORPUSMILL_RUN_DATE": last.run_date,
-        "CORPUSMILL_REASON": last.message,
-        "CORPUSMILL_LOG": str(log),
-    }
-    done = subprocess.run(
-        schedule.on_failure or "",
-        shell=True,
-        cwd=schedule.folder,
-        env={**os.environ, **facts},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        store.update(run, message=f"{last.message} (and --on-failure ended with {done.returncode})")

@@ -1,14 +1,17 @@
-"""A schedule as Kubernetes manifests: the job file, a CronJob on one pod, and a RayJob on KubeRay."""
+"""A schedule for other schedulers: lines of a crontab, or Kubernetes manifests.
+
+The manifests are the job file, a CronJob on one pod, and a RayJob on KubeRay.
+"""
 
 import importlib.metadata
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from corpusmill.jobs.schedules.crontab import run_command
 from corpusmill.jobs.schedules.problems import ScheduleError
 from corpusmill.jobs.schedules.store import Schedule
 
@@ -20,6 +23,22 @@ HEAD = """\
 # is suspended, so that applying this file starts nothing: use either one. A job's paths have to exist inside
 # the pods: use s3:// and hf://, or mount a volume.
 """
+
+
+def crontab_lines(schedule: Schedule) -> Iterator[str]:
+    """Yield the lines of a crontab that does what the schedule does.
+
+    TZ gives the run the date of the schedule's zone. CRON_TZ is known to cronie and busybox; Vixie cron, as
+    in Debian, takes the machine's zone for the times.
+    """
+    command = shlex.join(_run_command(schedule, schedule.job))
+    line = f"cd {shlex.quote(schedule.folder)} && TZ={shlex.quote(schedule.timezone)} {command}"
+    if schedule.on_failure:
+        line += f" || {{ {schedule.on_failure}; }}"
+    yield f"# {schedule.name}: a second run on one output is refused, so times that overlap do no harm"
+    yield f"CRON_TZ={schedule.timezone}"
+    # cron ends a command at a bare %
+    yield f"{schedule.timetable().cron} {line.replace('%', chr(92) + '%')}"
 
 
 def manifests(schedule: Schedule, image: str, *, workers: int = 4, cpus: int = 4, memory: str = "8Gi") -> str:
@@ -38,8 +57,13 @@ def manifests(schedule: Schedule, image: str, *, workers: int = 4, cpus: int = 4
     return HEAD + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
 
 
+def _run_command(schedule: Schedule, job: str) -> list[str]:
+    """Return the command of a schedule's run; its exit code tells whether the run succeeded."""
+    return ["corpusmill", "run", job, "--json", "--incremental", *schedule.options]
+
+
 def _cron_job(schedule: Schedule, name: str, container: dict[str, Any]) -> dict[str, Any]:
-    command = run_command(schedule, f"{MOUNT}/job.yaml")
+    command = _run_command(schedule, f"{MOUNT}/job.yaml")
     variables = {"env": [{"name": "TZ", "value": schedule.timezone}]}  # {run_date} is the zone's date
     pod = {
         "restartPolicy": "Never",
@@ -51,7 +75,7 @@ def _cron_job(schedule: Schedule, name: str, container: dict[str, Any]) -> dict[
         "kind": "CronJob",
         "metadata": {"name": name},
         "spec": {
-            "schedule": schedule.cron,
+            "schedule": schedule.timetable().cron,
             "timeZone": schedule.timezone,
             "concurrencyPolicy": "Forbid",
             "jobTemplate": {"spec": {"backoffLimit": 3, "template": {"spec": pod}}},
@@ -64,7 +88,7 @@ def _ray_job(schedule: Schedule, name: str, container: dict[str, Any], workers: 
         pod = {"containers": [{"name": role, **container}], "volumes": _volumes(name)}
         return {"rayStartParams": {}, "template": {"spec": pod}}
 
-    command = [*run_command(schedule, f"{MOUNT}/job.yaml"), "--address", "auto"]
+    command = [*_run_command(schedule, f"{MOUNT}/job.yaml"), "--address", "auto"]
     replicas = {"groupName": "workers", "replicas": 0, "minReplicas": 0, "maxReplicas": workers}
     return {
         "apiVersion": "ray.io/v1",

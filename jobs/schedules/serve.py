@@ -1,78 +1,193 @@
-"""The process that starts runs when they are due: one for a store, in the foreground."""
+"""The process that starts runs when they are due: one for a store, in the foreground, in a single thread."""
 
-import fcntl
-import os
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Protocol
 
-from corpusmill.jobs.schedules import firing
-from corpusmill.jobs.schedules.extras import extra
+from corpusmill.jobs.schedules.execution import Execution, Leftover
 from corpusmill.jobs.schedules.problems import ScheduleError
-from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Store
-from corpusmill.jobs.schedules.timetable import Timetable
+from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Scheduled, Store
+from corpusmill.jobs.schedules.timetable import SHIFT
+from corpusmill.jobs.signals import STOPS, raise_pending
 
-WAKE = 2.0
-"""Seconds until a schedule that another process added or removed is seen."""
+WAKE = 1.0
+"""The most seconds until a change by another process, or of the clock, is seen."""
+WAKE_RUNNING = 0.2
+"""The same while a run is under way: until its end is seen."""
 
 
-def serve(store: Store, *, workers: int = 4) -> None:
+class Clock(Protocol):
+    """The time of day, and a way to wait."""
+
+    def now(self) -> datetime:
+        """Return the time of day in UTC."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait; a signal's exception ends it at once."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the time of day in UTC."""
+        return datetime.now(UTC)
+
+    def wait(self, seconds: float) -> None:
+        """Wait; a signal's exception ends it at once."""
+        time.sleep(seconds)
+
+
+def serve(store: Store, *, workers: int = 4, clock: Clock | None = None) -> None:
     """Start runs when they are due, until interrupted; runs under way are then told to end.
 
     What an earlier process left under way is waited for and run again if it did not end well.
     """
-    with _alone(store):
-        firing.STOPPING.clear()
-        timetable = Timetable(store, workers=workers)
-        events = extra("apscheduler.events")
-        timetable.scheduler.add_listener(
-            lambda event: firing.owe(event.job_id), events.EVENT_JOB_MAX_INSTANCES
-        )
-        timetable.scheduler.start(paused=True)
-        for schedule in store.schedules():
-            if any(run.state in (RUNNING, INTERRUPTED) for run in store.runs(schedule.name, limit=1)):
-                timetable.due_now(schedule.name)
-        timetable.scheduler.resume()
-        print(f"serving {len(store.schedules())} schedule(s) of {store.path}", file=sys.stderr, flush=True)
+    server = Server(store, workers=workers, clock=clock or SystemClock())
+    with store.served():
         try:
-            _follow(store, timetable)
+            with _signals_held():
+                server.resume()
+            print(
+                f"serving {len(store.scheduled())} schedule(s) of {store.path}", file=sys.stderr, flush=True
+            )
+            while True:
+                with _signals_held():
+                    pause = server.step()
+                raise_pending()
+                server.clock.wait(pause)
         finally:
-            firing.STOPPING.set()
-            timetable.scheduler.shutdown(wait=True)
+            server.stop()
 
 
-def _follow(store: Store, timetable: Timetable) -> None:
-    """Look for changes of the store, and say what begins and ends."""
-    seen = {run.id: run.state for run in store.runs()}
-    while True:
-        timetable.scheduler.wakeup()
-        for run in reversed(store.runs(limit=100)):
-            if seen.get(run.id) != run.state:
-                seen[run.id] = run.state
-                print(_line(run), file=sys.stderr, flush=True)
-        time.sleep(WAKE)
+class Server:
+    """What is under way; the store has everything else."""
+
+    def __init__(self, store: Store, *, workers: int, clock: Clock) -> None:
+        self.clock = clock
+        self._store = store
+        self._workers = workers
+        self._under_way: list[Execution | Leftover] = []
+        self._seen: datetime | None = None
+        """The time of the last step. A time before it means that the clock was set back."""
+
+    def resume(self) -> None:
+        """Take up what an earlier process left: what is not done is due now."""
+        for one in self._store.scheduled():
+            _check(one, self._store)
+            last = self._store.runs(one.schedule.name, limit=1)
+            if last and last[0].state in (RUNNING, INTERRUPTED):
+                self._store.set_due(one.schedule.name, self.clock.now())
+        self._under_way += [Leftover(self._store, run) for run in self._store.left_running()]
+
+    def step(self) -> float:
+        """Note what has ended, start what is due, and return the seconds until there may be more to do."""
+        self._under_way = [one for one in self._under_way if not self._over(one)]
+        now = self.clock.now()
+        scheduled = self._store.scheduled()
+        if self._seen is None or now < self._seen:
+            scheduled = [self._within_reach(one, now) for one in scheduled]
+        self._seen = now
+        busy = {one.name for one in self._under_way}
+        for one in startable(scheduled, now, busy=busy, free=self._workers - len(self._under_way)):
+            self._start(one, now)
+        return pause(scheduled, now, running=bool(self._under_way))
+
+    def stop(self) -> None:
+        """Ask all runs to end, and wait for them."""
+        for one in self._under_way:
+            one.ask_to_end()
+        for one in self._under_way:
+            one.end()
+            self._say(self._store.run(one.run))
+
+    def _over(self, one: Execution | Leftover) -> bool:
+        over = one.over()
+        if over:
+            self._say(self._store.run(one.run))
+        return over
+
+    def _within_reach(self, one: Scheduled, now: datetime) -> Scheduled:
+        """Set a due time anew that was computed from a clock more than SHIFT ahead of today's."""
+        if one.due is None or one.due <= now + SHIFT:
+            return one
+        times = one.schedule.timetable()
+        latest = times.next_due(now + SHIFT)
+        if latest is None or one.due <= latest:
+            return one
+        due = times.next_due(now)
+        self._store.set_due(one.schedule.name, due)
+        print(f"{one.schedule.name}: the clock was set back; due {due}", file=sys.stderr, flush=True)
+        return Scheduled(one.schedule, due)
+
+    def _start(self, one: Scheduled, now: datetime) -> None:
+        times = one.schedule.timetable()
+        date = (times.latest_due(now) or now).astimezone(times.zone).date()
+        number = self._store.begin(one, run_date=date.isoformat(), then=times.next_due(now))
+        if number is not None:
+            run = self._store.run(number)
+            self._say(run)
+            self._under_way.append(Execution(self._store, one.schedule, run))
+
+    def _say(self, run: Run) -> None:
+        rows = "" if run.rows is None else f", {run.rows:,} rows, {run.rejected:,} rejected"
+        reason = f": {run.message}" if run.message else ""
+        print(
+            f"{run.schedule} #{run.id} {run.run_date}: {run.state}{rows}{reason}", file=sys.stderr, flush=True
+        )
 
 
-def _line(run: Run) -> str:
-    rows = "" if run.rows is None else f", {run.rows:,} rows, {run.rejected:,} rejected"
-    return (
-        f"{run.schedule} #{run.id} {run.run_date}: {run.state}{rows}{': ' * bool(run.message)}{run.message}"
-    )
+def startable(
+    scheduled: Iterable[Scheduled], now: datetime, *, busy: Collection[str], free: int
+) -> list[Scheduled]:
+    """Return whose runs start now: those that are due and have no run under way, the longest due first.
+
+    A schedule with a run under way stays due. All times that pass during that run become one run after it.
+    """
+    due = [
+        (one.due, one.schedule.name, one)
+        for one in scheduled
+        if one.due is not None and one.due <= now and one.schedule.name not in busy
+    ]
+    return [one for _, _, one in sorted(due, key=lambda found: found[:2])[: max(free, 0)]]
+
+
+def pause(scheduled: Iterable[Scheduled], now: datetime, *, running: bool) -> float:
+    """Return the seconds to wait: until the next due time, and never for long.
+
+    The next step reads the clock again. So it does not matter whether the clock was set meanwhile.
+    """
+    until = [(one.due - now).total_seconds() for one in scheduled if one.due is not None and one.due > now]
+    return min([WAKE_RUNNING if running else WAKE, *until])
+
+
+def _check(one: Scheduled, store: Store) -> None:
+    """Refuse to serve a schedule that is wrong now, such as of a zone that this machine does not know."""
+    try:
+        one.schedule.timetable()
+    except ScheduleError as error:
+        raise ScheduleError(
+            f"{store.path}: schedule {one.schedule.name}: {error}; remove it, and add it again"
+        ) from None
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
-    """Hold the store's lock, which the system takes back from a process that ends in any way."""
-    with store.path.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise ScheduleError(
-                f"{store.path}: is served already by process {lock.read().strip() or 'unknown'}"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+def _signals_held() -> Iterator[None]:
+    """Let signals that stop the process wait for the end of the block.
+
+    Their exceptions would otherwise come between the start of a run's process and the note of it.
+    """
+    arrived: list[int] = []
+    stops = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in stops}
+    try:
         yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in arrived[:1]:
+        signal.raise_signal(number)

@@ -1,26 +1,34 @@
-"""Schedules and their runs in SQLite: what every process that knows the file sees."""
+"""Schedules, their next due times and their runs in one SQLite file, which all processes share."""
 
+import fcntl
 import json
+import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from corpusmill.jobs.schedules.problems import ScheduleError
+from corpusmill.jobs.schedules.timetable import Timetable, timetable
 from corpusmill.jobs.state import state_folder
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS schedules (name TEXT PRIMARY KEY, fields TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (
+VERSION = 1
+"""The `user_version` of the file. 0 is an empty file, or one of APScheduler's time: both become this one."""
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS schedules (name TEXT PRIMARY KEY, fields TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, schedule TEXT NOT NULL, run_date TEXT NOT NULL, state TEXT NOT NULL,
     started REAL NOT NULL, ended REAL, pid INTEGER, process_start TEXT, rows INTEGER, rejected INTEGER,
     stale_units INTEGER, seconds REAL, output TEXT, message TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS runs_of_schedule ON runs (schedule, id);
-"""
+)""",
+    "CREATE INDEX IF NOT EXISTS runs_of_schedule ON runs (schedule, id)",
+    "ALTER TABLE schedules ADD COLUMN due REAL",  # seconds since 1970 in UTC; NULL is never
+)
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
 
@@ -36,6 +44,18 @@ class Schedule:
     options: tuple[str, ...] = ()
     on_failure: str | None = None
     added: float = field(default_factory=lambda: round(time.time(), 3))
+
+    def timetable(self) -> Timetable:
+        """Return when it is due; ScheduleError says which of `cron` and `timezone` is wrong."""
+        return timetable(self.cron, self.timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A schedule and when it is due next, in UTC. A time in the past was not served yet; None is never."""
+
+    schedule: Schedule
+    due: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +84,7 @@ class Store:
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = Path(path).expanduser().absolute() if path else state_folder() / "schedules.sqlite"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as database:
-            database.executescript(TABLES)
-
-    @property
-    def url(self) -> str:
-        """Address of the file for SQLAlchemy."""
-        return f"sqlite:///{self.path}"
+        self._prepare()
 
     def printed(self, run: int, suffix: str) -> Path:
         """Path of what a run printed: `json` its result, `log` its messages."""
@@ -78,68 +92,198 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{run:06d}.{suffix}"
 
-    def schedules(self) -> list[Schedule]:
-        """Return all schedules by name."""
-        with self._open() as database:
-            rows = database.execute("SELECT fields FROM schedules ORDER BY name").fetchall()
-        return [_schedule(row["fields"]) for row in rows]
+    def scheduled(self) -> list[Scheduled]:
+        """Return all schedules by name, each with its next due time."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT fields, due FROM schedules ORDER BY name").fetchall()
+        return [Scheduled(_schedule(row["fields"]), _instant(row["due"])) for row in rows]
 
     def schedule(self, name: str) -> Schedule:
         """Return a schedule; ScheduleError names those there are."""
-        found = {schedule.name: schedule for schedule in self.schedules()}
+        found = {one.schedule.name: one.schedule for one in self.scheduled()}
         if name not in found:
             there = ", ".join(found) or "none yet"
             raise ScheduleError(f"{name}: no such schedule; there are: {there}").at("NAME")
         return found[name]
 
-    def add(self, schedule: Schedule) -> None:
-        """Keep a schedule; a name that is taken is a ScheduleError."""
+    def add(self, schedule: Schedule, now: datetime) -> datetime:
+        """Keep a schedule and return when it is due first; nothing is kept if any part of it is wrong."""
+        due = schedule.timetable().next_due(now)
+        if due is None:
+            raise ScheduleError(f"expected times that come, got {schedule.cron!r}: no day is one").at(
+                "--cron"
+            )
+        values = (schedule.name, json.dumps(asdict(schedule)), due.timestamp())
         try:
-            with self._open() as database:
-                values = (schedule.name, json.dumps(asdict(schedule)))
-                database.execute("INSERT INTO schedules VALUES (?, ?)", values)
+            with self._transaction() as database:
+                database.execute("INSERT INTO schedules (name, fields, due) VALUES (?, ?, ?)", values)
         except sqlite3.IntegrityError:
             raise ScheduleError(
                 f"{schedule.name}: there is a schedule of this name; remove it first, or give another --name"
             ).at("--name") from None
+        return due
 
     def remove(self, name: str) -> None:
-        """Forget a schedule; its history stays."""
-        with self._open() as database:
+        """Forget a schedule; its history stays, and a run that is under way ends as it would."""
+        self.schedule(name)
+        with self._transaction() as database:
             database.execute("DELETE FROM schedules WHERE name = ?", (name,))
 
-    def begin(self, schedule: str, run_date: str) -> int:
-        """Note that a run begins, and return its number."""
-        with self._open() as database:
+    def set_due(self, name: str, due: datetime | None) -> None:
+        """Let a schedule be due at a time, and then as its cron fields say."""
+        with self._transaction() as database:
+            database.execute("UPDATE schedules SET due = ? WHERE name = ?", (_seconds(due), name))
+
+    def begin(self, scheduled: Scheduled, *, run_date: str, then: datetime | None) -> int | None:
+        """Note that the run of a due time begins, that the next one is `then`, and return the run's number.
+
+        Both are one transaction, so that no end of the process loses a due time. None says that the schedule
+        was removed or changed meanwhile, and that nothing was noted.
+        """
+        values = (_seconds(then), scheduled.schedule.name, _seconds(scheduled.due))
+        with self._transaction() as database:
+            changed = database.execute("UPDATE schedules SET due = ? WHERE name = ? AND due = ?", values)
+            if changed.rowcount == 0:
+                return None
             cursor = database.execute(
                 "INSERT INTO runs (schedule, run_date, state, started) VALUES (?, ?, ?, ?)",
-                (schedule, run_date, RUNNING, round(time.time(), 3)),
+                (scheduled.schedule.name, run_date, RUNNING, round(time.time(), 3)),
             )
             return int(cursor.lastrowid or 0)
 
     def update(self, run: int, **values: Any) -> None:
         """Change what is known of a run."""
         names = ", ".join(f"{name} = ?" for name in values)
-        with self._open() as database:
+        with self._transaction() as database:
             database.execute(f"UPDATE runs SET {names} WHERE id = ?", (*values.values(), run))
+
+    def run(self, number: int) -> Run:
+        """Return a run that is there."""
+        (found,) = self._runs("WHERE id = ?", (number,))
+        return found
 
     def runs(self, schedule: str | None = None, *, limit: int = -1) -> list[Run]:
         """Return runs, the newest first."""
         where, values = ("WHERE schedule = ?", (schedule,)) if schedule else ("", ())
-        names = ", ".join(one.name for one in fields(Run))
-        query = f"SELECT {names} FROM runs {where} ORDER BY id DESC LIMIT ?"
-        with self._open() as database:
-            return [Run(**dict(row)) for row in database.execute(query, (*values, limit)).fetchall()]
+        return self._runs(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
+
+    def left_running(self) -> list[Run]:
+        """Return the runs whose end nobody has noted, the oldest first."""
+        return self._runs("WHERE state = ? ORDER BY id", (RUNNING,))
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """One transaction in a connection of its own: threads and processes share the file, nothing else."""
-        with closing(sqlite3.connect(self.path, timeout=60)) as database:
-            database.row_factory = sqlite3.Row
-            with database:
-                yield database
+    def served(self) -> Iterator[None]:
+        """Be the only process that serves the store; the system takes the lock back from one that ends."""
+        with self.path.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise ScheduleError(
+                    f"{self.path}: is served already by process {lock.read().strip() or 'unknown'}"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def _runs(self, clauses: str, values: tuple[Any, ...]) -> list[Run]:
+        names = ", ".join(one.name for one in fields(Run))
+        with self._transaction() as database:
+            rows = database.execute(f"SELECT {names} FROM runs {clauses}", values).fetchall()
+        return [Run(**dict(row)) for row in rows]
+
+    def _prepare(self) -> None:
+        """Make the tables, once; those of APScheduler's time are converted."""
+        with self._transaction() as database:
+            version = _version(database)
+        if version > VERSION:
+            raise ScheduleError(
+                f"{self.path}: expected a store of version {VERSION}, got {version}: use the corpusmill that "
+                "made it, or another --store"
+            )
+        if version < VERSION:
+            with self._converting(), self._transaction("IMMEDIATE") as database:
+                if _version(database) < VERSION:
+                    self._convert(database)
+
+    @contextmanager
+    def _converting(self) -> Iterator[None]:
+        """Refuse to convert a store that a process of APScheduler's time serves; it would lose its tables."""
+        with ExitStack() as held:
+            if self.path.with_suffix(".lock").exists():
+                try:
+                    held.enter_context(self.served())
+                except ScheduleError as error:
+                    raise ScheduleError(
+                        f"{error} of an earlier version; end that process, then the store can be converted"
+                    ) from None
+            yield
+
+    def _convert(self, database: sqlite3.Connection) -> None:
+        """Create what is missing, and take the due times over from APScheduler's table.
+
+        That table has a pickle for each job, which is not read: its schedule is in our own table.
+        """
+        for statement in TABLES:
+            database.execute(statement)
+        old = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'apscheduler_jobs'").fetchone()
+        due = {}
+        if old:
+            due = dict(database.execute("SELECT id, next_run_time FROM apscheduler_jobs").fetchall())
+            database.execute("DROP TABLE apscheduler_jobs")
+        rows = database.execute("SELECT name, fields FROM schedules").fetchall()
+        for name, text in rows:
+            values = (self._converted_due(name, text, due.pop(name, None)), name)
+            database.execute("UPDATE schedules SET due = ? WHERE name = ?", values)
+        if due:
+            raise self._unreadable(next(iter(due)), "it has no schedule")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _converted_due(self, name: str, text: str, due: Any) -> float | None:
+        """Return when a schedule of APScheduler's time is due; one without a time is due as if added now."""
+        try:
+            times = _schedule(text).timetable()
+            return _seconds(times.next_due(datetime.now(UTC)) if due is None else _instant(float(due)))
+        except (ValueError, TypeError, KeyError, ScheduleError) as error:
+            raise self._unreadable(name, str(error)) from None
+
+    def _unreadable(self, name: str, reason: str) -> ScheduleError:
+        value = name.replace("'", "''")
+        wheres = f"schedules WHERE name = '{value}'", f"apscheduler_jobs WHERE id = '{value}'"
+        delete = "; ".join(f"DELETE FROM {where}" for where in wheres)
+        return ScheduleError(
+            f"{self.path}: {name!r} of an earlier version's store cannot be converted: {reason}; nothing was "
+            f"changed. Take it out, and add it again: {shlex.join(['sqlite3', str(self.path), delete])}"
+        )
+
+    @contextmanager
+    def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
+        """One transaction in a connection of its own: processes share the file, nothing else."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as database:
+                database.row_factory = sqlite3.Row
+                database.execute(f"BEGIN {kind}")
+                with database:
+                    yield database
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise ScheduleError(f"{self.path}: expected a store of schedules to use, got: {error}") from None
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _schedule(text: str) -> Schedule:
     values = json.loads(text)
     return Schedule(**values | {"options": tuple(values["options"])})
+
+
+def _seconds(due: datetime | None) -> float | None:
+    return None if due is None else due.timestamp()
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,101 +1,133 @@
-"""APScheduler on the store: when each schedule is due next, kept across restarts."""
+"""When a schedule is due: cron fields in a time zone, as instants in UTC.
 
-import logging
+`cronsim` knows the calendar and cron's rules. Changes of the clock follow Debian's cron:
+
+- A job at fixed times runs once. A time that the clock leaves out is due right after the gap. A time that
+  the clock passes twice is due the first time.
+- A job whose minute or hour starts with `*` follows the clock: no run in the gap, two in the repeated hour.
+"""
+
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from corpusmill.jobs.schedules.extras import extra
-from corpusmill.jobs.schedules.store import Schedule, Store
-from corpusmill.jobs.schedules.timing import trigger
+from cronsim import CronSim, CronSimError
 
-FIRE = "corpusmill.jobs.schedules.firing:fire"
+from corpusmill.jobs.schedules.problems import ScheduleError
+
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+FIELDS = {
+    "minute": "a minute from 0 to 59",
+    "hour": "an hour from 0 to 23",
+    "day-of-month": "a day from 1 to 31 that one of the months has",
+    "month": "a month from 1 to 12 or jan to dec",
+    "day-of-week": "days of the week from 0 to 7 or sun to sat",
+}
+SHIFT = timedelta(hours=3)
+"""The most that a zone sets its clock back, as in Debian's cron; more than that corrects a wrong clock."""
 
 
+@dataclass(frozen=True, slots=True)
 class Timetable:
-    """The due times of all schedules. Times that were missed count once, however many and however late."""
+    """Five valid cron fields in a zone."""
 
-    def __init__(self, store: Store, *, workers: int = 4) -> None:
-        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it says is in the history
-        jobs = extra("apscheduler.jobstores.sqlalchemy").SQLAlchemyJobStore(url=store.url)
-        pool = extra("apscheduler.executors.pool").ThreadPoolExecutor(workers)
-        self.scheduler = _steady()(
-            jobstores={"default": jobs},
-            executors={"default": pool},
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
-        )
-        self._store = store
+    cron: str
+    zone: ZoneInfo
 
-    def add(self, schedule: Schedule) -> None:
-        """Let a schedule be due from now on."""
-        self.scheduler.add_job(
-            FIRE,
-            trigger(schedule.cron, schedule.timezone),
-            args=(str(self._store.path), schedule.name),
-            id=schedule.name,
-        )
+    def next_due(self, after: datetime) -> datetime | None:
+        """Return the first time after an instant; None if there is none in 50 years."""
+        found: datetime | None = None
+        for due in self._times(after - SHIFT):
+            if found is not None and due > found + SHIFT:
+                break
+            if due > after and (found is None or due < found):
+                found = due
+        return found
 
-    def remove(self, name: str) -> None:
-        """Take a schedule off."""
-        if self.scheduler.get_job(name) is not None:
-            self.scheduler.remove_job(name)
+    def latest_due(self, now: datetime) -> datetime | None:
+        """Return the last time up to an instant, the instant included; None if there is none in 50 years."""
+        found: datetime | None = None
+        for due in self._times(now + SHIFT, reverse=True):
+            if found is not None and due < found - SHIFT:
+                break
+            if due <= now and (found is None or due > found):
+                found = due
+        return found
 
-    def due_now(self, name: str) -> None:
-        """Let a schedule be due at once, and then as its times say."""
-        job = self.scheduler.get_job(name)
-        if job is not None:
-            job.modify(next_run_time=datetime.now(job.trigger.timezone))
+    def _times(self, start: datetime, *, reverse: bool = False) -> Iterator[datetime]:
+        """Yield times from an instant on, in the order of the local clock."""
+        local = start.astimezone(self.zone)
+        if not self._follows_the_clock():
+            for due in CronSim(self.cron, local, reverse=reverse):
+                yield due.astimezone(UTC)
+            return
+        # cronsim gets no zone here. With one, cronsim 2.8 never returns for `*/15 2 * * *` in Pacific/Chatham
+        # (clocks change at 02:45), and omits times in Australia/Lord_Howe (they change by 30 minutes).
+        for due in CronSim(self.cron, local.replace(tzinfo=None), reverse=reverse):
+            yield from self._instants(due)
 
-    def due(self) -> dict[str, datetime]:
-        """Return when each schedule is due next."""
-        return {job.id: job.next_run_time for job in self.scheduler.get_jobs()}
+    def _follows_the_clock(self) -> bool:
+        return any(field.startswith("*") for field in self.cron.split()[:2])
 
-
-def _steady() -> Any:
-    """Return APScheduler's background scheduler, made to fire nothing once it ends.
-
-    Its own loop looks for due jobs once more after `shutdown`: their next times move on, and as nothing can
-    be started any more those runs would be lost.
-    """
-    running = extra("apscheduler.schedulers.base").STATE_RUNNING
-
-    class Steady(extra("apscheduler.schedulers.background").BackgroundScheduler):  # type: ignore[misc]
-        def _process_jobs(self) -> Any:
-            return super()._process_jobs() if self.state == running else None
-
-    return Steady
+    def _instants(self, local: datetime) -> list[datetime]:
+        """Return when the zone's clock shows a time: once, twice, or never."""
+        both = {local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        return sorted(one for one in both if one.astimezone(self.zone).replace(tzinfo=None) == local)
 
 
-@contextmanager
-def opened(store: Store) -> Iterator[Timetable]:
-    """A timetable to read and change, which starts nothing."""
-    timetable = Timetable(store)
-    timetable.scheduler.start(paused=True)
+def timetable(cron: str, timezone: str) -> Timetable:
+    """Return the times of five cron fields; ScheduleError says which field is wrong."""
+    fields = cron.split()
+    if len(fields) != 5:
+        raise ScheduleError(
+            'expected five fields, minute, hour, day, month and day of the week, such as "0 2 * * *"; '
+            f"got {cron!r}"
+        ).at("--cron")
+    fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
+    fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
+    found = Timetable(" ".join(fields), _zone(timezone))
     try:
-        yield timetable
-    finally:
-        timetable.scheduler.shutdown(wait=False)
+        CronSim(found.cron, datetime(2000, 1, 1))
+    except CronSimError as error:
+        raise _wrong(cron, str(error)) from None
+    return found
 
 
-def add(store: Store, schedule: Schedule) -> datetime:
-    """Keep a schedule and return when it is due first; nothing is kept if any part of it is wrong."""
-    trigger(schedule.cron, schedule.timezone)
-    store.add(schedule)
-    with opened(store) as timetable:
-        timetable.add(schedule)
-        return timetable.due()[schedule.name]
+def _wrong(cron: str, reason: str) -> ScheduleError:
+    """Return the error of the field that cronsim names at the end of its reason."""
+    name = reason.removeprefix("Bad ")
+    got = dict(zip(FIELDS, cron.split(), strict=True)).get(name, cron)
+    return ScheduleError(f"expected {FIELDS.get(name, name)}, got {got!r} in {cron!r}").at("--cron")
 
 
-def remove(store: Store, name: str) -> None:
-    """Forget a schedule; a run that is under way ends as it would."""
-    store.schedule(name)
-    with opened(store) as timetable:
-        timetable.remove(name)
-    store.remove(name)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ScheduleError(f"expected a time zone such as Europe/Berlin, got {name!r}").at(
+            "--timezone"
+        ) from None
 
 
-def due(store: Store) -> dict[str, Any]:
-    """Return when each schedule is due next."""
-    with opened(store) as timetable:
-        return timetable.due()
+def _weekdays(part: str) -> str:
+    """Write days of the week as every cron reads them: `fri-mon`, `monday` and `1/3` are not cron's."""
+    match = re.fullmatch(r"(\w+)(?:-(\w+))?(?:/([1-9]\d*))?", part)
+    if match is None:
+        return part
+    first, last, step = match.groups()
+    start = _day(first)
+    stop = _day(last) if last else 6 if step else start
+    if start is None or stop is None:
+        return part
+    if start <= stop and (last or not step) and len(first) <= 3 and len(last or "") <= 3:
+        return part
+    end = stop + 7 if stop < start else stop
+    return ",".join(str(day % 7) for day in range(start, end + 1, int(step or 1)))
+
+
+def _day(text: str) -> int | None:
+    if text[:3] in DAYS:
+        return DAYS.index(text[:3])
+    return int(text) if re.fullmatch("[0-7]", text) else None

@@ -2,20 +2,19 @@
 
 import itertools
 import os
+import re
 import shlex
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.office import Office
 
 from corpusmill.jobs.processes import process_start
 from corpusmill.jobs.schedules.store import Run
-from corpusmill.jobs.schedules.timetable import due as due_times
-from corpusmill.jobs.schedules.timetable import opened
 from corpusmill.jobs.verify import verify
 
 ROWS = 100
@@ -29,16 +28,23 @@ def many_units(office: Office) -> None:
 
 
 @contextmanager
-def held(office: Office) -> Iterator[None]:
+def held(office: Office) -> Iterator[int]:
     """Keeps the run that is under way from going on, once it has begun to commit: no clock decides."""
     office.wait(lambda: office.committed() > 3)
     (pid,) = [run.pid for run in office.store.runs() if run.ended is None]
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        yield
+        yield pid
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def asked_to_end(pid: int) -> bool:
+    """Whether SIGTERM waits for a process that is stopped."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def overlaps(runs: list[Run]) -> list[tuple[int, int]]:
@@ -54,9 +60,7 @@ def overlaps(runs: list[Run]) -> list[tuple[int, int]]:
 def test_runs_do_what_is_new_and_history_says_so(office: Office) -> None:
     """Missed times count once; a second server is refused; a failure is told to its command."""
     office.add("--on-failure", f'echo "$CORPUSMILL_SCHEDULE: $CORPUSMILL_REASON" >> {office.folder}/told')
-    with opened(office.store) as timetable:
-        job = timetable.scheduler.get_job("nightly")
-        job.modify(next_run_time=datetime.now(job.trigger.timezone) - timedelta(days=5))
+    office.store.set_due("nightly", datetime.now(UTC) - timedelta(days=5))
     office.serve()
     office.ended(1)
     second = office.call("serve")
@@ -98,10 +102,11 @@ def test_a_time_that_passes_during_a_run_is_run_once_afterwards(office: Office) 
     with held(office):
         for _ in range(2):
             office.due()
-            office.wait(lambda: due_times(office.store)["nightly"] > datetime.now(UTC))
         assert [run.state for run in office.store.runs()] == ["running"]
     runs = office.ended(2)
-    time.sleep(3)
+    (scheduled,) = office.store.scheduled()
+    assert scheduled.due is not None
+    assert scheduled.due > datetime.now(UTC)
     assert [run.state for run in runs] == ["done", "done"]
     assert [run.rows for run in runs] == [ROWS, 0]
     assert overlaps(runs) == []
@@ -116,9 +121,9 @@ def test_a_restart_loses_nothing(office: Office, number: signal.Signals) -> None
     office.add()
     first = office.serve()
     office.due()
-    with held(office):
+    with held(office) as pid:
         first.send_signal(number)
-        time.sleep(1)
+        office.wait(lambda: number == signal.SIGKILL or asked_to_end(pid))
     assert first.wait(90) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
     (run,) = office.store.runs()
     # A slow machine ends the server before the run that it told to end has done so.
@@ -157,7 +162,7 @@ def test_a_schedule_that_is_added_while_it_serves_is_run(office: Office) -> None
     office.serve()
     office.add("--set", f"output.path={shlex.quote(str(office.folder / 'other'))}")
     office.call("remove", "gone")
-    office.due()
     office.due("gone")
+    office.due()
     (run,) = office.ended(1)
     assert (run.schedule, run.state, run.output) == ("nightly", "done", str(office.folder / "other"))

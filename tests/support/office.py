@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from typer.testing import CliRunner
 
 from corpusmill.jobs.cli import app
 from corpusmill.jobs.schedules.store import Run, Store
-from corpusmill.jobs.schedules.timetable import opened
 
 PATIENCE = 180.0
 
@@ -62,8 +62,7 @@ class Office:
 
     def due(self, name: str = "nightly") -> None:
         """Lets a schedule be due now."""
-        with opened(self.store) as timetable:
-            timetable.due_now(name)
+        self.store.set_due(name, datetime.now(UTC))
 
     def wait(self, happened: Callable[[], bool]) -> None:
         """Until something has happened."""
