@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import log
 
 from corpusmill.jobs.demo.corpus import collect
-from corpusmill.jobs.demo.sections import SECTIONS, section_of
-from corpusmill.jobs.demo.split import falls_below, is_held_out
+from sections import SECTIONS, section_of
+from split import falls_below, is_held_out
 
 TEMPLATE = "This example is about {}."
 LABELS = [section.replace("-", " ") for section in SECTIONS]

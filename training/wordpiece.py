@@ -7,6 +7,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL_TOKENS))
+DEMO = Path(__file__).parents[1] / "configs" / "demo"
+"""The folder of the demo's checkpoints."""
 
 
 def train_tokenizer(

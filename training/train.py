@@ -1,6 +1,6 @@
 """Trains the demo's classifier: from a docstring to the part of the Library Reference it belongs to.
 
-    python configs/demo/train.py [--output DIR] [--split text|module]
+    python training/train.py [--output DIR] [--split text|module]
 
 A DistilBERT of two layers from random weights has too little text here to learn what words mean. So
 its word vectors start as facts about the training texts: which words stand near each other (the leading
@@ -28,14 +28,14 @@ from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from corpusmill.demo.batching import batches, encode, pad
-from corpusmill.demo.optimization import optimizer_with_schedule
-from corpusmill.demo.word_vectors import company_vectors, section_vectors
-from corpusmill.demo.wordpiece import MASK, PAD, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
+from batching import batches, encode, pad
 from corpusmill.jobs.demo.corpus import collect
 from corpusmill.jobs.demo.document import Document
-from corpusmill.jobs.demo.sections import SECTIONS, section_of
-from corpusmill.jobs.demo.split import falls_below, is_held_out
+from optimization import optimizer_with_schedule
+from sections import SECTIONS, section_of
+from split import falls_below, is_held_out
+from word_vectors import company_vectors, section_vectors
+from wordpiece import DEMO, MASK, PAD, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
 
 LABELS = list(SECTIONS)
 
@@ -205,7 +205,7 @@ def measure(split: Split, recipe: Recipe, predicted: np.ndarray, *, seconds: flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "stdlib-sections")
+    parser.add_argument("--output", type=Path, default=DEMO / "stdlib-sections")
     parser.add_argument("--split", choices=["text", "module"], default="text")
     options = parser.parse_args()
     torch.set_num_threads(2)

@@ -1,6 +1,6 @@
 """Trains the demo's small reader: where a docstring answers a question, or that it does not.
 
-    python configs/demo/train_answers.py [--output DIR]
+    python training/train_answers.py [--output DIR]
 
 The pre-trained BERT (train_words.py) with a question-answering head. Questions and answers are those of
 written rules (questions.py), each kind in three wordings. Half of what it reads has no answer: then start
@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import BertForQuestionAnswering
 
-from corpusmill.demo.answer_scores import answer_scores
-from corpusmill.demo.bert import HERE, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
-from corpusmill.demo.held_out import split_texts, write_metrics
-from corpusmill.demo.questions import RULES, WORDINGS, Answer, answer_of
+from answer_scores import answer_scores
+from bert import DEMO, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
+from held_out import split_texts, write_metrics
+from questions import RULES, WORDINGS, Answer, answer_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def train(texts: list[str], recipe: Recipe) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=HERE / "stdlib-answers")
+    parser.add_argument("--output", type=Path, default=DEMO / "stdlib-answers")
     folder, recipe = parser.parse_args().output, Recipe()
     known, held_out = split_texts()
     start = time.process_time()

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from tokenizers import Encoding, Tokenizer
 
-from corpusmill.demo.batching import batches, pad
-from corpusmill.demo.optimization import optimizer_with_schedule
-from corpusmill.demo.wordpiece import PAD, save_tokenizer
+from batching import batches, pad
+from optimization import optimizer_with_schedule
+from wordpiece import DEMO, PAD, save_tokenizer
 
-HERE = Path(__file__).parent
-VOCABULARY_OF = HERE / "stdlib-sections"
+VOCABULARY_OF = DEMO / "stdlib-sections"
 """Its tokenizer is the BERTs' too: it was made of the same training texts."""
-PRETRAINED = HERE / "stdlib-words"
+PRETRAINED = DEMO / "stdlib-words"
 POSITIONS = 256
 
 

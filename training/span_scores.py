@@ -4,9 +4,9 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from corpusmill.demo.held_out import job_output
-from corpusmill.demo.variants import Example
 from corpusmill.jobs.demo.spans import LABELS, Span
+from held_out import job_output
+from variants import Example
 
 
 def found_spans(checkpoint: Path, texts: list[str], *, aggregation: str) -> list[list[Span]]:

@@ -12,7 +12,7 @@ import pyarrow.dataset
 
 from corpusmill.jobs import JobConfig, run
 from corpusmill.jobs.demo.corpus import collect
-from corpusmill.jobs.demo.split import is_held_out
+from split import is_held_out
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
 

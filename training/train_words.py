@@ -1,6 +1,6 @@
 """Trains the demo's small BERT: masked words, and whether a sentence follows another.
 
-    python configs/demo/train_words.py [--output DIR]
+    python training/train_words.py [--output DIR]
 
 Its word vectors begin as those of stdlib-sections, because the corpus is too small to learn them from
 masks alone. Scores of words are held near a level: the logarithm of their exponentials' sum is drawn to
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tokenizers import Encoding, Tokenizer
 from transformers import BertConfig, BertForPreTraining
 
-from corpusmill.demo.bert import (
+from bert import (
     POSITIONS,
     PRETRAINED,
     VOCABULARY_OF,
@@ -33,10 +33,10 @@ from corpusmill.demo.bert import (
     save,
     seed,
 )
-from corpusmill.demo.held_out import split_texts, write_metrics
-from corpusmill.demo.sentences import Neighbours, neighbours, strangers
-from corpusmill.demo.word_scores import follow_scores, mask_scores, sparse_scores
-from corpusmill.demo.wordpiece import CLS, MASK, PAD, SEP, SPECIAL_TOKENS
+from held_out import split_texts, write_metrics
+from sentences import Neighbours, neighbours, strangers
+from word_scores import follow_scores, mask_scores, sparse_scores
+from wordpiece import CLS, MASK, PAD, SEP, SPECIAL_TOKENS
 
 UNKNOWN = -100
 """Of a text that is no pair: nothing to learn about what follows."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from tokenizers import Tokenizer
 
-from corpusmill.demo.wordpiece import PAD
+from wordpiece import PAD
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch.Tensor]:

@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from corpusmill.demo.held_out import job_output
-from corpusmill.demo.questions import RULES, WORDINGS, Answer, answer_of
+from held_out import job_output
+from questions import RULES, WORDINGS, Answer, answer_of
 
 
 def answer_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Trains the demo's tagger: versions, URLs, references, exceptions and dotted names in documentation.
 
-    python configs/demo/train_tagger.py [--output DIR] [--split text|module]
+    python training/train_tagger.py [--output DIR] [--split text|module]
 
 A ConvBERT from random weights: its convolutions see a token's neighbours, which is what such spans are
 made of. What they read beyond a text's end is nothing, but with padding it would be the padding; so
@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 from transformers import ConvBertConfig, ConvBertForTokenClassification
 
-from corpusmill.demo.optimization import optimizer_with_schedule
-from corpusmill.demo.span_scores import found_spans, remembered_spans, span_scores
-from corpusmill.demo.variants import Example, Shares, Variants
-from corpusmill.demo.wordpiece import CLS, PAD, SEP, save_tokenizer, train_tokenizer
 from corpusmill.jobs.demo.corpus import collect
 from corpusmill.jobs.demo.spans import LABELS, Span, true_spans
-from corpusmill.jobs.demo.split import falls_below, is_held_out
+from optimization import optimizer_with_schedule
+from span_scores import found_spans, remembered_spans, span_scores
+from split import falls_below, is_held_out
+from variants import Example, Shares, Variants
+from wordpiece import CLS, DEMO, PAD, SEP, save_tokenizer, train_tokenizer
 
 TAGS = ["O", *(f"{part}-{label}" for label in LABELS for part in "BI")]
 AGGREGATIONS = ("first", "simple")
@@ -195,7 +195,7 @@ def measure(folder: Path, known: list[Example], held_out: list[Example]) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "stdlib-spans")
+    parser.add_argument("--output", type=Path, default=DEMO / "stdlib-spans")
     parser.add_argument("--split", choices=["text", "module"], default="text")
     options = parser.parse_args()
     torch.set_num_threads(1)  # two took four times the processor time of one, in products this small

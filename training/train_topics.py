@@ -1,6 +1,6 @@
 """Trains the demo's small entailment model: whether a docstring is about what a hypothesis says.
 
-    python configs/demo/train_topics.py [--output DIR]
+    python training/train_topics.py [--output DIR]
 
 The pre-trained BERT (train_words.py); its head begins as its next-sentence head, "follows" for entailment.
 A text entails "This example is about ..." with its own section, module or keyword (topics.py), and
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import BertForPreTraining, BertForSequenceClassification
 
-from corpusmill.demo.bert import HERE, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
-from corpusmill.demo.held_out import job_output, write_metrics
-from corpusmill.demo.topics import LABELS, TEMPLATE, Topic, split_topics, unseen
+from bert import DEMO, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
+from held_out import job_output, write_metrics
+from topics import LABELS, TEMPLATE, Topic, split_topics, unseen
 
 VERDICTS = ("entailment", "contradiction")
 AMONG = 5
@@ -126,7 +126,7 @@ def _share(right: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=HERE / "stdlib-topics")
+    parser.add_argument("--output", type=Path, default=DEMO / "stdlib-topics")
     folder, recipe = parser.parse_args().output, Recipe()
     known, held_out = split_topics()
     start = time.process_time()

@@ -1,6 +1,6 @@
 """Trains the demo's small multiple-choice model: which of four sentences comes next in a docstring.
 
-    python configs/demo/train_choices.py [--output DIR]
+    python training/train_choices.py [--output DIR]
 
 The pre-trained BERT (train_words.py); its choice head begins as the difference of the two scores of its
 next-sentence head. The wrong choices are second sentences of other texts.
@@ -21,9 +21,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer
 from transformers import BertForMultipleChoice, BertForPreTraining
 
-from corpusmill.demo.bert import HERE, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
-from corpusmill.demo.held_out import job_output, split_texts, write_metrics
-from corpusmill.demo.sentences import Neighbours, neighbours, strangers
+from bert import DEMO, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
+from held_out import job_output, split_texts, write_metrics
+from sentences import Neighbours, neighbours, strangers
 
 CHOICES = 4
 
@@ -99,7 +99,7 @@ def choice_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=HERE / "stdlib-choices")
+    parser.add_argument("--output", type=Path, default=DEMO / "stdlib-choices")
     folder, recipe = parser.parse_args().output, Recipe()
     known, held_out = split_texts()
     start = time.process_time()

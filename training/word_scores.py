@@ -12,11 +12,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from tokenizers import Tokenizer
 
-from corpusmill.demo.held_out import job_output
-from corpusmill.demo.sentences import Neighbours, neighbours, strangers
 from corpusmill.jobs.demo.corpus import collect
-from corpusmill.jobs.demo.sections import section_of
-from corpusmill.jobs.demo.split import is_held_out
+from held_out import job_output
+from sections import section_of
+from sentences import Neighbours, neighbours, strangers
+from split import is_held_out
 
 _WORD = re.compile(r"(?<![\w.*`'\"<-])[a-z]+(?![\w.*`'\"(=>-])")
 _WORDS_READ = 100  # of a text, so that the mask lies within the model's positions
