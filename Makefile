@@ -9,10 +9,11 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
 
-# Measures this machine into docs/benchmarks; `corpusmill bench --help` has the settings.
+# Measures this machine into docs/benchmarks; benchmarks/README.md lists the scripts and their settings.
 bench: $(INSTALLED)
-	for theme in architectures accuracy length tokenizer job size; do \
-		$(BIN)/corpusmill bench $$theme || exit 1; \
+	for theme in architectures job; do $(BIN)/corpusmill bench $$theme || exit 1; done
+	for script in accuracy document_length tokenizer corpus_size; do \
+		$(BIN)/python benchmarks/$$script.py || exit 1; \
 	done
 
 test: check

@@ -2,7 +2,7 @@
 
 Run from the repository's root, on a machine that has torch, numpy, safetensors and transformers:
 
-    python tests/benchmarks/gpu.py --output out/gpu
+    python benchmarks/gpu.py --output out/gpu
 
 The package need not be installed. Every section stands by itself: one that fails is noted and the
 next begins; results.json and results.md are written anew after each, so that a run that is cut off
@@ -25,15 +25,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURES = ("bert", "distilbert", "mobilebert", "squeezebert", "convbert")
 GOALS = {"bert": "2.3M tokens/s", "distilbert": "4.5M tokens/s"}
 TIMES = 5.0
 
 
 def map_packages() -> None:
-    """Make `corpusmill.models` of the folder models/, whatever is installed, and find `benchmarks`."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    """Make `corpusmill.models` of the folder models/, whatever is installed, and find `on_gpu`."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     above = ModuleType("corpusmill")
     above.__path__ = []
     sys.modules["corpusmill"] = above
@@ -77,7 +77,7 @@ class Run:
 
     def write(self) -> None:
         """Both files, whole."""
-        from benchmarks.on_gpu.report import page
+        from on_gpu.report import page
 
         self.output.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.results, indent=1, default=str)
@@ -99,7 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     map_packages()
     import torch
-    from benchmarks.on_gpu import exactness, kernels, machine, speed, workload
+
+    from on_gpu import exactness, kernels, machine, speed, workload
 
     if options.device == "cuda" and not torch.cuda.is_available():
         print("torch finds no CUDA device; nothing was run (--device cpu runs the code without meaning)")

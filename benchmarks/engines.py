@@ -1,6 +1,7 @@
 """The usual ways to run an encoder on a CPU, as functions of a padded batch."""
 
 import contextlib
+import importlib
 import io
 import warnings
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from corpusmill.jobs.bench.extras import extra
+from corpusmill.jobs.bench import BenchError
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 Call = Callable[[Ids, Ids], object]
@@ -103,3 +104,14 @@ def _quietly(act: Callable[[], Any]) -> Any:
     ):
         warnings.simplefilter("ignore")
         return act()
+
+
+def extra(name: str) -> Any:
+    """Return a module of another engine, or say how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        needed = name.partition(".")[0]
+        raise BenchError(
+            f"this comparison needs {needed}: pip install -r benchmarks/requirements.txt"
+        ) from None

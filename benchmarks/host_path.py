@@ -1,6 +1,6 @@
 """Microseconds of host time a document, stage by stage, in front of and behind a model that costs nothing.
 
-    python tests/benchmarks/host_path.py --corpus FILE --tokenizer FILE [--rows-per-unit N] [--output FOLDER]
+    python benchmarks/host_path.py --corpus FILE --tokenizer FILE [--rows-per-unit N] [--output FOLDER]
 
 The corpus is Parquet with a column `text`. Units, batches of 65,536 tokens and vectors of DistilBERT's width
 are those of a job on a GPU; the encoder is replaced by one that returns a slice of what lies ready. One

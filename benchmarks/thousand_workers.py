@@ -1,15 +1,16 @@
 """The driver's own load with a thousand workers that do nothing for ten seconds a unit.
 
-Run as `PYTHONPATH=tests python tests/benchmarks/thousand_workers.py [SECONDS]`: prints one JSON object. The
-workers share a few real Ray actors, whose calls, answers and objects are those of a thousand; reading and
-committing are as empty. What is measured is the driver's process while it runs the engine: its CPU seconds by
-wall seconds, once all workers are busy.
+    python benchmarks/thousand_workers.py [--seconds SECONDS] [--workers N]
+
+It prints one JSON object. The workers share a few real Ray actors, whose calls, answers and objects are those
+of a thousand; reading and committing are as empty. Measured is the driver's process while it runs the engine:
+its CPU seconds per wall second, once all workers are busy.
 """
 
+import argparse
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,10 +30,8 @@ from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec, PipelineS
 from corpusmill.pipeline.storage import StoredFile
 from corpusmill.pipeline.units import Split
 
-WORKERS, ACTORS, UNIT_SECONDS, TOKENS = 1_000, 4, 10.0, 1_000
+ACTORS, UNIT_SECONDS, TOKENS = 4, 10.0, 1_000
 TOKENIZER = TokenizerSpec("c", "d", "c")
-POOL = PoolSpec(WORKERS, 1, min_workers=WORKERS)
-MODEL = ModelSpec("m", "", "c", "c", "d", "embedding", "float32", "cpu", 64, None, 2048, TOKENIZER, POOL)
 SPLIT = Split(StoredFile("/in", 1, "m"), "parquet", 0, 0, 10**9, 10**9, 10**9, 0, 1)
 
 
@@ -54,7 +53,7 @@ class ManyWorkers:
         return Written(Receipt(UnitRecord("u", "/in", 0, 0, 1, 0, 1, TOKENS, False), 1, ""), 0.0)
 
 
-def main(seconds: float) -> None:
+def measure(seconds: float, workers: int) -> None:
     """Run the engine and print what its driver took."""
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     shared = [ManyWorkers.remote() for _ in range(ACTORS)]
@@ -72,7 +71,9 @@ def main(seconds: float) -> None:
     committers.start_committer = lambda *_: shared[next(count) % ACTORS]  # type: ignore[assignment]
     unit_source.token_rows = source
     reading = InputSpec("text", None, (), pa.schema([("text", pa.string())]))
-    engine = RayEngine(PipelineSpec(reading, (MODEL,), OutputSpec("/nowhere", "arrow", None)))
+    pool = PoolSpec(workers, 1, min_workers=workers)
+    model = ModelSpec("m", "", "c", "c", "d", "embedding", "float32", "cpu", 64, None, 2048, TOKENIZER, pool)
+    engine = RayEngine(PipelineSpec(reading, (model,), OutputSpec("/nowhere", "arrow", None)))
     tally = Tally((), ())
     began = cpu = 0.0
     units = loops = 0
@@ -82,7 +83,7 @@ def main(seconds: float) -> None:
             loops += 1
             state = engine.state()
             tally.observe(state)
-            busy = state.pools[0].workers == WORKERS and state.pools[0].in_flight_tokens >= WORKERS * TOKENS
+            busy = state.pools[0].workers == workers and state.pools[0].in_flight_tokens >= workers * TOKENS
             if not began and busy:
                 began, cpu, units, loops = time.monotonic(), time.process_time(), 0, 0
                 stop = began + seconds
@@ -92,7 +93,7 @@ def main(seconds: float) -> None:
     print(
         json.dumps(
             {
-                "workers": WORKERS,
+                "workers": workers,
                 "units_per_second": round(units / wall, 1),
                 "driver_cpu_share": round(spent / wall, 3),
                 "driver_ms_a_unit": round(1000 * spent / max(units, 1), 3),
@@ -110,5 +111,14 @@ def _block(number: int) -> UnitBlock:
     )
 
 
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--workers", type=int, default=1000)
+    given = parser.parse_args()
+    measure(given.seconds, given.workers)
+
+
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 30.0)
+    main()

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.on_gpu.machine import seconds, settle
-from benchmarks.on_gpu.workload import POISON, draw_lengths
 
 from corpusmill.models import Model, PackedTokens, load_model
 from corpusmill.models.bucketed import Bucketed
@@ -14,6 +12,8 @@ from corpusmill.models.fused import Norm, Plain, kernels_for
 from corpusmill.models.ops.attention import attention_kernel
 from corpusmill.models.ops.gpu_attention import takes_empty_sequences
 from corpusmill.models.ops.windows import convolutions, depthwise_laid_apart, dynamic_laid_apart
+from on_gpu.machine import seconds, settle
+from on_gpu.workload import POISON, draw_lengths
 
 SIZES = (256, 1024, 4096, 16384)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from corpusmill.jobs.bench.engines import Call, Ids, engines
-from corpusmill.jobs.bench.results import Findings, Row, Table
-from corpusmill.jobs.bench.settings import Settings
+from corpusmill.jobs.bench import Findings, Row, Settings, Table
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.texts import ids_of, packed
 from corpusmill.jobs.bench.timing import best_seconds
 from corpusmill.models import Model, PackedTokens, load_model, read_checkpoint
+from engines import Call, Ids, engines
+from measurement import main
 
 SHAPE = "distilbert"
 BATCH = 32
@@ -94,3 +94,7 @@ def _ratios(best: dict[str, float], settings: Settings) -> Iterator[Row]:
                 "times as fast": round(others[fastest] / ours, 2),
                 f"against {USUAL}": round(best[USUAL] / ours, 2),
             }
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

@@ -1,6 +1,6 @@
 """What the engine leaves of a GPU's rate: its real processes around a device that is but a clock.
 
-    PYTHONPATH=tests python tests/benchmarks/simulated_gpu.py --corpus FILE --tokenizer FILE --output FOLDER
+    python benchmarks/simulated_gpu.py --corpus FILE --tokenizer FILE --output FOLDER
 
 A batch takes its tokens / RATE seconds of the device and LAUNCH seconds of Python, and gives vectors of
 DistilBERT's width that lie ready. Units are tokenized beforehand and enter the object store as the engine
@@ -25,8 +25,6 @@ import ray
 sys.path.insert(0, str(Path(__file__).parent))
 
 import host_path
-from host_path import SHAPE, TOKENS_PER_BATCH, Slices, free_of_cost
-
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
@@ -45,6 +43,7 @@ from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.spec import ModelSpec, PipelineSpec, PoolSpec
+from host_path import SHAPE, TOKENS_PER_BATCH, Slices, free_of_cost
 
 LAUNCH = 0.0025
 """Seconds of Python that a batch's kernels take to launch."""

@@ -1,12 +1,17 @@
 """Replays the traces against our policy, a fixed pool and Ray Data's default: tables and a chart.
 
-Run as `PYTHONPATH=tests python tests/benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE`:
-prints the tables and writes the chart, DATE.svg. Simulated time: the figures are the same on every machine.
+    python benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE
+
+It prints the tables and writes the chart, DATE.svg. Time is simulated: the figures are the same on every
+machine.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the simulator is the tests' own
 
 from support.scalers import Fixed, Ours, RayDefault
 from support.simulation import Outcome, Trace, World
@@ -102,8 +107,11 @@ def chart(results: dict[str, dict[str, Outcome]]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def main(target: str) -> None:
-    """Replay everything, print the table, write the chart."""
+def main() -> None:
+    """Replay everything, print the tables, write the chart."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("target", help="the chart's path without .svg")
+    target = parser.parse_args().target
     results = {}
     for make in TRACES:
         trace = make()
@@ -113,4 +121,4 @@ def main(target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

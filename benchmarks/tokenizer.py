@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from corpusmill.jobs.bench.results import Findings, Table
-from corpusmill.jobs.bench.settings import Settings
+from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of
 from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.texts import texts_of, tokenizer_of
 from corpusmill.jobs.bench.timing import best_seconds
 from corpusmill.pipeline.engine.stages import tokenized
+from measurement import main
 
 
 def measure(settings: Settings, work: Path) -> Findings:
@@ -44,3 +44,7 @@ def measure(settings: Settings, work: Path) -> Findings:
             "The stage also cuts long texts early, drops equal texts and lays ids out as an Arrow list.",
         ),
     )
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

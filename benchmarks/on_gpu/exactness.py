@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.on_gpu.workload import CLASSES, POISON
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from corpusmill.models import Model, PackedTokens, load_model
+from on_gpu.workload import CLASSES, POISON
 
 LENGTHS = (1, 2, 512, 17, 76, 76, 300, 129, 64, 33, 5, 76, 200, 128, 1, 9)
 MOST_FLOAT32, LEAST_COSINE = 1e-4, 0.999

@@ -7,12 +7,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from corpusmill.jobs.bench.results import Findings, Table
-from corpusmill.jobs.bench.settings import Settings
+from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.texts import packed, texts_of
 from corpusmill.jobs.demo.job import CLASSIFIER, minilm, shipped
 from corpusmill.models import load_model
 from corpusmill.pipeline.checkpoints import find_checkpoint
+from measurement import main
 
 EXACT = "float32"
 NEIGHBOURS = 10
@@ -20,7 +20,7 @@ FEWEST = 2 * NEIGHBOURS
 """Documents below which nearest ones say nothing."""
 
 
-def measure(settings: Settings, work: Path) -> Findings:  # noqa: ARG001  all themes take a folder
+def measure(settings: Settings, work: Path) -> Findings:
     """Embed documents with all-MiniLM-L6-v2 and label them with the bundled classifier, in each dtype."""
     texts = texts_of(settings)
     rough = [dtype for dtype in settings.dtypes if dtype != EXACT]
@@ -68,3 +68,7 @@ def overlap(exact_ND: Tensor, rough_ND: Tensor, *, nearest: int = NEIGHBOURS) ->
         found.append(near_NN.topk(min(nearest, len(x_ND) - 1), dim=1).indices)
     kept = (found[0][:, :, None] == found[1][:, None, :]).any(2)
     return float(kept.float().mean())
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

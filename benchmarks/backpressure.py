@@ -1,10 +1,13 @@
 """How much of the object store a job takes whose reader is far faster than its model.
 
-Run as `PYTHONPATH=tests python tests/benchmarks/backpressure.py FOLDER [SECONDS]`: 10 GB of JSONL there (one
-file under a hundred names), a model that takes twenty seconds a unit, and a store of 600 MB. Stops after so
-many seconds and prints one JSON object: the most that lay in the store, and what was spilled to disk.
+    python benchmarks/backpressure.py FOLDER [--seconds SECONDS]
+
+10 GB of JSONL in FOLDER (one file under a hundred names), a model that takes twenty seconds per unit, and a
+store of 600 MB. Stops after so many seconds and prints one JSON object: the most that lay in the store, and
+what was spilled to disk.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -15,6 +18,9 @@ from typing import Any
 
 import ray
 from ray._private.internal_api import node_stats
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the slow workers are the tests' own
+
 from support.slow import starter
 from support.tiny_checkpoints import write_checkpoint
 
@@ -70,7 +76,7 @@ def store() -> Any:
     return node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats
 
 
-def main(folder: Path, seconds: float) -> None:
+def measure(folder: Path, seconds: float) -> None:
     """Run for so long, looking at the store all the time."""
     job, pending = spec(folder)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=STORE)
@@ -111,5 +117,14 @@ def main(folder: Path, seconds: float) -> None:
     )
 
 
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the corpus and the checkpoint go")
+    parser.add_argument("--seconds", type=float, default=120.0)
+    given = parser.parse_args()
+    measure(given.folder.absolute(), given.seconds)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), float(sys.argv[2]) if len(sys.argv) > 2 else 120.0)
+    main()

@@ -1,11 +1,12 @@
 """Seconds and memory that a million units cost: planned, resumed with two left, with none left, listed.
 
-    python tests/benchmarks/million_units.py FOLDER [UNITS [FILES]]
+    python benchmarks/million_units.py FOLDER [--units UNITS] [--files FILES]
 
-FOLDER must be new, empty, or made by an earlier call. Prints one JSON object a command; interpreter, torch
+FOLDER must be new, empty, or made by an earlier call. Prints one JSON object per command; interpreter, torch
 and model are part of each.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.million import make
 from support.tiny_checkpoints import write_checkpoint
@@ -39,9 +40,12 @@ def measured(name: str, *arguments: object) -> None:
 
 def main() -> None:
     """Make the output, then measure."""
-    folder = Path(sys.argv[1])
-    units = int(sys.argv[2]) if len(sys.argv) > 2 else 10**6
-    files = int(sys.argv[3]) if len(sys.argv) > 3 else 100
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--units", type=int, default=10**6)
+    parser.add_argument("--files", type=int, default=100)
+    given = parser.parse_args()
+    folder, units, files = given.folder, given.units, given.files
     job = folder / "many" / "job.yaml"
     if not job.exists():
         folder.mkdir(exist_ok=True)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
+from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.architectures import flops
-from corpusmill.jobs.bench.results import Findings, Table
-from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.texts import packed
 from corpusmill.jobs.bench.timing import Ceiling, best_seconds
 from corpusmill.models import Model, PackedTokens, load_model
+from measurement import main
 
 LENGTHS = (32, 64, 128, 256, 512)
 SHAPE = "distilbert"
 TOKENS = 8192
-"""Of each length, and at least one document's."""
+"""Of each length, and at least one document."""
 
 
 def measure(settings: Settings, work: Path) -> Findings:
@@ -24,12 +24,13 @@ def measure(settings: Settings, work: Path) -> Findings:
     (shape,) = settings.architectures[:1] or (SHAPE,)
     dtype = settings.dtypes[0]
     model = load_model(checkpoint_of(shape, work), task="base", dtype=dtype)
-    packs = {length: _documents(model, length, settings) for length in LENGTHS}
+    lengths = [length for length in LENGTHS if length <= model.checkpoint.max_positions]
+    packs = {length: _documents(model, length, settings) for length in lengths}
     limit = Ceiling(dtype, threads=settings.threads)
-    runs = {"limit": limit} | {str(length): partial(_run, model, packs[length]) for length in LENGTHS}
+    runs = {"limit": limit} | {str(length): partial(_run, model, packs[length]) for length in lengths}
     best, _ = best_seconds(runs, rounds=settings.rounds, threads=settings.threads)
     rows = []
-    for length in LENGTHS:
+    for length in lengths:
         seconds = best[str(length)]
         tokens = sum(len(batch.input_ids) for batch in packs[length])
         rows.append(
@@ -54,3 +55,7 @@ def _documents(model: Model, length: int, settings: Settings) -> list[PackedToke
 def _run(model: Model, packs: list[PackedTokens]) -> None:
     for batch in packs:
         model(batch)
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

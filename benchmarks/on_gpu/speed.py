@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.on_gpu.machine import seconds
-from benchmarks.on_gpu.workload import CLASSES, Corpus, padded_batches
 
 from corpusmill.models import Model, PackedTokens, load_model
+from on_gpu.machine import seconds
+from on_gpu.workload import CLASSES, Corpus, padded_batches
 
 DTYPE = "bfloat16"
 
