@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: bench demo test test-all test-gpu check docs wheel-check clean
+.PHONY: bench demo test test-all test-gpu check types docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
@@ -29,10 +29,12 @@ test-gpu: $(INSTALLED)
 docs: $(INSTALLED) links
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
-check: $(INSTALLED) links
+check: $(INSTALLED) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
+types: $(INSTALLED) links
 	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
 
 .PHONY: links

@@ -18,7 +18,7 @@ from corpusmill.jobs.demo.job import MINILM_PACKAGE
 from peers import padded
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py") if "def main" in path.read_text())
+SCRIPTS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text())
 ENGINES = ("onnx", "onnxruntime", "openvino")
 MISSING = [name for name in ENGINES if util.find_spec(name) is None]
 
@@ -107,6 +107,7 @@ def test_contenders_that_pad_see_the_same_tokens() -> None:
     assert all(((ids_NL > 0) == (mask_NL > 0)).all() for ids_NL, mask_NL in batches)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(util.find_spec(MINILM_PACKAGE) is None, reason=f"{MINILM_PACKAGE} is not installed")
 def test_accuracy_is_of_real_weights() -> None:
     """bfloat16 keeps direction, neighbours and labels of two dozen docstrings."""
@@ -172,7 +173,7 @@ def test_the_driver_is_measured_with_many_workers() -> None:
 def test_the_object_store_is_measured_under_a_slow_model(tmp_path: Path) -> None:
     """It stops by itself after the asked-for seconds."""
     result = found("backpressure.py", tmp_path, "--seconds", 15)
-    assert result["units_read"] > 0
+    assert result["seconds"] >= 15
     assert result["most_mb"] < result["store_mb"]
 
 
