@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md holds: its worked example is followed in a copy of the packages, and its map is of folders."""
+"""CONTRIBUTING.md holds: its worked example is followed in a copy of the packages."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.feather as feather
+from pyarrow import feather
 from support.pages import FENCE, ROOT, TITLE
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -70,11 +70,8 @@ def test_results_follow_their_rows(checkpoint: Checkpoints, order: list[int]) ->
         block = UnitBlock(
             Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(rows, pa.string())})
         )
-        return (
-            encoder.encode(tokenize(block, Tokenization((spec.tokenizer,), True)))
-            .columns["embedding"]
-            .to_pylist()
-        )
+        columns, _ = encoder.encode(tokenize(block, Tokenization((spec.tokenizer,), True)))
+        return columns["embedding"].to_pylist()
 
     plain, shuffled = run(texts), run([texts[i] for i in order])
     for place, i in enumerate(order):

@@ -16,14 +16,15 @@ MACHINE = re.compile(
 )
 ONCE = {
     "the first line of an error": (
-        r"str\(error\)[\w.() ]*\.splitlines\(\)",
+        r"str\(error\)[\w.() ]*splitlines\(\)( or \[.*\]\))?\[0\]|line for line in str\(error\)",
         {"pipeline/errors.py", "models/errors.py"},
     ),
     "a parse of /proc/cpuinfo": (r"\"/proc/cpu" + r"info\"", {"pipeline/cpus.py"}),
 }
 """What is written by hand in one place only."""
 LINK = re.compile(r"\]\(([^)\s]+?)(?:#[^)]*)?\)|\b(?:src|href)=\"([^\"#]+)")
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FOLDERS = ("docs", "benchmarks", "training", "configs")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))])
 JOBS = sorted([*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "configs").rglob("*.yml")])
 
 

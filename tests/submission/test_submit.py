@@ -1,8 +1,8 @@
 """Jobs on a real Ray head, through its Jobs API: submitted, followed, cancelled, looked at afterwards."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 import time
