@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: bench demo test test-all test-gpu check docs wheel-check clean
+.PHONY: bench demo test test-all test-gpu check types docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
 
-# Measures this machine into docs/benchmarks; `corpusmill bench --help` has the settings.
+# Measures this machine into docs/benchmarks; benchmarks/README.md lists the scripts and their settings.
 bench: $(INSTALLED)
-	for theme in architectures accuracy length tokenizer job size; do \
-		$(BIN)/corpusmill bench $$theme || exit 1; \
+	for theme in architectures job; do $(BIN)/corpusmill bench $$theme || exit 1; done
+	for script in accuracy document_length tokenizer corpus_size; do \
+		$(BIN)/python benchmarks/$$script.py || exit 1; \
 	done
 
 test: check
@@ -28,10 +29,12 @@ test-gpu: $(INSTALLED)
 docs: $(INSTALLED) links
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
-check: $(INSTALLED) links
+check: $(INSTALLED) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
+types: $(INSTALLED) links
 	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
 
 .PHONY: links

@@ -13,6 +13,7 @@ from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.section import Auto, Section
 from corpusmill.jobs.yaml_file import load_yaml
 from corpusmill.pipeline.arrow_types import parse_type
+from corpusmill.pipeline.errors import first_line
 
 
 def _one_or_many(value: Any) -> Any:
@@ -167,7 +168,7 @@ def _load(text: str, origin: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise ConfigError([Problem("", f"{place}expected YAML, got an error: {problem}")], origin) from None
     if not isinstance(fields, dict):
         got = "nothing" if fields is None else type(fields).__name__

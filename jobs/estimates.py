@@ -141,7 +141,7 @@ def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
         encoder.encode(block)
     done, started = 0, time.perf_counter()
     for block in blocks:
-        done += encoder.encode(block).tokens
+        done += encoder.encode(block)[1].tokens
         if done >= MEASURED_TOKENS:
             break
     return done / max(time.perf_counter() - started, 1e-9)

@@ -7,7 +7,6 @@ the same settings would then give other bytes.
 import datetime
 import hashlib
 import json
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from corpusmill.models import DtypeChoice
 from corpusmill.models.precision import measure
 from corpusmill.pipeline.checkpoint_cache import cache_folder, turn
+from corpusmill.pipeline.cpus import processor
 
 
 def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
@@ -56,13 +56,6 @@ def _keep(path: Path, question: dict[str, Any], choice: DtypeChoice) -> DtypeCho
 
 def _processor() -> str:
     """Return what tells this CPU from others: its name, and what it can do."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    # x86 names its instructions "flags", ARM "Features".
-    fields = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    stripped = {key.strip(): value.strip() for key, value in fields.items()}
-    features = " ".join(sorted(stripped.get("flags", stripped.get("Features", "")).split()))
-    digest = hashlib.sha256(features.encode()).hexdigest()[:16]
-    return f"{stripped.get('model name', platform.machine())} {digest}"
+    found = processor()
+    digest = hashlib.sha256(" ".join(sorted(found.features)).encode()).hexdigest()[:16]
+    return f"{found.name} {digest}"

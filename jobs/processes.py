@@ -5,6 +5,8 @@ import socket
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 
 @cache
 def machine() -> str:
@@ -17,24 +19,23 @@ def machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process of this machine started, in ticks since boot; None if there is none.
+    """Return when a process of this machine started; None if there is none, or only what is left of it.
 
-    Where the system does not tell, "" stands for a process that is there.
+    On Linux that is in ticks since boot: a time of day would change with the clock, and a living driver would
+    seem to be another. "" stands for a process that may not be looked at.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else _answers(pid)
-    # The second field, the command's name in parentheses, may hold spaces; the state comes after it.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def _answers(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return _ticks(pid) if psutil.LINUX else f"{process.create_time():.2f}"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
-    except PermissionError:
+    except (psutil.AccessDenied, PermissionError):
         return ""
-    return ""
+
+
+def _ticks(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    # The second field, the command's name in parentheses, may hold spaces; the state comes after it.
+    return stat.rpartition(")")[2].split()[19]

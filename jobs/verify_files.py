@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from corpusmill.jobs.verify_values import value_problems
+from corpusmill.pipeline.errors import first_line
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.sinks import SINKS
@@ -54,7 +55,7 @@ def _check_file(
         record = UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
         problems += [f"{name}: {problem}" for problem in value_problems(table, columns.kept, columns.text)]
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        problems.append(f"{name}: cannot be read ({(str(error).splitlines() or [type(error).__name__])[0]})")
+        problems.append(f"{name}: cannot be read ({first_line(error)})")
         return None, None
     if record.unit != unit:
         problems.append(f"{name}: holds unit {record.unit}; the file was renamed or copied")

@@ -4,7 +4,6 @@ A folder appears whole, by a rename, and is checked against its name whenever it
 is fetched again. Processes of a node take turns at a URL, so that one of them fetches.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from corpusmill.pipeline.download import Listing, Takes, fetch
 from corpusmill.pipeline.errors import InputError
@@ -109,8 +110,7 @@ class Slot:
 def turn(lock: Path) -> Iterator[None]:
     """Wait for the other processes of this node that hold a lock file of the cache."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(lock):
         yield
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.errors import OutputError, first_line
 from corpusmill.pipeline.manifest import read_receipt
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
@@ -58,7 +58,7 @@ def data_file(table: pa.Table, record: UnitRecord, output: OutputSpec) -> memory
     except pa.ArrowException as error:
         raise OutputError(
             f"{record.source}: unit {record.unit} cannot be written as {output.format} "
-            f"({str(error).splitlines()[0]}); "
+            f"({first_line(error)}); "
             "leave the column out of input.keep, or choose another output.format"
         ).at("output.format") from None
     return memoryview(sink.getvalue())

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.errors import InputError, first_line
 from corpusmill.pipeline.storage import StoredFile, locate, stored_file
 
 HUB = "hf://"
@@ -49,7 +49,7 @@ def fetch(url: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | N
         raise
     except Exception as error:  # every store has its own
         raise Unreachable(
-            f"{url}: cannot be fetched ({_first_line(error)}); check the network and the free space"
+            f"{url}: cannot be fetched ({first_line(error)}); check the network and the free space"
         ) from None
     return url
 
@@ -71,7 +71,7 @@ def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
         return {}
     except Exception as error:  # every store has its own
         raise Unreachable(
-            f"{url}: cannot be listed ({_first_line(error)}); check the name, the network and the credentials"
+            f"{url}: cannot be listed ({first_line(error)}); check the name, the network and the credentials"
         ) from None
     names = {path: path.removeprefix(root).lstrip("/") for path in sorted(found)}
     return {name: (path, stored_file(fs, path, found[path])) for path, name in names.items() if takes(name)}
@@ -110,13 +110,13 @@ def _snapshot(name: str, *, offline: bool) -> Path | None:
         )
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise InputError(
-            f"hf://{name}: no such model ({_first_line(error)}); expected hf://org/name[@revision]"
+            f"hf://{name}: no such model ({first_line(error)}); expected hf://org/name[@revision]"
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if offline:
             return None
         raise Unreachable(
-            f"hf://{name}: cannot be fetched ({_first_line(error)}); check the network, or give a folder"
+            f"hf://{name}: cannot be fetched ({first_line(error)}); check the network, or give a folder"
         ) from None
 
 
@@ -128,7 +128,3 @@ def _copied(folder: Path, into: Path, takes: Takes) -> bool:
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, into / name)
     return bool(wanted)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

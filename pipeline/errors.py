@@ -64,3 +64,14 @@ class DeviceLost(CorpusmillError):  # noqa: N818
 
 class JobFailed(CorpusmillError):  # noqa: N818
     """Some units could not be finished; what was committed stays, and the same command continues."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line that an error says, or its type's name if it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return an error's type and the first line that it says, for an error that nobody foresaw."""
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from corpusmill.pipeline.batches import TokenBatch
-from corpusmill.pipeline.errors import DeviceLost
+from corpusmill.pipeline.errors import DeviceLost, first_line, in_a_line
 from corpusmill.pipeline.ragged import Array, Int
 from corpusmill.pipeline.task import Values
 
@@ -89,10 +89,9 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    message = (str(error).splitlines() or [""])[0]
     said = str(error).lower()
     if out_of_memory(error):
         return "not enough memory for this row, even alone"  # the message's figures differ from run to run
     if any(sign in said for sign in DEVICE_LOST):
-        raise DeviceLost(f"the device cannot be used any more ({message})") from error
-    return f"the model cannot take this row ({type(error).__name__}: {message})"
+        raise DeviceLost(f"the device cannot be used any more ({first_line(error)})") from error
+    return f"the model cannot take this row ({in_a_line(error)})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.errors import OutputError, first_line
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.records import record_lines
@@ -78,7 +78,7 @@ def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise OutputError(
             f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of "
-            f"another kind ({str(error).splitlines()[0]}); move it away and run the same command again"
+            f"another kind ({first_line(error)}); move it away and run the same command again"
         ) from None
     return Receipt(record, len(content), checksum_of(content))
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.errors import InputError, first_line
 
 SECRET = re.compile(
     r"^[^/@]*:[^/@]*@|[?&](?:X-Amz-|X-Goog-|sig=|signature=|token=|access_token=)", re.IGNORECASE
@@ -135,8 +135,7 @@ def open_binary(url: str) -> BinaryIO:
 
 def reason_of(error: BaseException) -> str:
     """Say in one line why a file system refused; an exception without words by its kind."""
-    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return (words.strip().splitlines() or [type(error).__name__])[0]
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:

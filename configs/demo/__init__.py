@@ -1,1 +1,1 @@
-"""The demo's small checkpoints and the scripts that trained them; installed as `corpusmill.demo`."""
+"""The small checkpoints of the demo and of the tasks' pages. `training/` holds the scripts that made them."""

@@ -1,8 +1,19 @@
-"""The project's own measurements: `corpusmill bench`."""
+"""The measurements that `corpusmill bench` makes, and the parts that scripts in benchmarks/ share."""
 
 from corpusmill.jobs.bench.problems import BenchError
-from corpusmill.jobs.bench.results import BenchResult
-from corpusmill.jobs.bench.running import THEMES, bench
+from corpusmill.jobs.bench.results import BenchResult, Findings, Row, Table
+from corpusmill.jobs.bench.running import THEMES, Measure, bench, measured
 from corpusmill.jobs.bench.settings import Settings
 
-__all__ = ["THEMES", "BenchError", "BenchResult", "Settings", "bench"]
+__all__ = [
+    "THEMES",
+    "BenchError",
+    "BenchResult",
+    "Findings",
+    "Measure",
+    "Row",
+    "Settings",
+    "Table",
+    "bench",
+    "measured",
+]

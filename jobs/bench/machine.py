@@ -3,27 +3,23 @@
 import platform
 import re
 from importlib import metadata
-from pathlib import Path
 
-from corpusmill.pipeline.cpus import usable_cpus
+from corpusmill.pipeline.cpus import processor, usable_cpus
 
-CPUINFO = Path("/proc/cpuinfo")
 FEATURES = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimd")
 PACKAGES = ("torch", "ray", "pyarrow", "tokenizers", "transformers", "onnxruntime", "openvino")
 
 
 def hardware() -> str:
     """Return the CPU, its cores and what matters of its instructions."""
-    flags = set(_field("flags").split() or _field("Features").split())
-    found = [name for name in FEATURES if name in flags]
-    cpu = _field("model name") or platform.processor() or platform.machine()
-    return f"{usable_cpus()} cores of {cpu} ({', '.join(found) or platform.machine()})"
+    cpu = processor()
+    found = [name for name in FEATURES if name in cpu.features]
+    return f"{usable_cpus()} cores of {cpu.name} ({', '.join(found) or platform.machine()})"
 
 
 def label() -> str:
     """Return the hardware for a file's name: 2-core-amd-epyc."""
-    cpu = _field("model name") or platform.processor() or platform.machine()
-    words = re.sub(r"\(.*?\)|@.*|cpu|processor", " ", cpu.lower())
+    words = re.sub(r"\(.*?\)|@.*|cpu|processor", " ", processor().name.lower())
     return "-".join([f"{usable_cpus()}-core", *re.findall(r"[a-z0-9]+", words)])[:40].strip("-")
 
 
@@ -36,10 +32,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _field(name: str) -> str:
-    if not CPUINFO.exists():
-        return ""
-    found = re.search(rf"^{name}\s*:\s*(.*)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1].strip() if found else ""

@@ -8,43 +8,36 @@ from pathlib import Path
 
 import torch
 
-from corpusmill.jobs.bench import (
-    accuracy,
-    architectures,
-    corpus_size,
-    document_length,
-    job,
-    peers,
-    tokenizing,
-)
+from corpusmill.jobs.bench import architectures, job
 from corpusmill.jobs.bench.machine import hardware, label, versions
 from corpusmill.jobs.bench.problems import BenchError
 from corpusmill.jobs.bench.results import BenchResult, Findings, page_of, write_page
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.pipeline.cpus import usable_cpus
 
-THEMES: Mapping[str, Callable[[Settings, Path], Findings]] = {
-    "architectures": architectures.measure,
-    "peers": peers.measure,
-    "accuracy": accuracy.measure,
-    "job": job.measure,
-    "length": document_length.measure,
-    "size": corpus_size.measure,
-    "tokenizer": tokenizing.measure,
-}
-"""Each is given its settings and a folder to work in, which is gone afterwards."""
+Measure = Callable[[Settings, Path], Findings]
+"""Takes its settings and a folder to work in, which is removed afterwards."""
+THEMES: Mapping[str, Measure] = {"architectures": architectures.measure, "job": job.measure}
 
 
 def bench(theme: str, settings: Settings, *, folder: Path | None = None, command: str = "") -> BenchResult:
-    """Measure a theme; with a `folder` the result's page is written there."""
+    """Measure a theme; with a `folder` write the result's page there."""
     if theme not in THEMES:
         raise BenchError(f"expected one of {', '.join(THEMES)}, got {theme!r}").at("theme")
+    command = command or f"corpusmill bench {theme}"
+    return measured(theme, THEMES[theme], settings, folder=folder, command=command)
+
+
+def measured(
+    theme: str, measure: Measure, settings: Settings, *, folder: Path | None, command: str
+) -> BenchResult:
+    """Run a measurement on so many threads and return its result; with a `folder` write its page there."""
     settings = replace(settings, threads=settings.threads or usable_cpus())
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
         with tempfile.TemporaryDirectory(prefix="corpusmill-bench-") as work:
-            findings = THEMES[theme](settings, Path(work))
+            findings = measure(settings, Path(work))
     finally:
         torch.set_num_threads(before)
     result = BenchResult(
@@ -60,5 +53,4 @@ def bench(theme: str, settings: Settings, *, folder: Path | None = None, command
     )
     if folder is None:
         return result
-    page = page_of(result, command or f"corpusmill bench {theme}")
-    return replace(result, page=str(write_page(folder, f"{theme}_{label()}", page)))
+    return replace(result, page=str(write_page(folder, f"{theme}_{label()}", page_of(result, command))))

@@ -1,8 +1,7 @@
 """The documents that are measured on, as texts, token ids and packed batches."""
 
 import importlib.resources
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,21 @@ from corpusmill.models import PackedTokens
 LONGEST = 512
 
 
-def texts_of(settings: Settings, documents: int | None = None) -> list[str]:
+def texts_of(settings: Settings) -> list[str]:
     """Draw documents without repetition; a corpus with fewer is an error."""
-    wanted = settings.documents if documents is None else documents
-    texts = _bundled() if settings.corpus is None else _column(settings.corpus)
-    if len(texts) < wanted:
+    texts = corpus_of(settings)
+    if len(texts) < settings.documents:
         where = settings.corpus or "the standard library's documentation"
-        raise BenchError(f"expected at least {wanted} documents in {where}, got {len(texts)}").at("docs")
-    chosen = np.random.default_rng(settings.seed).permutation(len(texts))[:wanted]
+        raise BenchError(f"expected at least {settings.documents} documents in {where}, got {len(texts)}").at(
+            "docs"
+        )
+    chosen = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.documents]
     return [texts[index] for index in chosen]
 
 
-def repeated(settings: Settings, documents: int) -> Iterable[str]:
-    """As many documents as asked for, the corpus again from its beginning where it has fewer."""
-    texts = _bundled() if settings.corpus is None else _column(settings.corpus)
-    return islice((text for _ in range(documents) for text in texts), documents)
+def corpus_of(settings: Settings) -> list[str]:
+    """Return all documents of the corpus, in its order."""
+    return _bundled() if settings.corpus is None else _column(settings.corpus)
 
 
 def tokenizer_of(settings: Settings) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""`bench`: what this machine does, against its limit and other engines."""
+"""`bench`: what this machine does with this program, against its limit."""
 
 import shlex
 import sys
@@ -14,10 +14,7 @@ from corpusmill.jobs.commands.options import DEBUG
 def bench(
     theme: Annotated[
         str,
-        typer.Argument(
-            metavar="THEME",
-            help="architectures, peers, accuracy, job, length, size or tokenizer.",
-        ),
+        typer.Argument(metavar="THEME", help="architectures or job."),
     ],
     docs: Annotated[int, typer.Option(metavar="N", help="Documents to measure on.")] = 256,
     corpus: Annotated[
@@ -40,7 +37,7 @@ def bench(
     folder: Annotated[str, typer.Option(metavar="DIR", help="Where the page goes.")] = "docs/benchmarks",
     debug: DEBUG = False,
 ) -> None:
-    """Measure this machine; print one JSON object and write a page. Other engines need corpusmill[bench].
+    """Measure this machine; print one JSON object and write a page.
 
     Example: corpusmill bench architectures --docs 64 --threads 1
     """

@@ -16,7 +16,7 @@ import typer
 
 from corpusmill.jobs.problems import ConfigError
 from corpusmill.jobs.signals import Terminated, terminable
-from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.errors import CorpusmillError, in_a_line
 
 
 def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
@@ -54,9 +54,8 @@ def _unexpected(error: Exception) -> str:
 
     if isinstance(error, ModelError):
         return str(error)
-    reason = (str(error).splitlines() or [""])[0]
     return (
-        f"{type(error).__name__}: {reason}; this is a fault of corpusmill or of the machine: run again with "
+        f"{in_a_line(error)}; this is a fault of corpusmill or of the machine: run again with "
         "--debug and report it"
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from corpusmill.jobs.convert.names import FAMILIES
 from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Framework, check_size
+from corpusmill.pipeline.errors import first_line
 
 ZIP_START = b"PK\x03\x04"
 
@@ -45,8 +46,7 @@ def _load(file: Path) -> Any:
         ) from None
     except Exception as error:
         # A damaged pickle or zip can fail in any way.
-        reason = (str(error).splitlines() or [""])[0]
-        raise ConvertError(f"{file}: does not read as a PyTorch checkpoint: {reason}") from None
+        raise ConvertError(f"{file}: does not read as a PyTorch checkpoint: {first_line(error)}") from None
 
 
 def _is_special(tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ from corpusmill.jobs.evaluate.problems import EvaluateError
 from corpusmill.jobs.fingerprint import open_output
 from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.verify_manifest import read_manifest
-from corpusmill.pipeline.errors import OutputError
+from corpusmill.pipeline.errors import OutputError, first_line
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.sinks import SINKS
 
@@ -89,9 +89,8 @@ def _opened(folder: OutputFolder, unit: str, read: Any) -> Any:
         with folder.open(folder.data(unit)) as stream:
             return read(sink, stream)
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OutputError(
-            f"{folder.data(unit)}: cannot be read ({reason}); see `corpusmill verify`"
+            f"{folder.data(unit)}: cannot be read ({first_line(error)}); see `corpusmill verify`"
         ) from None
 
 

@@ -29,11 +29,6 @@ def answers(awaited: Sequence[Any], timeout: float) -> list[tuple[Any, Any]]:
     return sorted(found, key=lambda each: isinstance(each[1], RayError))
 
 
-def first_line(error: BaseException) -> str:
-    """Return an error's first line, or what it is."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _answers_to(references: list[Any]) -> list[Any]:
     try:
         return list(ray.get(references))  # a fifth of what one by one costs

@@ -4,9 +4,12 @@ import os
 import time
 from collections.abc import Generator, Sequence
 
+import pyarrow as pa
+
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode import Encoded, Encoder
+from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.encode_stats import EncodeStats
 from corpusmill.pipeline.engine.devices import on_this_machine
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure, WorkerNote
@@ -89,22 +92,22 @@ class InlineEngine:
         clock.started(time.monotonic() - began, encoder.product_rate())
         return encoder
 
-    def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> Encoded:
+    def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> tuple[pa.Table, EncodeStats]:
         began = time.monotonic()
-        encoded = encoder.encode(block)
-        clock.worked(encoded.tokens, time.monotonic() - began, encoded.flops, encoded.lengths)
+        columns, stats = encoder.encode(block)
+        clock.worked(stats.tokens, time.monotonic() - began, stats.flops, stats.lengths)
         clock.unit()
-        return encoded
+        return columns, stats
 
     def _finish(self, block: UnitBlock, encoders: Sequence[Encoder], split: Split) -> Receipt | UnitFailure:
         try:
             results = [self._encode(*each, block) for each in zip(encoders, self._clocks, strict=True)]
-            tokens = sum(result.tokens for result in results)
+            tokens = sum(stats.tokens for _, stats in results)
             self._encoded += tokens
             refused: dict[int, str] = {}
-            for result in reversed(results):
-                refused |= result.refused
-            columns = [join_parts([Part(0, result.columns)], refused) for result in results]
+            for _, stats in reversed(results):
+                refused |= stats.refused
+            columns = [join_parts([Part(0, table)], refused) for table, _ in results]
             block = set_aside(block, refused, split, self._spec.input)
             began = time.monotonic()
             receipt = commit(block, columns, self._spec.output, tokens=tokens)

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from corpusmill.pipeline.engine.answers import answers, first_line
+from corpusmill.pipeline.engine.answers import answers
 from corpusmill.pipeline.engine.committers import Committers
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.gauges import Gauges
@@ -22,7 +22,7 @@ from corpusmill.pipeline.engine.source import supply
 from corpusmill.pipeline.engine.tickets import Share, Ticket
 from corpusmill.pipeline.engine.times import StageTimes, UnitClock
 from corpusmill.pipeline.engine.workers import Written, start_encoder, summarize
-from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.errors import JobFailed, first_line
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.spec import PipelineSpec
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from corpusmill.pipeline.blocks import UnitBlock, failed_block
-from corpusmill.pipeline.errors import CorpusmillError, InputChanged
+from corpusmill.pipeline.errors import CorpusmillError, InputChanged, in_a_line
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.spec import InputSpec, Tokenization
@@ -43,7 +43,7 @@ def _why_not_read(split: Split, error: Exception) -> str:
     return (
         str(error)
         if isinstance(error, CorpusmillError)
-        else (f"{split.file.url}: cannot be read ({_describe(error)})")
+        else (f"{split.file.url}: cannot be read ({in_a_line(error)})")
     )
 
 
@@ -64,12 +64,8 @@ def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     except Exception as error:
         return failed_block(
             block.unit,
-            f"{block.unit.source}: unit {block.unit.name} cannot be tokenized ({_describe(error)})",
+            f"{block.unit.source}: unit {block.unit.name} cannot be tokenized ({in_a_line(error)})",
         )
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _check_unchanged(split: Split) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.errors import InputError, first_line
 from corpusmill.pipeline.readers.rows import build_block
 from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
@@ -73,7 +73,7 @@ def _open(file: StoredFile) -> Any:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError) as error:
         raise InputError(
             f"{file.url}: expected a complete Parquet file of {file.size} bytes, got one that cannot "
-            f"be opened ({_first_line(error)}); copy it again or leave it out"
+            f"be opened ({first_line(error)}); copy it again or leave it out"
         ) from None
 
 
@@ -87,7 +87,7 @@ def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
         yield from batches
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{split.file.url}: row group {split.index} cannot be read ({_first_line(error)}); "
+            f"{split.file.url}: row group {split.index} cannot be read ({first_line(error)}); "
             "the file is damaged: copy it again or leave it out"
         ) from None
 
@@ -102,7 +102,7 @@ def _typed(table: pa.Table, split: Split, spec: InputSpec) -> pa.Table:
         except pa.ArrowException as error:
             raise InputError(
                 f"{split.file.url}: column {field.name!r} is {column.type}, with other files {field.type}, "
-                f"which cannot hold all its values ({_first_line(error)}); rewrite one of the files, or "
+                f"which cannot hold all its values ({first_line(error)}); rewrite one of the files, or "
                 "leave the column out of input.keep"
             ) from None
     return pa.table(columns, schema=spec.read_schema)
@@ -137,7 +137,3 @@ def _bytes_per_row(metadata: Any, columns: list[str] | tuple[str, ...]) -> float
 def _belongs(path: str, names: set[str]) -> bool:
     """Say whether a leaf belongs to a named column; a column's own name may hold dots too."""
     return any(path == name or path.startswith(name + ".") for name in names)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

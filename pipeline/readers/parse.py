@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from corpusmill.pipeline.errors import first_line
 from corpusmill.pipeline.readers.streams import MAX_LINE
 
 Refused = tuple[int, str, str]
@@ -138,7 +139,7 @@ def _why_not(value: Any, kind: pa.DataType) -> str | None:
         _build([value], kind)
     except (pa.ArrowException, TypeError, OverflowError, ValueError) as error:
         shown = _json_name(value) if isinstance(value, (list, dict)) else f"{value!r:.80}"
-        return f"expected {kind}, got {shown} ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        return f"expected {kind}, got {shown} ({first_line(error)})"
     return None
 
 

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.on_gpu import exactness, kernels
-from benchmarks.on_gpu.report import page
-from benchmarks.on_gpu.workload import (
+
+from corpusmill.models import Model, load_model
+from corpusmill.models.bucketed import Bucketed
+from on_gpu import exactness, kernels
+from on_gpu.report import page
+from on_gpu.workload import (
     LONGEST,
     MEAN,
     MEDIAN,
@@ -23,9 +26,6 @@ from benchmarks.on_gpu.workload import (
     padded_batches,
     write_checkpoint,
 )
-
-from corpusmill.models import Model, load_model
-from corpusmill.models.bucketed import Bucketed
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {"machine", "limits", "workload", "kernels"}
@@ -58,12 +58,12 @@ def run(
         "1024",
     ]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "tests/benchmarks/gpu.py", *settings, "--output", str(output), *options]
+    command = [sys.executable, "benchmarks/gpu.py", *settings, "--output", str(output), *options]
     if bare:
         copied = output.with_name("bare")
-        for folder in ("models", "tests/benchmarks"):
+        for folder in ("models", "benchmarks"):
             shutil.copytree(ROOT / folder, copied / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        script = copied / "tests/benchmarks/gpu.py"
+        script = copied / "benchmarks/gpu.py"
         start = (
             f"import runpy\nsys.argv = {command[1:]!r}\nrunpy.run_path({str(script)!r}, run_name='__main__')"
         )
@@ -136,7 +136,7 @@ def test_without_a_gpu_nothing_is_run_and_that_is_said(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     done = subprocess.run(
-        [sys.executable, "tests/benchmarks/gpu.py", "--output", str(tmp_path / "out")],
+        [sys.executable, "benchmarks/gpu.py", "--output", str(tmp_path / "out")],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,15 +10,15 @@ import pytest
 import transformers
 from tokenizers import Tokenizer
 
-from corpusmill.demo.answer_scores import answer_scores
-from corpusmill.demo.held_out import split_texts
-from corpusmill.demo.questions import RULES, WORDINGS, answer_of
-from corpusmill.demo.sentences import neighbours, sentences
-from corpusmill.demo.topics import Topic, split_topics, unseen
-from corpusmill.demo.train_choices import choice_scores
-from corpusmill.demo.train_topics import topic_scores
-from corpusmill.demo.word_scores import follow_scores, mask_scores, sparse_scores
+from answer_scores import answer_scores
 from corpusmill.models import load_model
+from held_out import split_texts
+from questions import RULES, WORDINGS, answer_of
+from sentences import neighbours, sentences
+from topics import Topic, split_topics, unseen
+from train_choices import choice_scores
+from train_topics import topic_scores
+from word_scores import follow_scores, mask_scores, sparse_scores
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo"
 BERTS = ("stdlib-words", "stdlib-answers", "stdlib-choices", "stdlib-topics")

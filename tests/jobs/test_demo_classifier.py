@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from corpusmill.jobs.demo.corpus import collect
-from corpusmill.jobs.demo.sections import SECTIONS, section_of
-from corpusmill.jobs.demo.split import is_held_out
+from sections import SECTIONS, section_of
+from split import is_held_out
 
 CHECKPOINT = Path(__file__).parents[2] / "configs" / "demo" / "stdlib-sections"
 

@@ -9,8 +9,8 @@ import pytest
 
 from corpusmill.jobs.demo.corpus import MINIMUM_CHARACTERS, TRUTH, collect, write_jsonl
 from corpusmill.jobs.demo.document import Document
-from corpusmill.jobs.demo.sections import SECTIONS, section_of
 from corpusmill.jobs.demo.source import source_documents
+from sections import SECTIONS, section_of
 
 # Each of these shows something, opens something or patches something when it is imported.
 UNTOUCHED = {

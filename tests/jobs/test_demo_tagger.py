@@ -11,7 +11,7 @@ from workshop import Workshop
 from corpusmill.jobs.demo.corpus import TRUTH, collect
 from corpusmill.jobs.demo.job import TAGGER, demo_job
 from corpusmill.jobs.demo.spans import LABELS, true_spans
-from corpusmill.jobs.demo.split import is_held_out
+from split import is_held_out
 
 CHECKPOINT = Path(__file__).parents[2] / "configs" / "demo" / TAGGER
 LEAST_F1 = 0.95

@@ -1,6 +1,6 @@
 """Very many units: continued and listed at a cost that grows with their number in bytes only, a few each.
 
-How long a million of them take is measured by tests/benchmarks/million_units.py.
+How long a million of them take is measured by benchmarks/million_units.py.
 """
 
 import gc

@@ -1,6 +1,7 @@
 """CPUs that may be used: those of the process, within the container's quota."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,29 @@ def test_a_quota_bounds_what_the_process_may_run_on(
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota)
     assert cpus.usable_cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "model name\t: AMD EPYC 9V74\nflags\t\t: fpu avx2\n\nmodel name\t: other\nflags\t\t: sse\n",
+            cpus.Processor("AMD EPYC 9V74", frozenset({"fpu", "avx2"})),
+        ),
+        (
+            "BogoMIPS\t: 50.00\nFeatures\t: fp asimd\n",
+            cpus.Processor("aarch64", frozenset({"fp", "asimd"})),
+        ),
+        (None, cpus.Processor("aarch64", frozenset())),
+    ],
+)
+def test_a_processor_is_what_its_first_core_says(
+    text: str | None, expected: cpus.Processor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On x86 and on ARM, which names no model; elsewhere its kind is all that is known."""
+    monkeypatch.setattr(cpus, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert cpus.processor.__wrapped__() == expected

@@ -13,8 +13,17 @@ MARKS = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X:")))
 MACHINE = re.compile(
     "|".join((r"(?<![\w.])/wo" + "rk/", "/tm" + "p/w/", r"(?<![\w.])/ho" + "me/", r"(?<![\w.])/Us" + "ers/"))
 )
+ONCE = {
+    "the first line of an error": (
+        r"str\(error\)[\w.() ]*splitlines\(\)( or \[.*\]\))?\[0\]|line for line in str\(error\)",
+        {"pipeline/errors.py", "models/errors.py"},
+    ),
+    "a parse of /proc/cpuinfo": (r"\"/proc/cpu" + r"info\"", {"pipeline/cpus.py"}),
+}
+"""What is written by hand in one place only."""
 LINK = re.compile(r"\]\(([^)\s]+?)(?:#[^)]*)?\)|\b(?:src|href)=\"([^\"#]+)")
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FOLDERS = ("docs", "benchmarks", "training", "configs")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))])
 JOBS = sorted([*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "configs").rglob("*.yml")])
 
 
@@ -47,6 +56,15 @@ def test_nothing_is_left_marked_as_to_be_done() -> None:
 def test_no_file_names_a_place_on_one_machine() -> None:
     """Paths are relative, or made by the tests."""
     assert lines_with(MACHINE) == []
+
+
+@pytest.mark.parametrize("what", ONCE)
+def test_what_has_one_place_is_nowhere_else(what: str) -> None:
+    """Every other place calls that one; a model knows no pipeline, so that package has its own."""
+    pattern, places = ONCE[what]
+    paths = [line.partition(":")[0] for line in lines_with(re.compile(pattern))]
+    found = {path for path in paths if path.startswith(("models/", "pipeline/", "jobs/"))}
+    assert found == places
 
 
 def local_links(document: Path) -> list[str]:

@@ -51,3 +51,11 @@ def test_every_python_folder_is_a_package(folder: str) -> None:
     """Without __init__.py a folder is a namespace that anything on the path may add to."""
     folders = {path.parent for path in (ROOT / folder).rglob("*.py")}
     assert [str(path) for path in sorted(folders) if not (path / "__init__.py").is_file()] == []
+
+
+def test_the_wheel_holds_no_script() -> None:
+    """Benchmarks and training are for a checkout; the demo's folder holds checkpoints and no code."""
+    places = {Path(place).parts[0] for place in setup()["package-dir"].values()}
+    assert not places & {"benchmarks", "training", "tests", "docs"}
+    found = (ROOT / "configs" / "demo").rglob("*.py")
+    assert [str(path.relative_to(ROOT)) for path in found] == ["configs/demo/__init__.py"]

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.engine.workers import EncodeStats, EncodeWorker
+from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 
 

@@ -1,0 +1,111 @@
+"""Our kernels against their definitions at real sizes, graphs and what launching costs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from corpusmill.models import Model, PackedTokens, load_model
+from corpusmill.models.bucketed import Bucketed
+from corpusmill.models.fused import Norm, Plain, kernels_for
+from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.ops.gpu_attention import takes_empty_sequences
+from corpusmill.models.ops.windows import convolutions, depthwise_laid_apart, dynamic_laid_apart
+from on_gpu.machine import seconds, settle
+from on_gpu.workload import POISON, draw_lengths
+
+SIZES = (256, 1024, 4096, 16384)
+
+
+def check(*, device: str, small: bool) -> dict[str, Any]:
+    """Which kernels were chosen and why; their errors in bfloat16, and times beside the definitions'."""
+    dtype, there = torch.bfloat16, torch.device(device)
+    kernels, reason = kernels_for(there.type, dtype)
+    found: dict[str, Any] = {
+        "attention": attention_kernel(there.type, dtype)[1],
+        "norms": reason,
+        "windows": convolutions(there.type)[1],
+        "empty sequences in attention": takes_empty_sequences(dtype, there) or "taken",
+    }
+    tokens, width = (512, 96) if small else (65536, 768)
+    y_TD, residual_TD = (torch.randn(tokens, width, device=there, dtype=dtype) for _ in range(2))
+    bias_D, weight_D = (torch.randn(width, device=there, dtype=dtype) for _ in range(2))
+    norm, plain = Norm(weight_D, bias_D, 1e-12), Plain()
+    if kernels is not None:
+        found |= _compared(
+            "sum and norm",
+            lambda: kernels.normed_sum(y_TD, bias_D, residual_TD, norm),
+            lambda: plain.normed_sum(y_TD, bias_D, residual_TD, norm),
+            device,
+        )
+    packed = packed_of(tokens).to(there)
+    size = len(packed.input_ids)
+    weight_KD = torch.randn(9, width, device=there, dtype=dtype)
+    x_THd = torch.randn(size, width // 48, 24, device=there, dtype=dtype)
+    kernel_THK = torch.randn(size, width // 48, 9, device=there, dtype=dtype).softmax(-1)
+    convolve = convolutions(there.type)[0]
+    x_TD = torch.randn(size, width, device=there, dtype=dtype)
+    found |= _compared(
+        "depthwise convolution",
+        lambda: convolve.depthwise(x_TD, weight_KD, packed),
+        lambda: depthwise_laid_apart(x_TD, weight_KD, packed),
+        device,
+    )
+    return found | _compared(
+        "dynamic convolution",
+        lambda: convolve.dynamic(x_THd, kernel_THK, packed),
+        lambda: dynamic_laid_apart(x_THd, kernel_THK, packed),
+        device,
+    )
+
+
+def packed_of(tokens: int, *, seed: int = 3) -> PackedTokens:
+    """Documents of about so many tokens in all."""
+    random = np.random.default_rng(seed)
+    lengths = draw_lengths(max(1, tokens // 93), seed=seed)
+    return PackedTokens.from_flat(random.integers(POISON + 1, 30000, int(lengths.sum())), lengths)
+
+
+def launching(folder: Path, *, device: str) -> dict[str, Any]:
+    """Times of a pass by batch size, with graphs and without, and whether their bytes agree."""
+    model = load_model(folder, task="base", device=device, dtype="bfloat16")
+    found: dict[str, Any] = {"graphs": model.kernel_reason.rpartition("; ")[2]}
+    bucketed = model.encoder
+    for tokens in SIZES:
+        batch = packed_of(tokens).to(device)
+        row: dict[str, Any] = {"as a job": round(1e3 * _pass(model, batch, device), 3)}
+        if isinstance(bucketed, Bucketed):
+            row["replayed and padded agree to the bit"] = _same(model, bucketed, batch)
+            model.encoder = bucketed.encoder
+            row["plain"] = round(1e3 * _pass(model, batch, device), 3)
+            model.encoder = bucketed
+        found[f"{len(batch.input_ids)} tokens, ms"] = row
+    if isinstance(bucketed, Bucketed) and bucketed.runner is not None:
+        found["recording failed"] = getattr(bucketed.runner, "failure", None)
+    return found
+
+
+def _pass(model: Model, batch: PackedTokens, device: str) -> float:
+    return seconds(lambda: model(batch), device=device, rounds=10, warmups=3)
+
+
+def _same(model: Model, bucketed: Bucketed, batch: PackedTokens) -> bool:
+    """Whether a replay gives what the padded batch gives without one."""
+    replayed = model(batch).last_hidden_state
+    runner, bucketed.runner = bucketed.runner, None
+    padded = model(batch).last_hidden_state
+    bucketed.runner = runner
+    return bool(torch.equal(replayed, padded))
+
+
+def _compared(name: str, ours: Any, definition: Any, device: str) -> dict[str, Any]:
+    found, wanted = ours().float(), definition().float()
+    settle(device)
+    error = float((found - wanted).abs().max() / wanted.abs().max())
+    times = [seconds(call, device=device, rounds=10, warmups=2) for call in (ours, definition)]
+    return {
+        f"{name}, error": error,
+        f"{name}, ms": round(times[0] * 1e3, 3),
+        f"{name} by definition, ms": round(times[1] * 1e3, 3),
+    }

@@ -1,0 +1,50 @@
+"""The tokenizer alone: what it does in front of a model."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from corpusmill.jobs.bench import Findings, Settings, Table
+from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of
+from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
+from corpusmill.jobs.bench.texts import texts_of, tokenizer_of
+from corpusmill.jobs.bench.timing import best_seconds
+from corpusmill.pipeline.engine.stages import tokenized
+from measurement import main
+
+
+def measure(settings: Settings, work: Path) -> Findings:
+    """Time the library on lists of texts, and the pipeline's own stage on units of them."""
+    texts = texts_of(settings)
+    tokenizer = tokenizer_of(settings)
+    tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts))
+    checkpoint = checkpoint_of(next(iter(SHAPES)), work, tokenizer=settings.tokenizer)
+    job, _ = resolved(job_over(texts, checkpoint, work, settings, dtype="float32"), threads=1)
+    blocks = list(blocks_of(job))
+    runs: dict[str, Callable[[], object]] = {
+        "tokenizers library": partial(tokenizer.encode_batch_fast, texts),
+        "tokenization stage": lambda: [tokenized(block, job.spec.tokenization) for block in blocks],
+    }
+    # Threads of its own do the library's work, so only the wall clock sees it.
+    best, _ = best_seconds(runs, rounds=settings.rounds, threads=0)
+    rows = tuple(
+        {
+            "contender": name,
+            "tokens/s": round(tokens / seconds),
+            "documents/s": round(len(texts) / seconds),
+            "MB/s": round(sum(len(text.encode()) for text in texts) / seconds / 1e6, 2),
+        }
+        for name, seconds in best.items()
+    )
+    return Findings(
+        "Tokenization",
+        (Table("Throughput", rows),),
+        (
+            f"{len(texts)} documents, {tokens:,} tokens, cut at 512.",
+            "The stage also cuts long texts early, drops equal texts and lays ids out as an Arrow list.",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)
