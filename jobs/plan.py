@@ -70,8 +70,8 @@ def plan(
 ) -> PlanResult:
     """Resolve a job, sample its rows and measure its models on this machine for a moment each.
 
-    `rates` are tokens per second that one worker does, by the pool's name or the model's title, "" for all
-    others: those are not measured. `price` is that of an hour of one worker.
+    `rates` are tokens per second that one worker does, by the model's title, "" for all others:
+    those are not measured. `price` is that of an hour of one worker.
     """
     job = resolve(config, origin)
     given = dict(rates or {})
@@ -82,9 +82,7 @@ def plan(
     sampled = sum(block.rows for block in blocks)
     sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
     estimates = tuple(
-        found
-        for model in _sized(job, cpus)
-        for found in estimate(model, sample, given, drain_seconds=job.spec.drain_seconds)
+        estimate(model, sample, given, drain_seconds=job.spec.drain_seconds) for model in _sized(job, cpus)
     )
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
@@ -162,8 +160,7 @@ def _seconds(estimates: Sequence[ModelEstimate], cpus: int) -> float:
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:
-    pools = [held.pool_name for model in job.models for held in model.spec.by_pool]
-    titles = list(dict.fromkeys([*(model.spec.title for model in job.models), *pools]))
+    titles = list(dict.fromkeys(model.spec.title for model in job.models))
     for name in rates:
         if name and name not in titles:
             raise ConfigError([Problem("--rate", f"expected one of {', '.join(titles)}, got {name!r}")])

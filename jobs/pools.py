@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from corpusmill.jobs.asked_pools import asked_pools
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.jobs.pool_config import PoolConfig
 from corpusmill.pipeline.engine.shares import holds
@@ -21,31 +20,23 @@ def size_pools(
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
     CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
-    several models fit on one. Several pools of a model on the same device share its part. A pool's CPUs go to
-    workers of one thread each, at most one a unit, because those never wait for one another
-    (docs/decisions/0005). `claimed`: Ray counts the workers' CPUs, and one is left to reading.
+    several models fit on one. A pool's CPUs go to workers of one thread each, at most one a unit, because
+    those never wait for one another (docs/decisions/0005). `claimed`: Ray counts the workers' CPUs, and one
+    is left to reading.
     """
     cpus = max(1, cpus - 1) if claimed else cpus
-    on_cpu = sum(model.flops_per_token for model in models if _like(model, "cpu"))
-    on_gpu = sum(_like(model, "cuda") > 0 for model in models)
+    on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
+    on_gpu = sum(model.spec.device == "cuda" for model in models)
     sized = []
     for model in models:
-        pools = []
-        for held, asked in zip(model.spec.by_pool, asked_pools(model.config), strict=True):
-            part = 1 / _like(model, held.device)
-            if held.device == "cpu":
-                pool = _cpu_pool(asked.sizes, part * cpus * model.flops_per_token / on_cpu, units)
-            else:
-                pool = _gpu_pool(asked.sizes, part * gpus / on_gpu)
-            least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
-            pools.append(replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0))
-        sized.append(model.spec.with_pools(pools))
+        if model.spec.device == "cpu":
+            pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu, units)
+        else:
+            pool = _gpu_pool(model.config.pool, gpus / on_gpu)
+        least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
+        pool = replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0)
+        sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
-
-
-def _like(model: ResolvedModel, device: str) -> int:
-    """Return how many pools of a model are on a device."""
-    return sum(held.device == device for held in model.spec.by_pool)
 
 
 def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:

@@ -35,7 +35,7 @@ from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.records import Record
-from corpusmill.pipeline.spec import PipelineSpec, pool_name
+from corpusmill.pipeline.spec import PipelineSpec
 
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
@@ -181,7 +181,7 @@ def _process(
             elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
                 events.write(EVENTS[type(outcome)], **asdict(outcome))
                 if isinstance(outcome, WorkerNote):
-                    progress.note_once(f"{pool_name(outcome.model, outcome.pool)}: a worker {outcome.note}")
+                    progress.note_once(f"{outcome.model}: a worker {outcome.note}")
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import model_folder
+from corpusmill.pipeline.encoded import Encoded, EncodeStats
 from corpusmill.pipeline.errors import ModelFailed
 from corpusmill.pipeline.halving import Computed, Failed, computed
 from corpusmill.pipeline.items import Items, items_of
-from corpusmill.pipeline.lengths import Counts, counted
+from corpusmill.pipeline.lengths import counted
 from corpusmill.pipeline.probing import fitted
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.sequences import Layout
@@ -32,22 +33,6 @@ MANY = 16
 """Texts of a unit that all fail: a fault that so many share, and none escapes, is not theirs."""
 AT_ONCE = 2
 """Batches under way on a GPU: while one is computed, the next is packed and sent, and the last comes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A unit's result columns of one model, in input order, and the tokens and batches they took.
-
-    `refused` are the rows that the model could not take, and why; their results are null. `flops` are the
-    encoder's floating-point operations, of which padding would have no part. `lengths` counts the sequences.
-    """
-
-    columns: pa.Table
-    tokens: int
-    batches: int
-    refused: Mapping[int, str] = field(default_factory=dict)
-    flops: float = 0.0
-    lengths: Counts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +95,14 @@ class Encoder:
         )
         table = pa.table(columns, schema=named)
         tokens = unit.sequences.tokens
-        return Encoded(
-            table,
+        stats = EncodeStats(
             len(tokens.values),
             len(done),
             _rows_of(unit.items, bad),
             self._flops(tokens.lengths),
             counted(tokens.lengths),
         )
+        return Encoded(table, stats)
 
     def product_rate(self) -> float:
         """Return this device's rate, in FLOP/s, in plain matrix products of the model's width and dtype."""

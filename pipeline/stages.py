@@ -77,8 +77,8 @@ class Encode:
         if missing:
             raise InputError(f"the batch has no tokens for this model; expected {missing[0]!r} from Tokenize")
         encoded = self._encoder.encode(self._block(batch, names))
-        if encoded.refused:
-            row, reason = next(iter(encoded.refused.items()))
+        if encoded.stats.refused:
+            row, reason = next(iter(encoded.stats.refused.items()))
             raise InputError(f"row {row} of the batch cannot be encoded: {reason}")
         kept = batch if self._keep else batch.drop_columns(list(names.values()))
         for field, column in zip(encoded.columns.schema, encoded.columns.columns, strict=True):

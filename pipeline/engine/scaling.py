@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import Seat, Settled, decide_all
-from corpusmill.pipeline.engine.dispatch import is_late
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import Scaling
 from corpusmill.pipeline.engine.pool import Pool
@@ -23,16 +22,11 @@ class Room:
 
 
 class Scaler:
-    """Decides for all pools of a job, which share the room; a drain time is the job's target.
+    """Decides for all pools of a job, which share the room; a drain time is the job's target."""
 
-    `lines` are the pools of each model, which share its queue.
-    """
-
-    def __init__(self, lines: Sequence[Sequence[Pool]], room: Room, drain_seconds: float, now: float) -> None:
-        self._pools = [pool for line in lines for pool in line]
-        self._seats = [
-            _seat(model, pool.spec, alone=len(line) == 1) for model, line in enumerate(lines) for pool in line
-        ]
+    def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float, now: float) -> None:
+        self._pools = pools
+        self._seats = [Seat("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
         self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
@@ -47,7 +41,7 @@ class Scaler:
         """Decide and act; `blocked_seconds` is how long since the last step the source had no room."""
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
-        seen = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
+        seen = [self._snapshot(i, intake) for i in range(len(self._pools))]
         settled = decide_all(
             self._seats, seen, self._memory, room=self._room, now=now, drain_seconds=self._drain
         )
@@ -58,7 +52,7 @@ class Scaler:
             if found.target != before:
                 yield _said(pool, snapshot, before, found)
 
-    def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
+    def _snapshot(self, index: int, intake: Intake) -> PoolSnapshot:
         pool, flow = self._pools[index], self._flows[index]
         return PoolSnapshot(
             queued_tokens=pool.queue.tokens,
@@ -74,8 +68,6 @@ class Scaler:
             feed_rate=flow.feed_rate,
             backlog_tokens=intake.backlog(pool.queue.tokenizer),
             finished=intake.finished,
-            in_flight_units=pool.holdings.pieces,
-            late=bool(pool.spec.label) and is_late(pool, now),
         )
 
 
@@ -95,14 +87,7 @@ def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scalin
         None if pool.work.rate is None else round(pool.work.rate, 1),
         round(seen.startup_seconds, 1),
         reason,
-        pool.spec.label,
     )
-
-
-def _seat(model: int, spec: ModelSpec, *, alone: bool) -> Seat:
-    """Return a pool's place; one worker comes first where nobody else would do the model's work."""
-    least = max(1, spec.pool.min_workers) if alone else spec.pool.min_workers
-    return Seat(model, "gpu" if spec.pool.gpus else "cpu", cost(spec), least)
 
 
 def cost(model: ModelSpec) -> float:
@@ -110,7 +95,7 @@ def cost(model: ModelSpec) -> float:
     return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
-def room_of(pools: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
+def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
     """Return what the pools may take: the cluster, or what the largest asks for if its job file says more."""
-    largest = max((cost(pool) * pool.pool.workers for pool in pools if not pool.pool.gpus), default=0.0)
+    largest = max((cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0)
     return Room(max(cpus, largest), gpus)

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,26 +12,14 @@ import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
-from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.memory import Release, keep_memory, leave_out_pandas
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
 from corpusmill.pipeline.units import Split
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeStats:
-    """What encoding some rows of a unit took, and which of them (counted from the first) were refused."""
-
-    tokens: int
-    batches: int
-    seconds: float
-    refused: Mapping[int, str] = field(default_factory=dict)
-    flops: float = 0.0
-    lengths: Counts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +76,7 @@ class EncodeWorker:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
         seconds = self._taken(began)
         self._release.when_due(time.monotonic())
-        stats = EncodeStats(
-            encoded.tokens, encoded.batches, seconds, encoded.refused, encoded.flops, encoded.lengths
-        )
-        return encoded.columns, stats
+        return encoded.columns, replace(encoded.stats, seconds=seconds)
 
     def _taken(self, began: float) -> float:
         """Return the seconds since a piece began, or since the one before it was done if that is less."""

@@ -19,10 +19,11 @@ import ray
 
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.blocks import UnitBlock, to_row
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine import committers, ray_engine
 from corpusmill.pipeline.engine import source as unit_source
 from corpusmill.pipeline.engine.ray_engine import RayEngine
-from corpusmill.pipeline.engine.workers import EncodeStats, Ready, Written
+from corpusmill.pipeline.engine.workers import Ready, Written
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt, UnitRecord
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec, PipelineSpec, PoolSpec, TokenizerSpec
@@ -47,7 +48,7 @@ class ManyWorkers:
     async def encode(self, *_: Any) -> tuple[pa.Table, EncodeStats]:
         """Ten seconds of nothing."""
         await asyncio.sleep(UNIT_SECONDS)
-        return pa.table({}), EncodeStats(TOKENS, 1, UNIT_SECONDS)
+        return pa.table({}), EncodeStats(TOKENS, 1, seconds=UNIT_SECONDS)
 
     async def commit(self, *_: Any) -> Written:
         """Nothing."""

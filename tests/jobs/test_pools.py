@@ -92,6 +92,13 @@ def test_models_together_fit_on_the_gpus_there_are(count: int, gpus: int) -> Non
     assert all(0 < spec.pool.gpus <= 1 for spec in sized)
 
 
+def test_workers_of_a_share_are_as_many_as_lie_on_the_gpus() -> None:
+    """Four quarters on each; of 0.6 one on each."""
+    for share, count in ((0.25, 8), (0.6, 2), (1, 2), (2, 1)):
+        (sized,) = size_pools((model(1, "cuda", gpus=share),), cpus=4, gpus=2, units=100)
+        assert sized.pool.workers == count
+
+
 @dataclass(frozen=True)
 class Case:
     """Models' costs and pools on a machine, and the (workers, threads) expected."""

@@ -55,8 +55,8 @@ def test_results_do_not_depend_on_the_batch(
     )
     tokenizer = load_tokenizer(str(folder))
     lengths = [len(tokenizer.encode(text).ids) for text in TEXTS if text is not None]
-    assert found.tokens == sum(lengths)
-    assert found.batches == {1: len(lengths), 10_000: 1}.get(tokens_per_batch, found.batches)
+    assert found.stats.tokens == sum(lengths)
+    assert found.stats.batches == {1: len(lengths), 10_000: 1}.get(tokens_per_batch, found.stats.batches)
 
 
 @settings(max_examples=25, derandomize=True, deadline=None)
@@ -134,8 +134,8 @@ def test_batches_under_way_at_once_give_the_same_bytes(checkpoint: Checkpoints, 
     for _ in range(3):
         found = encoder.encode(block)
         assert found.columns.equals(wanted.columns)
-        assert (found.refused, found.batches) == (wanted.refused, wanted.batches)
-    assert len(wanted.refused) == 1
+        assert (found.stats.refused, found.stats.batches) == (wanted.stats.refused, wanted.stats.batches)
+    assert len(wanted.stats.refused) == 1
 
 
 @pytest.mark.parametrize("task", ["embedding", "text-classification"])
@@ -149,7 +149,7 @@ def test_units_without_text_keep_rows_and_types(
     assert found.columns.schema == full.columns.schema
     assert found.columns.num_rows == len(texts)
     assert all(column.null_count == len(texts) for column in found.columns.columns)
-    assert (found.tokens, found.batches) == (0, 0)
+    assert (found.stats.tokens, found.stats.batches) == (0, 0)
 
 
 def test_a_text_without_any_token_gives_null(checkpoint: Checkpoints, model: Model, tmp_path: Path) -> None:

@@ -106,6 +106,6 @@ def test_a_batch_that_does_not_fit_is_halved(checkpoint: Checkpoints, model: Spe
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
     found = encoder.encode(block)
     assert max(calls) == len(TEXTS)
-    assert found.refused == {}
-    assert found.batches > 1
+    assert found.stats.refused == {}
+    assert found.stats.batches > 1
     np.testing.assert_allclose(vectors(found), wanted, atol=1e-4)

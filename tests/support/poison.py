@@ -17,7 +17,8 @@ from support.tiny_checkpoints import VOCABULARY
 
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode import Encoded, Encoder, Results
+from corpusmill.pipeline.encode import Encoder, Results
+from corpusmill.pipeline.encoded import Encoded
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values

@@ -39,15 +39,11 @@ class Ours:
     def step(self, world: World, now: float) -> None:
         """Decide for every pool, share out the cluster, act."""
         self._measure(world, now)
-        seats = [
-            Seat(line, pool.model.kind, 1.0, max(world.lines.count(line) == 1, pool.model.min_workers))
-            for line, pool in zip(world.lines, world.pools, strict=True)
-        ]
         settled = decide_all(
-            seats,
+            [Seat("cpu", 1.0)] * len(world.pools),
             [self._snapshot(world, i) for i in range(len(world.pools))],
             self._memory,
-            room={"cpu": world.trace.capacity, "gpu": world.trace.gpus},
+            room={"cpu": world.trace.capacity},
             now=now,
             drain_seconds=world.trace.drain_seconds,
         )
@@ -91,7 +87,6 @@ class Ours:
             feed_rate=self._flow.feed_rate,
             backlog_tokens=world.total_tokens - world.delivered_tokens,
             finished=world.finished,
-            in_flight_units=pool.in_flight_units,
         )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from corpusmill.pipeline.autoscaling.handing import Hands, taker
 from corpusmill.pipeline.autoscaling.meters import WorkMeter
 
 IN_FLIGHT = 2
@@ -20,26 +19,20 @@ IN_FLIGHT = 2
 
 @dataclass(frozen=True)
 class Model:
-    """A simulated pool of a model: a worker's tokens per second, its start, and the pool's bounds.
-
-    `assumed` is the rate that a worker is taken to have until one was seen; `kind` which room it takes of.
-    """
+    """A simulated model: a worker's tokens per second, its start, and its pool's bounds."""
 
     rate: float
     startup: float
     max_workers: int
     min_workers: int = 1
     noise: float = 0.1
-    assumed: float | None = None
-    kind: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Trace:
     """When units are ready (seconds, in order) and their tokens; `room` limits the units open at once.
 
-    Each of `models` has a queue of its own, unless `lines` gives the queue of each by number. `capacity` is
-    the room of kind "cpu", `gpus` that of kind "gpu", in workers.
+    Each of `models` has a queue and a pool of its own; `capacity` is the room of all pools, in workers.
     """
 
     name: str
@@ -48,12 +41,6 @@ class Trace:
     capacity: int
     room: int | None = None
     drain_seconds: float = 60.0
-    lines: tuple[int, ...] = ()
-    gpus: int = 0
-
-    def room_for(self, kind: str) -> int:
-        """Workers that there is room for."""
-        return self.gpus if kind == "gpu" else self.capacity
 
 
 @dataclass(eq=False)
@@ -100,8 +87,8 @@ class Pool:
 
     @property
     def rate(self) -> float | None:
-        """What a worker is known, or taken, to do."""
-        return self.meter.rate or self.model.assumed
+        """What a worker is known to do."""
+        return self.meter.rate
 
     @property
     def size(self) -> int:
@@ -120,13 +107,12 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """When all was done, worker-seconds from being asked for to being gone (of_pools: each), most at once."""
+    """When all was done, worker-seconds from being asked for to being gone, most at once."""
 
     seconds: float
     worker_seconds: float
     peak: int
     changes: tuple[tuple[tuple[float, int], ...], ...]
-    of_pools: tuple[float, ...] = ()
 
 
 class World:
@@ -134,10 +120,7 @@ class World:
 
     def __init__(self, trace: Trace, seed: int = 0) -> None:
         self.trace = trace
-        lines = trace.lines or tuple(range(len(trace.models)))
-        self.queues = [Queue() for _ in dict.fromkeys(lines)]
-        self.pools = [Pool(model, self.queues[i]) for model, i in zip(trace.models, lines, strict=True)]
-        self.lines = lines
+        self.pools = [Pool(model) for model in trace.models]
         self.delivered = 0
         self.delivered_tokens = 0
         self.arrived: list[tuple[float, int]] = []
@@ -155,14 +138,14 @@ class World:
         """Whether the source has given everything."""
         return self.delivered == len(self.trace.units)
 
-    def used(self, kind: str | None = None) -> int:
-        """Workers of all pools, or of those of one kind, those draining included."""
-        return sum(len(pool.workers) for pool in self.pools if kind in (None, pool.model.kind))
+    def used(self) -> int:
+        """Workers of all pools, those draining included."""
+        return sum(len(pool.workers) for pool in self.pools)
 
     def start(self, index: int, count: int, now: float) -> None:
         """Start workers, as many as there is capacity for."""
         pool = self.pools[index]
-        for _ in range(min(count, self.trace.room_for(pool.model.kind) - self.used(pool.model.kind))):
+        for _ in range(min(count, self.trace.capacity - self.used())):
             worker = Worker(now)
             pool.workers[worker] = None
             wait = pool.model.startup * self._random.uniform(0.9, 1.1)
@@ -199,13 +182,13 @@ class World:
                 self._deliver(now)
             elif worker is not None and not worker.gone:
                 self._ready(index, worker) if kind == "ready" else self._done(index, worker, now)
-            for i, queue in enumerate(self.queues):
-                self._dispatch(i, queue, now)
-        spent = tuple(
+            for i, pool in enumerate(self.pools):
+                self._dispatch(i, pool, now)
+        spent = sum(
             pool.worker_seconds + sum(now - worker.since for worker in pool.workers) for pool in self.pools
         )
         changes = tuple(tuple(pool.changes) for pool in self.pools)
-        return Outcome(now, sum(spent), peak, changes, spent)
+        return Outcome(now, spent, peak, changes)
 
     def _over(self) -> bool:
         return self.finished and not self.open
@@ -222,54 +205,32 @@ class World:
                 self._delay += now - self.blocked_since
                 self.blocked_since = None
             tokens = units[self.delivered][1]
-            self.open[self.delivered] = len(self.queues)
+            self.open[self.delivered] = len(self.pools)
             self.arrived.append((now, tokens))
-            for queue in self.queues:
-                queue.units.append(self.delivered)
-                queue.tokens += tokens
+            for pool in self.pools:
+                pool.queue.units.append(self.delivered)
+                pool.queue.tokens += tokens
             self.delivered += 1
             self.delivered_tokens += tokens
         if self.delivered < len(units):
             self._at(units[self.delivered][0] + self._delay, "source", 0, None)
 
-    def _dispatch(self, line: int, queue: Queue, now: float) -> None:
-        own = [i for i, of in enumerate(self.lines) if of == line]
-        while queue:
-            free = [self._free(i) for i in own]
-            chosen = 0 if len(own) == 1 else self._taker(own, free)
-            worker = None if chosen is None else free[chosen]
-            if chosen is None or worker is None:
+    def _dispatch(self, index: int, pool: Pool, now: float) -> None:
+        while pool.queue:
+            worker = self._free(pool)
+            if worker is None:
                 return
-            self.pools[own[chosen]].free[len(worker.held)].popleft()
-            self._hand(own[chosen], worker, queue.units.popleft(), now)
+            pool.free[len(worker.held)].popleft()
+            self._hand(index, worker, pool.queue.units.popleft(), now)
 
-    def _free(self, index: int) -> Worker | None:
+    def _free(self, pool: Pool) -> Worker | None:
         """The worker that is next, as the engine has it: those that hold fewest first."""
-        pool = self.pools[index]
         for holding, free in enumerate(pool.free):
             while free and (free[0].gone or free[0].draining or len(free[0].held) != holding):
                 free.popleft()
             if free:
-                shared = self.lines.count(self.lines[index]) > 1
-                return None if holding and shared and pool.meter.rate is None else free[0]
+                return free[0]
         return None
-
-    def _taker(self, own: list[int], free: list[Worker | None]) -> int | None:
-        queue = self.pools[own[0]].queue
-        size = self.trace.units[queue.units[0]][1]
-        to_come = self.total_tokens - self.delivered_tokens
-        hands = [
-            Hands(
-                pool.rate or pool.model.rate,
-                pool.ready - pool.draining,
-                len(pool.workers) - pool.ready,
-                pool.model.startup,
-                pool.in_flight,
-                None if worker is None else sum(self.trace.units[unit][1] for unit in worker.held),
-            )
-            for pool, worker in zip((self.pools[i] for i in own), free, strict=True)
-        ]
-        return taker(size, queue.tokens + to_come, hands)
 
     def _hand(self, index: int, worker: Worker, unit: int, now: float) -> None:
         pool = self.pools[index]
