@@ -94,9 +94,22 @@ class OutputConfig(Section):
 
 
 class AutoscalingConfig(Section):
-    """How fast a queue should drain: pools grow until what waits is done in so many seconds."""
+    """When pools grow: a drain time, or on a machine of one's own whenever that ends the job sooner."""
 
-    target_drain_seconds: Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = 60
+    target_drain_seconds: Annotated[
+        Auto | Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)],
+        Field(
+            description="Seconds in which what waits for a model should be done: its pool grows until it is. "
+            "`auto` means 60 on a cluster that is joined with `--address`. Without `--address`, `auto` means "
+            "that pools grow to all usable CPUs as long as one more worker shortens the job by more than its "
+            "start takes. A number means that number everywhere."
+        ),
+    ] = "auto"
+
+    @property
+    def drain_seconds(self) -> float | None:
+        """The drain time that the job names, if it names one."""
+        return None if self.target_drain_seconds == "auto" else float(self.target_drain_seconds)
 
 
 class JobConfig(Section):

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from corpusmill.jobs.plan_size import OutputSize
+from corpusmill.pipeline.autoscaling.meters import FIRST_STARTUP
+from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
+from corpusmill.pipeline.autoscaling.together import Seat, asked_for
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.spec import ModelSpec, PoolSpec
+from corpusmill.pipeline.engine.shares import cost
+from corpusmill.pipeline.spec import ModelSpec
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -49,27 +53,72 @@ class Sample:
         return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
-def estimate(
-    model: ModelSpec, sample: Sample, rates: Mapping[str, float], *, drain_seconds: float
-) -> ModelEstimate:
-    """Estimate a model's pool; one without a rate among `rates` is measured here."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model's tokens in the whole input, and what one of its workers does of them in a second."""
+
+    model: ModelSpec
+    tokens: int
+    rate: float
+
+
+def measured(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> Measured:
+    """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
     encoder = Encoder(model)  # one at a time: it sets the threads of this process
     tokens = sample.tokens(encoder)
     rate = rates.get(model.title, rates.get(""))
     if rate is None:
         rate = _measure(encoder, sample.blocks) if tokens else 0.0
-    workers = _at_work(model.pool, tokens, rate, drain_seconds)
-    together = rate * workers if tokens else 0.0
-    seconds = tokens / together if together else 0.0
-    return ModelEstimate(
-        model.title, model.device, model.dtype, workers, tokens, round(together, 1), round(seconds, 1)
-    )
+    return Measured(model, tokens, rate)
 
 
-def _at_work(pool: PoolSpec, tokens: int, rate: float, drain_seconds: float) -> int:
+def estimates(
+    models: Sequence[Measured], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
+) -> tuple[ModelEstimate, ...]:
+    """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
+    if drain_seconds is None:
+        workers = _soonest(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
+    else:
+        workers = [_at_work(each, drain_seconds) for each in models]
+    return tuple(_estimate(*each) for each in zip(models, workers, strict=True))
+
+
+def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
+    """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
+    seats = [Seat("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
+    snapshots = [
+        PoolSnapshot(
+            queued_tokens=each.tokens,
+            in_flight_tokens=0,
+            units=units,
+            running=each.model.pool.min_workers,
+            starting=0,
+            rate=each.rate or None,
+            startup_seconds=FIRST_STARTUP,
+            min_workers=each.model.pool.min_workers,
+            max_workers=each.model.pool.workers,
+            finished=True,
+        )
+        for each in models
+    ]
+    asked = asked_for(seats, snapshots, room=room, drain_seconds=None)
+    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
+
+
+def _at_work(each: Measured, drain_seconds: float) -> int:
     """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
-    needed = math.ceil(tokens / rate / drain_seconds) if rate else pool.workers
+    pool = each.model.pool
+    needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
     return max(1, pool.min_workers, min(needed, pool.workers))
+
+
+def _estimate(each: Measured, workers: int) -> ModelEstimate:
+    together = each.rate * workers if each.tokens else 0.0
+    seconds = each.tokens / together if together else 0.0
+    model = each.model
+    return ModelEstimate(
+        model.title, model.device, model.dtype, workers, each.tokens, round(together, 1), round(seconds, 1)
+    )
 
 
 def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:

@@ -19,10 +19,10 @@ def size_pools(
 ) -> tuple[ModelSpec, ...]:
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
-    CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
-    several models fit on one. A pool's CPUs go to workers of one thread each, at most one a unit, because
-    those never wait for one another (docs/decisions/0005). `claimed`: Ray counts the workers' CPUs, and one
-    is left to reading.
+    Each pool may grow to all CPUs, as the others may have nothing to do. Its workers have one thread each:
+    those never wait for one another (docs/decisions/0005). Where there are fewer units than CPUs of the
+    pool's part, by the models' cost per token, they have several. GPUs are shared evenly, so that several
+    models fit on one. `claimed`: Ray counts the workers' CPUs, and one is left to reading.
     """
     cpus = max(1, cpus - 1) if claimed else cpus
     on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
@@ -30,7 +30,8 @@ def size_pools(
     sized = []
     for model in models:
         if model.spec.device == "cpu":
-            pool = _cpu_pool(model.config.pool, cpus * model.flops_per_token / on_cpu, units)
+            part = cpus * model.flops_per_token / on_cpu
+            pool = _cpu_pool(model.config.pool, part, cpus, units)
         else:
             pool = _gpu_pool(model.config.pool, gpus / on_gpu)
         least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
@@ -39,15 +40,17 @@ def size_pools(
     return tuple(sized)
 
 
-def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:
-    whole = max(1, round(share))
-    if config.max_workers != "auto":
-        workers = config.max_workers
+def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:
+    """Size a pool whose model has such a part of the work of so many CPUs."""
+    whole = max(1, round(part))
+    if config.cpus != "auto":
+        threads = config.cpus
     else:
-        fitting = whole if config.cpus == "auto" else whole // config.cpus
-        workers = max(1, config.min_workers, min(fitting, units))
-    cpus = max(1, whole // workers) if config.cpus == "auto" else config.cpus
-    return PoolSpec(workers, cpus, min_workers=min(config.min_workers, workers))
+        sharing = min(whole, max(1, units)) if config.max_workers == "auto" else config.max_workers
+        threads = max(1, whole // max(sharing, config.min_workers))
+    fitting = min(cpus // threads, units)
+    workers = max(1, config.min_workers, fitting) if config.max_workers == "auto" else config.max_workers
+    return PoolSpec(workers, threads, min_workers=min(config.min_workers, workers))
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:

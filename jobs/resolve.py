@@ -91,7 +91,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
         spec_input,
         tuple(model.spec for model in found),
         output,
-        float(config.autoscaling.target_drain_seconds),
+        config.autoscaling.drain_seconds,
     )
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)

@@ -40,6 +40,8 @@ from corpusmill.pipeline.spec import PipelineSpec
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
+SHARED_DRAIN_SECONDS = 60.0
+"""What `target_drain_seconds: auto` means on a cluster that others share."""
 EVENTS = {Scaling: "scaling", WorkerLost: "worker_lost", WorkerNote: "worker_note"}
 
 
@@ -153,7 +155,10 @@ def _engine(
 
 def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
     pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
-    return replace(job.spec, models=pools)
+    drain = job.spec.drain_seconds
+    if drain is None and there.claimed:
+        drain = SHARED_DRAIN_SECONDS
+    return replace(job.spec, models=pools, drain_seconds=drain)
 
 
 def _process(

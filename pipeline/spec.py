@@ -142,12 +142,16 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """A whole job, resolved; pools grow until what waits is done in `drain_seconds`."""
+    """A whole job, resolved.
+
+    Pools grow until what waits is done in `drain_seconds`. None: the machine is the job's own, and they grow
+    as long as that ends the job sooner.
+    """
 
     input: InputSpec
     models: tuple[ModelSpec, ...]
     output: OutputSpec
-    drain_seconds: float = 60.0
+    drain_seconds: float | None = None
 
     @property
     def tokenization(self) -> Tokenization:

@@ -68,8 +68,9 @@ class RayEngine:
                 Pool(index, model, start_encoder, PATIENCE, self._began)
                 for index, model in enumerate(self._spec.models)
             ]
-            room = room_of(self._spec.models, cpus, gpus)
-            scaler = Scaler(self._pools, room, self._spec.drain_seconds, self._began)
+            drain = self._spec.drain_seconds
+            room = room_of(self._spec.models, cpus, gpus, own=drain is None)
+            scaler = Scaler(self._pools, room, drain, self._began)
             feeder.start()
             while not (feeder.finished and self._open == 0):
                 self._accept(feeder)

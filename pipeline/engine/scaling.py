@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, Settled, decide_all
+from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, Settled, decide_all
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import Scaling
 from corpusmill.pipeline.engine.pool import Pool
-from corpusmill.pipeline.engine.shares import gpu_cost
+from corpusmill.pipeline.engine.shares import cost
 from corpusmill.pipeline.spec import ModelSpec
 
 
@@ -22,15 +22,18 @@ class Room:
 
 
 class Scaler:
-    """Decides for all pools of a job, which share the room; a drain time is the job's target."""
+    """Decides for all pools of a job, which share the room.
 
-    def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float, now: float) -> None:
+    A drain time is the job's target on a shared cluster; None: the machine is the job's own.
+    """
+
+    def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float | None, now: float) -> None:
         self._pools = pools
         self._seats = [Seat("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
         self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
-        self._flows = [FlowMeter(drain_seconds, now) for _ in self._pools]
+        self._flows = [FlowMeter(drain_seconds or PATIENCE, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:
         """Note a unit that came."""
@@ -60,7 +63,8 @@ class Scaler:
             units=len(pool.queue) + pool.holdings.pieces,
             running=pool.crew.ready,
             starting=pool.crew.starting,
-            rate=pool.rate,
+            # A drain time needs some rate to begin with; a start is worth its price only by a measured one.
+            rate=pool.work.rate if self._drain is None else pool.rate,
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
             max_workers=pool.spec.pool.workers,
@@ -90,12 +94,14 @@ def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scalin
     )
 
 
-def cost(model: ModelSpec) -> float:
-    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
-    return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
+def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
+    """Return what the pools may take.
 
-
-def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
-    """Return what the pools may take: the cluster, or what the largest asks for if its job file says more."""
+    Of a machine of their `own` all CPUs. Of a cluster what reading leaves, or what the largest pool asks for
+    if its job file says more: workers that wait bring nodes.
+    """
+    if own:
+        return Room(cpus, gpus)
+    reading = 1 if any(model.pool.claimed_cpus for model in models) else 0
     largest = max((cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0)
-    return Room(max(cpus, largest), gpus)
+    return Room(max(cpus - reading, largest), gpus)

@@ -76,11 +76,14 @@ def test_every_model_gets_workers_with_threads_and_bounds_are_kept(
     cpus=st.integers(1, 512),
     units=st.integers(0, 1000),
 )
-def test_models_together_take_no_more_cpus_than_there_are(flops: list[int], cpus: int, units: int) -> None:
-    """But for the one that each gets at least, and half a CPU of rounding each; no worker without a unit."""
+def test_no_pool_takes_more_cpus_than_there_are(flops: list[int], cpus: int, units: int) -> None:
+    """Each may take all of them while the others have nothing to do; no worker without a unit."""
     sized = size_pools(tuple(model(cost) for cost in flops), cpus=cpus, gpus=0, units=units)
-    assert sum(spec.pool.workers * spec.pool.cpus for spec in sized) <= cpus + len(flops)
-    assert all(spec.pool.workers <= max(1, units) for spec in sized)
+    for spec in sized:
+        assert spec.pool.workers * spec.pool.cpus <= cpus
+        assert spec.pool.workers <= max(1, units)
+        if units >= cpus:
+            assert (spec.pool.workers, spec.pool.cpus) == (cpus, 1)
 
 
 @given(count=st.integers(1, 7), gpus=st.integers(1, 16))
@@ -116,17 +119,18 @@ class Case:
         Case([(5, {})], 2, [(1, 2)], units=1),
         Case([(5, {})], 64, [(64, 1)]),
         Case([(5, {})], 64, [(10, 6)], units=10),
-        Case([(5, {}), (5, {})], 2, [(1, 1), (1, 1)]),
-        Case([(30, {}), (10, {})], 16, [(12, 1), (4, 1)]),
-        Case([(10**6, {}), (1, {})], 8, [(8, 1), (1, 1)]),
+        Case([(5, {}), (5, {})], 2, [(2, 1), (2, 1)]),
+        Case([(30, {}), (10, {})], 16, [(16, 1), (16, 1)]),
+        Case([(30, {}), (10, {})], 16, [(4, 3), (4, 1)], units=4),
+        Case([(10**6, {}), (1, {})], 8, [(8, 1), (8, 1)]),
         Case([(5, {"max_workers": 2})], 16, [(2, 8)]),
         Case([(5, {"cpus": 4})], 16, [(4, 4)]),
         Case([(5, {"min_workers": 3})], 2, [(3, 1)]),
         Case([(5, {"max_workers": 8, "cpus": 1})], 2, [(8, 1)]),
     ],
 )
-def test_shares_follow_the_cost_of_the_models(case: Case) -> None:
-    """The dearer model gets more CPUs."""
+def test_threads_follow_the_cost_of_the_models(case: Case) -> None:
+    """Of a part of the CPUs by cost, where there are fewer units than that; workers may be as many as fit."""
     sized = size_pools(
         tuple(model(cost, **pool) for cost, pool in case.models), cpus=case.cpus, gpus=0, units=case.units
     )

@@ -6,7 +6,7 @@ from support.simulation import World
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, decide_all
+from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, decide_all
 
 
 class Fixed:
@@ -32,7 +32,7 @@ class Ours:
         count = len(world.pools)
         self._memory = [Memory(pool.model.min_workers) for pool in world.pools]
         self._start = [StartMeter() for _ in range(count)]
-        self._flow = FlowMeter(world.trace.drain_seconds, 0.0)
+        self._flow = FlowMeter(world.trace.drain_seconds or PATIENCE, 0.0)
         self._blocked = 0.0
         self.reasons: list[tuple[float, int, int, str]] = []
 

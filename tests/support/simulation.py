@@ -6,6 +6,7 @@ engine would tell it.
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,9 @@ class Model:
 class Trace:
     """When units are ready (seconds, in order) and their tokens; `room` limits the units open at once.
 
-    Each of `models` has a queue and a pool of its own; `capacity` is the room of all pools, in workers.
+    Each of `models` has a queue and a pool of its own; `capacity` is the room of all pools, in workers. A
+    trace without a drain time is played on a machine of its own: any number of workers take turns at
+    `capacity` CPUs, those starting too.
     """
 
     name: str
@@ -40,7 +43,7 @@ class Trace:
     models: tuple[Model, ...]
     capacity: int
     room: int | None = None
-    drain_seconds: float = 60.0
+    drain_seconds: float | None = 60.0
 
 
 @dataclass(eq=False)
@@ -64,6 +67,7 @@ class Worker:
     gone: bool = False
     held: deque[int] = field(default_factory=deque)
     work: tuple[int, float] = (0, 0.0)
+    began: float = 0.0
 
 
 @dataclass(eq=False)
@@ -145,11 +149,10 @@ class World:
     def start(self, index: int, count: int, now: float) -> None:
         """Start workers, as many as there is capacity for."""
         pool = self.pools[index]
-        for _ in range(min(count, self.trace.capacity - self.used())):
+        for _ in range(min(count, self._room())):
             worker = Worker(now)
             pool.workers[worker] = None
-            wait = pool.model.startup * self._random.uniform(0.9, 1.1)
-            self._at(now + wait, "ready", index, worker)
+            self._take(now, pool.model.startup * self._random.uniform(0.9, 1.1), "ready", index, worker)
         pool.changes.append((now, len(pool.workers)))
 
     def stop(self, index: int, count: int, now: float, *, idle_only: bool = False) -> None:
@@ -172,7 +175,7 @@ class World:
         self._at(0.0, "decide", 0, None)
         now, peak = 0.0, 0
         while not self._over():
-            now, _, kind, index, worker = heapq.heappop(self._events)
+            now, kind, index, worker = self._next()
             assert now < limit, f"{self.trace.name}: not done after {limit} seconds"
             if kind == "decide":
                 scaler.step(self, now)
@@ -181,7 +184,7 @@ class World:
             elif kind == "source":
                 self._deliver(now)
             elif worker is not None and not worker.gone:
-                self._ready(index, worker) if kind == "ready" else self._done(index, worker, now)
+                self._ready(index, worker, now) if kind == "ready" else self._done(index, worker, now)
             for i, pool in enumerate(self.pools):
                 self._dispatch(i, pool, now)
         spent = sum(
@@ -189,6 +192,18 @@ class World:
         )
         changes = tuple(tuple(pool.changes) for pool in self.pools)
         return Outcome(now, spent, peak, changes)
+
+    def _room(self) -> int:
+        """Workers that may be started."""
+        return self.trace.capacity - self.used()
+
+    def _take(self, now: float, seconds: float, kind: str, index: int, worker: Worker) -> None:
+        """Have a worker do something for so many seconds, and say when it is done."""
+        self._at(now + seconds, kind, index, worker)
+
+    def _next(self) -> tuple[float, str, int, Worker | None]:
+        now, _, kind, index, worker = heapq.heappop(self._events)
+        return now, kind, index, worker
 
     def _over(self) -> bool:
         return self.finished and not self.open
@@ -249,18 +264,20 @@ class World:
         tokens = self.trace.units[worker.held[0]][1]
         seconds = tokens / model.rate * self._random.uniform(1 - model.noise, 1 + model.noise)
         worker.work = (tokens, seconds)
-        self._at(now + seconds, "done", index, worker)
+        worker.began = now
+        self._take(now, seconds, "done", index, worker)
 
-    def _ready(self, index: int, worker: Worker) -> None:
+    def _ready(self, index: int, worker: Worker, now: float) -> None:
         pool = self.pools[index]
         worker.ready = True
         pool.ready += 1
-        pool.starts.append(pool.model.startup)
+        pool.starts.append(now - worker.since)
         pool.free[0].append(worker)
 
     def _done(self, index: int, worker: Worker, now: float) -> None:
         pool = self.pools[index]
         unit = worker.held.popleft()
+        worker.work = (worker.work[0], now - worker.began)
         pool.done.append(worker.work)
         pool.meter.note(*worker.work)
         pool.in_flight -= self.trace.units[unit][1]
@@ -292,6 +309,40 @@ class World:
         heapq.heappush(self._events, (time, next(self._count), kind, index, worker))
 
 
+class OwnMachine(World):
+    """The simulation of a trace on a machine of its own: who works or starts shares the CPUs evenly."""
+
+    def __init__(self, trace: Trace, seed: int = 0) -> None:
+        super().__init__(trace, seed)
+        self._left: dict[Worker, float] = {}
+        self._doing: dict[Worker, tuple[str, int]] = {}
+        self._now = 0.0
+
+    def _room(self) -> int:
+        return 10**9
+
+    def _take(self, now: float, seconds: float, kind: str, index: int, worker: Worker) -> None:  # noqa: ARG002
+        self._left[worker] = seconds
+        self._doing[worker] = (kind, index)
+
+    def _remove(self, index: int, worker: Worker, now: float) -> None:
+        self._left.pop(worker, None)
+        super()._remove(index, worker, now)
+
+    def _next(self) -> tuple[float, str, int, Worker | None]:
+        share = min(1.0, self.trace.capacity / len(self._left)) if self._left else 1.0
+        first = min(self._left, key=lambda worker: self._left[worker], default=None)
+        until = math.inf if first is None else self._now + self._left[first] / share
+        if first is None or (self._events and self._events[0][0] <= until):
+            now, kind, index, worker = super()._next()
+        else:
+            now, worker = until, first
+            kind, index = self._doing[first]
+        passed, self._now = (now - self._now) * share, now
+        self._left = {each: left - passed for each, left in self._left.items() if each is not worker}
+        return now, kind, index, worker
+
+
 def directions(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
     """When a pool's size turned from growing to shrinking or back: (time, new direction)."""
     turns: list[tuple[float, int]] = []
@@ -304,11 +355,6 @@ def directions(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
             way = now
         last = size
     return turns
-
-
-def replay(trace: Trace, scaler: Scaler, seed: int = 0) -> Outcome:
-    """Play a trace with a scaler."""
-    return World(trace, seed).run(scaler)
 
 
 def at_rate(rates: Sequence[float], tokens: int) -> tuple[tuple[float, int], ...]:

@@ -71,4 +71,13 @@ def held_back() -> Trace:
     return Trace("held back", tuple((i * UNIT / rate, UNIT) for i in range(count)), (MEDIUM,), 50, room=202)
 
 
+def demo(units: int = 20, *, drain_seconds: float | None = None) -> Trace:
+    """A small job on two cores: three models, of which one has most of the work; all is soon read."""
+    rates = (6_500, 40_000, 30_000)
+    models = tuple(Model(rate, startup=5, max_workers=2) for rate in rates)
+    return Trace(
+        "demo", tuple((8.0 + 0.4 * i, 18_000) for i in range(units)), models, 2, drain_seconds=drain_seconds
+    )
+
+
 TRACES = (burst, ramp, sawtooth, noisy, two_models, slow_start, thousand, held_back)
