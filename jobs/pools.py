@@ -9,6 +9,7 @@ from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
 AT_ONCE_ON_GPU = 2
 """Pieces: one that the GPU computes, and one before or behind that, which is the host's."""
+SHARED_DRAIN_SECONDS = 60.0
 LEAST_FLOPS = 1e9
 LEAST_RATE = 1e3
 """FLOP and tokens per second that any machine's core does for any model: a fiftieth of what was measured."""
@@ -38,6 +39,11 @@ def size_pools(
         pool = replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0)
         sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
+
+
+def drain_seconds(asked: float | None, *, shared: bool) -> float | None:
+    """Return the drain time of a run: the job's own, or what `auto` (None) means on a shared cluster."""
+    return SHARED_DRAIN_SECONDS if asked is None and shared else asked
 
 
 def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:

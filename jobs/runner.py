@@ -15,7 +15,7 @@ from corpusmill.jobs.fingerprint import check_same_job, fingerprint
 from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.partitions import shares
 from corpusmill.jobs.placement import dated, is_dated
-from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.pools import drain_seconds, size_pools
 from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.result import RunResult
@@ -40,8 +40,6 @@ from corpusmill.pipeline.spec import PipelineSpec
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
 """Units that may fail in a row before a job gives up: more would only repeat the same reason."""
-SHARED_DRAIN_SECONDS = 60.0
-"""What `target_drain_seconds: auto` means on a cluster that others share."""
 EVENTS = {Scaling: "scaling", WorkerLost: "worker_lost", WorkerNote: "worker_note"}
 
 
@@ -155,9 +153,7 @@ def _engine(
 
 def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
     pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
-    drain = job.spec.drain_seconds
-    if drain is None and there.claimed:
-        drain = SHARED_DRAIN_SECONDS
+    drain = drain_seconds(job.spec.drain_seconds, shared=there.claimed)
     return replace(job.spec, models=pools, drain_seconds=drain)
 
 

@@ -42,8 +42,9 @@ def test_two_models_that_have_as_much_work_both_grow() -> None:
 
 def test_nobody_is_started_for_an_empty_queue_or_an_unknown_rate() -> None:
     """What is still to come is work, but a new worker takes from the queue."""
-    waiting = replace(pool(0), units=1, in_flight_tokens=500, backlog_tokens=1e6)
+    waiting = replace(pool(0), units=4, in_flight_tokens=500, backlog_tokens=1e6)
     assert asked(waiting, cpus=4) == [1]
+    assert asked(replace(waiting, queued_tokens=100), cpus=4) == [4]
     assert asked(replace(pool(100), rate=None), cpus=4) == [1]
     assert asked(replace(pool(100), units=0, queued_tokens=0), cpus=4) == [0]
     assert asked(pool(1_000, units=3), cpus=8) == [3]

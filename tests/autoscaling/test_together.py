@@ -46,11 +46,14 @@ def test_what_recent_arrivals_keep_busy_does_not_give_way() -> None:
     assert targets([BUSY, DRAINED], [1, 4], room=9) == [8, 1]
 
 
-@pytest.mark.parametrize("least", [0, 1, 3])
+@pytest.mark.parametrize("least", [0, 1, 4])
 def test_a_pool_for_which_nothing_will_come_leaves_all_its_room(least: int) -> None:
-    """Also below its minimum, at once."""
+    """Also below its minimum, at once and for good; a unit that comes back starts a worker again."""
     ended = replace(DRAINED, finished=True, min_workers=least)
     assert targets([BUSY, ended], [1, 4], room=5) == [5, 0]
+    assert targets([BUSY, ended], [5, 0], room=5) == [5, 0]
+    back = replace(ended, units=1, queued_tokens=100, running=0)
+    assert targets([BUSY, back], [5, 0], room=5) == [4, 1]
 
 
 @given(

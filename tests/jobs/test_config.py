@@ -34,7 +34,7 @@ output:
   path: ./out/reviews
   format: arrow
   compression: zstd
-autoscaling: {target_drain_seconds: 60}
+autoscaling: {target_drain_seconds: auto}
 """
 LEAST = {
     "name": "reviews",
@@ -101,6 +101,7 @@ def test_every_field_of_the_contract_loads_and_its_values_are_the_defaults(tmp_p
         ("output__format", "parquet"),
         ("output__compression", None),
         ("autoscaling__target_drain_seconds", 2.5),
+        ("autoscaling__target_drain_seconds", "auto"),
     ],
 )
 def test_a_job_written_as_yaml_loads_to_the_same_job(tmp_path: Path, path: str, value: Any) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from corpusmill.jobs.config import ModelConfig, PoolConfig
+from corpusmill.jobs.config import AutoscalingConfig, ModelConfig, PoolConfig
 from corpusmill.jobs.models import ResolvedModel
-from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.pools import drain_seconds, size_pools
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.task import Needs
 
@@ -100,6 +100,18 @@ def test_workers_of_a_share_are_as_many_as_lie_on_the_gpus() -> None:
     for share, count in ((0.25, 8), (0.6, 2), (1, 2), (2, 1)):
         (sized,) = size_pools((model(1, "cuda", gpus=share),), cpus=4, gpus=2, units=100)
         assert sized.pool.workers == count
+
+
+@pytest.mark.parametrize(
+    ("asked", "shared", "meant"), [("auto", False, None), ("auto", True, 60), (5, False, 5), (2.5, True, 2.5)]
+)
+def test_a_drain_time_that_the_job_names_holds_everywhere(
+    asked: float | str, shared: bool, meant: float | None
+) -> None:
+    """`auto` is 60 seconds on a cluster that is joined, and no drain time on a machine of one's own."""
+    config = AutoscalingConfig.model_validate({"target_drain_seconds": asked})
+    assert drain_seconds(config.drain_seconds, shared=shared) == meant
+    assert AutoscalingConfig().target_drain_seconds == "auto"
 
 
 @dataclass(frozen=True)
