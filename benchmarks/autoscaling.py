@@ -1,4 +1,4 @@
-"""Replays the traces against our policy, a fixed pool and Ray Data's default: tables and a chart.
+"""Replays the traces against our policy, a fixed pool and Ray Data's default: a table and a chart.
 
     python benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE
 
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the simulator is
 
 from support.scalers import Fixed, Ours, RayDefault
 from support.simulation import Outcome, Trace, World
-from support.traces import CPU, GPU, PAIRS, TRACES
+from support.traces import TRACES
 
 SCALERS = {"corpusmill": Ours, "Ray Data default": RayDefault, "fixed pool": Fixed}
 COLOURS = {"corpusmill": "#1b6ca8", "Ray Data default": "#d9822b", "fixed pool": "#9aa0a6"}
@@ -46,25 +46,6 @@ def rows(results: dict[str, dict[str, Outcome]]) -> Iterator[str]:
             f"{hours[0]:,.1f} | {hours[1]:,.1f} | {hours[2]:,.1f} | {hours[0] / hours[1]:.2f} | "
             f"{ours.peak:,}, {ray.peak:,} |"
         )
-
-
-def pair_rows() -> Iterator[str]:
-    """The lines of another table: a fast pool of a model alone, and with a slow one at the same queue."""
-    yield "| trace | completion, s: GPU alone | both | GPU worker-hours: alone | both | CPU worker-hours |"
-    yield "|---|---|---|---|---|---|"
-    for make in PAIRS:
-        alone, both = ours(make(GPU)), ours(make(GPU, CPU))
-        gpu, cpu = (seconds / 3600 for seconds in both.of_pools)
-        yield (
-            f"| {make(GPU).name} | {alone.seconds:,.0f} | {both.seconds:,.0f} | "
-            f"{alone.worker_seconds / 3600:,.2f} | {gpu:,.2f} | {cpu:,.1f} |"
-        )
-
-
-def ours(trace: Trace) -> Outcome:
-    """How our policy did on a trace."""
-    world = World(trace)
-    return world.run(Ours(world))
 
 
 def line(changes: tuple[tuple[float, int], ...], end: float, top: int, y: float) -> str:
@@ -116,7 +97,7 @@ def main() -> None:
     for make in TRACES:
         trace = make()
         results[trace.name] = replayed(trace)
-    print("\n".join([*rows(results), "", *pair_rows()]))
+    print("\n".join(rows(results)))
     Path(f"{target}.svg").write_text(chart(results), encoding="utf-8")
 
 

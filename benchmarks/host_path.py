@@ -130,8 +130,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
     def write() -> None:
         into = replace(output, url=f"{output.url}-{next(written)}")
-        for block, (columns, stats) in zip(corpus.tokenized, encoded, strict=True):
-            commit(block, [columns], into, tokens=stats.tokens)
+        for block, result in zip(corpus.tokenized, encoded, strict=True):
+            commit(block, [result.columns], into, tokens=result.stats.tokens)
 
     stages: dict[str, Callable[[], object]] = {
         "read": lambda: list(blocks_of(job)),
@@ -149,11 +149,11 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         ],
         "worker: pack, model, values": lambda: [encoder.values(batch) for batch in batches],
         "worker: encode in all": lambda: [encoder.encode(block) for block in corpus.tokenized],
-        "worker: copied to the store": lambda: [sent(columns) for columns, _ in encoded],
+        "worker: copied to the store": lambda: [sent(result.columns) for result in encoded],
         "commit": write,
     }
     spent = {name: best(call, arguments.rounds) for name, call in stages.items()}
-    tokens = sum(stats.tokens for _, stats in encoded)
+    tokens = sum(result.stats.tokens for result in encoded)
     worker = spent["worker: unpack"] + spent["worker: encode in all"] + spent["worker: copied to the store"]
     source = sum(seconds for name, seconds in spent.items() if not name.startswith(("worker", "commit")))
     return {

@@ -20,7 +20,7 @@ import ray
 
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.blocks import UnitBlock, to_row
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine import committers, ray_engine
 from corpusmill.pipeline.engine import source as unit_source
 from corpusmill.pipeline.engine.ray_engine import RayEngine

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from corpusmill.jobs.hints import explain
-from corpusmill.jobs.pool_config import DevicePoolConfig, Dtype, PoolConfig, TokensPerBatch
+from corpusmill.jobs.pool_config import PoolConfig
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.section import Auto, Section
 from corpusmill.jobs.yaml_file import load_yaml
@@ -56,15 +56,14 @@ class ModelConfig(Section):
     checkpoint: str
     task: str | None = None
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
-    dtype: Dtype = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     allow_int8: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
     long_text: Literal["truncate", "window"] = "truncate"
     stride: Annotated[int, Field(ge=0)] = 128
-    tokens_per_batch: TokensPerBatch = "auto"
+    tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = "auto"
     pool: PoolConfig = PoolConfig()
-    pools: Annotated[list[DevicePoolConfig], Field(min_length=1)] | None = None
     top_k: Annotated[int | None, Field(ge=1)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
     combine: Literal["mean", "max", "first"] | None = None
@@ -86,16 +85,6 @@ class ModelConfig(Section):
     hypothesis_template: str | None = None
     multi_label: bool | None = None
 
-    @model_validator(mode="after")
-    def _pools_are_said_once(self) -> "ModelConfig":
-        both = sorted({"pool", "device"} & self.model_fields_set) if self.pools is not None else []
-        if both:
-            raise ValueError(
-                f"expected pools alone, got {' and '.join(both)} too; each entry of pools has its own device "
-                f"and bounds: move {' and '.join(both)} there, or leave pools out"
-            )
-        return self
-
 
 class OutputConfig(Section):
     """Where results go."""
@@ -106,9 +95,22 @@ class OutputConfig(Section):
 
 
 class AutoscalingConfig(Section):
-    """How fast a queue should drain: pools grow until what waits is done in so many seconds."""
+    """When pools grow: a drain time, or on a machine of one's own whenever that ends the job sooner."""
 
-    target_drain_seconds: Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = 60
+    target_drain_seconds: Annotated[
+        Auto | Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)],
+        Field(
+            description="Seconds in which what waits for a model should be done: its pool grows until it is. "
+            "`auto` means 60 on a cluster that is joined with `--address`. Without `--address`, `auto` means "
+            "that pools grow to all usable CPUs as long as one more worker shortens the job by more than its "
+            "start takes. A number means that number everywhere."
+        ),
+    ] = "auto"
+
+    @property
+    def drain_seconds(self) -> float | None:
+        """The drain time that the job names, if it names one."""
+        return None if self.target_drain_seconds == "auto" else float(self.target_drain_seconds)
 
 
 class JobConfig(Section):
@@ -150,16 +152,10 @@ class JobConfig(Section):
 
 
 def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
-    """Leave out what was not given: to write its null, or pool beside pools, would be to give it."""
-    unused = {"pool", "device"} if model.pools is not None else set()
-    kept = {
-        name: value
-        for name, value in written.items()
-        if name not in unused and (value is not None or name in model.model_fields_set)
+    """Leave out what was not given: to write its null would be to give it."""
+    return {
+        name: value for name, value in written.items() if value is not None or name in model.model_fields_set
     }
-    if model.pools is not None:
-        kept["pools"] = [{k: v for k, v in pool.items() if v is not None} for pool in written["pools"]]
-    return kept
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a model's pools would do of a job: its tokens from a sample, their rates by trying."""
+"""What a model's pool would do of a job: its tokens from a sample, its rate by trying."""
 
 import math
 import time
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from corpusmill.jobs.plan_size import OutputSize
+from corpusmill.pipeline.autoscaling.meters import FIRST_STARTUP
+from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
+from corpusmill.pipeline.autoscaling.together import Seat, asked_for
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.engine.devices import on_this_machine
-from corpusmill.pipeline.errors import JobFailed
-from corpusmill.pipeline.spec import ModelSpec, PoolSpec, pool_name
+from corpusmill.pipeline.engine.shares import cost
+from corpusmill.pipeline.spec import ModelSpec
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -23,11 +25,7 @@ MEASURED_TOKENS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """A pool's part of its model's tokens, its workers, their rate together, and the seconds that makes.
-
-    `pool` is one of several of a model, which share its tokens as their rates are, else "". One that can
-    neither be measured on this machine nor was given a rate has none, and no part.
-    """
+    """A model's tokens, its workers, their rate together, and the seconds that makes."""
 
     model: str
     device: str
@@ -36,12 +34,6 @@ class ModelEstimate:
     tokens: int
     tokens_per_second: float
     seconds: float
-    pool: str = ""
-
-    @property
-    def name(self) -> str:
-        """What people read of it."""
-        return pool_name(self.model, self.pool)
 
 
 @dataclass
@@ -61,65 +53,72 @@ class Sample:
         return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
-def estimate(
-    model: ModelSpec, sample: Sample, rates: Mapping[str, float], *, drain_seconds: float
-) -> list[ModelEstimate]:
-    """Estimate a model's pools; those without a rate among `rates` are measured where this machine can.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model's tokens in the whole input, and what one of its workers does of them in a second."""
 
-    The first pool that can be held here tokenizes and makes the sample's results for all.
-    """
-    tokens: int | None = None
-    each: list[float] = []
-    for pool in model.by_pool:
-        given = rates.get(pool.pool_name, rates.get(pool.title, rates.get("")))
-        if on_this_machine(pool.device) and (given is None or tokens is None):
-            encoder = Encoder(pool)  # one at a time: it sets the threads of this process
-            tokens = sample.tokens(encoder) if tokens is None else tokens
-            given = _measure(encoder, sample.blocks) if given is None and tokens else given
-        each.append(given or 0.0)
-    if tokens is None:
-        raise JobFailed(
-            f"{model.title}: no pool of it can be held on this machine, so nothing can be sampled"
+    model: ModelSpec
+    tokens: int
+    rate: float
+
+
+def measured(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> Measured:
+    """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
+    encoder = Encoder(model)  # one at a time: it sets the threads of this process
+    tokens = sample.tokens(encoder)
+    rate = rates.get(model.title, rates.get(""))
+    if rate is None:
+        rate = _measure(encoder, sample.blocks) if tokens else 0.0
+    return Measured(model, tokens, rate)
+
+
+def estimates(
+    models: Sequence[Measured], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
+) -> tuple[ModelEstimate, ...]:
+    """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
+    if drain_seconds is None:
+        workers = _soonest(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
+    else:
+        workers = [_at_work(each, drain_seconds) for each in models]
+    return tuple(_estimate(*each) for each in zip(models, workers, strict=True))
+
+
+def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
+    """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
+    seats = [Seat("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
+    snapshots = [
+        PoolSnapshot(
+            queued_tokens=each.tokens,
+            in_flight_tokens=0,
+            units=units,
+            running=each.model.pool.min_workers,
+            starting=0,
+            rate=each.rate or None,
+            startup_seconds=FIRST_STARTUP,
+            min_workers=each.model.pool.min_workers,
+            max_workers=each.model.pool.workers,
+            finished=True,
         )
-    workers = [
-        _at_work(pool.pool, tokens, rate, drain_seconds)
-        for pool, rate in zip(model.by_pool, each, strict=True)
+        for each in models
     ]
-    rates_of_pools = [rate * count if tokens else 0.0 for rate, count in zip(each, workers, strict=True)]
-    return _shared(model, tokens, rates_of_pools, workers)
+    asked = asked_for(seats, snapshots, room=room, drain_seconds=None)
+    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
 
 
-def _at_work(pool: PoolSpec, tokens: int, rate: float, drain_seconds: float) -> int:
+def _at_work(each: Measured, drain_seconds: float) -> int:
     """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
-    needed = math.ceil(tokens / rate / drain_seconds) if rate else pool.workers
+    pool = each.model.pool
+    needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
     return max(1, pool.min_workers, min(needed, pool.workers))
 
 
-def _shared(
-    model: ModelSpec, tokens: int, rates: Sequence[float], workers: Sequence[int]
-) -> list[ModelEstimate]:
-    together = sum(rates)
-    seconds = tokens / together if together else 0.0
-    return [
-        ModelEstimate(
-            pool.title,
-            pool.device,
-            pool.dtype,
-            count,
-            part,
-            round(rate, 1),
-            round(seconds, 1) if rate else 0.0,
-            pool.label,
-        )
-        for pool, rate, count, part in zip(model.by_pool, rates, workers, _parts(tokens, rates), strict=True)
-    ]
-
-
-def _parts(tokens: int, rates: Sequence[float]) -> list[int]:
-    """Divide tokens as the rates are; the sum stays."""
-    together = sum(rates)
-    ends = [round(tokens * sum(rates[: i + 1]) / together) if together else tokens for i in range(len(rates))]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+def _estimate(each: Measured, workers: int) -> ModelEstimate:
+    together = each.rate * workers if each.tokens else 0.0
+    seconds = each.tokens / together if together else 0.0
+    model = each.model
+    return ModelEstimate(
+        model.title, model.device, model.dtype, workers, each.tokens, round(together, 1), round(seconds, 1)
+    )
 
 
 def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
@@ -141,7 +140,7 @@ def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
         encoder.encode(block)
     done, started = 0, time.perf_counter()
     for block in blocks:
-        done += encoder.encode(block)[1].tokens
+        done += encoder.encode(block).stats.tokens
         if done >= MEASURED_TOKENS:
             break
     return done / max(time.perf_counter() - started, 1e-9)

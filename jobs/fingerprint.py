@@ -7,7 +7,6 @@ from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.storage import locate
 
 RESULT_VERSION = 2
@@ -36,24 +35,11 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
             "max_length": model.max_length,
             "stride": model.stride,
             "options": dict(model.options),
-            **_of_pools(model),
+            "dtype": model.dtype,
+            "tokens_per_batch": model.tokens_per_batch,
         }
         parts |= {f"models[{i}].{name}": value for name, value in values.items()}
     return parts
-
-
-def _of_pools(model: ModelSpec) -> dict[str, Any]:
-    """Return what the bytes owe to the pools: any row may come from any of several, so all are named."""
-    if not model.beside:
-        return {"dtype": model.dtype, "tokens_per_batch": model.tokens_per_batch}
-    return {
-        f"pools.{held.label}": {
-            "device": held.device,
-            "dtype": held.dtype,
-            "tokens_per_batch": held.tokens_per_batch,
-        }
-        for held in model.by_pool
-    }
 
 
 def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:

@@ -56,6 +56,8 @@ def _message(details: Any, location: Location, model: type[BaseModel]) -> str:
 
 def _unknown_key(key: str, section: type[BaseModel], root: type[BaseModel]) -> str:
     here = known_keys(section)
+    if key == "pools" and "pool" in here:
+        return "unknown key; a model has one pool, on one kind of device: use pool and device"
     homes = [
         path or "the top level" for path, elsewhere in _sections(root).items() if key in known_keys(elsewhere)
     ]

@@ -1,15 +1,12 @@
 """One entry of `models:` checked against its checkpoint."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
-from corpusmill.jobs.asked_pools import AskedPool, asked_pools
 from corpusmill.jobs.config import ModelConfig
 from corpusmill.jobs.hints import explain
 from corpusmill.jobs.measured import measured_once
@@ -19,7 +16,7 @@ from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.quantized import has_int8_products
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
-from corpusmill.pipeline.spec import Beside, ModelSpec, PoolSpec, TokenizerSpec
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.task import Needs, Task
 from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.template import read_template
@@ -43,12 +40,12 @@ class ResolvedModel:
 
 
 def resolve_model(
-    config: ModelConfig, where: str, *, pairs: bool, recorded: Mapping[str, str] = MappingProxyType({})
+    config: ModelConfig, where: str, *, pairs: bool, recorded: str | None = None
 ) -> ResolvedModel:
     """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
 
-    `pairs` says whether the job reads a second text column. `recorded` is what `auto` meant when the
-    output was begun, by pool: it means the same until the end, on whichever machine.
+    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto` meant when
+    the output was begun: it means the same until the end, on whichever machine.
     """
     source = _found(config, where)
     folder = source.folder
@@ -66,13 +63,8 @@ def resolve_model(
     max_length = _max_length(config, checkpoint, where)
     tokenizer = _tokenizer(config, checkpoint, source, made.needs, where, pairs=pairs)
     _check_room(tokenizer, max_length, where)
-    asked = asked_pools(config, where)
-    served = torch.cuda.is_available() or any(pool.device == "cpu" for pool in asked)
-    found = [
-        _held(pool, checkpoint, recorded.get(pool.label), served=served, allow_int8=config.allow_int8)
-        for pool in asked
-    ]
-    first, *beside = [pool for pool, _ in found]
+    device = _device(config, where)
+    dtype = _dtype(config, checkpoint, device, recorded, where)
     spec = ModelSpec(
         title=config.name or title(config.checkpoint),
         prefix=f"{config.name}_" if config.name else "",
@@ -80,16 +72,16 @@ def resolve_model(
         source=source.source,
         digest=source.digest,
         task=task,
-        dtype=first.dtype,
-        device=first.device,
+        dtype=dtype.dtype,
+        device=device,
         max_length=max_length,
         stride=config.stride if config.long_text == "window" else None,
-        tokens_per_batch=first.tokens_per_batch,
+        tokens_per_batch=(
+            TOKENS_PER_BATCH[device] if config.tokens_per_batch == "auto" else config.tokens_per_batch
+        ),
         tokenizer=tokenizer,
-        pool=first.pool,
+        pool=PoolSpec(1, 1),
         options=options,
-        label=first.label,
-        beside=tuple(beside),
     )
     return ResolvedModel(
         config,
@@ -97,7 +89,7 @@ def resolve_model(
         checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
         made.needs,
         tuple(spec.prefix + name for name in made.schema.names),
-        "; ".join(reason for _, reason in found),
+        dtype.reason,
     )
 
 
@@ -152,55 +144,37 @@ def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str
         raise error.at(f"{where}.{error.field}" if error.field else where) from None
 
 
-def _held(
-    asked: AskedPool, checkpoint: Checkpoint, recorded: str | None, *, served: bool, allow_int8: bool
-) -> tuple[Beside, str]:
-    """Return how a pool's workers hold the model, and why in this dtype.
-
-    `served` says that some pool of the model can work on this machine: then others may need another.
-    """
-    device = _device(asked, served=served)
-    dtype = _dtype(asked, checkpoint, device, recorded, allow_int8=allow_int8)
-    tokens = TOKENS_PER_BATCH[device] if asked.tokens_per_batch == "auto" else int(asked.tokens_per_batch)
-    reason = f"on {asked.label} {dtype.reason}" if asked.label else dtype.reason
-    return Beside(asked.label, device, dtype.dtype, tokens, PoolSpec(1, 1)), reason
-
-
-def _device(asked: AskedPool, *, served: bool) -> str:
+def _device(config: ModelConfig, where: str) -> str:
     there = torch.cuda.is_available()
-    if asked.device == "cuda" and asked.sizes.gpus == 0:
+    if config.device == "cuda" and config.pool.gpus == 0:
         raise CorpusmillError(
             "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
-        ).at(f"{asked.where}.pool.gpus")
-    if asked.device == "cuda" and not there and not served:
+        ).at(f"{where}.pool.gpus")
+    if config.device == "cuda" and not there:
         raise CorpusmillError("expected a CUDA device, found none; use device: cpu or auto").at(
-            f"{asked.where}.device"
+            f"{where}.device"
         )
-    if asked.device == "auto":
-        return "cuda" if there and asked.sizes.gpus != 0 else "cpu"
-    return asked.device
+    if config.device == "auto":
+        return "cuda" if there and config.pool.gpus != 0 else "cpu"
+    return config.device
 
 
 def _dtype(
-    asked: AskedPool, checkpoint: Checkpoint, device: str, recorded: str | None, *, allow_int8: bool
+    config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None, where: str
 ) -> DtypeChoice:
-    if asked.dtype == "int8" and (device != "cpu" or not has_int8_products()):
+    if config.dtype == "int8" and (device != "cpu" or not has_int8_products()):
         raise CorpusmillError(
             "int8 needs a CPU with VNNI instructions; expected auto, float32 or bfloat16"
-        ).at(f"{asked.where}.dtype")
-    if asked.dtype == "float16" and device == "cpu":
+        ).at(f"{where}.dtype")
+    if config.dtype == "float16" and device == "cpu":
         raise CorpusmillError(
             "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"
-        ).at(f"{asked.where}.dtype")
-    if asked.dtype != "auto":
-        return DtypeChoice(asked.dtype, f"{asked.dtype}: the job says so")
-    if recorded is not None and (allow_int8 or recorded != "int8"):
+        ).at(f"{where}.dtype")
+    if config.dtype != "auto":
+        return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
+    if recorded is not None and (config.allow_int8 or recorded != "int8"):
         return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
-    if device == "cuda" and not torch.cuda.is_available() and "float16" not in checkpoint.refused_dtypes:
-        return DtypeChoice(
-            "bfloat16", "bfloat16: no GPU is here to ask; those of a cluster are taken to have it"
-        )
-    return choose_dtype(checkpoint, device, allow_int8=allow_int8, measured=measured_once)
+    return choose_dtype(checkpoint, device, allow_int8=config.allow_int8, measured=measured_once)
 
 
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.estimates import Lengths, ModelEstimate, Sample, estimate
+from corpusmill.jobs.estimates import Lengths, ModelEstimate, Sample, estimates, measured
 from corpusmill.jobs.plan_size import OutputSize
 from corpusmill.jobs.pools import size_pools
 from corpusmill.jobs.problems import ConfigError, Problem
@@ -70,8 +70,8 @@ def plan(
 ) -> PlanResult:
     """Resolve a job, sample its rows and measure its models on this machine for a moment each.
 
-    `rates` are tokens per second that one worker does, by the pool's name or the model's title, "" for all
-    others: those are not measured. `price` is that of an hour of one worker.
+    `rates` are tokens per second that one worker does, by the model's title, "" for all others:
+    those are not measured. `price` is that of an hour of one worker.
     """
     job = resolve(config, origin)
     given = dict(rates or {})
@@ -81,16 +81,19 @@ def plan(
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
     sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
-    estimates = tuple(
-        found
-        for model in _sized(job, cpus)
-        for found in estimate(model, sample, given, drain_seconds=job.spec.drain_seconds)
-    )
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
+    machine = cpus or usable_cpus()
+    models = estimates(
+        [measured(model, sample, given) for model in _sized(job, machine)],
+        cpus=machine,
+        gpus=torch.cuda.device_count(),
+        units=units,
+        drain_seconds=job.spec.drain_seconds,
+    )
     startup = RAY_START if units else 0.0
-    worker_hours = round(sum(e.seconds * e.workers for e in estimates) / 3600, 4)
+    worker_hours = round(sum(e.seconds * e.workers for e in models) / 3600, 4)
     return PlanResult(
         output=job.spec.output.url,
         files=len(job.files),
@@ -98,15 +101,15 @@ def plan(
         units=units,
         rows=rows,
         rows_exact=exact,
-        tokens=sum(estimate.tokens for estimate in estimates),
-        seconds=round(_seconds(estimates, cpus or usable_cpus()) + startup, 1),
+        tokens=sum(model.tokens for model in models),
+        seconds=round(_seconds(models, machine) + startup, 1),
         startup_seconds=startup,
         worker_hours=worker_hours,
         output_bytes=sample.size.of(rows, units),
         cost=None if price is None else round(worker_hours * price, 4),
         sampled_rows=sampled,
         length_histogram=_histogram(sample.lengths[0]),
-        models=estimates,
+        models=models,
     )
 
 
@@ -144,9 +147,9 @@ def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
     return islice(READERS[split.format].read(split, spec, others), len(taken))
 
 
-def _sized(job: ResolvedJob, cpus: int | None) -> tuple[ModelSpec, ...]:
+def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
     units = sum(split.about_units for split in job.splits)
-    return size_pools(job.models, cpus=cpus or usable_cpus(), gpus=torch.cuda.device_count(), units=units)
+    return size_pools(job.models, cpus=cpus, gpus=torch.cuda.device_count(), units=units)
 
 
 def _histogram(lengths: Lengths) -> dict[str, int]:
@@ -155,15 +158,14 @@ def _histogram(lengths: Lengths) -> dict[str, int]:
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
-def _seconds(estimates: Sequence[ModelEstimate], cpus: int) -> float:
+def _seconds(models: Sequence[ModelEstimate], cpus: int) -> float:
     """Return how long all models take: pools on a CPU may have more workers than it has cores."""
-    on_cpu = sum(found.seconds * found.workers for found in estimates if found.device == "cpu")
-    return max([on_cpu / cpus, *(found.seconds for found in estimates)])
+    on_cpu = sum(found.seconds * found.workers for found in models if found.device == "cpu")
+    return max([on_cpu / cpus, *(found.seconds for found in models)])
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:
-    pools = [held.pool_name for model in job.models for held in model.spec.by_pool]
-    titles = list(dict.fromkeys([*(model.spec.title for model in job.models), *pools]))
+    titles = list(dict.fromkeys(model.spec.title for model in job.models))
     for name in rates:
         if name and name not in titles:
             raise ConfigError([Problem("--rate", f"expected one of {', '.join(titles)}, got {name!r}")])

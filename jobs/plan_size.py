@@ -26,7 +26,7 @@ class OutputSize:
     def add(self, encoder: Encoder) -> None:
         """Let a model encode the rows."""
         if self._block is not None:
-            self._results.append(encoder.encode(self._block)[0])
+            self._results.append(encoder.encode(self._block).columns)
 
     def of(self, rows: int, units: int) -> int:
         """Return the bytes of so many rows in so many files."""

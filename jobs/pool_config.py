@@ -1,13 +1,10 @@
-"""The job file's pools: how many workers serve a model, on what."""
+"""The job file's pool of a model: how many workers serve it, and what each holds."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from corpusmill.jobs.section import Auto, Section
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-TokensPerBatch = Auto | Annotated[int, Field(ge=1)]
 
 
 class PoolConfig(Section):
@@ -31,20 +28,4 @@ class PoolConfig(Section):
             raise ValueError(
                 f"expected min_workers at most max_workers, got {self.min_workers} and {self.max_workers}"
             )
-        return self
-
-
-class DevicePoolConfig(PoolConfig):
-    """One of several pools of a model; dtype and tokens a batch are the model's where it names none."""
-
-    device: Literal["cpu", "cuda"]
-    dtype: Dtype | None = None
-    tokens_per_batch: TokensPerBatch | None = None
-
-    @model_validator(mode="after")
-    def _gpus_are_the_devices(self) -> "DevicePoolConfig":
-        if self.device == "cpu" and self.gpus not in ("auto", 0):
-            raise ValueError(f"expected no gpus with device: cpu, got {self.gpus:g}; leave them out")
-        if self.device == "cuda" and self.gpus == 0:
-            raise ValueError("expected a share of a GPU for device: cuda, got gpus: 0; leave it out")
         return self

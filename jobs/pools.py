@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from corpusmill.jobs.asked_pools import asked_pools
 from corpusmill.jobs.models import ResolvedModel
 from corpusmill.jobs.pool_config import PoolConfig
 from corpusmill.pipeline.engine.shares import holds
@@ -10,6 +9,7 @@ from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
 AT_ONCE_ON_GPU = 2
 """Pieces: one that the GPU computes, and one before or behind that, which is the host's."""
+SHARED_DRAIN_SECONDS = 60.0
 LEAST_FLOPS = 1e9
 LEAST_RATE = 1e3
 """FLOP and tokens per second that any machine's core does for any model: a fiftieth of what was measured."""
@@ -20,43 +20,43 @@ def size_pools(
 ) -> tuple[ModelSpec, ...]:
     """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
 
-    CPUs are shared out in proportion to the models' cost per token, at least one each; GPUs evenly, so that
-    several models fit on one. Several pools of a model on the same device share its part. A pool's CPUs go to
-    workers of one thread each, at most one a unit, because those never wait for one another
-    (docs/decisions/0005). `claimed`: Ray counts the workers' CPUs, and one is left to reading.
+    Each pool may grow to all CPUs, as the others may have nothing to do. Its workers have one thread each:
+    those never wait for one another (docs/decisions/0005). Where there are fewer units than CPUs of the
+    pool's part, by the models' cost per token, they have several. GPUs are shared evenly, so that several
+    models fit on one. `claimed`: Ray counts the workers' CPUs, and one is left to reading.
     """
     cpus = max(1, cpus - 1) if claimed else cpus
-    on_cpu = sum(model.flops_per_token for model in models if _like(model, "cpu"))
-    on_gpu = sum(_like(model, "cuda") > 0 for model in models)
+    on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
+    on_gpu = sum(model.spec.device == "cuda" for model in models)
     sized = []
     for model in models:
-        pools = []
-        for held, asked in zip(model.spec.by_pool, asked_pools(model.config), strict=True):
-            part = 1 / _like(model, held.device)
-            if held.device == "cpu":
-                pool = _cpu_pool(asked.sizes, part * cpus * model.flops_per_token / on_cpu, units)
-            else:
-                pool = _gpu_pool(asked.sizes, part * gpus / on_gpu)
-            least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
-            pools.append(replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0))
-        sized.append(model.spec.with_pools(pools))
+        if model.spec.device == "cpu":
+            part = cpus * model.flops_per_token / on_cpu
+            pool = _cpu_pool(model.config.pool, part, cpus, units)
+        else:
+            pool = _gpu_pool(model.config.pool, gpus / on_gpu)
+        least_rate = min(LEAST_RATE, LEAST_FLOPS / max(model.flops_per_token, 1))
+        pool = replace(pool, least_rate=least_rate, claimed_cpus=pool.cpus if claimed else 0)
+        sized.append(replace(model.spec, pool=pool))
     return tuple(sized)
 
 
-def _like(model: ResolvedModel, device: str) -> int:
-    """Return how many pools of a model are on a device."""
-    return sum(held.device == device for held in model.spec.by_pool)
+def drain_seconds(asked: float | None, *, shared: bool) -> float | None:
+    """Return the drain time of a run: the job's own, or what `auto` (None) means on a shared cluster."""
+    return SHARED_DRAIN_SECONDS if asked is None and shared else asked
 
 
-def _cpu_pool(config: PoolConfig, share: float, units: int) -> PoolSpec:
-    whole = max(1, round(share))
-    if config.max_workers != "auto":
-        workers = config.max_workers
+def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:
+    """Size a pool whose model has such a part of the work of so many CPUs."""
+    whole = max(1, round(part))
+    if config.cpus != "auto":
+        threads = config.cpus
     else:
-        fitting = whole if config.cpus == "auto" else whole // config.cpus
-        workers = max(1, config.min_workers, min(fitting, units))
-    cpus = max(1, whole // workers) if config.cpus == "auto" else config.cpus
-    return PoolSpec(workers, cpus, min_workers=min(config.min_workers, workers))
+        sharing = min(whole, max(1, units)) if config.max_workers == "auto" else config.max_workers
+        threads = max(1, whole // max(sharing, config.min_workers))
+    fitting = min(cpus // threads, units)
+    workers = max(1, config.min_workers, fitting) if config.max_workers == "auto" else config.max_workers
+    return PoolSpec(workers, threads, min_workers=min(config.min_workers, workers))
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:

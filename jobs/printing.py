@@ -32,14 +32,10 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
     for name, count in result.length_histogram.items():
         yield f"  {name:>7} tokens {'#' * round(BAR * count / widest):{BAR}} {count}"
     for model in result.models:
-        where = f"{model.model} on {model.pool or model.device} in {model.dtype}"
-        if model.tokens_per_second or not model.pool:
-            yield (
-                f"  {where}: {model.tokens:,} tokens at {model.tokens_per_second:,.0f} tokens/s with "
-                f"{model.workers} worker(s): {model.seconds:,.0f} s"
-            )
-        else:
-            yield f"  {where}: not measured here; --rate '{model.name}=TOKENS' counts it in"
+        yield (
+            f"  {model.model} on {model.device} in {model.dtype}: {model.tokens:,} tokens at "
+            f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
+        )
     cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
     yield (
         f"about {result.seconds:,.0f} s with start-up, {result.worker_hours:.2f} worker-hours{cost}, "

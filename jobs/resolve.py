@@ -73,7 +73,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     output = checks.run("output.path", lambda: _output(config.output))
     recorded = {} if output is None else recorded_dtypes(output.url)
     models = [
-        _model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i, {}))
+        _model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
     files = checks.run("input.path", lambda: _files(config.input))
@@ -91,7 +91,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
         spec_input,
         tuple(model.spec for model in found),
         output,
-        float(config.autoscaling.target_drain_seconds),
+        config.autoscaling.drain_seconds,
     )
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
@@ -99,7 +99,7 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
 
 
 def _model(
-    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: Mapping[str, str]
+    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None
 ) -> ResolvedModel | None:
     return checks.run(
         f"{where}.checkpoint",
@@ -199,7 +199,7 @@ def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
     limits = [model.spec.max_length for model in models if model.spec.stride is None]
     longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
-    batch = max(held.tokens_per_batch for model in models for held in model.spec.by_pool)
+    batch = max(model.spec.tokens_per_batch for model in models)
     written = sum(model.needs.bytes_per_token for model in models)
     return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
 

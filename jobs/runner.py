@@ -15,7 +15,7 @@ from corpusmill.jobs.fingerprint import check_same_job, fingerprint
 from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.partitions import shares
 from corpusmill.jobs.placement import dated, is_dated
-from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.pools import drain_seconds, size_pools
 from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.result import RunResult
@@ -35,7 +35,7 @@ from corpusmill.pipeline.planning import Remaining, remaining
 from corpusmill.pipeline.readers import READERS
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.records import Record
-from corpusmill.pipeline.spec import PipelineSpec, pool_name
+from corpusmill.pipeline.spec import PipelineSpec
 
 Executor = Literal["ray", "inline"]
 MAX_FAILURES = 20
@@ -153,7 +153,8 @@ def _engine(
 
 def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
     pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
-    return replace(job.spec, models=pools)
+    drain = drain_seconds(job.spec.drain_seconds, shared=there.claimed)
+    return replace(job.spec, models=pools, drain_seconds=drain)
 
 
 def _process(
@@ -181,7 +182,7 @@ def _process(
             elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
                 events.write(EVENTS[type(outcome)], **asdict(outcome))
                 if isinstance(outcome, WorkerNote):
-                    progress.note_once(f"{pool_name(outcome.model, outcome.pool)}: a worker {outcome.note}")
+                    progress.note_once(f"{outcome.model}: a worker {outcome.note}")
             elif outcome is not None:
                 failures.append(outcome)
                 events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from corpusmill.jobs.standing import Standing
-from corpusmill.pipeline.engine.outcomes import EngineState, PoolState, by_model
+from corpusmill.pipeline.engine.outcomes import EngineState
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.units import Split
 
@@ -48,7 +48,7 @@ class Tally:
         if self._first_token is None and any(pool.workers for pool in state.pools):
             self._first_token = self._now
         if self._first_token is not None:
-            done = tuple(sum(pool.done_tokens for pool in pools) for pools in self._models())
+            done = tuple(pool.done_tokens for pool in self._state.pools)
             self._seen.append((self._now, done))
         while len(self._seen) > 2 and self._now - self._seen[1][0] >= WINDOW:
             self._seen.popleft()
@@ -61,12 +61,12 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to go: of the model that has most left at the rate of its pools in the last minute."""
-        models = self._models()
-        if not models or not self._seen:
+        """Seconds to go: of the model that has most left at its rate in the last minute."""
+        pools = self._state.pools
+        if not pools or not self._seen:
             return None
         (then, before), (now, done) = self._seen[0], self._seen[-1]
-        left = [pools[0].left_tokens for pools in models]
+        left = [pool.left_tokens for pool in pools]
         if None in left or any(tokens == 0 for tokens in done) or now <= then:
             return None
         rates = [(after - first) / (now - then) for first, after in zip(before, done, strict=True)]
@@ -96,13 +96,8 @@ class Tally:
     def _expected(self) -> int | None:
         """Tokens of all models in the end, special ones and windows as in those that are done."""
         total = 0.0
-        for pools in self._models():
-            left, done = pools[0].left_tokens, sum(pool.done_tokens for pool in pools)
-            if left is None or not done:
+        for pool in self._state.pools:
+            if pool.left_tokens is None or not pool.done_tokens:
                 return None
-            total += sum(pool.tokens for pool in pools) * (1 + left / done)
+            total += pool.tokens * (1 + pool.left_tokens / pool.done_tokens)
         return round(total)
-
-    def _models(self) -> list[list[PoolState]]:
-        """Return each model's pools, which share its queue."""
-        return by_model(self._state.pools)

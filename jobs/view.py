@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corpusmill.jobs.standing import Standing
-from corpusmill.pipeline.engine.outcomes import PoolState, by_model
+from corpusmill.pipeline.engine.outcomes import PoolState
 
 
 def table(standing: Standing) -> Group:
@@ -15,31 +15,26 @@ def table(standing: Standing) -> Group:
     for name in ("rows", "tokens/s", "tokens queued", "workers", "waiting"):
         grid.add_column(name, justify="right")
     grid.add_row("read, tokenize", f"{standing.rows_read:,}", "", "", "", "")
-    for pools in by_model(standing.pools):
-        for pool in pools:
-            grid.add_row(
-                pool.name,
-                "",
-                f"{pool.tokens_per_second:,.0f}",
-                f"{pool.queued_tokens:,}" if pool is pools[0] else "",
-                workers(pool),
-                f"{pool.waiting_share:.0%}",
-            )
+    for pool in standing.pools:
+        grid.add_row(
+            pool.model,
+            "",
+            f"{pool.tokens_per_second:,.0f}",
+            f"{pool.queued_tokens:,}",
+            workers(pool),
+            f"{pool.waiting_share:.0%}",
+        )
     grid.add_row("commit", f"{standing.rows:,}", "", "", "", "")
     return Group(grid, Text(far(standing), no_wrap=True, overflow="ellipsis"))
 
 
 def line(standing: Standing) -> str:
-    """Return rows, rate, time left, and per model the queue and each pool's workers, on one line."""
+    """Return rows, rate, time left, and per model its queue and workers, on one line."""
     models = "; ".join(
-        f"{pools[0].model}: {pools[0].queued_tokens:,} tokens queued, {', '.join(map(_staff, pools))}"
-        for pools in by_model(standing.pools)
+        f"{pool.model}: {pool.queued_tokens:,} tokens queued, {workers(pool)} workers"
+        for pool in standing.pools
     )
     return f"{far(standing)} | {models}"
-
-
-def _staff(pool: PoolState) -> str:
-    return f"{workers(pool)} workers" + (f" on {pool.pool}" if pool.pool else "")
 
 
 def workers(pool: PoolState) -> str:

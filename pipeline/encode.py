@@ -16,7 +16,7 @@ from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.batches import TokenBatch, token_batches
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints import model_folder
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import Encoded, EncodeStats
 from corpusmill.pipeline.errors import ModelFailed
 from corpusmill.pipeline.halving import Computed, Failed, computed
 from corpusmill.pipeline.items import Items, items_of
@@ -74,16 +74,16 @@ class Encoder:
         items = items_of(block, self._spec.tokenizer.key, self._spec.tokenizer.columns)
         return Prepared(items, self._task.sequences(items, self._layout), self._layout)
 
-    def encode(self, block: UnitBlock) -> tuple[pa.Table, EncodeStats]:
-        """Return the columns of all rows of a unit, in input order, and what they took.
+    def encode(self, block: UnitBlock) -> Encoded:
+        """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls.
 
-        A row without text, or without any token, gives nulls. A batch that fails is halved, down to the rows
-        that are refused; ModelFailed if MANY fail and no other succeeds.
+        A batch that fails is halved, down to the rows that are refused; ModelFailed if MANY fail and no
+        other succeeds.
         """
         unit = self.prepare(block)
         return self.finish(block, unit, self.compute(unit))
 
-    def finish(self, block: UnitBlock, unit: Prepared, results: Results) -> tuple[pa.Table, EncodeStats]:
+    def finish(self, block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
         """Make the columns of a unit of what its batches gave; all of it is the host's work."""
         done, bad = results.done, results.bad
         unit = _without_items(unit, bad)
@@ -96,13 +96,13 @@ class Encoder:
         table = pa.table(columns, schema=named)
         tokens = unit.sequences.tokens
         stats = EncodeStats(
-            tokens=len(tokens.values),
-            batches=len(done),
-            refused=_rows_of(unit.items, bad),
-            flops=self._flops(tokens.lengths),
-            lengths=counted(tokens.lengths),
+            len(tokens.values),
+            len(done),
+            _rows_of(unit.items, bad),
+            self._flops(tokens.lengths),
+            counted(tokens.lengths),
         )
-        return table, stats
+        return Encoded(table, stats)
 
     def product_rate(self) -> float:
         """Return this device's rate, in FLOP/s, in plain matrix products of the model's width and dtype."""

@@ -1,6 +1,6 @@
 """What a job asks of the pipeline, resolved: plain frozen records that travel to every worker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -106,25 +106,13 @@ class PoolSpec:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Another pool of a model: what differs there. `label` tells it from the model's others."""
-
-    label: str
-    device: str
-    dtype: str
-    tokens_per_batch: int
-    pool: PoolSpec
-
-
-@dataclass(frozen=True)
 class ModelSpec:
     """One model of a job: a checkpoint, what to compute with it, and how.
 
     `checkpoint` is the folder where the driver has it. A node without that folder fetches the same digest
     from `source`: a URL, or the folder again, which then has to be on shared storage. `prefix` goes before
     its output columns; `title` is what people read. A sequence has at most `max_length` tokens; longer texts
-    are cut there, or into windows that share `stride` tokens, if that is not None. `label` tells its pool
-    from the others, `beside`, that serve the same queue; it is "" of an only one.
+    are cut there, or into windows that share `stride` tokens, if that is not None.
     """
 
     title: str
@@ -141,40 +129,6 @@ class ModelSpec:
     tokenizer: TokenizerSpec
     pool: PoolSpec
     options: Mapping[str, Any] = field(default_factory=dict)
-    label: str = ""
-    beside: tuple[Beside, ...] = ()
-
-    @property
-    def by_pool(self) -> tuple["ModelSpec", ...]:
-        """The model as the workers of each of its pools hold it."""
-        alone = replace(self, beside=())
-        others = (
-            replace(
-                alone,
-                label=other.label,
-                device=other.device,
-                dtype=other.dtype,
-                tokens_per_batch=other.tokens_per_batch,
-                pool=other.pool,
-            )
-            for other in self.beside
-        )
-        return (alone, *others)
-
-    @property
-    def pool_name(self) -> str:
-        """What people read of one of its pools."""
-        return pool_name(self.title, self.label)
-
-    def with_pools(self, pools: Sequence[PoolSpec]) -> "ModelSpec":
-        """Return the same with its pools' sizes, in their order."""
-        beside = tuple(replace(other, pool=pool) for other, pool in zip(self.beside, pools[1:], strict=True))
-        return replace(self, pool=pools[0], beside=beside)
-
-
-def pool_name(model: str, label: str) -> str:
-    """Return a pool's name: its model's, and where there are several what tells it from the others."""
-    return f"{model} on {label}" if label else model
 
 
 @dataclass(frozen=True)
@@ -188,17 +142,16 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """A whole job, resolved; pools grow until what waits is done in `drain_seconds`."""
+    """A whole job, resolved.
+
+    Pools grow until what waits is done in `drain_seconds`. None: the machine is the job's own, and they grow
+    as long as that ends the job sooner.
+    """
 
     input: InputSpec
     models: tuple[ModelSpec, ...]
     output: OutputSpec
-    drain_seconds: float = 60.0
-
-    @property
-    def pools(self) -> tuple[ModelSpec, ...]:
-        """Every pool of every model, as its workers hold the model."""
-        return tuple(held for model in self.models for held in model.by_pool)
+    drain_seconds: float | None = None
 
     @property
     def tokenization(self) -> Tokenization:

@@ -76,12 +76,12 @@ class Encode:
         missing = [column for column in names.values() if column not in batch.column_names]
         if missing:
             raise InputError(f"the batch has no tokens for this model; expected {missing[0]!r} from Tokenize")
-        columns, stats = self._encoder.encode(self._block(batch, names))
-        if stats.refused:
-            row, reason = next(iter(stats.refused.items()))
+        encoded = self._encoder.encode(self._block(batch, names))
+        if encoded.stats.refused:
+            row, reason = next(iter(encoded.stats.refused.items()))
             raise InputError(f"row {row} of the batch cannot be encoded: {reason}")
         kept = batch if self._keep else batch.drop_columns(list(names.values()))
-        for field, column in zip(columns.schema, columns.columns, strict=True):
+        for field, column in zip(encoded.columns.schema, encoded.columns.columns, strict=True):
             kept = kept.append_column(field, column)
         return kept
 

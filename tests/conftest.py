@@ -1,4 +1,4 @@
-"""How the suite is shared out: tests that start Ray run one after another, in one process, beside all others."""
+"""Which tests run in one process: those of a Ray cluster, one after another, beside all others."""
 
 import pytest
 
@@ -7,7 +7,7 @@ CLUSTERS = {"ray_cluster", "head"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of a Ray cluster to one process (`pytest -n 2 --dist loadgroup`), so that it starts once."""
+    """Give all tests of a Ray cluster to one process of `pytest -n 2 --dist loadgroup`: it starts once."""
     for item in items:
         if CLUSTERS & set(getattr(item, "fixturenames", ())) or item.path.parent.name == "engine":
             item.add_marker(pytest.mark.xdist_group("ray"))

@@ -98,10 +98,10 @@ def _stages(config: JobConfig) -> dict[str, float]:
             for batch in batches:
                 encoder.values(batch)
         with clock.of("encode in all"):
-            columns, stats = encoder.encode(block)
+            encoded = encoder.encode(block)
         with clock.of("commit"):
             output = replace(job.spec.output, url=job.spec.output.url + "-stages")
-            commit(block, [join_parts([Part(0, columns)], {})], output, tokens=stats.tokens)
+            commit(block, [join_parts([Part(0, encoded.columns)], {})], output, tokens=encoded.stats.tokens)
     whole = clock.seconds.pop("encode in all")
     clock.seconds["columns"] = max(0.0, whole - clock.seconds["lay out"] - clock.seconds["model"])
     return clock.seconds

@@ -1,6 +1,6 @@
 """What `_job/events.jsonl` tells of the runs of an output, as lines over time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,6 @@ from corpusmill.jobs.report.charts import Mark, Series
 from corpusmill.pipeline.lengths import Counts, together
 from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.records import record_lines
-from corpusmill.pipeline.spec import pool_name
 
 PARTS = ("busy", "waiting", "blocked", "startup")
 """Of a stage's seconds, in the order of docs/job-folder.md."""
@@ -21,7 +20,7 @@ KINDS = ("scaling", "worker_lost", "worker_note", "unit_failed")
 
 @dataclass
 class Timeline:
-    """Throughput, each model's queue and each pool's workers over time; what happened; the last run's stages.
+    """Throughput, each model's queue and workers over time; what happened; the last run's stages.
 
     `lengths` counts each model's sequences over all runs.
     """
@@ -39,11 +38,11 @@ def read_timeline(folder: OutputFolder) -> Timeline:
     events = list(_events(record_lines(folder, FILE)))
     found = Timeline(happened=[_mark(event) for event in events if event["event"] in KINDS])
     found.throughput = _throughput(events)
-    found.queues = _pools(events, ("queued_tokens",), _model)
-    found.workers = _pools(events, ("workers", "starting"), _name)
+    found.queues = _pools(events, ("queued_tokens",))
+    found.workers = _pools(events, ("workers", "starting"))
     finished = [event for event in events if event["event"] == "finish"]
     for stage in finished[-1].get("stages") or [] if finished else []:
-        name = f"{stage['stage']} {_name(stage)}".strip()
+        name = f"{stage['stage']} {_model(stage)}".strip()
         found.stages.append((name, tuple(float(stage.get(f"{part}_seconds") or 0.0) for part in PARTS)))
     found.lengths = _lengths(events)
     return found
@@ -51,27 +50,19 @@ def read_timeline(folder: OutputFolder) -> Timeline:
 
 def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
     """Add up what each run's pools counted at last; one that was killed counts up to its last event."""
-    runs: list[dict[tuple[str, str], Counts]] = []
+    runs: list[dict[str, Counts]] = []
     for event in events:
         if event["event"] == "start":
             runs.append({})
         for counted in [*(event.get("pools") or []), *(event.get("stages") or [])]:
             if runs and counted.get("lengths"):
-                runs[-1][_model(counted), str(counted.get("pool") or "")] = tuple(counted["lengths"])
-    models = dict.fromkeys(model for run in runs for model, _ in run)
-    return {
-        model: together(counts for run in runs for (of, _), counts in run.items() if of == model)
-        for model in models
-    }
+                runs[-1][_model(counted)] = tuple(counted["lengths"])
+    models = dict.fromkeys(model for run in runs for model in run)
+    return {model: together(run[model] for run in runs if model in run) for model in models}
 
 
 def _model(told: dict[str, Any]) -> str:
     return str(told.get("model") or "")
-
-
-def _name(told: dict[str, Any]) -> str:
-    """Name what an event, or a part of one, tells of: a model, or one of its several pools."""
-    return pool_name(_model(told), str(told.get("pool") or ""))
 
 
 def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
@@ -98,25 +89,23 @@ def _throughput(events: list[dict[str, Any]]) -> list[Series]:
     return [Series("tokens per second", tuple(points))] if len(points) > 1 else []
 
 
-def _pools(
-    events: list[dict[str, Any]], names: tuple[str, ...], of: Callable[[dict[str, Any]], str]
-) -> list[Series]:
-    """Return the sums of such fields over time, once an event for each that `of` names."""
+def _pools(events: list[dict[str, Any]], names: tuple[str, ...]) -> list[Series]:
+    """Return the sums of such fields over time, by model."""
     points: dict[str, dict[float, float]] = {}
     for event in events:
         if event["event"] == "progress":
             for pool in event.get("pools") or []:
                 value = sum(float(pool.get(name) or 0) for name in names)
-                points.setdefault(of(pool), {})[event["time"]] = value
+                points.setdefault(_model(pool), {})[event["time"]] = value
     return [Series(name, tuple(found.items())) for name, found in points.items()]
 
 
 def _mark(event: dict[str, Any]) -> Mark:
     if event["event"] == "scaling":
         change = f"{event.get('before')} to {event.get('after')} workers"
-        text = f"{_name(event)}: {change}, {event.get('reason')}"
+        text = f"{_model(event)}: {change}, {event.get('reason')}"
     elif event["event"] == "worker_note":
-        text = f"{_name(event)}: a worker {event.get('note')}"
+        text = f"{_model(event)}: a worker {event.get('note')}"
     else:
         text = f"{event['event'].replace('_', ' ')}: {event.get('reason')}"
     return Mark(event["time"], text)

@@ -9,6 +9,10 @@ SLACK = 0.1
 """Part of a worker that is not worth one: measured rates are no better than that."""
 
 
+NOTHING_WAITS = "nothing waits"
+NO_RATE = "no unit is done yet, so no rate is known"
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """Workers asked for, not yet held to the pool's bounds; `floor` is what recent arrivals keep busy."""
@@ -26,9 +30,9 @@ def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
     have nothing to do.
     """
     if pool.units == 0 and not _waits_for_room(pool):
-        return Need(0, _floor(pool), "nothing waits")
+        return Need(0, _floor(pool), NOTHING_WAITS)
     if pool.rate is None:
-        return Need(1, pool.running + pool.starting, "no unit is done yet, so no rate is known")
+        return Need(1, pool.running + pool.starting, NO_RATE)
     seconds = horizon(pool, drain_seconds)
     fed = _fed(pool, seconds)
     asked = _asked(pool, fed, seconds)

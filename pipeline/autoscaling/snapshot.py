@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class PoolSnapshot:
     """One pool at one moment.
 
-    Tokens are counted as its queue counts them. `units` wait or are being worked at, `in_flight_units` of
-    them by this pool. `rate` is what one worker does in tokens per second, None before anything is measured;
-    `startup_seconds` what a start takes. `late`: workers have been starting for far longer than that.
+    Tokens are counted as its queue counts them. `units` wait or are being worked at. `rate` is what
+    one worker does in tokens per second, None before anything is measured; `startup_seconds` what a start
+    takes.
 
     From upstream: `arrival_rate` is what came lately, in tokens per second over about a drain time.
     `feed_rate` is what could come if there were room, and None while nothing holds the source back: then the
@@ -29,8 +29,6 @@ class PoolSnapshot:
     feed_rate: float | None = None
     backlog_tokens: float = 0.0
     finished: bool = False
-    in_flight_units: int = 0
-    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

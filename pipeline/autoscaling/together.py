@@ -1,26 +1,24 @@
-"""All pools of a job decide together: those of one model share its queue, all share the cluster's room."""
+"""All pools of a job decide together: how many workers each asks for, and how all share what there is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from corpusmill.pipeline.autoscaling.division import divide
+from corpusmill.pipeline.autoscaling.need import Need, need
 from corpusmill.pipeline.autoscaling.policy import decide
 from corpusmill.pipeline.autoscaling.sharing import Claim, share_out
 from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.soonest import soonest
+
+PATIENCE = 60.0
+"""Seconds for which less has to do before a pool shrinks, where no drain time says it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A pool's place in a job: its model, what its workers take of which kind of room ("cpu", "gpu").
+    """What one worker of a pool takes, of which kind of room ("cpu", "gpu")."""
 
-    Of the room its `least` comes before any other's more. Where that is 0 of all pools of a model, one worker
-    of the pool that wants most does: without any the model would stand still.
-    """
-
-    model: int
     kind: str
     cost: float
-    least: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +37,74 @@ def decide_all(
     *,
     room: Mapping[str, float],
     now: float,
-    drain_seconds: float,
+    drain_seconds: float | None,
 ) -> list[Settled]:
-    """Return what becomes of each pool.
+    """Return what becomes of each pool: what it wants, as far as there is room beside the others.
 
-    Where a pool gets fewer workers than it wants, the others of its model decide again, on what those few
-    leave of the queue.
+    Without a drain time the machine is the job's own, and the job is to end as soon as it can.
     """
-
-    def settle(limited: Sequence[PoolSnapshot]) -> list[Settled]:
-        parts = _divided(seats, limited, drain_seconds)
-        decided = [
-            decide(part, memory, now=now, drain_seconds=drain_seconds)
-            for part, memory in zip(parts, memories, strict=True)
-        ]
-        targets = _granted(seats, [decision.target for decision, _ in decided], room)
-        return [
-            Settled(decision, target, replace(memory, target=target))
-            for (decision, memory), target in zip(decided, targets, strict=True)
-        ]
-
-    first = settle(pools)
-    short = {i for i, found in enumerate(first) if found.target < found.decision.target}
-    if not any(_has_others(seats, i) for i in short):
-        return first
-    limited = [
-        replace(pool, max_workers=first[i].target) if i in short and _has_others(seats, i) else pool
-        for i, pool in enumerate(pools)
+    asked = asked_for(seats, pools, room=room, drain_seconds=drain_seconds)
+    decided = [
+        decide(pool, memory, wants, now=now, patience=drain_seconds or PATIENCE)
+        for pool, memory, wants in zip(pools, memories, asked, strict=True)
     ]
-    second = settle(limited)
-    # A pool that was short says what it wanted.
+    targets = [decision.target for decision, _ in decided]
+    for kind, size in room.items():
+        if drain_seconds is None and kind == "cpu":
+            continue  # pools take turns at a machine's own CPUs: what they ask for is counted so already
+        own = [i for i, seat in enumerate(seats) if seat.kind == kind]
+        of_kind = [_Asking(targets[i], asked[i].floor, pools[i], seats[i].cost) for i in own]
+        for i, target in zip(own, _granted(of_kind, size), strict=True):
+            targets[i] = target
     return [
-        replace(found, decision=first[i].decision) if i in short else found for i, found in enumerate(second)
+        Settled(decision, target, replace(memory, target=target))
+        for (decision, memory), target in zip(decided, targets, strict=True)
     ]
 
 
-def _has_others(seats: Sequence[Seat], index: int) -> bool:
-    return sum(seat.model == seats[index].model for seat in seats) > 1
-
-
-def _divided(
-    seats: Sequence[Seat], pools: Sequence[PoolSnapshot], drain_seconds: float
-) -> list[PoolSnapshot]:
-    parts = list(pools)
-    for model in dict.fromkeys(seat.model for seat in seats):
-        own = [i for i, seat in enumerate(seats) if seat.model == model]
-        for i, part in zip(own, divide([pools[i] for i in own], drain_seconds), strict=True):
-            parts[i] = part
-    return parts
-
-
-def _granted(seats: Sequence[Seat], wanted: Sequence[int], room: Mapping[str, float]) -> list[int]:
-    """Hold the pools to the room, those of each kind among themselves."""
-    targets = list(wanted)
-    leasts = _leasts(seats, wanted, room)
+def asked_for(
+    seats: Sequence[Seat],
+    pools: Sequence[PoolSnapshot],
+    *,
+    room: Mapping[str, float],
+    drain_seconds: float | None,
+) -> list[Need]:
+    """Return what each pool's work asks for: to drain in time, or to end as soon as the machine can."""
+    if drain_seconds is not None:
+        return [need(pool, drain_seconds) for pool in pools]
+    found: dict[int, Need] = {}
     for kind, size in room.items():
         own = [i for i, seat in enumerate(seats) if seat.kind == kind]
-        claims = [Claim(wanted[i], leasts[i], seats[i].cost) for i in own]
-        for i, target in zip(own, share_out(claims, size), strict=True):
-            targets[i] = target
-    return targets
+        if own:
+            each = soonest([pools[i] for i in own], [seats[i].cost for i in own], size)
+            found |= dict(zip(own, each, strict=True))
+    return [found[i] for i in range(len(pools))]
 
 
-def _leasts(seats: Sequence[Seat], wanted: Sequence[int], room: Mapping[str, float]) -> list[int]:
-    leasts = [seat.least for seat in seats]
-    for model in dict.fromkeys(seat.model for seat in seats):
-        own = [i for i, seat in enumerate(seats) if seat.model == model]
-        if not any(leasts[i] for i in own):
-            fitting = [i for i in own if seats[i].cost <= room.get(seats[i].kind, 0.0)] or own
-            leasts[max(fitting, key=lambda i: wanted[i])] = 1
-    return leasts
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What a pool decided for itself, and of that what recent arrivals keep busy."""
+
+    wanted: int
+    floor: int
+    pool: PoolSnapshot
+    cost: float
+
+    @property
+    def least(self) -> int:
+        """Its minimum, or one worker: without any, its model and so every unit would stand still."""
+        return max(1, self.pool.min_workers)
+
+    def claim(self, *, yielding: bool) -> Claim:
+        """Return its claim; a drained pool that is `yielding` keeps no idle workers."""
+        idle = yielding and self.pool.units == 0
+        wanted = min(self.wanted, max(self.least, self.floor)) if idle else self.wanted
+        return Claim(wanted, self.least, self.cost)
+
+
+def _granted(asking: Sequence[_Asking], size: float) -> tuple[int, ...]:
+    """Hold pools to their room; where it is too small, idle workers of drained pools give way."""
+    granted = share_out([one.claim(yielding=False) for one in asking], size)
+    if any(got < one.wanted and one.pool.units for got, one in zip(granted, asking, strict=True)):
+        return share_out([one.claim(yielding=True) for one in asking], size)
+    return granted

@@ -40,10 +40,6 @@ class Holdings:
         """Wait no more for a start."""
         del self._worker_of[reference]
 
-    def of(self, worker: Worker) -> int:
-        """Return the tokens that a worker holds."""
-        return sum(self._queue.size(piece) for _, piece in worker.held.values())
-
     def hand(self, worker: Worker, piece: Piece, now: float) -> None:
         """Give a piece to a worker's actor."""
         encode = worker.actor.encode.options(num_returns=2)
@@ -72,4 +68,4 @@ class Holdings:
         for reference in (worker.starting, *worker.held):
             self._worker_of.pop(reference, None)
         self.pieces -= len(worker.held)
-        self.tokens -= self.of(worker)
+        self.tokens -= sum(self._queue.size(piece) for _, piece in worker.held.values())

@@ -3,19 +3,17 @@
 import os
 import time
 from collections.abc import Generator, Sequence
-
-import pyarrow as pa
+from dataclasses import replace
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.commit import commit
 from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.encode_stats import EncodeStats
-from corpusmill.pipeline.engine.devices import on_this_machine
+from corpusmill.pipeline.encoded import Encoded
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure, WorkerNote
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.engine.times import EncodeClock, StageTimes, UnitClock
-from corpusmill.pipeline.errors import CorpusmillError, JobFailed
+from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
 from corpusmill.pipeline.refused import Part, join_parts, set_aside
@@ -24,24 +22,23 @@ from corpusmill.pipeline.units import Split
 
 
 class InlineEngine:
-    """Runs unit after unit, each through every model, as the first of its pools that can work here has it."""
+    """Runs unit after unit, each through every model."""
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
         self._encoded = 0
         self._clock = UnitClock()
-        self._models = [_served(model) for model in spec.models]
-        self._clocks = [EncodeClock(model.title, model.label) for model in self._models]
+        self._clocks = [EncodeClock(model.title) for model in spec.models]
         self._intake = Intake(0)
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Read, tokenize, encode, commit: this loop is the record path."""
         began = time.monotonic()
         self._intake = Intake(sum(each.rows for each in pending))
-        encoders = [self._started(*each) for each in zip(self._models, self._clocks, strict=True)]
-        for model, encoder in zip(self._models, encoders, strict=True):
+        encoders = [self._started(*each) for each in zip(self._spec.models, self._clocks, strict=True)]
+        for model, encoder in zip(self._spec.models, encoders, strict=True):
             if encoder.note is not None:
-                yield WorkerNote(model.title, model.label, os.getpid(), encoder.note)
+                yield WorkerNote(model.title, os.getpid(), encoder.note)
         for split in pending:
             for block in read(split, self._spec.input):
                 ready = tokenized(block, self._spec.tokenization)
@@ -58,7 +55,7 @@ class InlineEngine:
 
     def state(self) -> EngineState:
         """Return the tokens done; nothing queues here."""
-        pools = tuple(self._pool(*each) for each in zip(self._models, self._clocks, strict=True))
+        pools = tuple(self._pool(*each) for each in zip(self._spec.models, self._clocks, strict=True))
         return EngineState(pools, self._encoded, self._intake.rows)
 
     def _pool(self, model: ModelSpec, clock: EncodeClock) -> PoolState:
@@ -74,7 +71,6 @@ class InlineEngine:
             done_tokens=done,
             left_tokens=left,
             lengths=clock.lengths,
-            pool=clock.pool,
         )
 
     def times(self) -> tuple[StageTimes, ...]:
@@ -92,22 +88,22 @@ class InlineEngine:
         clock.started(time.monotonic() - began, encoder.product_rate())
         return encoder
 
-    def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> tuple[pa.Table, EncodeStats]:
+    def _encode(self, encoder: Encoder, clock: EncodeClock, block: UnitBlock) -> Encoded:
         began = time.monotonic()
-        columns, stats = encoder.encode(block)
-        clock.worked(stats.tokens, time.monotonic() - began, stats.flops, stats.lengths)
+        encoded = encoder.encode(block)
+        clock.worked(replace(encoded.stats, seconds=time.monotonic() - began))
         clock.unit()
-        return columns, stats
+        return encoded
 
     def _finish(self, block: UnitBlock, encoders: Sequence[Encoder], split: Split) -> Receipt | UnitFailure:
         try:
             results = [self._encode(*each, block) for each in zip(encoders, self._clocks, strict=True)]
-            tokens = sum(stats.tokens for _, stats in results)
+            tokens = sum(result.stats.tokens for result in results)
             self._encoded += tokens
             refused: dict[int, str] = {}
-            for _, stats in reversed(results):
-                refused |= stats.refused
-            columns = [join_parts([Part(0, table)], refused) for table, _ in results]
+            for result in reversed(results):
+                refused |= result.stats.refused
+            columns = [join_parts([Part(0, result.columns)], refused) for result in results]
             block = set_aside(block, refused, split, self._spec.input)
             began = time.monotonic()
             receipt = commit(block, columns, self._spec.output, tokens=tokens)
@@ -117,13 +113,3 @@ class InlineEngine:
             return UnitFailure(block.unit.name, f"{type(error).__name__}: {error}")
         self._clock.spent("commit", time.monotonic() - began)
         return receipt
-
-
-def _served(model: ModelSpec) -> ModelSpec:
-    """Return a model as the first of its pools holds it that this machine can serve."""
-    served = next((held for held in model.by_pool if on_this_machine(held.device)), None)
-    if served is None:
-        raise JobFailed(
-            f"{model.title}: no pool of it can work on this machine, which has no GPU; add one on cpu"
-        )
-    return served

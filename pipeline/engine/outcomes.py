@@ -1,6 +1,6 @@
 """What an engine tells its caller while it runs."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,7 +8,6 @@ from corpusmill.pipeline.engine.times import StageTimes
 from corpusmill.pipeline.lengths import Counts
 from corpusmill.pipeline.planning import Pending
 from corpusmill.pipeline.receipts import Receipt
-from corpusmill.pipeline.spec import pool_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,6 @@ class WorkerLost:
     pid: int
     reason: str
     unit: str | None
-    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,6 @@ class WorkerNote:
     """Something that a worker found when it started and that its user should know."""
 
     model: str
-    pool: str
     pid: int
     note: str
 
@@ -54,15 +51,13 @@ class Scaling:
     tokens_per_second: float | None
     startup_seconds: float
     reason: str
-    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A model's pool at one moment; `pool` tells it from the model's others, and is "" of an only one.
+    """A model's pool at one moment, and what waits for it.
 
-    Tokens are counted as its queue counts them, before special tokens and windows. What is queued or left
-    is the model's, the same of all its pools; the rest is the pool's own. `workers` are ready,
+    Tokens are counted as its queue counts them, before special tokens and windows. `workers` are ready,
     `draining` finish what they hold and go; `tokens` were encoded so far, `tokens_per_second` lately, all
     sequences' own. `done_tokens` are done of the queue's, `left_tokens` in it and still to come: projected
     from the units so far, None before the first.
@@ -87,20 +82,6 @@ class PoolState:
     left_tokens: int | None = None
     pids: tuple[int, ...] = ()
     lengths: Counts = ()
-    pool: str = ""
-
-    @property
-    def name(self) -> str:
-        """What people read of it."""
-        return pool_name(self.model, self.pool)
-
-
-def by_model(pools: Iterable[PoolState]) -> list[list[PoolState]]:
-    """Return the pools of each model together."""
-    found: dict[str, list[PoolState]] = {}
-    for pool in pools:
-        found.setdefault(pool.model, []).append(pool)
-    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

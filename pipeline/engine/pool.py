@@ -1,4 +1,4 @@
-"""One pool of a model's workers: Ray actors with a few pieces in flight each, behind its queue."""
+"""One model at work: its queue, and the pool of Ray actors that take from it, a few pieces each."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -10,6 +10,7 @@ from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMe
 from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death, suspected
 from corpusmill.pipeline.engine.crew import Crew, Worker
 from corpusmill.pipeline.engine.holdings import Holdings
+from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost, WorkerNote
 from corpusmill.pipeline.engine.patience import Pace, Patience
 from corpusmill.pipeline.engine.queue import Queue
@@ -28,20 +29,20 @@ Touched = WorkerLost | WorkerNote | Ticket
 
 
 class Pool:
-    """The workers of one pool; what a dead one held goes back to the queue's front.
+    """The workers of the job's `index`-th model and its queue; what a dead one held goes back to its front.
 
     `resize` says how many workers there should be: missing ones are started, also for those that die; ones
     too many get no more pieces and go once they have done those they hold.
     """
 
     def __init__(
-        self, queue: Queue, spec: ModelSpec, start: Callable[[ModelSpec], Any], patience: Patience, now: float
+        self, index: int, spec: ModelSpec, start: Callable[[ModelSpec], Any], patience: Patience, now: float
     ) -> None:
         self.spec = spec
-        self.queue = queue
+        self.queue = Queue(index, spec.tokenizer.key)
         self.crew = Crew(spec.pool.at_once)
-        self.holdings = Holdings(self.crew, queue)
-        self.clock = EncodeClock(spec.title, spec.label)
+        self.holdings = Holdings(self.crew, self.queue)
+        self.clock = EncodeClock(spec.title)
         self.work, self.startup = WorkMeter(), StartMeter()
         self.target = 0
         self._start = start
@@ -49,7 +50,7 @@ class Pool:
         self._lately = FlowMeter(LATELY, now)
         self._done = 0
         self._pace = Pace(patience, spec.pool.least_rate)
-        self._streaks = Streaks(spec.pool_name, spec.pool.workers)
+        self._streaks = Streaks(spec.title, spec.pool.workers)
         self.resize(spec.pool.min_workers)
 
     @property
@@ -68,9 +69,13 @@ class Pool:
             for worker in self.crew.dismiss(-missing):
                 self._end(worker)
 
-    def hand(self, worker: Worker, now: float) -> None:
-        """Hand the queue's next piece to a worker."""
-        self.holdings.hand(worker, self.queue.pop(), now)
+    def dispatch(self, now: float) -> None:
+        """Hand pieces to free workers, while there are both."""
+        while len(self.queue):
+            worker = self.crew.free(alone=self.queue.first.alone)
+            if worker is None:
+                return
+            self.holdings.hand(worker, self.queue.pop(), now)
 
     def pass_time(self, now: float, *, blocked: bool) -> None:
         """Note how the workers stood since the last call."""
@@ -98,7 +103,7 @@ class Pool:
             self.clock.started(now - worker.asked, answer.product_rate)
             self._streaks.started()
             for note in answer.notes:
-                yield WorkerNote(self.spec.title, self.spec.label, answer.pid, note)
+                yield WorkerNote(self.spec.title, answer.pid, note)
             return
         columns, piece = self._take(reference, now)
         self._streaks.finished()
@@ -108,7 +113,7 @@ class Pool:
             self._pace.note(worker.pid, tokens, answer.seconds)
             self.work.note(tokens, answer.seconds)
         self._lately.note(now, answer.tokens)
-        self.clock.worked(answer.tokens, answer.seconds, answer.flops, answer.lengths)
+        self.clock.worked(answer)
         piece.answered(columns, answer)
         if piece.share.open == 0:
             self.clock.unit()
@@ -151,11 +156,11 @@ class Pool:
         """Return the workers' actors, those starting and leaving included."""
         return [worker.actor for worker in self.crew]
 
-    def state(self, left: int | None) -> PoolState:
-        """Count what waits and who works; `left` are the model's tokens that no pool has done yet."""
+    def state(self, intake: Intake) -> PoolState:
+        """Count what waits and who works, and project what is left from what came of the input."""
+        expected = intake.expected(self.queue.tokenizer)
         return PoolState(
             model=self.spec.title,
-            pool=self.spec.label,
             queued_tokens=self.queue.tokens,
             workers=self.crew.ready,
             starting=self.crew.starting,
@@ -169,15 +174,10 @@ class Pool:
             tokens_per_second=round(self._lately.arrival_rate, 1),
             waiting_share=round(self.clock.waiting_share, 3),
             done_tokens=self._done,
-            left_tokens=left,
+            left_tokens=None if expected is None else max(0, round(expected) - self._done),
             lengths=self.clock.lengths,
             pids=tuple(worker.pid for worker in self.crew if worker.starting is None),
         )
-
-    @property
-    def done_tokens(self) -> int:
-        """The tokens that it has done, as its queue counts them."""
-        return self._done
 
     def _take(self, reference: Any, now: float) -> tuple[Any, Piece]:
         worker, columns, piece = self.holdings.take(reference, now)
@@ -198,7 +198,7 @@ class Pool:
         self.resize(self.target)
         first = pieces[:1]
         unit = first[0].ticket.summary.unit.name if first else None
-        yield WorkerLost(self.spec.title, worker.pid, death.reason, unit, self.spec.label)
+        yield WorkerLost(self.spec.title, worker.pid, death.reason, unit)
         if suspected(pieces, self.spec.pool.at_once):
             self._streaks.died()
             self.queue.put_back(pieces)

@@ -1,4 +1,4 @@
-"""One model's queue: pieces of units in order, counted in tokens; all pools of the model take from it."""
+"""One model's queue: pieces of units in order, counted in tokens."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""The record path on Ray: Ray Data reads and tokenizes, pools per model encode, committers write."""
+"""The record path on Ray: Ray Data reads and tokenizes, a pool per model encodes, committers write."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -12,7 +12,6 @@ from corpusmill.pipeline.engine.committers import Committers
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.gauges import Gauges
 from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.lines import Line
 from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool, Touched
@@ -44,7 +43,6 @@ class RayEngine:
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
-        self._lines: list[Line] = []
         self._pools: list[Pool] = []
         self._committers = Committers(spec.input, spec.output, ())
         self._arrived: list[tuple[Any, int]] = []
@@ -66,19 +64,19 @@ class RayEngine:
         self._committers = Committers(self._spec.input, self._spec.output, splits)
         feeder = supply(pending, self._spec)
         try:
-            self._lines = [
-                Line(index, model, start_encoder, PATIENCE, self._began)
+            self._pools = [
+                Pool(index, model, start_encoder, PATIENCE, self._began)
                 for index, model in enumerate(self._spec.models)
             ]
-            self._pools = [pool for line in self._lines for pool in line.pools]
-            room = room_of(self._spec.pools, cpus, gpus)
-            scaler = Scaler([line.pools for line in self._lines], room, self._spec.drain_seconds, self._began)
+            drain = self._spec.drain_seconds
+            room = room_of(self._spec.models, cpus, gpus, own=drain is None)
+            scaler = Scaler(self._pools, room, drain, self._began)
             feeder.start()
             while not (feeder.finished and self._open == 0):
                 self._accept(feeder)
                 yield from self._scale(scaler, feeder)
-                for line in self._lines:
-                    line.dispatch(time.monotonic(), self._intake)
+                for pool in self._pools:
+                    pool.dispatch(time.monotonic())
                 yield from self._collect(feeder, scaler)
                 yield None
         finally:
@@ -86,7 +84,7 @@ class RayEngine:
 
     def state(self) -> EngineState:
         """Return the pools as they are, and the tokens encoded."""
-        pools = tuple(state for line in self._lines for state in line.states(self._intake))
+        pools = tuple(pool.state(self._intake) for pool in self._pools)
         tokens = sum(pool.tokens for pool in pools)
         return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
 
@@ -169,7 +167,7 @@ class RayEngine:
             )
         now = time.monotonic()
         for (row, size), summary in zip(rows, answer, strict=True):
-            ticket = Ticket(row, size, summary, [Share() for _ in self._lines])
+            ticket = Ticket(row, size, summary, [Share() for _ in self._pools])
             self._clock.came(summary.seconds, sum(summary.tokens.values()), now - self._began)
             self._intake.note(summary.rows + summary.rejected, summary.tokens)
             if scaler is not None:
@@ -177,8 +175,8 @@ class RayEngine:
             if summary.error is not None:
                 yield UnitFailure(summary.unit.name, summary.error), ticket
                 continue
-            for line in self._lines:
-                line.queue.add(ticket)
+            for pool in self._pools:
+                pool.queue.add(ticket)
 
     def _encoded_by(self, pool: Pool, reference: Any, answer: Any) -> Iterator[Touched]:
         """Tell a pool what one of its references brought; yield what to tell, and the tickets it touched."""
@@ -221,8 +219,8 @@ class RayEngine:
         elif ticket.losses < MAX_LOSSES:  # results were lost with their node: compute them again
             ticket.losses += 1
             ticket.again()
-            for line in self._lines:
-                line.queue.add(ticket)
+            for pool in self._pools:
+                pool.queue.add(ticket)
         else:
             yield UnitFailure(unit, _lost(answer)), ticket
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, Settled, decide_all
-from corpusmill.pipeline.engine.dispatch import is_late
+from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, Settled, decide_all
 from corpusmill.pipeline.engine.intake import Intake
 from corpusmill.pipeline.engine.outcomes import Scaling
 from corpusmill.pipeline.engine.pool import Pool
-from corpusmill.pipeline.engine.shares import gpu_cost
+from corpusmill.pipeline.engine.shares import cost
 from corpusmill.pipeline.spec import ModelSpec
 
 
@@ -23,20 +22,18 @@ class Room:
 
 
 class Scaler:
-    """Decides for all pools of a job, which share the room; a drain time is the job's target.
+    """Decides for all pools of a job, which share the room.
 
-    `lines` are the pools of each model, which share its queue.
+    A drain time is the job's target on a shared cluster; None: the machine is the job's own.
     """
 
-    def __init__(self, lines: Sequence[Sequence[Pool]], room: Room, drain_seconds: float, now: float) -> None:
-        self._pools = [pool for line in lines for pool in line]
-        self._seats = [
-            _seat(model, pool.spec, alone=len(line) == 1) for model, line in enumerate(lines) for pool in line
-        ]
+    def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float | None, now: float) -> None:
+        self._pools = pools
+        self._seats = [Seat("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
         self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
-        self._flows = [FlowMeter(drain_seconds, now) for _ in self._pools]
+        self._flows = [FlowMeter(drain_seconds or PATIENCE, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:
         """Note a unit that came."""
@@ -47,7 +44,7 @@ class Scaler:
         """Decide and act; `blocked_seconds` is how long since the last step the source had no room."""
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
-        seen = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
+        seen = [self._snapshot(i, intake) for i in range(len(self._pools))]
         settled = decide_all(
             self._seats, seen, self._memory, room=self._room, now=now, drain_seconds=self._drain
         )
@@ -58,7 +55,7 @@ class Scaler:
             if found.target != before:
                 yield _said(pool, snapshot, before, found)
 
-    def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
+    def _snapshot(self, index: int, intake: Intake) -> PoolSnapshot:
         pool, flow = self._pools[index], self._flows[index]
         return PoolSnapshot(
             queued_tokens=pool.queue.tokens,
@@ -66,7 +63,8 @@ class Scaler:
             units=len(pool.queue) + pool.holdings.pieces,
             running=pool.crew.ready,
             starting=pool.crew.starting,
-            rate=pool.rate,
+            # A drain time needs some rate to begin with; a start is worth its price only by a measured one.
+            rate=pool.work.rate if self._drain is None else pool.rate,
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
             max_workers=pool.spec.pool.workers,
@@ -74,8 +72,6 @@ class Scaler:
             feed_rate=flow.feed_rate,
             backlog_tokens=intake.backlog(pool.queue.tokenizer),
             finished=intake.finished,
-            in_flight_units=pool.holdings.pieces,
-            late=bool(pool.spec.label) and is_late(pool, now),
         )
 
 
@@ -95,22 +91,17 @@ def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scalin
         None if pool.work.rate is None else round(pool.work.rate, 1),
         round(seen.startup_seconds, 1),
         reason,
-        pool.spec.label,
     )
 
 
-def _seat(model: int, spec: ModelSpec, *, alone: bool) -> Seat:
-    """Return a pool's place; one worker comes first where nobody else would do the model's work."""
-    least = max(1, spec.pool.min_workers) if alone else spec.pool.min_workers
-    return Seat(model, "gpu" if spec.pool.gpus else "cpu", cost(spec), least)
+def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
+    """Return what the pools may take.
 
-
-def cost(model: ModelSpec) -> float:
-    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
-    return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
-
-
-def room_of(pools: Sequence[ModelSpec], cpus: float, gpus: float) -> Room:
-    """Return what the pools may take: the cluster, or what the largest asks for if its job file says more."""
-    largest = max((cost(pool) * pool.pool.workers for pool in pools if not pool.pool.gpus), default=0.0)
-    return Room(max(cpus, largest), gpus)
+    Of a machine of their `own` all CPUs. Of a cluster what reading leaves, or what the largest pool asks for
+    if its job file says more: workers that wait bring nodes.
+    """
+    if own:
+        return Room(cpus, gpus)
+    reading = 1 if any(model.pool.claimed_cpus for model in models) else 0
+    largest = max((cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0)
+    return Room(max(cpus - reading, largest), gpus)

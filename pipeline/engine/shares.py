@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from corpusmill.pipeline.spec import ModelSpec
+
 EXACT = 1e-6
 
 
@@ -13,6 +15,11 @@ def workers_a_gpu(share: float) -> int:
 def gpu_cost(share: float) -> float:
     """Return what a worker takes of the GPUs, and nobody can use beside it: 0.6 of one takes it whole."""
     return 1 / workers_a_gpu(share) if 0 < share <= 1 else share
+
+
+def cost(model: ModelSpec) -> float:
+    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
+    return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
 def holds(gpus: float, share: float) -> int:

@@ -85,7 +85,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
 
 def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     """Return what pulls the units from Ray Data, no further ahead than the pools at their largest can use."""
-    pools = [held.pool for held in spec.pools]
+    pools = [model.pool for model in spec.models]
     # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
     return Feeder(

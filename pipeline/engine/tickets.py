@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpusmill.pipeline.blocks import UnitSummary
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import EncodeStats
 
 
 @dataclass(eq=False)

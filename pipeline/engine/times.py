@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.lengths import Counts, together
 
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """One stage's seconds, summed over its tasks or workers, what went through it (docs/job-folder.md).
-
-    `pool` is one of several that served the model, else None.
-    """
+    """One stage's seconds, summed over its tasks or workers, what went through it (docs/job-folder.md)."""
 
     stage: str
     model: str | None = None
@@ -25,7 +23,6 @@ class StageTimes:
     padding_share: float | None = None
     product_share: float | None = None
     lengths: Counts | None = None
-    pool: str | None = None
 
     def rounded(self) -> "StageTimes":
         """Return the same for people and files: milliseconds, whole tokens, three digits of a share."""
@@ -76,8 +73,8 @@ class UnitClock:
 class EncodeClock:
     """Adds up one pool's times: what its workers report, and what it sees of them meanwhile."""
 
-    def __init__(self, model: str, pool: str = "") -> None:
-        self.model, self.pool = model, pool
+    def __init__(self, model: str) -> None:
+        self.model = model
         self._at: float | None = None
         self._busy = self._waiting = self._blocked = self._startup = 0.0
         self._units = self.tokens = 0
@@ -91,12 +88,12 @@ class EncodeClock:
         self._startup += seconds
         self._product_rate = max(self._product_rate, product_rate)
 
-    def worked(self, tokens: int, seconds: float, flops: float, lengths: Counts) -> None:
+    def worked(self, stats: EncodeStats) -> None:
         """Note a piece that was encoded."""
-        self.lengths = together((self.lengths, lengths))
-        self.tokens += tokens
-        self._busy += seconds
-        self._flops += flops
+        self.lengths = together((self.lengths, stats.lengths))
+        self.tokens += stats.tokens
+        self._busy += stats.seconds
+        self._flops += stats.flops
 
     def unit(self) -> None:
         """Note a unit whose last piece for this model this pool has done."""
@@ -137,5 +134,4 @@ class EncodeClock:
             padding_share=0.0,
             product_share=self._flops / self._busy / self._product_rate if known else None,
             lengths=self.lengths or None,
-            pool=self.pool or None,
         )

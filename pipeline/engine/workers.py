@@ -12,7 +12,7 @@ import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine.gpu_memory import reading, shortage
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.memory import Release, keep_memory, leave_out_pandas
@@ -71,12 +71,12 @@ class EncodeWorker:
         """
         began = time.perf_counter()
         try:
-            columns, stats = self._encoder.encode(from_row(row).part(start, stop))
+            encoded = self._encoder.encode(from_row(row).part(start, stop))
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; which row is at fault is for the pool to find
         seconds = self._taken(began)
         self._release.when_due(time.monotonic())
-        return columns, replace(stats, seconds=seconds)
+        return encoded.columns, replace(encoded.stats, seconds=seconds)
 
     def _taken(self, began: float) -> float:
         """Return the seconds since a piece began, or since the one before it was done if that is less."""

@@ -86,10 +86,11 @@ def test_two_pools_follow_their_own_queues(
     assert {p.name: p.read_bytes() for p in (Path(job["output"]["path"]) / "data").iterdir()} == undisturbed
     assert len(killed) == 1
     slow, fast = of(states, "c"), of(states, "e")
-    assert {pool.target for pool in fast} <= {1, 2, 3}
-    assert fast[-1].target == 1
-    # There is room for three, of which the other model keeps its one.
-    assert max(pool.target for pool in slow) == 2
+    assert {pool.target for pool in fast} <= {0, 1, 2, 3}
+    # At the end, when nothing can come for it any more, it gives way below its minimum.
+    assert scaling(job, "e")[-1]["after"] == 0
+    # There is room for three, of which the other model keeps its one as long as it has work.
+    assert all(pool.target <= 2 for pool, other in zip(slow, fast, strict=True) if other.target)
     assert all(0 <= pool.workers + pool.starting <= 3 for pool in slow)
     assert slow[0].starting + slow[0].workers == 0
     events = scaling(job, "c")
@@ -110,7 +111,7 @@ def test_two_pools_follow_their_own_queues(
 def test_a_pool_grows_to_its_most_while_200_units_wait(
     job: dict[str, Any], states: list[EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From one worker to four in steps that say why, and back to one when the queue is drained."""
+    """From one worker to four in steps that say why, and to none when nothing can come any more."""
     job["models"] = job["models"][1:]
     job["models"][0]["pool"] = {"min_workers": 1, "max_workers": 4, "cpus": 1}
     job["input"]["rows_per_unit"] = 3
@@ -121,7 +122,7 @@ def test_a_pool_grows_to_its_most_while_200_units_wait(
     assert result.units == 201
     assert result.workers_peak == 4
     events = scaling(job, "c")
-    assert (events[0]["before"], max(event["after"] for event in events), events[-1]["after"]) == (1, 4, 1)
+    assert (events[0]["before"], max(event["after"] for event in events), events[-1]["after"]) == (1, 4, 0)
     growing = [event for event in events if event["after"] > event["before"]]
     assert all("tokens wait" in event["reason"] and event["queued_tokens"] > 0 for event in growing)
     assert max(pool.workers for pool in of(states, "c")) == 4
@@ -129,3 +130,23 @@ def test_a_pool_grows_to_its_most_while_200_units_wait(
     assert stage.units == 201
     assert stage.busy_seconds >= 201 * 0.3
     assert result.worker_seconds >= stage.busy_seconds + stage.waiting_seconds
+
+
+def test_a_job_of_its_own_machine_uses_the_cores_that_are_there(
+    job: dict[str, Any],
+    undisturbed: dict[str, bytes],
+    states: list[EngineState],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a drain time the model with most work gets the second core; the other ends before it."""
+    quick_starts(monkeypatch)
+    monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 0.7}))
+    result = run(JobConfig.from_dict(job))
+    assert {p.name: p.read_bytes() for p in (Path(job["output"]["path"]) / "data").iterdir()} == undisturbed
+    slow, fast = scaling(job, "c"), scaling(job, "e")
+    assert (slow[0]["before"], slow[0]["after"]) == (1, 2)
+    assert "s of one worker's work are left" in slow[0]["reason"]
+    assert (fast[-1]["after"], fast[-1]["reason"]) == (0, "nothing more will come")
+    assert result.workers_peak == 3
+    assert any(pool.workers + pool.starting == 0 for pool in of(states, "e"))
+    assert max(pool.workers for pool in of(states, "c")) == 2

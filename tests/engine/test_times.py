@@ -2,6 +2,7 @@
 
 import pytest
 
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine.times import EncodeClock, UnitClock
 
 
@@ -13,8 +14,8 @@ def test_idle_workers_wait_or_are_blocked() -> None:
     clock.pass_time(113.0, workers=2, ready=2, idle=1, blocked=True)
     clock.started(5.0, product_rate=200.0)
     clock.started(7.0, product_rate=100.0)
-    clock.worked(1_000, 10.0, 500.0, (1, 2))
-    clock.worked(500, 5.0, 250.0, (0, 5))
+    clock.worked(EncodeStats(1_000, 1, flops=500.0, lengths=(1, 2), seconds=10.0))
+    clock.worked(EncodeStats(500, 1, flops=250.0, lengths=(0, 5), seconds=5.0))
     clock.unit()
     times = clock.times().rounded()
     assert (times.waiting_seconds, times.blocked_seconds) == (20.0, 3.0)
@@ -29,7 +30,7 @@ def test_a_rate_that_was_not_measured_gives_no_share() -> None:
     """As for widths that are not computed in int8."""
     clock = EncodeClock("m")
     clock.started(1.0, product_rate=0.0)
-    clock.worked(10, 1.0, 5.0, (1, 0))
+    clock.worked(EncodeStats(10, 1, flops=5.0, lengths=(1, 0), seconds=1.0))
     assert clock.times().product_share is None
 
 

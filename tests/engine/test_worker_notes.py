@@ -1,13 +1,11 @@
 """What a starting worker has to say reaches the driver, once."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from corpusmill.pipeline.engine.outcomes import WorkerNote
 from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool
-from corpusmill.pipeline.engine.queue import Queue
 from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
@@ -35,10 +33,10 @@ def actor(_: ModelSpec) -> Any:
 
 
 def test_notes_are_handed_on() -> None:
-    """All of them, with their worker's process and its pool; one that has nothing to say says nothing."""
-    pool = Pool(Queue(0, TOKENIZER.key), replace(SPEC, label="cuda"), actor, Patience(), 0.0)
+    """All of them, with their worker's process; one that has nothing to say says nothing."""
+    pool = Pool(0, SPEC, actor, Patience(), 0.0)
     pool.resize(2)
     first, second = list(pool.awaited())
     said = list(pool.answered(first, Ready(7, 0.0, ("finds less", "takes less")), 1.0))
-    assert said == [WorkerNote("vec", "cuda", 7, "finds less"), WorkerNote("vec", "cuda", 7, "takes less")]
+    assert said == [WorkerNote("vec", 7, "finds less"), WorkerNote("vec", 7, "takes less")]
     assert list(pool.answered(second, Ready(8), 1.0)) == []

@@ -34,7 +34,7 @@ output:
   path: ./out/reviews
   format: arrow
   compression: zstd
-autoscaling: {target_drain_seconds: 60}
+autoscaling: {target_drain_seconds: auto}
 """
 LEAST = {
     "name": "reviews",
@@ -101,6 +101,7 @@ def test_every_field_of_the_contract_loads_and_its_values_are_the_defaults(tmp_p
         ("output__format", "parquet"),
         ("output__compression", None),
         ("autoscaling__target_drain_seconds", 2.5),
+        ("autoscaling__target_drain_seconds", "auto"),
     ],
 )
 def test_a_job_written_as_yaml_loads_to_the_same_job(tmp_path: Path, path: str, value: Any) -> None:
@@ -147,10 +148,10 @@ def test_an_unknown_key_names_the_nearest_known_one(path: str, key: str, near: s
     [
         ("text", "input"),
         ("models__0__text", "input"),
-        ("models__0__pool__dtype", "models or models.pools"),
+        ("models__0__pool__dtype", "models"),
         ("input__compression", "output"),
         ("input__checkpoint", "models"),
-        ("output__min_workers", "models.pool or models.pools"),
+        ("output__min_workers", "models.pool"),
         ("models__0__format", "input or output"),
         ("autoscaling__models", "the top level"),
     ],
@@ -177,6 +178,14 @@ def test_a_key_that_pydantic_has_a_meaning_for_is_an_unknown_key(key: str) -> No
 def test_only_the_contracts_spelling_of_a_key_is_known() -> None:
     """`schema` has another name in the code, which is no key of the job file."""
     assert "unknown key" in problems_of(changed(input__column_types={}))["input.column_types"]
+
+
+def test_several_pools_of_a_model_are_an_unknown_key_that_says_what_to_use() -> None:
+    """They were a feature once: the nearest key's name alone would not tell what became of it."""
+    found = problems_of(changed(models__0__pools=[{"device": "cpu"}, {"device": "cuda"}]))
+    assert found == {
+        "models[0].pools": "unknown key; a model has one pool, on one kind of device: use pool and device"
+    }
 
 
 def test_all_problems_are_said_at_once_with_their_paths() -> None:

@@ -198,6 +198,17 @@ def test_a_pool_has_the_workers_that_its_queue_asks_for(workshop: Workshop) -> N
         assert (found["workers"], found["tokens_per_second"]) == (workers, workers)
 
 
+def test_without_a_drain_time_a_plan_counts_the_workers_that_shorten_the_job(workshop: Workshop) -> None:
+    """By the rule of a run on this machine: no start is worth less work than itself."""
+    workshop.numbered(30)
+    tokens = tokens_of(workshop, 30)
+    for seconds, workers in ((15, 1), (10_000, usable_cpus())):
+        job = workshop.job(models=[{"checkpoint": str(workshop.embedder)}], input__rows_per_unit=1)
+        found = json.loads(workshop.cli("plan", job, "--rate", str(tokens / seconds), "--json").stdout)
+        assert found["models"][0]["workers"] == workers
+        assert found["models"][0]["seconds"] == pytest.approx(seconds / workers, rel=0.01)
+
+
 def test_rows_are_sampled_all_over_a_file(workshop: Workshop) -> None:
     """A file whose short texts come first is not taken for one of short texts."""
     short, long = "the", "the the the the the the the the the the the"

@@ -47,16 +47,16 @@ def test_results_do_not_depend_on_the_batch(
 ) -> None:
     """Each row as if it were alone, to rounding; nulls in their places; tokens and batches counted."""
     folder = checkpoint("embedding")
-    columns, stats = encoded(model(folder, "embedding", tokens_per_batch=tokens_per_batch), TEXTS)
-    alone = [encoded(model(folder, "embedding"), [text])[0]["embedding"][0].as_py() for text in TEXTS]
-    assert [row is None for row in columns["embedding"].to_pylist()] == [text is None for text in TEXTS]
+    found = encoded(model(folder, "embedding", tokens_per_batch=tokens_per_batch), TEXTS)
+    alone = [encoded(model(folder, "embedding"), [text]).columns["embedding"][0].as_py() for text in TEXTS]
+    assert [row is None for row in found.columns["embedding"].to_pylist()] == [text is None for text in TEXTS]
     np.testing.assert_allclose(
-        vectors(columns), np.array([row for row in alone if row is not None]), atol=2e-5
+        vectors(found.columns), np.array([row for row in alone if row is not None]), atol=2e-5
     )
     tokenizer = load_tokenizer(str(folder))
     lengths = [len(tokenizer.encode(text).ids) for text in TEXTS if text is not None]
-    assert stats.tokens == sum(lengths)
-    assert stats.batches == {1: len(lengths), 10_000: 1}.get(tokens_per_batch, stats.batches)
+    assert found.stats.tokens == sum(lengths)
+    assert found.stats.batches == {1: len(lengths), 10_000: 1}.get(tokens_per_batch, found.stats.batches)
 
 
 @settings(max_examples=25, derandomize=True, deadline=None)
@@ -70,8 +70,11 @@ def test_results_follow_their_rows(checkpoint: Checkpoints, order: list[int]) ->
         block = UnitBlock(
             Unit("u", "/in", 0, 0), pa.table({}), pa.table({"text": pa.array(rows, pa.string())})
         )
-        columns, _ = encoder.encode(tokenize(block, Tokenization((spec.tokenizer,), True)))
-        return columns["embedding"].to_pylist()
+        return (
+            encoder.encode(tokenize(block, Tokenization((spec.tokenizer,), True)))
+            .columns["embedding"]
+            .to_pylist()
+        )
 
     plain, shuffled = run(texts), run([texts[i] for i in order])
     for place, i in enumerate(order):
@@ -107,7 +110,7 @@ def one_encoder(folder: Path) -> tuple[Encoder, ModelSpec]:
 def test_the_same_unit_gives_the_same_bytes(checkpoint: Checkpoints, model: Model) -> None:
     """Two attempts, two workers."""
     spec = model(checkpoint("embedding"), "embedding")
-    assert encoded(spec, TEXTS)[0].equals(encoded(spec, TEXTS)[0])
+    assert encoded(spec, TEXTS).columns.equals(encoded(spec, TEXTS).columns)
 
 
 def test_batches_under_way_at_once_give_the_same_bytes(checkpoint: Checkpoints, model: Model) -> None:
@@ -126,13 +129,13 @@ def test_batches_under_way_at_once_give_the_same_bytes(checkpoint: Checkpoints, 
         return values(batch)
 
     encoder.values = picky  # type: ignore[method-assign]
-    columns, wanted = encoder.encode(block)
+    wanted = encoder.encode(block)
     encoder._ahead = Ahead(2, lambda: None)
     for _ in range(3):
-        again, found = encoder.encode(block)
-        assert again.equals(columns)
-        assert (found.refused, found.batches) == (wanted.refused, wanted.batches)
-    assert len(wanted.refused) == 1
+        found = encoder.encode(block)
+        assert found.columns.equals(wanted.columns)
+        assert (found.stats.refused, found.stats.batches) == (wanted.stats.refused, wanted.stats.batches)
+    assert len(wanted.stats.refused) == 1
 
 
 @pytest.mark.parametrize("task", ["embedding", "text-classification"])
@@ -142,11 +145,11 @@ def test_units_without_text_keep_rows_and_types(
 ) -> None:
     """The model is not asked; its columns are there, null."""
     spec = model(checkpoint(task), task)
-    (columns, stats), (full, _) = encoded(spec, texts), encoded(spec, ["the world"])
-    assert columns.schema == full.schema
-    assert columns.num_rows == len(texts)
-    assert all(column.null_count == len(texts) for column in columns.columns)
-    assert (stats.tokens, stats.batches) == (0, 0)
+    found, full = encoded(spec, texts), encoded(spec, ["the world"])
+    assert found.columns.schema == full.columns.schema
+    assert found.columns.num_rows == len(texts)
+    assert all(column.null_count == len(texts) for column in found.columns.columns)
+    assert (found.stats.tokens, found.stats.batches) == (0, 0)
 
 
 def test_a_text_without_any_token_gives_null(checkpoint: Checkpoints, model: Model, tmp_path: Path) -> None:
@@ -157,20 +160,20 @@ def test_a_text_without_any_token_gives_null(checkpoint: Checkpoints, model: Mod
     tokenizer.save(str(folder / "tokenizer.json"))
     # A BERT class would have its special tokens all the same.
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    found = encoded(model(folder, "embedding"), ["", "the", None])[0]["embedding"].to_pylist()
+    found = encoded(model(folder, "embedding"), ["", "the", None]).columns["embedding"].to_pylist()
     assert [row is None for row in found] == [True, False, True]
 
 
 def test_column_names_carry_the_models_prefix(checkpoint: Checkpoints, model: Model) -> None:
     """So that two models can share an output."""
     spec = model(checkpoint("text-classification"), "text-classification", prefix="mood_")
-    assert encoded(spec, ["the"])[0].column_names == ["mood_label", "mood_score"]
+    assert encoded(spec, ["the"]).columns.column_names == ["mood_label", "mood_score"]
 
 
 def test_pairs_reach_the_model_with_their_types(checkpoint: Checkpoints, model: Model) -> None:
     """The second text is told apart from the first: swapping them changes the result."""
     spec = model(checkpoint("text-classification"), "text-classification", pairs=True)
-    one = encoded(spec, ["the world", None], ["numbers", "numbers"])[0]
-    other = encoded(spec, ["numbers", None], ["the world", "the"])[0]
+    one = encoded(spec, ["the world", None], ["numbers", "numbers"]).columns
+    other = encoded(spec, ["numbers", None], ["the world", "the"]).columns
     assert one["score"][0] != other["score"][0]
     assert one["score"].null_count == other["score"].null_count == 1

@@ -39,8 +39,8 @@ def block_of(spec: ModelSpec, texts: list[str]) -> UnitBlock:
     return tokenize(block, Tokenization((spec.tokenizer,), False))
 
 
-def vectors(encoded: Any) -> np.ndarray[Any, Any]:
-    return np.array(encoded[0]["embedding"].to_pylist())
+def vectors(found: Any) -> np.ndarray[Any, Any]:
+    return np.array(found.columns["embedding"].to_pylist())
 
 
 def on_cuda(spec: ModelSpec, **changes: Any) -> ModelSpec:
@@ -56,7 +56,7 @@ def test_a_unit_gives_what_the_cpu_gives(
     block = block_of(spec, TEXTS)
     encoder = Encoder(on_cuda(spec))
     first, again = encoder.encode(block), encoder.encode(block)
-    assert first[0].equals(again[0])
+    assert first.columns.equals(again.columns)
     np.testing.assert_allclose(vectors(first), vectors(Encoder(spec).encode(block)), atol=1e-4)
 
 
@@ -106,6 +106,6 @@ def test_a_batch_that_does_not_fit_is_halved(checkpoint: Checkpoints, model: Spe
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
     found = encoder.encode(block)
     assert max(calls) == len(TEXTS)
-    assert found[1].refused == {}
-    assert found[1].batches > 1
+    assert found.stats.refused == {}
+    assert found.stats.batches > 1
     np.testing.assert_allclose(vectors(found), wanted, atol=1e-4)

@@ -58,13 +58,12 @@ def test_no_file_names_a_place_on_one_machine() -> None:
     assert lines_with(MACHINE) == []
 
 
-@pytest.mark.parametrize("what", ONCE)
-def test_what_has_one_place_is_nowhere_else(what: str) -> None:
+def test_what_has_one_place_is_nowhere_else() -> None:
     """Every other place calls that one; a model knows no pipeline, so that package has its own."""
-    pattern, places = ONCE[what]
-    paths = [line.partition(":")[0] for line in lines_with(re.compile(pattern))]
-    found = {path for path in paths if path.startswith(("models/", "pipeline/", "jobs/"))}
-    assert found == places
+    for what, (pattern, places) in ONCE.items():
+        paths = [line.partition(":")[0] for line in lines_with(re.compile(pattern))]
+        found = {path for path in paths if path.startswith(("models/", "pipeline/", "jobs/"))}
+        assert found == places, what
 
 
 def local_links(document: Path) -> list[str]:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
 import ray
 import torch
 from support.tiny_checkpoints import VOCABULARY
@@ -19,7 +18,7 @@ from support.tiny_checkpoints import VOCABULARY
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode import Encoder, Results
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import Encoded
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.task import Prepared, Values
@@ -93,7 +92,7 @@ def linger(encoder: Encoder) -> None:
     """Have an encoder take longer for what it does after a unit's batches."""
     real = encoder.finish
 
-    def finish(block: UnitBlock, unit: Prepared, results: Results) -> tuple[pa.Table, EncodeStats]:
+    def finish(block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
         time.sleep(0.5)
         return real(block, unit, results)
 

@@ -6,7 +6,7 @@ from support.simulation import World
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, decide_all
+from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, decide_all
 
 
 class Fixed:
@@ -32,22 +32,18 @@ class Ours:
         count = len(world.pools)
         self._memory = [Memory(pool.model.min_workers) for pool in world.pools]
         self._start = [StartMeter() for _ in range(count)]
-        self._flow = FlowMeter(world.trace.drain_seconds, 0.0)
+        self._flow = FlowMeter(world.trace.drain_seconds or PATIENCE, 0.0)
         self._blocked = 0.0
         self.reasons: list[tuple[float, int, int, str]] = []
 
     def step(self, world: World, now: float) -> None:
         """Decide for every pool, share out the cluster, act."""
         self._measure(world, now)
-        seats = [
-            Seat(line, pool.model.kind, 1.0, max(world.lines.count(line) == 1, pool.model.min_workers))
-            for line, pool in zip(world.lines, world.pools, strict=True)
-        ]
         settled = decide_all(
-            seats,
+            [Seat("cpu", 1.0)] * len(world.pools),
             [self._snapshot(world, i) for i in range(len(world.pools))],
             self._memory,
-            room={"cpu": world.trace.capacity, "gpu": world.trace.gpus},
+            room={"cpu": world.trace.capacity},
             now=now,
             drain_seconds=world.trace.drain_seconds,
         )
@@ -91,7 +87,6 @@ class Ours:
             feed_rate=self._flow.feed_rate,
             backlog_tokens=world.total_tokens - world.delivered_tokens,
             finished=world.finished,
-            in_flight_units=pool.in_flight_units,
         )
 
 

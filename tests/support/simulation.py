@@ -6,13 +6,13 @@ engine would tell it.
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from corpusmill.pipeline.autoscaling.handing import Hands, taker
 from corpusmill.pipeline.autoscaling.meters import WorkMeter
 
 IN_FLIGHT = 2
@@ -20,26 +20,22 @@ IN_FLIGHT = 2
 
 @dataclass(frozen=True)
 class Model:
-    """A simulated pool of a model: a worker's tokens per second, its start, and the pool's bounds.
-
-    `assumed` is the rate that a worker is taken to have until one was seen; `kind` which room it takes of.
-    """
+    """A simulated model: a worker's tokens per second, its start, and its pool's bounds."""
 
     rate: float
     startup: float
     max_workers: int
     min_workers: int = 1
     noise: float = 0.1
-    assumed: float | None = None
-    kind: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Trace:
     """When units are ready (seconds, in order) and their tokens; `room` limits the units open at once.
 
-    Each of `models` has a queue of its own, unless `lines` gives the queue of each by number. `capacity` is
-    the room of kind "cpu", `gpus` that of kind "gpu", in workers.
+    Each of `models` has a queue and a pool of its own; `capacity` is the room of all pools, in workers. A
+    trace without a drain time is played on a machine of its own: any number of workers take turns at
+    `capacity` CPUs, those starting too.
     """
 
     name: str
@@ -47,13 +43,7 @@ class Trace:
     models: tuple[Model, ...]
     capacity: int
     room: int | None = None
-    drain_seconds: float = 60.0
-    lines: tuple[int, ...] = ()
-    gpus: int = 0
-
-    def room_for(self, kind: str) -> int:
-        """Workers that there is room for."""
-        return self.gpus if kind == "gpu" else self.capacity
+    drain_seconds: float | None = 60.0
 
 
 @dataclass(eq=False)
@@ -77,6 +67,7 @@ class Worker:
     gone: bool = False
     held: deque[int] = field(default_factory=deque)
     work: tuple[int, float] = (0, 0.0)
+    began: float = 0.0
 
 
 @dataclass(eq=False)
@@ -100,8 +91,8 @@ class Pool:
 
     @property
     def rate(self) -> float | None:
-        """What a worker is known, or taken, to do."""
-        return self.meter.rate or self.model.assumed
+        """What a worker is known to do."""
+        return self.meter.rate
 
     @property
     def size(self) -> int:
@@ -120,13 +111,12 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """When all was done, worker-seconds from being asked for to being gone (of_pools: each), most at once."""
+    """When all was done, worker-seconds from being asked for to being gone, most at once."""
 
     seconds: float
     worker_seconds: float
     peak: int
     changes: tuple[tuple[tuple[float, int], ...], ...]
-    of_pools: tuple[float, ...] = ()
 
 
 class World:
@@ -134,10 +124,7 @@ class World:
 
     def __init__(self, trace: Trace, seed: int = 0) -> None:
         self.trace = trace
-        lines = trace.lines or tuple(range(len(trace.models)))
-        self.queues = [Queue() for _ in dict.fromkeys(lines)]
-        self.pools = [Pool(model, self.queues[i]) for model, i in zip(trace.models, lines, strict=True)]
-        self.lines = lines
+        self.pools = [Pool(model) for model in trace.models]
         self.delivered = 0
         self.delivered_tokens = 0
         self.arrived: list[tuple[float, int]] = []
@@ -155,18 +142,17 @@ class World:
         """Whether the source has given everything."""
         return self.delivered == len(self.trace.units)
 
-    def used(self, kind: str | None = None) -> int:
-        """Workers of all pools, or of those of one kind, those draining included."""
-        return sum(len(pool.workers) for pool in self.pools if kind in (None, pool.model.kind))
+    def used(self) -> int:
+        """Workers of all pools, those draining included."""
+        return sum(len(pool.workers) for pool in self.pools)
 
     def start(self, index: int, count: int, now: float) -> None:
         """Start workers, as many as there is capacity for."""
         pool = self.pools[index]
-        for _ in range(min(count, self.trace.room_for(pool.model.kind) - self.used(pool.model.kind))):
+        for _ in range(min(count, self._room())):
             worker = Worker(now)
             pool.workers[worker] = None
-            wait = pool.model.startup * self._random.uniform(0.9, 1.1)
-            self._at(now + wait, "ready", index, worker)
+            self._take(now, pool.model.startup * self._random.uniform(0.9, 1.1), "ready", index, worker)
         pool.changes.append((now, len(pool.workers)))
 
     def stop(self, index: int, count: int, now: float, *, idle_only: bool = False) -> None:
@@ -189,7 +175,7 @@ class World:
         self._at(0.0, "decide", 0, None)
         now, peak = 0.0, 0
         while not self._over():
-            now, _, kind, index, worker = heapq.heappop(self._events)
+            now, kind, index, worker = self._next()
             assert now < limit, f"{self.trace.name}: not done after {limit} seconds"
             if kind == "decide":
                 scaler.step(self, now)
@@ -198,14 +184,26 @@ class World:
             elif kind == "source":
                 self._deliver(now)
             elif worker is not None and not worker.gone:
-                self._ready(index, worker) if kind == "ready" else self._done(index, worker, now)
-            for i, queue in enumerate(self.queues):
-                self._dispatch(i, queue, now)
-        spent = tuple(
+                self._ready(index, worker, now) if kind == "ready" else self._done(index, worker, now)
+            for i, pool in enumerate(self.pools):
+                self._dispatch(i, pool, now)
+        spent = sum(
             pool.worker_seconds + sum(now - worker.since for worker in pool.workers) for pool in self.pools
         )
         changes = tuple(tuple(pool.changes) for pool in self.pools)
-        return Outcome(now, sum(spent), peak, changes, spent)
+        return Outcome(now, spent, peak, changes)
+
+    def _room(self) -> int:
+        """Workers that may be started."""
+        return self.trace.capacity - self.used()
+
+    def _take(self, now: float, seconds: float, kind: str, index: int, worker: Worker) -> None:
+        """Have a worker do something for so many seconds, and say when it is done."""
+        self._at(now + seconds, kind, index, worker)
+
+    def _next(self) -> tuple[float, str, int, Worker | None]:
+        now, _, kind, index, worker = heapq.heappop(self._events)
+        return now, kind, index, worker
 
     def _over(self) -> bool:
         return self.finished and not self.open
@@ -222,54 +220,32 @@ class World:
                 self._delay += now - self.blocked_since
                 self.blocked_since = None
             tokens = units[self.delivered][1]
-            self.open[self.delivered] = len(self.queues)
+            self.open[self.delivered] = len(self.pools)
             self.arrived.append((now, tokens))
-            for queue in self.queues:
-                queue.units.append(self.delivered)
-                queue.tokens += tokens
+            for pool in self.pools:
+                pool.queue.units.append(self.delivered)
+                pool.queue.tokens += tokens
             self.delivered += 1
             self.delivered_tokens += tokens
         if self.delivered < len(units):
             self._at(units[self.delivered][0] + self._delay, "source", 0, None)
 
-    def _dispatch(self, line: int, queue: Queue, now: float) -> None:
-        own = [i for i, of in enumerate(self.lines) if of == line]
-        while queue:
-            free = [self._free(i) for i in own]
-            chosen = 0 if len(own) == 1 else self._taker(own, free)
-            worker = None if chosen is None else free[chosen]
-            if chosen is None or worker is None:
+    def _dispatch(self, index: int, pool: Pool, now: float) -> None:
+        while pool.queue:
+            worker = self._free(pool)
+            if worker is None:
                 return
-            self.pools[own[chosen]].free[len(worker.held)].popleft()
-            self._hand(own[chosen], worker, queue.units.popleft(), now)
+            pool.free[len(worker.held)].popleft()
+            self._hand(index, worker, pool.queue.units.popleft(), now)
 
-    def _free(self, index: int) -> Worker | None:
+    def _free(self, pool: Pool) -> Worker | None:
         """The worker that is next, as the engine has it: those that hold fewest first."""
-        pool = self.pools[index]
         for holding, free in enumerate(pool.free):
             while free and (free[0].gone or free[0].draining or len(free[0].held) != holding):
                 free.popleft()
             if free:
-                shared = self.lines.count(self.lines[index]) > 1
-                return None if holding and shared and pool.meter.rate is None else free[0]
+                return free[0]
         return None
-
-    def _taker(self, own: list[int], free: list[Worker | None]) -> int | None:
-        queue = self.pools[own[0]].queue
-        size = self.trace.units[queue.units[0]][1]
-        to_come = self.total_tokens - self.delivered_tokens
-        hands = [
-            Hands(
-                pool.rate or pool.model.rate,
-                pool.ready - pool.draining,
-                len(pool.workers) - pool.ready,
-                pool.model.startup,
-                pool.in_flight,
-                None if worker is None else sum(self.trace.units[unit][1] for unit in worker.held),
-            )
-            for pool, worker in zip((self.pools[i] for i in own), free, strict=True)
-        ]
-        return taker(size, queue.tokens + to_come, hands)
 
     def _hand(self, index: int, worker: Worker, unit: int, now: float) -> None:
         pool = self.pools[index]
@@ -288,18 +264,20 @@ class World:
         tokens = self.trace.units[worker.held[0]][1]
         seconds = tokens / model.rate * self._random.uniform(1 - model.noise, 1 + model.noise)
         worker.work = (tokens, seconds)
-        self._at(now + seconds, "done", index, worker)
+        worker.began = now
+        self._take(now, seconds, "done", index, worker)
 
-    def _ready(self, index: int, worker: Worker) -> None:
+    def _ready(self, index: int, worker: Worker, now: float) -> None:
         pool = self.pools[index]
         worker.ready = True
         pool.ready += 1
-        pool.starts.append(pool.model.startup)
+        pool.starts.append(now - worker.since)
         pool.free[0].append(worker)
 
     def _done(self, index: int, worker: Worker, now: float) -> None:
         pool = self.pools[index]
         unit = worker.held.popleft()
+        worker.work = (worker.work[0], now - worker.began)
         pool.done.append(worker.work)
         pool.meter.note(*worker.work)
         pool.in_flight -= self.trace.units[unit][1]
@@ -331,6 +309,40 @@ class World:
         heapq.heappush(self._events, (time, next(self._count), kind, index, worker))
 
 
+class OwnMachine(World):
+    """The simulation of a trace on a machine of its own: who works or starts shares the CPUs evenly."""
+
+    def __init__(self, trace: Trace, seed: int = 0) -> None:
+        super().__init__(trace, seed)
+        self._left: dict[Worker, float] = {}
+        self._doing: dict[Worker, tuple[str, int]] = {}
+        self._now = 0.0
+
+    def _room(self) -> int:
+        return 10**9
+
+    def _take(self, now: float, seconds: float, kind: str, index: int, worker: Worker) -> None:  # noqa: ARG002
+        self._left[worker] = seconds
+        self._doing[worker] = (kind, index)
+
+    def _remove(self, index: int, worker: Worker, now: float) -> None:
+        self._left.pop(worker, None)
+        super()._remove(index, worker, now)
+
+    def _next(self) -> tuple[float, str, int, Worker | None]:
+        share = min(1.0, self.trace.capacity / len(self._left)) if self._left else 1.0
+        first = min(self._left, key=lambda worker: self._left[worker], default=None)
+        until = math.inf if first is None else self._now + self._left[first] / share
+        if first is None or (self._events and self._events[0][0] <= until):
+            now, kind, index, worker = super()._next()
+        else:
+            now, worker = until, first
+            kind, index = self._doing[first]
+        passed, self._now = (now - self._now) * share, now
+        self._left = {each: left - passed for each, left in self._left.items() if each is not worker}
+        return now, kind, index, worker
+
+
 def directions(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
     """When a pool's size turned from growing to shrinking or back: (time, new direction)."""
     turns: list[tuple[float, int]] = []
@@ -343,11 +355,6 @@ def directions(changes: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
             way = now
         last = size
     return turns
-
-
-def replay(trace: Trace, scaler: Scaler, seed: int = 0) -> Outcome:
-    """Play a trace with a scaler."""
-    return World(trace, seed).run(scaler)
 
 
 def at_rate(rates: Sequence[float], tokens: int) -> tuple[tuple[float, int], ...]:

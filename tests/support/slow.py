@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.encode_stats import EncodeStats
+from corpusmill.pipeline.encoded import EncodeStats
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 
@@ -37,18 +37,16 @@ class SlowWorker(EncodeWorker):
 def starter(
     seconds: Mapping[str, float], notes: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[ModelSpec], Any]:
-    """Return what starts encoders that take so much longer a unit, by the prefix of their model.
+    """Return what starts encoders that take so much longer a unit, by their model's prefix.
 
-    Or by prefix and label, as in "c_cuda", where the model has several pools; `notes` are what they say when
-    they are ready, by prefix and label.
+    `notes` are what they say when they are ready.
     """
     # Workers have no path to the tests: they get this module's classes whole.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
     def start(spec: ModelSpec) -> Any:
         options = {"num_cpus": spec.pool.claimed_cpus, "num_gpus": spec.pool.gpus, "max_restarts": 0}
-        name = spec.prefix + spec.label
-        longer = seconds.get(name, seconds.get(spec.prefix, 0.0))
-        return ray.remote(**options)(SlowWorker).remote(spec, longer, notes.get(name))
+        slow = ray.remote(**options)(SlowWorker)
+        return slow.remote(spec, seconds.get(spec.prefix, 0.0), notes.get(spec.prefix))
 
     return start

@@ -71,42 +71,13 @@ def held_back() -> Trace:
     return Trace("held back", tuple((i * UNIT / rate, UNIT) for i in range(count)), (MEDIUM,), 50, room=202)
 
 
-GPU = Model(rate=100_000, startup=20, max_workers=2, min_workers=0, assumed=100_000, kind="gpu")
-CPU = Model(rate=1_000, startup=8, max_workers=40, min_workers=0, assumed=1_000)
-"""Two pools of one model: a GPU worker does what a hundred CPU workers do."""
+def demo(units: int = 20, *, drain_seconds: float | None = None) -> Trace:
+    """A small job on two cores: three models, of which one has most of the work; all is soon read."""
+    rates = (6_500, 40_000, 30_000)
+    models = tuple(Model(rate, startup=5, max_workers=2) for rate in rates)
+    return Trace(
+        "demo", tuple((8.0 + 0.4 * i, 18_000) for i in range(units)), models, 2, drain_seconds=drain_seconds
+    )
 
 
-def beside(name: str, units: tuple[tuple[float, int], ...], *pools: Model, room: int | None = None) -> Trace:
-    """One queue, and these pools at it."""
-    return Trace(name, units, pools, 40, room=room, lines=(0,) * len(pools), gpus=2)
-
-
-def light(*pools: Model) -> Trace:
-    """Every ten minutes what two GPU workers do in half a minute."""
-    units = tuple((600.0 * i + j * 1e-3, UNIT) for i in range(6) for j in range(300))
-    return beside("light", units, *pools)
-
-
-def heavy(*pools: Model) -> Trace:
-    """All at once: an hour's work of two GPU workers."""
-    return beside("heavy", tuple((j * 1e-4, UNIT) for j in range(36_000)), *pools)
-
-
-def fed(*pools: Model) -> Trace:
-    """A reader that feeds 1.1 times what the GPU workers do, held back at four open units a worker."""
-    return beside("fed", at_rate([220_000.0] * 1_800, UNIT), *pools, room=170)
-
-
-def waves(*pools: Model) -> Trace:
-    """Ten minutes of a fifth more than the GPU workers do, ten of a third of it, again and again."""
-    rates = [240_000.0 if (t // 600) % 2 == 0 else 70_000.0 for t in range(HOUR)]
-    return beside("waves", at_rate(rates, UNIT), *pools)
-
-
-def tail(*pools: Model) -> Trace:
-    """Units that take a CPU worker 200 s, of which the GPU workers do all there are in 90 s."""
-    return beside("tail", tuple((j * 1e-4, 200_000) for j in range(70)), *pools)
-
-
-PAIRS = (light, heavy, fed, waves, tail)
 TRACES = (burst, ramp, sawtooth, noisy, two_models, slow_start, thousand, held_back)

@@ -1,0 +1,58 @@
+"""How many workers end a job soonest on a machine of its own, where an idle CPU beside waiting work is waste.
+
+No CPU is set aside for anybody: pools take turns at the CPUs, and an idle worker costs none. So the job ends
+no sooner than all work divided by all CPUs, and no sooner than each pool's own work divided by its workers.
+"""
+
+from collections.abc import Sequence
+
+from corpusmill.pipeline.autoscaling.need import NO_RATE, NOTHING_WAITS, Need
+from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
+
+
+def soonest(pools: Sequence[PoolSnapshot], costs: Sequence[float], room: float) -> list[Need]:
+    """Return the workers of pools that share so many CPUs (or GPUs), of which a worker takes its cost.
+
+    The pool that would end last gets one more worker, again and again, as long as that saves more seconds
+    than a start takes. Workers that are there need no start.
+    """
+    work = [_work(pool) for pool in pools]
+    most = [_most(pool, int(room / cost + 1e-6)) for pool, cost in zip(pools, costs, strict=True)]
+    together = sum(seconds * cost for seconds, cost in zip(work, costs, strict=True)) / room if room else 0.0
+    earliest = max([together, *(seconds / count for seconds, count in zip(work, most, strict=True))])
+    counts = [min(1, count) for count in most]
+    while True:
+        last = max(range(len(pools)), key=lambda i: work[i] / counts[i])
+        saved = work[last] / counts[last] - max(earliest, work[last] / (counts[last] + 1))
+        there = pools[last].running + pools[last].starting
+        price = pools[last].startup_seconds if counts[last] >= there else 0.0
+        if counts[last] >= most[last] or saved <= price:
+            break
+        counts[last] += 1
+    return [_need(*each) for each in zip(pools, work, counts, strict=True)]
+
+
+def _work(pool: PoolSnapshot) -> float:
+    """Return the seconds that one worker would need for all that waits, is under way or is still to come."""
+    tokens = pool.queued_tokens + pool.in_flight_tokens + pool.backlog_tokens
+    return tokens / pool.rate if pool.rate else 0.0
+
+
+def _most(pool: PoolSnapshot, fitting: int) -> int:
+    """Return the most workers that would have something to do; new ones take from the queue."""
+    there = pool.running + pool.starting
+    useful = max(there, pool.units) if pool.queued_tokens else there
+    return max(1, min(pool.max_workers, fitting, useful))
+
+
+def _need(pool: PoolSnapshot, work: float, count: int) -> Need:
+    if pool.units == 0:
+        return Need(0, 0, NOTHING_WAITS)
+    if pool.rate is None:
+        return Need(1, pool.running + pool.starting, NO_RATE)
+    return Need(
+        count,
+        0,
+        f"{work:,.0f} s of one worker's work are left, at {pool.rate:,.0f} tokens/s; "
+        f"a start takes {pool.startup_seconds:.0f} s",
+    )
