@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -24,16 +25,27 @@ from corpusmill.jobs.commands.options import (
     today_or,
 )
 from corpusmill.jobs.commands.options import executor_named as _executor
+from corpusmill.jobs.commands.plain_help import PlainTyper
 from corpusmill.pipeline.memory import keep_memory
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    help="Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once.",
-)
+app = PlainTyper(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"corpusmill {version('corpusmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def corpusmill(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once."""
 
 
 @app.command()

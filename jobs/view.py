@@ -18,7 +18,7 @@ def table(standing: Standing) -> Group:
     for pools in by_model(standing.pools):
         for pool in pools:
             grid.add_row(
-                pool.name,
+                Text(pool.name),
                 "",
                 f"{pool.tokens_per_second:,.0f}",
                 f"{pool.queued_tokens:,}" if pool is pools[0] else "",
