@@ -69,10 +69,11 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs import JobConfig
         from corpusmill.jobs import run as run_job
+        from corpusmill.jobs.job_file import load_job
 
-        config = JobConfig.from_yaml(job, set_ or ())
+        today = today_or(run_date)
+        config = load_job(job, set_ or (), run_date=today)
         result = run_job(
             config,
             executor=engine,
@@ -81,7 +82,7 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
             origin=job,
             show_progress=True,
             take_over=take_over,
-            run_date=today_or(run_date),
+            run_date=today,
             incremental=incremental,
         )
         report.report_after_run(result.output)
@@ -115,11 +116,12 @@ def plan(
     rates = rates_of(rate or ())
 
     def act() -> None:
-        from corpusmill.jobs import JobConfig
+        from corpusmill.jobs.job_file import load_job
         from corpusmill.jobs.placement import dated
         from corpusmill.jobs.plan import plan as plan_job
 
-        config = dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job)
+        today = today_or(run_date)
+        config = dated(load_job(job, set_ or (), run_date=today), today)
         result = plan_job(config, origin=job, rates=rates, price=price)
         _print(result, printing.plan_lines, as_json=as_json)
 

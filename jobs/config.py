@@ -1,17 +1,19 @@
 """The job file: its fields, their defaults, and what is wrong with one, all of it at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from corpusmill.jobs.hints import explain
+from corpusmill.jobs.hints import field_path
+from corpusmill.jobs.partial import Reading, read_fields
 from corpusmill.jobs.pool_config import DevicePoolConfig, Dtype, PoolConfig, TokensPerBatch
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.section import Auto, Section
-from corpusmill.jobs.yaml_file import load_yaml
+from corpusmill.jobs.yaml_file import load_yaml, repeated_keys
 from corpusmill.pipeline.arrow_types import parse_type
 
 
@@ -122,22 +124,12 @@ class JobConfig(Section):
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":
         """Load a job file, with `a.b=c` settings laid over it; ConfigError lists every problem."""
-        origin = str(path)
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ConfigError([Problem("", "no such job file")], origin) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([Problem("", f"cannot be read ({error})")], origin) from None
-        return cls.from_dict(_override(_load(text, origin), overrides, origin), origin)
+        return _sound(read_job_file(path, overrides), str(path))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], origin: str = "job") -> "JobConfig":
         """Check a job given as a dictionary; ConfigError lists every problem."""
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise ConfigError(explain(error, cls), origin) from None
+        return _sound(read_fields(fields, cls), origin)
 
     def to_yaml(self) -> str:
         """Write the job as a file that loads to the same job."""
@@ -161,6 +153,28 @@ def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     return kept
 
 
+def _sound(reading: Reading[JobConfig], origin: str) -> JobConfig:
+    if reading.problems or reading.job is None:
+        raise ConfigError(list(reading.problems), origin)
+    return reading.job
+
+
+def read_job_file(path: str | Path, overrides: Sequence[str] = ()) -> Reading[JobConfig]:
+    """Read a job file with settings laid over it; a ConfigError only where it is no mapping in YAML."""
+    origin = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([Problem("", "no such job file")], origin) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem("", f"cannot be read ({error})")], origin) from None
+    fields = _load(text, origin)
+    repeated = [Problem(field_path(where), message) for where, message in repeated_keys(text)]
+    problems, settings = _override(fields, overrides)
+    reading = read_fields(fields, JobConfig, unread={*(problem.field for problem in repeated), *settings})
+    return replace(reading, problems=(*repeated, *problems, *reading.problems))
+
+
 def _load(text: str, origin: str) -> dict[str, Any]:
     try:
         fields = load_yaml(text)
@@ -177,26 +191,23 @@ def _load(text: str, origin: str) -> dict[str, Any]:
     return fields
 
 
-def _override(fields: dict[str, Any], overrides: Sequence[str], origin: str) -> dict[str, Any]:
-    problems = []
+def _override(fields: dict[str, Any], overrides: Sequence[str]) -> tuple[list[Problem], set[str]]:
+    """Lay settings over the fields; return what is wrong with settings, and the fields that they name."""
+    problems, named = [], set()
     for setting in overrides:
         path, equals, value = setting.partition("=")
+        parts = path.replace("[", ".").replace("]", "").split(".")
         if not equals:
             problems.append(Problem(f"--set {setting}", "expected a.b=c, got no ="))
             continue
         try:
-            _set(fields, path.replace("[", ".").replace("]", "").split("."), yaml.safe_load(value))
+            _set(fields, parts, yaml.safe_load(value))
         except (IndexError, ValueError, yaml.YAMLError) as error:
             reason = getattr(error, "problem", None) or error
-            problems.append(
-                Problem(
-                    f"--set {setting}",
-                    f"cannot be applied ({reason}); expected a path such as models.0.dtype=bfloat16",
-                )
-            )
-    if problems:
-        raise ConfigError(problems, origin)
-    return fields
+            words = f"cannot be applied ({reason}); expected a path such as models.0.dtype=bfloat16"
+            problems.append(Problem(f"--set {setting}", words))
+            named.add(field_path(tuple(int(part) if part.isdecimal() else part for part in parts)))
+    return problems, named
 
 
 def _set(node: Any, path: list[str], value: Any) -> None:

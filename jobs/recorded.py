@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.errors import CorpusmillError, OutputError
 from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.storage import locate
 
 FINGERPRINT = "fingerprint.json"
 
@@ -31,3 +32,23 @@ def _dtypes(found: dict[str, Any], model: str) -> dict[str, str]:
     return {
         name.removeprefix(pools): str(part["dtype"]) for name, part in found.items() if name.startswith(pools)
     }
+
+
+def check_place(folder: OutputFolder) -> None:
+    """Refuse a place where no output can be: a file, a folder of something else, one without write access.
+
+    A folder with a job's record is left to `check_same_job`.
+    """
+    fs, path = locate(folder.url)
+    if folder.exists(folder.job(FINGERPRINT)):
+        return
+    if fs.isfile(path):
+        raise OutputError(f"{folder.url}: expected a folder, got a file; choose another output.path").at(
+            "output.path"
+        )
+    strangers = [name for name in folder.names("") if name != "_job"]
+    if strangers:
+        raise OutputError(
+            f"{folder.url}: expected an empty folder or this job's own output, found "
+            f"{', '.join(strangers[:3])}; choose another output.path"
+        ).at("output.path")

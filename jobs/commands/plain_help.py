@@ -31,7 +31,7 @@ class PlainTyper(typer.Typer):
         names = {"help_option_names": ["--help", "-h"]}
         super().__init__(cls=PlainGroup, context_settings=names, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:  # type: ignore[override]
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
         """Register a command."""
         return super().command(name, cls=PlainCommand, **settings)
 
