@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.commands import bench, prune, report, schedule, status, submission
+from corpusmill.jobs.commands import bench, init, prune, report, schedule, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
 from corpusmill.jobs.commands.options import (
@@ -52,7 +52,9 @@ def corpusmill(
 def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     job: JOB,
     set_: SET = None,
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     address: ADDRESS = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
@@ -230,7 +232,9 @@ def inspect(
 @app.command()
 def demo(
     output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     debug: DEBUG = False,
 ) -> None:
     """Embed and label the standard library's documentation of this Python: a real job, nothing to download.
@@ -247,7 +251,7 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
-for group in (submission, status, schedule, report, prune, bench):
+for group in (init, submission, status, schedule, report, prune, bench):
     group.register(app)
 
 

@@ -34,14 +34,35 @@ class InputConfig(Section):
     """Which files and columns are read."""
 
     path: Annotated[Names, Field(min_length=1)]
+    """Files to read: a file, a folder, a glob, or a list of them. Local, `s3://`, `hf://`, or another fsspec
+    URL.
+    """
     format: Literal["auto", "parquet", "jsonl"] = "auto"
+    """Format of the files. `auto` tells it from their names: `.parquet`, `.pq`, `.jsonl`, `.ndjson`, `.json`;
+    JSONL also with `.gz`, `.zst`, `.bz2`, `.xz`.
+    """
     text: str
+    """Column with the text."""
     text_pair: str | None = None
+    """Second column, for tasks that read pairs: the question for question-answering, the second text for pair
+    classification, lists of choices for multiple-choice.
+    """
     keep: Names = Field(default_factory=list)
+    """Columns to copy to the output, in this order, with their types. `"*"` copies all."""
     rows_per_unit: Auto | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
+    """Rows that are read, encoded and committed together. `auto` follows the size of the texts and the cost
+    of the models.
+    """
     on_bad_row: Literal["reject", "fail"] = "reject"
+    """What happens to a row that cannot be used: `reject` sets it aside with its reason, `fail` ends the
+    job.
+    """
     deduplicate: bool = True
+    """Compute equal texts of a unit once. The results are the same."""
     column_types: Annotated[dict[str, str] | None, Field(alias="schema")] = None
+    """Types of JSONL columns: `{column: Arrow type}`, such as `{id: int64}`. Other types are inferred from a
+    sample of every file.
+    """
 
     @field_validator("column_types")
     @classmethod
@@ -55,37 +76,79 @@ class ModelConfig(Section):
     """One model and what it computes."""
 
     checkpoint: str
+    """Checkpoint to load: a folder in Hugging Face layout, `hf://org/name[@revision]`, `s3://`, or another
+    fsspec URL.
+    """
     task: str | None = None
+    """What to compute ([all tasks](tasks.md)). Default: what the checkpoint was made for."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
+    """Prefix of the model's output columns: letters, digits and underscores. Required when there are several
+    models.
+    """
     dtype: Dtype = "auto"
+    """Precision of the computation. `auto` takes fewer bits where this machine computes faster with them.
+    `float16` needs a GPU, `int8` a CPU with VNNI instructions.
+    """
     allow_int8: bool = False
+    """Let `dtype: auto` also choose `int8`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs. `auto` takes a GPU if there is one."""
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
+    """Longest sequence in tokens, special tokens included. `auto` takes the checkpoint's own limit."""
     long_text: Literal["truncate", "window"] = "truncate"
+    """What happens to a longer text: `truncate` reads its beginning, `window` reads all of it in windows that
+    overlap.
+    """
     stride: Annotated[int, Field(ge=0)] = 128
+    """Tokens that neighbouring windows share."""
     tokens_per_batch: TokensPerBatch = "auto"
+    """Tokens of one pass through the model. `auto` is 2,048 on a CPU and 65,536 on a GPU."""
     pool: PoolConfig = PoolConfig()
+    """Workers that hold the model."""
     pools: Annotated[list[DevicePoolConfig], Field(min_length=1)] | None = None
+    """Several pools of workers that share the model's work."""
     top_k: Annotated[int | None, Field(ge=1)] = None
+    """Number of labels, answers or tokens to list. `null` lists all labels."""
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
+    """Least score of a label that is listed."""
     combine: Literal["mean", "max", "first"] | None = None
+    """How vectors and class scores of windows are combined. Default: `mean`, weighted with the windows'
+    lengths.
+    """
     pooling: Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None = (
         None
     )
+    """How token vectors become one vector. Default: the checkpoint's own pooling, else `mean`."""
     normalize: bool | None = None
+    """Scale vectors to length 1. Default: as the checkpoint says, else `false`."""
     dimensions: Annotated[int | None, Field(ge=1)] = None
+    """Keep the first so many dimensions of each vector."""
     output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None
+    """Type of the numbers that are written. `binary` and `ubinary` pack eight signs into a byte."""
     calibration: Annotated[list[Numbers], Field(min_length=2, max_length=2)] | None = None
+    """`[low, high]`: the range that `int8` and `uint8` stand for. Each is a number, or one number per
+    dimension.
+    """
     prompt: str | None = None
+    """Text to put before each text. Default: the checkpoint's own prompt."""
     layer: int | None = None
+    """Layer whose token vectors are used. 0 is the embedding layer, -1 the last layer."""
     aggregation: Literal["none", "simple", "first", "average", "max"] | None = None
+    """How tokens become spans, as in transformers' pipeline. `none` writes one span per token."""
     ignore_labels: Names | None = None
+    """Labels that make no span."""
     questions: Annotated[Names, Field(min_length=1)] | None = None
+    """Questions to ask of each text, in place of a column `input.text_pair`."""
     max_answer_length: Annotated[int | None, Field(ge=1)] = None
+    """Longest answer in tokens."""
     handle_impossible_answer: bool | None = None
+    """Let "no answer" compete with the answers."""
     candidate_labels: Annotated[Names, Field(min_length=1)] | None = None
+    """Labels to choose from. Required by zero-shot-classification."""
     hypothesis_template: str | None = None
+    """Sentence that is tested for each label; `{}` stands for the label."""
     multi_label: bool | None = None
+    """Score each label by itself. Otherwise the scores of all labels sum to 1."""
 
     @model_validator(mode="after")
     def _pools_are_said_once(self) -> "ModelConfig":
@@ -102,24 +165,33 @@ class OutputConfig(Section):
     """Where results go."""
 
     path: Annotated[str, Field(min_length=1)]
+    """Folder to write: local, `s3://`, or another fsspec URL. `{run_date}` stands for the date of the run."""
     format: Literal["arrow", "parquet"] = "arrow"
+    """Format of the data files: Arrow IPC or Parquet."""
     compression: str | None = "zstd"
+    """`zstd`, `lz4` or `none` for Arrow; Parquet also takes `snappy`, `gzip` and `brotli`."""
 
 
 class AutoscalingConfig(Section):
     """How fast a queue should drain: pools grow until what waits is done in so many seconds."""
 
     target_drain_seconds: Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = 60
+    """Pools grow until what waits would be done in so many seconds."""
 
 
 class JobConfig(Section):
     """A whole job."""
 
     name: Annotated[str, Field(min_length=1)]
+    """Name of the job."""
     input: InputConfig
+    """Files and columns to read."""
     models: Annotated[list[ModelConfig], Field(min_length=1)]
+    """Models to run, each on every row."""
     output: OutputConfig
+    """Where the results go."""
     autoscaling: AutoscalingConfig = AutoscalingConfig()
+    """How pools grow and shrink."""
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":

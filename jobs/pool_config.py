@@ -14,9 +14,13 @@ class PoolConfig(Section):
     """How many workers serve a model, and what each holds."""
 
     min_workers: Annotated[int, Field(ge=0)] = 1
+    """Least number of workers. With 0 the pool starts without any."""
     max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """Most workers. `auto` follows the machine or the cluster."""
     cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """CPU threads of one worker. `auto` is 1 for a model on CPUs."""
     gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
+    """GPUs of one worker; 0.25 places four workers on one GPU. `auto` shares the GPUs among the models."""
 
     @field_validator("gpus")
     @classmethod
@@ -38,8 +42,11 @@ class DevicePoolConfig(PoolConfig):
     """One of several pools of a model; dtype and tokens a batch are the model's where it names none."""
 
     device: Literal["cpu", "cuda"]
+    """Device of this pool."""
     dtype: Dtype | None = None
+    """Precision in this pool. Default: the model's."""
     tokens_per_batch: TokensPerBatch | None = None
+    """Tokens of one pass in this pool. Default: the model's."""
 
     @model_validator(mode="after")
     def _gpus_are_the_devices(self) -> "DevicePoolConfig":

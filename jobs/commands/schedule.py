@@ -56,7 +56,9 @@ def add(
     timezone: Annotated[str, typer.Option(metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the job's own name.")] = None,
     set_: SET = None,
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A running Ray cluster; else one per run.")
     ] = None,

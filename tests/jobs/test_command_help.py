@@ -71,6 +71,15 @@ def test_help_is_printed_as_it_is_written(path: tuple[str, ...], option: str) ->
     assert [text for text in texts(command) if " ".join(text.split()) not in words] == []
 
 
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_option_says_what_it_is(path: tuple[str, ...]) -> None:
+    """No option or argument without a help text."""
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    assert [part.name for part in command.params if not getattr(part, "help", None)] == []
+
+
 def test_brackets_of_metavars_and_extras_are_whole() -> None:
     """The two that rich's markup took for a style."""
     shown = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "300", "NO_COLOR": "1"})
