@@ -44,7 +44,7 @@ was fetched first. `corpusmill inspect CHECKPOINT` shows what a checkpoint holds
 per token, tokenizer, labels, and what is missing.
 
 `dtype: auto` times a matrix product of the checkpoint's width in each dtype, once per machine. It takes fewer
-bits where they are 1.2 times as fast, and int8 only with `allow_int8`. The choice and its reason are recorded in
+bits where they are 1.2 times as fast, and int8 only with `allow_int8`. The choice and its reason are in
 `_job/events.jsonl`; it stays the same until the output is complete
 ([decision 11](decisions/0011-auto-is-measured-once.md)).
 """

@@ -95,7 +95,7 @@ def check_model(
     checkpoint = loaded.checkpoint if loaded else _encoder(source, where, checks)
     if checkpoint is None:
         return None
-    max_length = checks.run(f"{where}.max_length", lambda: _max_length(config, checkpoint, where))
+    max_length = checks.run(f"{where}.checkpoint", lambda: _max_length(config, checkpoint, where))
     if task is None or loaded is None:
         return None
     made = loaded.made
