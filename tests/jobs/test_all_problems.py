@@ -88,6 +88,7 @@ FAULTS = {
         put("models.2.dtype", "float16"), "models[2].dtype", "needs a CUDA device"
     ),
     "no name": Fault(put("models.2.name", None), "models[2].name", "is required when there are several"),
+    "bad name": Fault(put("models.4.name", "my model"), "models[4].name", "got 'my model'"),
     "name clash": Fault(put("models.1.name", "m0"), "models[1].name", "'m0_embedding' is already there"),
     "output in use": Fault(foreign_output, "output.path", "expected an empty folder"),
     "compression": Fault(put("output.compression", "snappy"), "output.compression", "expected one of zstd"),
