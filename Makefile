@@ -25,8 +25,9 @@ test-all: check
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu
 
-# The site in site/, from docs/ and the docstrings; a dead link or a name that is gone is an error.
+# The generated pages, and the site in site/ from docs/ and the docstrings; a dead link or a name that is gone is an error.
 docs: $(INSTALLED) links
+	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: $(INSTALLED) types

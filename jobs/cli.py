@@ -2,12 +2,13 @@
 
 import shlex
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from corpusmill.jobs import printing
-from corpusmill.jobs.commands import bench, prune, report, schedule, status, submission
+from corpusmill.jobs.commands import bench, init, prune, report, schedule, status, submission
 from corpusmill.jobs.commands.guard import guarded as _guarded
 from corpusmill.jobs.commands.guard import printed as _print
 from corpusmill.jobs.commands.options import (
@@ -24,23 +25,36 @@ from corpusmill.jobs.commands.options import (
     today_or,
 )
 from corpusmill.jobs.commands.options import executor_named as _executor
+from corpusmill.jobs.commands.plain_help import PlainTyper
 from corpusmill.pipeline.memory import keep_memory
 
 # What a command needs is imported when it acts: `--help` must not wait seconds for torch.
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    help="Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once.",
-)
+app = PlainTyper(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"corpusmill {version('corpusmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def corpusmill(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Compact encoders over Parquet and JSONL corpora on Ray: every row exactly once."""
 
 
 @app.command()
 def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     job: JOB,
     set_: SET = None,
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     address: ADDRESS = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
@@ -57,10 +71,11 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
     engine = _executor(executor)
 
     def act() -> None:
-        from corpusmill.jobs import JobConfig
         from corpusmill.jobs import run as run_job
+        from corpusmill.jobs.job_file import load_job
 
-        config = JobConfig.from_yaml(job, set_ or ())
+        today = today_or(run_date)
+        config = load_job(job, set_ or (), run_date=today)
         result = run_job(
             config,
             executor=engine,
@@ -69,7 +84,7 @@ def run(  # noqa: PLR0913, PLR0917  as many as its users have options
             origin=job,
             show_progress=True,
             take_over=take_over,
-            run_date=today_or(run_date),
+            run_date=today,
             incremental=incremental,
         )
         report.report_after_run(result.output)
@@ -103,11 +118,12 @@ def plan(
     rates = rates_of(rate or ())
 
     def act() -> None:
-        from corpusmill.jobs import JobConfig
+        from corpusmill.jobs.job_file import load_job
         from corpusmill.jobs.placement import dated
         from corpusmill.jobs.plan import plan as plan_job
 
-        config = dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job)
+        today = today_or(run_date)
+        config = dated(load_job(job, set_ or (), run_date=today), today)
         result = plan_job(config, origin=job, rates=rates, price=price)
         _print(result, printing.plan_lines, as_json=as_json)
 
@@ -216,7 +232,9 @@ def inspect(
 @app.command()
 def demo(
     output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     debug: DEBUG = False,
 ) -> None:
     """Embed and label the standard library's documentation of this Python: a real job, nothing to download.
@@ -233,7 +251,7 @@ def demo(
     _guarded(act, debug=debug, again=f"corpusmill demo --output {output}")
 
 
-for group in (submission, status, schedule, report, prune, bench):
+for group in (init, submission, status, schedule, report, prune, bench):
     group.register(app)
 
 

@@ -1,17 +1,19 @@
 """The job file: its fields, their defaults, and what is wrong with one, all of it at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from corpusmill.jobs.hints import explain
+from corpusmill.jobs.hints import field_path
+from corpusmill.jobs.partial import Reading, read_fields
 from corpusmill.jobs.pool_config import PoolConfig
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.section import Auto, Section
-from corpusmill.jobs.yaml_file import load_yaml
+from corpusmill.jobs.yaml_file import load_yaml, repeated_keys
 from corpusmill.pipeline.arrow_types import parse_type
 from corpusmill.pipeline.errors import first_line
 
@@ -33,14 +35,35 @@ class InputConfig(Section):
     """Which files and columns are read."""
 
     path: Annotated[Names, Field(min_length=1)]
+    """Files to read: a file, a folder, a glob, or a list of them. Local, `s3://`, `hf://`, or another fsspec
+    URL.
+    """
     format: Literal["auto", "parquet", "jsonl"] = "auto"
+    """Format of the files. `auto` tells it from their names: `.parquet`, `.pq`, `.jsonl`, `.ndjson`, `.json`;
+    JSONL also with `.gz`, `.zst`, `.bz2`, `.xz`.
+    """
     text: str
+    """Column with the text."""
     text_pair: str | None = None
+    """Second column, for tasks that read pairs: the question for question-answering, the second text for pair
+    classification, lists of choices for multiple-choice.
+    """
     keep: Names = Field(default_factory=list)
+    """Columns to copy to the output, in this order, with their types. `"*"` copies all."""
     rows_per_unit: Auto | Annotated[int, Field(ge=1, le=1_000_000)] = "auto"
+    """Rows that are read, encoded and committed together. `auto` follows the size of the texts and the cost
+    of the models.
+    """
     on_bad_row: Literal["reject", "fail"] = "reject"
+    """What happens to a row that cannot be used: `reject` sets it aside with its reason, `fail` ends the
+    job.
+    """
     deduplicate: bool = True
+    """Compute equal texts of a unit once. The results are the same."""
     column_types: Annotated[dict[str, str] | None, Field(alias="schema")] = None
+    """Types of JSONL columns: `{column: Arrow type}`, such as `{id: int64}`. Other types are inferred from a
+    sample of every file.
+    """
 
     @field_validator("column_types")
     @classmethod
@@ -54,58 +77,100 @@ class ModelConfig(Section):
     """One model and what it computes."""
 
     checkpoint: str
+    """Checkpoint to load: a folder in Hugging Face layout, `hf://org/name[@revision]`, `s3://`, or another
+    fsspec URL.
+    """
     task: str | None = None
+    """What to compute ([all tasks](tasks.md)). Default: what the checkpoint was made for."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = None
+    """Prefix of the model's output columns: letters, digits and underscores. Required when there are several
+    models.
+    """
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """Precision of the computation. `auto` takes fewer bits where this machine computes faster with them.
+    `float16` needs a GPU, `int8` a CPU with VNNI instructions.
+    """
     allow_int8: bool = False
+    """Let `dtype: auto` also choose `int8`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs. `auto` takes a GPU if there is one."""
     max_length: Auto | Annotated[int, Field(ge=3)] = "auto"
+    """Longest sequence in tokens, special tokens included. `auto` takes the checkpoint's own limit."""
     long_text: Literal["truncate", "window"] = "truncate"
+    """What happens to a longer text: `truncate` reads its beginning, `window` reads all of it in windows that
+    overlap.
+    """
     stride: Annotated[int, Field(ge=0)] = 128
+    """Tokens that neighbouring windows share."""
     tokens_per_batch: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """Tokens of one pass through the model. `auto` is 2,048 on a CPU and 65,536 on a GPU."""
     pool: PoolConfig = PoolConfig()
+    """Workers that hold the model."""
     top_k: Annotated[int | None, Field(ge=1)] = None
+    """Number of labels, answers or tokens to list. `null` lists all labels."""
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
+    """Least score of a label that is listed."""
     combine: Literal["mean", "max", "first"] | None = None
+    """How vectors and class scores of windows are combined. Default: `mean`, weighted with the windows'
+    lengths.
+    """
     pooling: Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None = (
         None
     )
+    """How token vectors become one vector. Default: the checkpoint's own pooling, else `mean`."""
     normalize: bool | None = None
+    """Scale vectors to length 1. Default: as the checkpoint says, else `false`."""
     dimensions: Annotated[int | None, Field(ge=1)] = None
+    """Keep the first so many dimensions of each vector."""
     output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None
+    """Type of the numbers that are written. `binary` and `ubinary` pack eight signs into a byte."""
     calibration: Annotated[list[Numbers], Field(min_length=2, max_length=2)] | None = None
+    """`[low, high]`: the range that `int8` and `uint8` stand for. Each is a number, or one number per
+    dimension.
+    """
     prompt: str | None = None
+    """Text to put before each text. Default: the checkpoint's own prompt."""
     layer: int | None = None
+    """Layer whose token vectors are used. 0 is the embedding layer, -1 the last layer."""
     aggregation: Literal["none", "simple", "first", "average", "max"] | None = None
+    """How tokens become spans, as in transformers' pipeline. `none` writes one span per token."""
     ignore_labels: Names | None = None
+    """Labels that make no span."""
     questions: Annotated[Names, Field(min_length=1)] | None = None
+    """Questions to ask of each text, in place of a column `input.text_pair`."""
     max_answer_length: Annotated[int | None, Field(ge=1)] = None
+    """Longest answer in tokens."""
     handle_impossible_answer: bool | None = None
+    """Let "no answer" compete with the answers."""
     candidate_labels: Annotated[Names, Field(min_length=1)] | None = None
+    """Labels to choose from. Required by zero-shot-classification."""
     hypothesis_template: str | None = None
+    """Sentence that is tested for each label; `{}` stands for the label."""
     multi_label: bool | None = None
+    """Score each label by itself. Otherwise the scores of all labels sum to 1."""
 
 
 class OutputConfig(Section):
     """Where results go."""
 
     path: Annotated[str, Field(min_length=1)]
+    """Folder to write: local, `s3://`, or another fsspec URL. `{run_date}` stands for the date of the run."""
     format: Literal["arrow", "parquet"] = "arrow"
+    """Format of the data files: Arrow IPC or Parquet."""
     compression: str | None = "zstd"
+    """`zstd`, `lz4` or `none` for Arrow; Parquet also takes `snappy`, `gzip` and `brotli`."""
 
 
 class AutoscalingConfig(Section):
     """When pools grow: a drain time, or on a machine of one's own whenever that ends the job sooner."""
 
-    target_drain_seconds: Annotated[
-        Auto | Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)],
-        Field(
-            description="Seconds in which what waits for a model should be done: its pool grows until it is. "
-            "`auto` means 60 on a cluster that is joined with `--address`. Without `--address`, `auto` means "
-            "that pools grow to all usable CPUs as long as one more worker shortens the job by more than its "
-            "start takes. A number means that number everywhere."
-        ),
-    ] = "auto"
+    target_drain_seconds: Auto | Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = "auto"
+    """Seconds in which what waits for a model should be done: its pool grows until it is.
+
+    `auto` means 60 on a cluster that is joined with `--address`. Without `--address`, `auto` means that pools
+    grow to all usable CPUs as long as one more worker shortens the job by more than its start takes. A number
+    means that number everywhere.
+    """
 
     @property
     def drain_seconds(self) -> float | None:
@@ -117,30 +182,25 @@ class JobConfig(Section):
     """A whole job."""
 
     name: Annotated[str, Field(min_length=1)]
+    """Name of the job."""
     input: InputConfig
+    """Files and columns to read."""
     models: Annotated[list[ModelConfig], Field(min_length=1)]
+    """Models to run, each on every row."""
     output: OutputConfig
+    """Where the results go."""
     autoscaling: AutoscalingConfig = AutoscalingConfig()
+    """How pools grow and shrink."""
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":
         """Load a job file, with `a.b=c` settings laid over it; ConfigError lists every problem."""
-        origin = str(path)
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ConfigError([Problem("", "no such job file")], origin) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([Problem("", f"cannot be read ({error})")], origin) from None
-        return cls.from_dict(_override(_load(text, origin), overrides, origin), origin)
+        return _sound(read_job_file(path, overrides), str(path))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], origin: str = "job") -> "JobConfig":
         """Check a job given as a dictionary; ConfigError lists every problem."""
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise ConfigError(explain(error, cls), origin) from None
+        return _sound(read_fields(fields, cls), origin)
 
     def to_yaml(self) -> str:
         """Write the job as a file that loads to the same job."""
@@ -156,6 +216,28 @@ def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     return {
         name: value for name, value in written.items() if value is not None or name in model.model_fields_set
     }
+
+
+def _sound(reading: Reading[JobConfig], origin: str) -> JobConfig:
+    if reading.problems or reading.job is None:
+        raise ConfigError(list(reading.problems), origin)
+    return reading.job
+
+
+def read_job_file(path: str | Path, overrides: Sequence[str] = ()) -> Reading[JobConfig]:
+    """Read a job file with settings laid over it; a ConfigError only where it is no mapping in YAML."""
+    origin = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([Problem("", "no such job file")], origin) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem("", f"cannot be read ({error})")], origin) from None
+    fields = _load(text, origin)
+    repeated = [Problem(field_path(where), message) for where, message in repeated_keys(text)]
+    problems, settings = _override(fields, overrides)
+    reading = read_fields(fields, JobConfig, unread={*(problem.field for problem in repeated), *settings})
+    return replace(reading, problems=(*repeated, *problems, *reading.problems))
 
 
 def _load(text: str, origin: str) -> dict[str, Any]:
@@ -174,26 +256,23 @@ def _load(text: str, origin: str) -> dict[str, Any]:
     return fields
 
 
-def _override(fields: dict[str, Any], overrides: Sequence[str], origin: str) -> dict[str, Any]:
-    problems = []
+def _override(fields: dict[str, Any], overrides: Sequence[str]) -> tuple[list[Problem], set[str]]:
+    """Lay settings over the fields; return what is wrong with settings, and the fields that they name."""
+    problems, named = [], set()
     for setting in overrides:
         path, equals, value = setting.partition("=")
+        parts = path.replace("[", ".").replace("]", "").split(".")
         if not equals:
             problems.append(Problem(f"--set {setting}", "expected a.b=c, got no ="))
             continue
         try:
-            _set(fields, path.replace("[", ".").replace("]", "").split("."), yaml.safe_load(value))
+            _set(fields, parts, yaml.safe_load(value))
         except (IndexError, ValueError, yaml.YAMLError) as error:
             reason = getattr(error, "problem", None) or error
-            problems.append(
-                Problem(
-                    f"--set {setting}",
-                    f"cannot be applied ({reason}); expected a path such as models.0.dtype=bfloat16",
-                )
-            )
-    if problems:
-        raise ConfigError(problems, origin)
-    return fields
+            words = f"cannot be applied ({reason}); expected a path such as models.0.dtype=bfloat16"
+            problems.append(Problem(f"--set {setting}", words))
+            named.add(field_path(tuple(int(part) if part.isdecimal() else part for part in parts)))
+    return problems, named
 
 
 def _set(node: Any, path: list[str], value: Any) -> None:

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-from corpusmill.jobs.recorded import FINGERPRINT
+from corpusmill.jobs.recorded import FINGERPRINT, check_place
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.storage import locate
 
 RESULT_VERSION = 2
 """Raised when the same settings would give other columns, units or values than before."""
@@ -46,13 +45,7 @@ def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
     """Say whether the folder already belongs to this job; a folder of anything else is an OutputError."""
     path = folder.job(FINGERPRINT)
     if not folder.exists(path):
-        _check_folder(folder)
-        strangers = [name for name in folder.names("") if name != "_job"]
-        if strangers:
-            raise OutputError(
-                f"{folder.url}: expected an empty folder or this job's own output, found "
-                f"{', '.join(strangers[:3])}; choose another output.path"
-            ).at("output.path")
+        check_place(folder)
         return False
     found = read_fingerprint(folder)
     changed = [
@@ -66,14 +59,6 @@ def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
             "choose another output.path, or restore those settings to continue it"
         ).at("output.path")
     return True
-
-
-def _check_folder(folder: OutputFolder) -> None:
-    fs, path = locate(folder.url)
-    if fs.isfile(path):
-        raise OutputError(f"{folder.url}: expected a folder, got a file; choose another output.path").at(
-            "output.path"
-        )
 
 
 def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:

@@ -7,11 +7,20 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from corpusmill.jobs.checks import Checks
 from corpusmill.jobs.config import ModelConfig
+from corpusmill.jobs.familiar import task_hint
 from corpusmill.jobs.hints import explain
 from corpusmill.jobs.measured import measured_once
 from corpusmill.jobs.problems import ConfigError
-from corpusmill.models import Checkpoint, DtypeChoice, check_tensors, choose_dtype, read_checkpoint
+from corpusmill.models import (
+    Checkpoint,
+    DtypeChoice,
+    ModelError,
+    check_tensors,
+    choose_dtype,
+    read_checkpoint,
+)
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.quantized import has_int8_products
 from corpusmill.pipeline.checkpoints import Found, find_checkpoint, title
@@ -39,58 +48,74 @@ class ResolvedModel:
     dtype_reason: str
 
 
-def resolve_model(
-    config: ModelConfig, where: str, *, pairs: bool, recorded: str | None = None
-) -> ResolvedModel:
+@dataclass(frozen=True)
+class CheckedModel:
+    """A model whose checkpoint and task fit; `resolved` is None if anything else is wrong with it."""
+
+    task: str
+    prefix: str
+    needs: Needs
+    columns: tuple[str, ...]
+    resolved: ResolvedModel | None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint read for a task, and the task made for it."""
+
+    source: Found
+    checkpoint: Checkpoint
+    made: Task
+    options: dict[str, Any]
+
+
+def check_model(
+    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None = None
+) -> CheckedModel | None:
     """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
 
-    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto` meant when
-    the output was begun: it means the same until the end, on whichever machine.
+    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto`
+    meant when the output was begun: it means the same until the end, on every machine.
     """
-    source = _found(config, where)
-    folder = source.folder
-    task = config.task or read_checkpoint(folder).default_job_task
-    if task not in TASKS:
-        raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}").at(f"{where}.task")
-    options = _options(config, task, where)
-    checkpoint = _checkpoint(folder, task, options, where)
-    check_tensors(checkpoint)
-    made = _task(task, checkpoint, options, where)
-    if config.long_text == "window" and not made.needs.windows:
-        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
-            f"{where}.long_text"
+    before = len(checks.problems)
+    source = checks.run(f"{where}.checkpoint", lambda: _found(config, where))
+    task = checks.run(f"{where}.task", lambda: _task_name(config, source, where))
+    _check_device(config, where, checks)
+    options = _options(config, task, where, checks) if task else {}
+    loaded = _load(source, task, options, where, checks) if source and task else None
+    checkpoint = loaded.checkpoint if loaded else _encoder(source, where, checks)
+    if checkpoint is None:
+        return None
+    max_length = checks.run(f"{where}.checkpoint", lambda: _max_length(config, checkpoint, where))
+    if task is None or loaded is None:
+        return None
+    made = loaded.made
+    checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint))
+    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, made, where))
+    longest = max_length or checkpoint.max_positions
+    tokenizer = checks.run(
+        f"{where}.checkpoint", lambda: _tokenizer(config, loaded, longest, where, pairs=pairs)
+    )
+    if tokenizer is not None and max_length is not None:
+        checks.run(f"{where}.max_length", lambda: _check_room(tokenizer, max_length, where))
+    resolved = None
+    if len(checks.problems) == before and not checks.unread and tokenizer is not None:
+        resolved = checks.run(
+            f"{where}.checkpoint",
+            lambda: _resolved(
+                config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded
+            ),
         )
-    max_length = _max_length(config, checkpoint, where)
-    tokenizer = _tokenizer(config, checkpoint, source, made.needs, where, pairs=pairs)
-    _check_room(tokenizer, max_length, where)
-    device = _device(config, where)
-    dtype = _dtype(config, checkpoint, device, recorded, where)
-    spec = ModelSpec(
-        title=config.name or title(config.checkpoint),
-        prefix=f"{config.name}_" if config.name else "",
-        checkpoint=str(folder),
-        source=source.source,
-        digest=source.digest,
-        task=task,
-        dtype=dtype.dtype,
-        device=device,
-        max_length=max_length,
-        stride=config.stride if config.long_text == "window" else None,
-        tokens_per_batch=(
-            TOKENS_PER_BATCH[device] if config.tokens_per_batch == "auto" else config.tokens_per_batch
-        ),
-        tokenizer=tokenizer,
-        pool=PoolSpec(1, 1),
-        options=options,
-    )
-    return ResolvedModel(
-        config,
-        spec,
-        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
-        made.needs,
-        tuple(spec.prefix + name for name in made.schema.names),
-        dtype.reason,
-    )
+    return CheckedModel(task, _prefix(config), made.needs, _columns(config, made), resolved)
+
+
+def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
+    """Return a model that is sound; else a ConfigError with all its problems."""
+    checks = Checks()
+    checked = check_model(config, where, checks, pairs=pairs)
+    if checks.problems or checked is None or checked.resolved is None:
+        raise ConfigError(checks.problems, where)
+    return checked.resolved
 
 
 def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> ModelSpec:
@@ -105,6 +130,55 @@ def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> Model
     return resolve_model(config, "model", pairs=pairs).spec
 
 
+def _resolved(
+    config: ModelConfig,
+    task: str,
+    loaded: _Loaded,
+    *,
+    max_length: int,
+    tokenizer: TokenizerSpec,
+    recorded: str | None,
+) -> ResolvedModel:
+    """Return a model for which everything was checked; what `dtype: auto` means is measured here."""
+    checkpoint, made = loaded.checkpoint, loaded.made
+    device = _device(config)
+    dtype = _dtype(config, checkpoint, device, recorded)
+    spec = ModelSpec(
+        title=config.name or title(config.checkpoint),
+        prefix=_prefix(config),
+        checkpoint=str(loaded.source.folder),
+        source=loaded.source.source,
+        digest=loaded.source.digest,
+        task=task,
+        dtype=dtype.dtype,
+        device=device,
+        max_length=max_length,
+        stride=config.stride if config.long_text == "window" else None,
+        tokens_per_batch=(
+            TOKENS_PER_BATCH[device] if config.tokens_per_batch == "auto" else config.tokens_per_batch
+        ),
+        tokenizer=tokenizer,
+        pool=PoolSpec(1, 1),
+        options=loaded.options,
+    )
+    return ResolvedModel(
+        config,
+        spec,
+        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
+        made.needs,
+        _columns(config, made),
+        dtype.reason,
+    )
+
+
+def _prefix(config: ModelConfig) -> str:
+    return f"{config.name}_" if config.name else ""
+
+
+def _columns(config: ModelConfig, made: Task) -> tuple[str, ...]:
+    return tuple(_prefix(config) + name for name in made.schema.names)
+
+
 def _found(config: ModelConfig, where: str) -> Found:
     try:
         return find_checkpoint(config.checkpoint)
@@ -112,18 +186,57 @@ def _found(config: ModelConfig, where: str) -> Found:
         raise error.at(f"{where}.checkpoint") from None
 
 
-def _options(config: ModelConfig, task: str, where: str) -> dict[str, Any]:
-    """Return the task options that the job gives; one of another task is an error."""
+def _task_name(config: ModelConfig, source: Found | None, where: str) -> str | None:
+    """Return the job's task, else the checkpoint's own; None where neither is known."""
+    if config.task is None and source is None:
+        return None
+    task = config.task
+    if task is None and source is not None:
+        try:
+            task = read_checkpoint(source.folder).default_job_task
+        except ModelError as error:
+            raise CorpusmillError(str(error)).at(f"{where}.checkpoint") from None
+    if task not in TASKS:
+        hint = task_hint(task, list(TASKS)) if task else ""
+        raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}{hint}").at(f"{where}.task")
+    return task
+
+
+def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict[str, Any]:
+    """Return the task options that the job gives; each one of another task is a problem."""
     allowed = TASKS[task].options
     known = {name for kind in TASKS.values() for name in kind.options}
     given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
-    for name in given:
-        if name not in allowed:
-            others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
-            raise CorpusmillError(f"is an option of {others}, this model does {task}; leave it out").at(
-                f"{where}.{name}"
-            )
+    for name in [name for name in given if name not in allowed]:
+        others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
+        checks.add(f"{where}.{name}", f"is an option of {others}, this model does {task}; leave it out")
+        del given[name]
     return given
+
+
+def _load(source: Found, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
+    """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
+    while True:
+        try:
+            checkpoint = _checkpoint(source.folder, task, options, where)
+            return _Loaded(source, checkpoint, _task(task, checkpoint, options, where), options)
+        except ModelError as error:
+            checks.add(f"{where}.checkpoint", str(error))
+            return None
+        except CorpusmillError as error:
+            field = error.field or where
+            checks.add(field, str(error))
+            wrong = field.removeprefix(f"{where}.")
+            if wrong not in options:
+                return None
+            options = {name: value for name, value in options.items() if name != wrong}
+
+
+def _encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
+    """Read a checkpoint whose task is not known: some settings can be checked all the same."""
+    if source is None:
+        return None
+    return checks.run(f"{where}.checkpoint", lambda: read_checkpoint(source.folder, "base"))
 
 
 def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
@@ -144,24 +257,39 @@ def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str
         raise error.at(f"{where}.{error.field}" if error.field else where) from None
 
 
-def _device(config: ModelConfig, where: str) -> str:
-    there = torch.cuda.is_available()
+def _check_windows(config: ModelConfig, task: str, made: Task, where: str) -> None:
+    if config.long_text == "window" and not made.needs.windows:
+        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
+            f"{where}.long_text"
+        )
+
+
+def _check_device(config: ModelConfig, where: str, checks: Checks) -> None:
+    """Check the device and the dtype, for which no checkpoint is needed."""
+    device = checks.run(f"{where}.device", lambda: _device_there(config, where))
+    if device is not None:
+        checks.run(f"{where}.dtype", lambda: _check_dtype(config, device, where))
+
+
+def _device_there(config: ModelConfig, where: str) -> str:
     if config.device == "cuda" and config.pool.gpus == 0:
         raise CorpusmillError(
             "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
         ).at(f"{where}.pool.gpus")
-    if config.device == "cuda" and not there:
+    if config.device == "cuda" and not torch.cuda.is_available():
         raise CorpusmillError("expected a CUDA device, found none; use device: cpu or auto").at(
             f"{where}.device"
         )
+    return _device(config)
+
+
+def _device(config: ModelConfig) -> str:
     if config.device == "auto":
-        return "cuda" if there and config.pool.gpus != 0 else "cpu"
+        return "cuda" if torch.cuda.is_available() and config.pool.gpus != 0 else "cpu"
     return config.device
 
 
-def _dtype(
-    config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None, where: str
-) -> DtypeChoice:
+def _check_dtype(config: ModelConfig, device: str, where: str) -> None:
     if config.dtype == "int8" and (device != "cpu" or not has_int8_products()):
         raise CorpusmillError(
             "int8 needs a CPU with VNNI instructions; expected auto, float32 or bfloat16"
@@ -170,6 +298,9 @@ def _dtype(
         raise CorpusmillError(
             "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"
         ).at(f"{where}.dtype")
+
+
+def _dtype(config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None) -> DtypeChoice:
     if config.dtype != "auto":
         return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
     if recorded is not None and (config.allow_int8 or recorded != "int8"):
@@ -190,8 +321,9 @@ def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
 
 
 def _tokenizer(
-    config: ModelConfig, checkpoint: Checkpoint, found: Found, needs: Needs, where: str, *, pairs: bool
+    config: ModelConfig, loaded: _Loaded, max_length: int, where: str, *, pairs: bool
 ) -> TokenizerSpec:
+    checkpoint, needs = loaded.checkpoint, loaded.made.needs
     folder = str(checkpoint.folder)
     size = load_tokenizer(folder).get_vocab_size()
     if size > checkpoint.vocab_size:
@@ -203,11 +335,11 @@ def _tokenizer(
     return TokenizerSpec(
         folder,
         tokenizer_digest(folder),
-        found.source,
-        checkpoint.folder.relative_to(found.folder).as_posix(),
+        loaded.source.source,
+        checkpoint.folder.relative_to(loaded.source.folder).as_posix(),
         needs.prompt,
         ("text", "text_pair") if second else ("text",),
-        None if config.long_text == "window" else _max_length(config, checkpoint, where),
+        None if config.long_text == "window" else max_length,
         needs.offsets,
         second and needs.cuts_longest,
     )

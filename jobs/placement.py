@@ -12,14 +12,21 @@ RUN_DATE = "{run_date}"
 _PLACEHOLDER = re.compile(r"\{\w*\}")
 
 
-def dated(config: JobConfig, run_date: date, origin: str = "job") -> JobConfig:
-    """Return the job with `{run_date}` of its output path filled in; ConfigError for another one."""
-    strange = [found for found in _PLACEHOLDER.findall(config.output.path) if found != RUN_DATE]
-    if strange:
-        raise ConfigError(
-            [Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {strange[0]}")], origin
-        )
+def dated(config: JobConfig, run_date: date) -> JobConfig:
+    """Return the job with `{run_date}` of its output path filled in."""
     return _with_output(config, config.output.path.replace(RUN_DATE, run_date.isoformat()))
+
+
+def strange_placeholder(path: str) -> str | None:
+    """Return a placeholder of an output path that means nothing."""
+    return next((found for found in _PLACEHOLDER.findall(path) if found != RUN_DATE), None)
+
+
+def check_placeholders(config: JobConfig, origin: str) -> None:
+    """Refuse an output path with a placeholder that means nothing."""
+    if strange := strange_placeholder(config.output.path):
+        problem = Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {strange}")
+        raise ConfigError([problem], origin)
 
 
 def is_dated(config: JobConfig) -> bool:

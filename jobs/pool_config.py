@@ -11,9 +11,13 @@ class PoolConfig(Section):
     """How many workers serve a model, and what each holds."""
 
     min_workers: Annotated[int, Field(ge=0)] = 1
+    """Least number of workers. With 0 the pool starts without any."""
     max_workers: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """Most workers. `auto` follows the machine or the cluster."""
     cpus: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """CPU threads of one worker. `auto` is 1 for a model on CPUs."""
     gpus: Auto | Annotated[float, Field(ge=0)] | Annotated[int, Field(ge=0)] = "auto"
+    """GPUs of one worker; 0.25 places four workers on one GPU. `auto` shares the GPUs among the models."""
 
     @field_validator("gpus")
     @classmethod

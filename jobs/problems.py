@@ -23,3 +23,8 @@ class ConfigError(CorpusmillError):
         self.problems = problems
         self.origin = origin
         super().__init__("\n".join(f"{origin}: {problem}" for problem in problems))
+
+
+def within(inner: str, outer: str) -> bool:
+    """Say whether a field is another one or a part of it."""
+    return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))

@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self, tally: Tally, *, enabled: bool) -> None:
         self.tally = tally
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False)
         self._enabled = enabled
         self._live = (
             Live(console=self._console, auto_refresh=False, transient=True)

@@ -4,20 +4,21 @@ Everything that can be known before the first row is read is checked here, and a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import pyarrow as pa
 
-from corpusmill.jobs.config import InputConfig, JobConfig, ModelConfig, OutputConfig
-from corpusmill.jobs.models import ResolvedModel, resolve_model
+from corpusmill.jobs.checks import Checks
+from corpusmill.jobs.config import InputConfig, JobConfig, OutputConfig
+from corpusmill.jobs.models import CheckedModel, ResolvedModel, check_model
+from corpusmill.jobs.placement import RUN_DATE, strange_placeholder
 from corpusmill.jobs.problems import ConfigError, Problem
-from corpusmill.jobs.recorded import recorded_dtypes
-from corpusmill.models import ModelError
+from corpusmill.jobs.recorded import check_place, recorded_dtypes
 from corpusmill.pipeline.arrow_types import parse_type
-from corpusmill.pipeline.errors import CorpusmillError
-from corpusmill.pipeline.listing import file_format, list_files
+from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
+from corpusmill.pipeline.listing import list_files
+from corpusmill.pipeline.output import OutputFolder
 from corpusmill.pipeline.planning import file_schemas, format_of, plan_splits
 from corpusmill.pipeline.readers.infer import CONFLICT
 from corpusmill.pipeline.schema import FileSchema, check_text, check_texts, column_type, kept_columns
@@ -26,8 +27,6 @@ from corpusmill.pipeline.sizing import UnitSizing
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
 from corpusmill.pipeline.storage import StoredFile, absolute
 from corpusmill.pipeline.units import Split
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,51 +41,50 @@ class ResolvedJob:
     sizing: UnitSizing
 
 
-@dataclass
-class Checks:
-    """Collects problems; a check that fails gives None, so that the others still run."""
-
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, where: str, message: str) -> None:
-        """Note a problem."""
-        self.problems.append(Problem(where, message))
-
-    def run(self, where: str, check: Callable[[], T]) -> T | None:
-        """Return what a check gives, or note why it fails: under the error's own field, else `where`."""
-        try:
-            return check()
-        except ModelError as error:
-            self.add(where, str(error))
-        except CorpusmillError as error:
-            self.add(error.field or where, str(error))
-        return None
-
-
 def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     """Check a job against the world; ConfigError lists every problem.
 
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
+    job = _checked(config, checks)
+    if job is None:
+        raise ConfigError(checks.problems, origin)
+    return job
+
+
+def problems_of(config: JobConfig, unread: frozenset[str]) -> list[Problem]:
+    """Return what else is wrong with a job of which some fields could not be read."""
+    checks = Checks(unread)
+    try:
+        _checked(config, checks)
+    except InputError as damage:
+        checks.add("input.path", str(damage))
+    return checks.problems
+
+
+def _checked(config: JobConfig, checks: Checks) -> ResolvedJob | None:
+    """Run every check that can run; return the job if there is no problem and nothing unread."""
     pairs = config.input.text_pair is not None
-    output = checks.run("output.path", lambda: _output(config.output))
+    output = checks.run("output.path", lambda: _output(config.output, checks))
     recorded = {} if output is None else recorded_dtypes(output.url)
     models = [
-        _model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
+        check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
-    files = checks.run("input.path", lambda: _files(config.input))
-    given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
-    schemas = _schemas(config.input, files, given) if files else None
+    files = _files(config.input, checks)
     lists = any(model is not None and model.needs.second == "list" for model in models)
-    spec_input = _input(config.input, schemas, checks, lists=lists) if schemas else None
+    spec_input, damage = _read_input(config.input, files, checks, lists=lists)
     _check_names(config, checks)
     _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
     _check_pairs(models, config.input, checks)
-    if checks.problems or files is None or spec_input is None or output is None:
-        raise ConfigError(checks.problems, origin)
-    found = [model for model in models if model is not None]
+    if damage is not None:
+        if not checks.problems:
+            raise damage
+        checks.add("input.path", str(damage))
+    found = [model.resolved for model in models if model is not None and model.resolved is not None]
+    if checks.problems or checks.unread or output is None or spec_input is None:
+        return None
     spec = PipelineSpec(
         spec_input,
         tuple(model.spec for model in found),
@@ -98,21 +96,37 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
 
 
-def _model(
-    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None
-) -> ResolvedModel | None:
-    return checks.run(
-        f"{where}.checkpoint",
-        lambda: resolve_model(config, where, pairs=pairs, recorded=recorded),
-    )
+def _files(config: InputConfig, checks: Checks) -> list[StoredFile]:
+    """Return the files of all paths that can be listed, in sorted order, each file once."""
+    found: dict[str, StoredFile] = {}
+    for i, path in enumerate(config.path):
+        where = f"input.path[{i}]" if len(config.path) > 1 else "input.path"
+        listed = checks.run(where, partial(_listed, path, config.format), needs=("input.format",))
+        found |= {file.url: file for file in listed or ()}
+    return [found[url] for url in sorted(found)]
 
 
-def _files(config: InputConfig) -> list[StoredFile]:
-    files = list_files(config.path, any_name=config.format != "auto")
-    if config.format == "auto":
-        for file in files:
-            file_format(file.url)
+def _listed(path: str, asked: str) -> list[StoredFile]:
+    files = list_files([path], any_name=asked != "auto")
+    for file in files:
+        format_of(file, asked)
     return files
+
+
+def _read_input(
+    config: InputConfig, files: list[StoredFile], checks: Checks, *, lists: bool
+) -> tuple[InputSpec | None, InputError | None]:
+    """Check the columns of the files; also return the error of a file that cannot be read."""
+    if not files or not checks.can_read("input.format", "input.schema"):
+        return None, None
+    before = len(checks.problems)
+    given = checks.run("input.schema", lambda: _given_types(config, files))
+    if len(checks.problems) > before:
+        return None, None
+    try:
+        return _input(config, _schemas(config, files, given), checks, lists=lists), None
+    except InputError as damage:
+        return None, damage
 
 
 def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:
@@ -152,6 +166,7 @@ def _input(
         "input.text_pair": [config.text_pair] if config.text_pair else [],
         "input.keep": list(keep),
     }
+    before = len(checks.problems)
     types: dict[str, pa.DataType] = {}
     for where, names in wanted.items():
         for name in names:
@@ -159,7 +174,7 @@ def _input(
             kind = checks.run(where, partial(_column, name, schemas, where, check))
             if kind is not None:
                 types[name] = kind
-    if checks.problems:
+    if len(checks.problems) > before:
         return None
     schema = pa.schema(list(types.items()))
     return InputSpec(
@@ -184,14 +199,31 @@ def _column(
     return kind
 
 
-def _output(config: OutputConfig) -> OutputSpec:
-    codecs = SINKS[config.format].codecs
+def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
+    """Check the output's format and its place."""
     compression = config.compression or "none"
+    checks.run("output.compression", lambda: _check_codec(config.format, compression), ("output.format",))
+    if strange := strange_placeholder(config.path):
+        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {strange}").at("output.path")
+    url = absolute(config.path)
+    if checks.can_read("output.path"):
+        _check_place(OutputFolder.of(url, config.format))
+    return OutputSpec(url, config.format, None if compression == "none" else compression)
+
+
+def _check_place(folder: OutputFolder) -> None:
+    """Refuse a place where no output can be; a store that does not answer is no fault of the job."""
+    try:
+        check_place(folder)
+    except OutputError as error:
+        if error.field:
+            raise
+
+
+def _check_codec(output_format: str, compression: str) -> None:
+    codecs = SINKS[output_format].codecs
     if compression not in codecs:
-        raise CorpusmillError(
-            f"expected one of {', '.join(codecs)} for {config.format}, got {compression!r}"
-        ).at("output.compression")
-    return OutputSpec(absolute(config.path), config.format, None if compression == "none" else compression)
+        raise CorpusmillError(f"expected one of {', '.join(codecs)} for {output_format}, got {compression!r}")
 
 
 def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
@@ -214,13 +246,13 @@ def _check_names(config: JobConfig, checks: Checks) -> None:
             )
 
 
-def _check_columns(models: Sequence[ResolvedModel | None], keep: Sequence[str], checks: Checks) -> None:
+def _check_columns(models: Sequence[CheckedModel | None], keep: Sequence[str], checks: Checks) -> None:
     """Refuse output columns that would share a name."""
     for name in dict.fromkeys(name for name in keep if keep.count(name) > 1):
         checks.add("input.keep", f"column {name!r} is named more than once; name it once")
     taken = dict.fromkeys(keep, "input.keep")
     for i, model in enumerate(models):
-        if model is None or (len(models) > 1 and not model.spec.prefix):
+        if model is None or (len(models) > 1 and not model.prefix):
             continue
         for column in model.columns:
             if column in taken:
@@ -232,20 +264,18 @@ def _check_columns(models: Sequence[ResolvedModel | None], keep: Sequence[str], 
             taken.setdefault(column, f"models[{i}]")
 
 
-def _check_pairs(models: Sequence[ResolvedModel | None], config: InputConfig, checks: Checks) -> None:
+def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, checks: Checks) -> None:
     """Refuse a second text column that no model reads, and its absence where one needs it."""
     found = [model for model in models if model is not None]
     reading = [model for model in found if model.needs.second != "none"]
     if config.text_pair and len(found) == len(models) and not reading:
-        tasks = ", ".join(dict.fromkeys(model.spec.task for model in found))
+        tasks = ", ".join(dict.fromkeys(model.task for model in found))
         checks.add("input.text_pair", f"{tasks} takes one text a row; expected no second column")
     if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
-        tasks = " and ".join(dict.fromkeys(model.spec.task for model in reading))
+        tasks = " and ".join(dict.fromkeys(model.task for model in reading))
         checks.add("input.text_pair", f"{tasks} cannot share one: only one of them takes lists of texts")
     if not config.text_pair:
         for model in found:
             if model.needs.second in ("required", "list"):
                 what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
-                checks.add(
-                    "input.text_pair", f"is required by {model.spec.task}: name the column with {what}"
-                )
+                checks.add("input.text_pair", f"is required by {model.task}: name the column with {what}")

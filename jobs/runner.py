@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913  as many as the command has options
     made of them is marked as stale, and a job with an output a date does only what no other date has.
     """
     settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
-    job = resolve(dated(config, run_date or date.today(), origin), origin)
+    job = resolve(dated(config, run_date or date.today()), origin)
     if not (incremental and is_dated(config)):
         return _run(job, settings)
     results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]

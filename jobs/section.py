@@ -8,6 +8,9 @@ Auto = Literal["auto"]
 
 
 class Section(BaseModel):
-    """A part of the job file: unknown keys are errors, values are not coerced between types."""
+    """A part of the job file: unknown keys are errors, values are not coerced between types.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    The text below a field is its description: docs/job-file.md and `corpusmill init` print it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

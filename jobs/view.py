@@ -17,7 +17,7 @@ def table(standing: Standing) -> Group:
     grid.add_row("read, tokenize", f"{standing.rows_read:,}", "", "", "", "")
     for pool in standing.pools:
         grid.add_row(
-            pool.model,
+            Text(pool.model),
             "",
             f"{pool.tokens_per_second:,.0f}",
             f"{pool.queued_tokens:,}",

@@ -16,7 +16,7 @@ def watch(
     output: str, *, console: Console | None = None, pause: Callable[[float], None] = time.sleep
 ) -> OutputStatus:
     """Show an output's status until its run has ended; a table on a terminal, lines elsewhere."""
-    shown = console or Console()
+    shown = console or Console(markup=False)
     with Live(console=shown, auto_refresh=False, transient=True) as live:
         before = ""
         while True:

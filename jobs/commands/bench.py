@@ -31,7 +31,7 @@ def bench(
         ),
     ] = None,
     dtypes: Annotated[str, typer.Option(metavar="A,B", help="Of the model.")] = "float32,bfloat16,int8",
-    tokens_per_batch: Annotated[int, typer.Option(metavar="N")] = 2048,
+    tokens_per_batch: Annotated[int, typer.Option(metavar="N", help="Tokens of one pass.")] = 2048,
     threads: Annotated[int, typer.Option(metavar="N", help="0: one a core.")] = 0,
     rounds: Annotated[int, typer.Option(metavar="N", help="Runs of each contender, in turn.")] = 3,
     folder: Annotated[str, typer.Option(metavar="DIR", help="Where the page goes.")] = "docs/benchmarks",

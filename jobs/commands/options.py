@@ -30,6 +30,9 @@ RATE = Annotated[
     typer.Option(metavar="[MODEL=]N", help="Tokens a second of one worker, instead of measuring here."),
 ]
 PRICE = Annotated[float | None, typer.Option(metavar="P", min=0.0, help="Of one worker's hour.")]
+EXECUTOR = Annotated[
+    str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+]
 Executor = Literal["ray", "inline"]
 
 

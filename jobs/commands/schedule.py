@@ -13,6 +13,7 @@ import typer
 
 from corpusmill.jobs.commands.guard import guarded, printed
 from corpusmill.jobs.commands.options import DEBUG, JOB, JSON, SET, executor_named
+from corpusmill.jobs.commands.plain_help import PlainTyper
 
 if TYPE_CHECKING:
     from corpusmill.jobs.schedules.store import Run, Schedule
@@ -22,7 +23,7 @@ STORE = Annotated[
     typer.Option(metavar="FILE", envvar="CORPUSMILL_SCHEDULES", help="The SQLite file with the schedules."),
 ]
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
-group = typer.Typer(no_args_is_help=True, help="Run jobs at set times; each run does what is new or changed.")
+group = PlainTyper(no_args_is_help=True, help="Run jobs at set times; each run does what is new or changed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def add(
     timezone: Annotated[str, typer.Option(metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the job's own name.")] = None,
     set_: SET = None,
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    executor: Annotated[
+        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    ] = "ray",
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A running Ray cluster; else one per run.")
     ] = None,
@@ -132,7 +135,7 @@ def remove(name: NAME, store: STORE = None, debug: DEBUG = False) -> None:
 
 @group.command()
 def history(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of one schedule only.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of one schedule only.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the newest.")] = 20,
     store: STORE = None,
     as_json: JSON = False,

@@ -60,11 +60,13 @@ def submit(
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
-        from corpusmill.jobs.placement import dated, local_paths, placed
+        from corpusmill.jobs.placement import check_placeholders, dated, local_paths, placed
         from corpusmill.jobs.submission.submit import Package
         from corpusmill.jobs.submission.submit import submit as submit_job
 
-        config = placed(dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job))
+        config = JobConfig.from_yaml(job, set_ or ())
+        check_placeholders(config, job)
+        config = placed(dated(config, today_or(run_date)))
         made = submit_job(config, address, package=Package(wheel, installed), submission=id_)
         for path in local_paths(config):
             print(f"note: every node of the cluster must have {path}", file=sys.stderr)

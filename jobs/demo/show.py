@@ -30,7 +30,7 @@ EXAMPLES = 5
 def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) -> RunResult:
     """Write OUTPUT/corpus, OUTPUT/job.yaml and the job's output OUTPUT/result, and print what is in it."""
     root = Path(output).expanduser().resolve()
-    note = Console(stderr=True, soft_wrap=True)
+    note = Console(stderr=True, soft_wrap=True, markup=False)
     shards = write_jsonl(collect(), root / "corpus")
     job = demo_job(root / "corpus", root / "result")
     (root / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
@@ -47,7 +47,7 @@ def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) ->
 
 
 def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 110, markup=False)
     console.print(
         f"{result.rows:,} documents, {result.tokens:,} tokens, {result.seconds:.0f} s "
         f"({result.tokens_per_second:,.0f} tokens/s) -> {root / 'result'}",

@@ -21,7 +21,14 @@ PAGES = [
     "architectures.md",
     *TASK_PAGES.values(),
 ]
-ELSEWHERE = {"submission.md": "tests/submission", "gpu.md": "tests/benchmarks/test_gpu.py"}
+DEMO = "tests/docs/test_readme.py"
+ELSEWHERE = {
+    "submission.md": "tests/submission",
+    "gpu.md": "tests/benchmarks/test_gpu.py",
+    "evaluate.md": DEMO,
+    "convert.md": DEMO,
+    "benchmarking.md": DEMO,
+}
 """Pages whose commands need more than a folder, and where they are run."""
 LANGUAGES = {"sh", "python", "yaml", "text"}
 

@@ -9,24 +9,32 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
-from corpusmill.jobs import JobConfig
 from corpusmill.jobs.demo.spans import LABELS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    README,
+    *(
+        (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+        for name in ("evaluate", "convert", "benchmarking")
+    ),
+]
+"""The README and the pages whose commands work on the demo's output."""
 BIN = Path(sys.executable).parent
 LONGEST = 600
 
 
 def blocks(language: str) -> list[str]:
-    """The README's code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """The pages' code blocks of a language."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [block for page in PAGES for block in pattern.findall(page)]
 
 
 def commands() -> list[str]:
@@ -103,14 +111,19 @@ def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
         command for command in commands() if command.removeprefix(".venv/bin/").startswith("corpusmill ")
     ]
     assert {command.split()[1] for command in asked} == {
+        "init",
         "plan",
         "run",
         "verify",
+        "report",
         "bench",
         "evaluate",
         "convert",
     }
     write_old_checkpoint(demo[0] / "old-bert")
+    (demo[0] / "data").mkdir()
+    reviews = {"id": list(range(20)), "body": [f"review number {i}" for i in range(20)]}
+    pq.write_table(pa.table(reviews), demo[0] / "data/reviews.parquet")
     for command in asked:
         done = shell(command.replace(".venv/bin/", ""), demo[0])
         assert done.returncode == 0, f"{command}: {done.stderr}"
@@ -140,8 +153,7 @@ def test_the_readmes_python_runs(demo: tuple[Path, str]) -> None:
     assert int(done.stdout) > 5_000
 
 
-def test_the_readmes_job_file_loads() -> None:
-    """The annotated job is a valid one."""
-    (text,) = blocks("yaml")
-    job = JobConfig.from_dict(yaml.safe_load(text))
-    assert [model.name for model in job.models] == ["minilm", "mood"]
+def test_the_readme_can_be_read_at_once() -> None:
+    """At most 160 lines, and a link to the first page of the documentation."""
+    assert len(README.splitlines()) <= 160
+    assert "](docs/index.md)" in README

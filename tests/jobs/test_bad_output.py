@@ -120,7 +120,7 @@ def test_a_place_that_is_no_output_folder_is_refused(
     before = contents(workshop.folder)
     result = workshop.cli("run", job)
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: output.path: ")
+    assert result.stderr.startswith(f"error: {job}: output.path: ")
     assert words in result.stderr
     assert contents(workshop.folder) == before
 

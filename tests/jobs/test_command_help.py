@@ -1,11 +1,14 @@
 """What a person meets first: help with examples, completion in the shell, colours only where wanted."""
 
+import importlib.metadata
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import click
 import pytest
@@ -45,6 +48,59 @@ def test_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
     assert tuple(words[1 : 1 + len(path)]) == path
     for option in re.findall(r"(?<= )--[a-z-]+", example):
         assert option in shown.stdout.replace(example, ""), option
+
+
+def texts(command: click.Command) -> Iterator[str]:
+    """The help texts of a command and of its options, as its source has them."""
+    callback = command.callback
+    yield inspect.cleandoc(command.help if callback is None else callback.__doc__ or "")
+    for hint in get_type_hints(callback, include_extras=True).values() if callback else ():
+        yield from (info.help for info in getattr(hint, "__metadata__", ()) if getattr(info, "help", None))
+
+
+@pytest.mark.parametrize("path", [(), ("schedule",), *ALL], ids=lambda path: " ".join(path) or "(none)")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_printed_as_it_is_written(path: tuple[str, ...], option: str) -> None:
+    """Every help text is there word for word, brackets included; `-h` is `--help`."""
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    shown = CliRunner().invoke(app, [*path, option], env={"COLUMNS": "400", "NO_COLOR": "1"})
+    assert shown.exit_code == 0
+    words = " ".join(shown.stdout.split())
+    assert [text for text in texts(command) if " ".join(text.split()) not in words] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_option_says_what_it_is(path: tuple[str, ...]) -> None:
+    """No option or argument without a help text."""
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    assert [part.name for part in command.params if not getattr(part, "help", None)] == []
+
+
+def test_brackets_of_metavars_and_extras_are_whole() -> None:
+    """The two that rich's markup took for a style."""
+    shown = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    assert "corpusmill[bench]" in shown.stdout
+    shown = CliRunner().invoke(app, ["plan", "--help"], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    assert "[MODEL=]N" in shown.stdout
+
+
+def test_a_message_keeps_the_brackets_of_a_name(workshop: Workshop) -> None:
+    """A file called like a style of rich, in an error and in a usage error."""
+    result = workshop.cli("plan", "[red]job[/red].yaml")
+    assert result.stderr == "error: [red]job[/red].yaml: no such job file\n"
+    result = CliRunner().invoke(app, ["run", "job.yaml", "--executor", "[bold]"], env={"COLUMNS": "300"})
+    assert "got '[bold]'" in result.stderr
+
+
+def test_version_is_the_installed_one() -> None:
+    """One line, and no command is needed."""
+    shown = CliRunner().invoke(app, ["--version"])
+    assert shown.exit_code == 0
+    assert shown.stdout == f"corpusmill {importlib.metadata.version('corpusmill')}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

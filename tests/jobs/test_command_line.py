@@ -52,6 +52,7 @@ def test_a_failed_job_exits_with_1_and_one_traceback_if_asked_for(workshop: Work
 
 def test_several_problems_are_a_line_each(workshop: Workshop) -> None:
     """Exit code 2, and every line begins with the job file and the field."""
+    workshop.numbered(4)
     job = workshop.job(outputs=1, input__txt=2, models__0__dtype="x")
     result = workshop.cli("run", job)
     assert (result.exit_code, result.stdout) == (2, "")

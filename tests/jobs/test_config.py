@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from corpusmill.jobs import ConfigError, JobConfig
+from corpusmill.jobs import ConfigError, JobConfig, familiar
+from corpusmill.jobs.hints import known_keys, sections
+from corpusmill.pipeline.tasks import TASKS
 
 FULL = """
 name: reviews
@@ -319,3 +321,59 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
     path.write_text("name: a\ninput: {path: x, text: t}\nname: b\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"line 3, column 1: .*'name' is given twice"):
         JobConfig.from_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("models__0__batch_size", "models[].tokens_per_batch"),
+        ("models__0__model_name_or_path", "models[].checkpoint"),
+        ("models__0__model", "models[].checkpoint"),
+        ("models__0__torch_dtype", "models[].dtype"),
+        ("models__0__device_map", "models[].device"),
+        ("models__0__num_workers", "models[].pool.max_workers"),
+        ("models__0__max_seq_length", "models[].max_length"),
+        ("models__0__truncation", "models[].long_text"),
+        ("models__0__pool__num_gpus", "models[].pool.gpus"),
+        ("input__text_column", "input.text"),
+        ("input__columns", "input.keep"),
+        ("output_path", "output.path"),
+        ("output__output_dir", "output.path"),
+        ("batch-size", "models[].tokens_per_batch"),
+    ],
+)
+def test_a_key_of_another_tool_is_told_what_it_is_here(path: str, field: str) -> None:
+    """Where it stands makes no difference."""
+    (message,) = problems_of(changed(**{path: 1})).values()
+    assert message.startswith(f"unknown key; use {field}: ")
+
+
+def test_hints_name_fields_and_tasks_that_exist() -> None:
+    """A renamed field or task has to be renamed in the hints too."""
+    known = {
+        f"{path}.{key}".lstrip(".")
+        for path, section in sections(JobConfig).items()
+        for key in known_keys(section)
+    }
+    named = {field for target, _ in familiar.KEYS.values() for field in (target or "").split(" or ") if field}
+    assert {field.replace("[]", "") for field in named} <= known
+    assert not {key for key in familiar.KEYS if key in {path.rpartition(".")[2] for path in known}}
+    assert all(any(task in TASKS for task in tasks) for tasks in familiar.TASKS.values())
+
+
+@pytest.mark.parametrize(
+    ("task", "hint"),
+    [
+        ("ner", "; ner is called token-classification here"),
+        ("sentiment-analysis", "; sentiment-analysis is called text-classification here"),
+        ("feature-extraction", "; feature-extraction is called embedding here"),
+        ("Zero_Shot", "; zero-shot is called zero-shot-classification here"),
+        ("embeding", "; did you mean embedding?"),
+        ("token_classification", "; did you mean token-classification?"),
+        ("summarization", "; summarization writes text, encoders of text do not: it is not offered"),
+        ("poetry", ""),
+    ],
+)
+def test_a_task_of_another_tool_is_told_what_it_is_here(task: str, hint: str) -> None:
+    """Names of transformers' pipelines, misspellings, and what is not offered."""
+    assert familiar.task_hint(task, list(TASKS)) == hint

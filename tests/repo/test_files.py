@@ -91,13 +91,8 @@ def test_every_job_file_of_the_repository_loads() -> None:
         assert JobConfig.from_yaml(path).name, path
 
 
-def test_the_job_file_in_the_readme_loads() -> None:
+def test_the_job_file_that_the_documentation_begins_with_loads() -> None:
     """What a newcomer copies works."""
-    blocks = re.findall(
-        r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
-    )
-    jobs = [yaml.safe_load(block) for block in blocks]
-    whole = [job for job in jobs if isinstance(job, dict) and {"input", "models", "output"} <= set(job)]
-    assert whole
-    for job in whole:
-        assert JobConfig.from_dict(job, "README.md").name
+    page = (ROOT / "docs/job-file.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml[^\n]*\n(.*?)```", page, flags=re.DOTALL)
+    assert JobConfig.from_dict(yaml.safe_load(block), "job-file.md").name == "reviews"
