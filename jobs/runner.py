@@ -19,7 +19,7 @@ from corpusmill.jobs.pools import drain_seconds, size_pools
 from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.result import RunResult
-from corpusmill.jobs.signals import raise_pending
+from corpusmill.jobs.signals import raise_pending, stopping
 from corpusmill.jobs.stale import units_of
 from corpusmill.jobs.tally import Tally
 from corpusmill.pipeline.cpus import usable_cpus
@@ -140,7 +140,7 @@ def _engine(
     if settings.executor == "inline":
         yield InlineEngine(_sized(job, Resources(usable_cpus(), 0), units=1))
         return
-    with cluster(settings.address, debug=settings.debug) as resources:
+    with cluster(settings.address, debug=settings.debug, abandoned=stopping) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)

@@ -1,9 +1,32 @@
-"""Which tests run in one process: those of a Ray cluster, one after another, beside all others."""
+"""What holds for all tests: which ones share a process, and that none leaves a process behind."""
 
+import os
+from collections.abc import Iterator
+
+import psutil
 import pytest
+from support import marked_processes
 
 CLUSTERS = {"ray_cluster", "head"}
 """Fixtures that start a Ray cluster once per session."""
+MARK = "CORPUSMILL_TEST_SESSION"
+SECONDS = 30.0
+"""What ends because its parent is gone has this long for it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """Fail where a test has left a process, and end it; PYTEST_CURRENT_TEST in it names the test."""
+    os.environ[MARK] = str(os.getpid())
+    yield
+    left = [_named(each) for each in marked_processes.left(MARK, os.environ[MARK], seconds=SECONDS)]
+    marked_processes.end(MARK, os.environ[MARK])
+    assert left == [], "processes that tests have started and left running"
+
+
+def _named(process: psutil.Process) -> str:
+    test = process.environ().get("PYTEST_CURRENT_TEST", "no test")
+    return f"{process.pid} {' '.join(process.cmdline())[:80]} of {test}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from corpusmill.jobs.problems import ConfigError
 from corpusmill.jobs.signals import Terminated, terminable
+from corpusmill.pipeline.engine.cluster import end_local_cluster
 from corpusmill.pipeline.errors import CorpusmillError, in_a_line
 
 
@@ -27,7 +28,7 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         return f"{what}; what is committed is kept" + (f", continue with: {again}" if again else "")
 
     try:
-        with terminable(farewell):
+        with terminable(farewell, end_local_cluster):
             act()
     except typer.Exit:
         raise
@@ -35,7 +36,7 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         _traceback(debug=debug)
         print(f"error: {error.field + ': ' if error.field else ''}{error}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, ConfigError) or error.field else 1) from None
-    except (KeyboardInterrupt, Terminated) as stop:
+    except (KeyboardInterrupt, Terminated) as stop:  # without a signal: raised by the program itself
         number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
         print(farewell(number), file=sys.stderr)
         raise typer.Exit(128 + number) from None

@@ -8,10 +8,12 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TextIO, cast
+
+import psutil
 
 from corpusmill.pipeline.cpus import usable_cpus
 
@@ -19,6 +21,10 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+_OTHERS: list[frozenset[psutil.Process]] = []
+"""The children of this process that are no part of its local cluster; empty while it has no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,14 @@ class Resources:
 
 
 @contextmanager
-def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
-    """Hold a connection to Ray; one that was open already is used and left open."""
+def cluster(
+    address: str | None, *, debug: bool, abandoned: Callable[[], bool] = lambda: False
+) -> Iterator[Resources]:
+    """Hold a connection to Ray; one that was open already is used and left open.
+
+    Ray takes seconds to end a local cluster. If `abandoned` returns true at the end, a local cluster is left
+    to `end_local_cluster`: the caller calls it as the last thing that this process does.
+    """
     if not debug:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -48,16 +60,66 @@ def cluster(address: str | None, *, debug: bool) -> Iterator[Resources]:
         else {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
-    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty:
+    held = nullcontext() if address else _local_cluster(abandoned)
+    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty, held:
         with working_folder(empty), _callers_sigterm():
             ray.init(**options, **quiet)
         try:
             with nullcontext() if debug else _quiet():
                 yield replace(_resources(), claimed=address is not None)
         finally:
-            # What Ray has kept back of its notes, as repetitions, it prints at the end.
-            with nullcontext() if debug else redirect_stdout(io.StringIO()):
-                ray.shutdown()
+            if address or not abandoned():
+                # What Ray has kept back of its notes, as repetitions, it prints at the end.
+                with nullcontext() if debug else redirect_stdout(io.StringIO()):
+                    ray.shutdown()
+
+
+@contextmanager
+def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
+    """Know which children are the cluster's, from before its start until it has ended."""
+    _OTHERS.append(frozenset(psutil.Process().children()))
+    try:
+        yield
+    finally:
+        if not abandoned():
+            _OTHERS.clear()
+
+
+def end_local_cluster() -> None:
+    """Kill all processes of this process's local cluster, if it has one; the process has to end right after.
+
+    Ray itself ends a driver whose raylet is gone, with an error and exit code 1.
+    """
+    if not _OTHERS:
+        return
+    roots = [child for child in psutil.Process().children() if child not in _OTHERS[0]]
+    for root in roots:
+        with suppress(psutil.Error):
+            root.suspend()  # a raylet that is killed loses its workers, and could start some until then
+    _kill([process for root in roots for process in _below(root)])
+    _drop_spilled()
+    _kill(roots)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _drop_spilled() -> None:
+    """Remove the objects that the cluster has moved to the disk, as `ray.shutdown` does."""
+    worker = sys.modules.get("ray._private.worker")
+    node = worker and worker._global_node
+    if node is not None:
+        node.destroy_external_storage()
 
 
 @contextmanager

@@ -7,18 +7,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import ray
 import yaml
+from support import marked_processes
 
 from corpusmill.jobs import JobConfig, run
 
 COMMAND = str(Path(sys.executable).with_name("corpusmill"))
 LONGEST = 600.0
 """Seconds after which a run that should have ended is a failure."""
+MARK = "CORPUSMILL_TEST_RUN"
+"""The variable by which every process of a run is known: all of them inherit it."""
 
 
 def write_job(job: dict[str, Any], folder: Path) -> Path:
@@ -30,14 +36,25 @@ def write_job(job: dict[str, Any], folder: Path) -> Path:
 
 def start(path: Path, *options: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start `corpusmill run` in its own process group."""
-    return subprocess.Popen(
-        [COMMAND, "run", str(path), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd or path.parent,
-        start_new_session=True,
-    )
+    # A test run in the background may have inherited an ignored Ctrl-C.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [COMMAND, "run", str(path), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd or path.parent,
+            start_new_session=True,
+            env={**os.environ, MARK: str(path)},
+        )
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def left_of(path: Path) -> list[psutil.Process]:
+    """Return the processes that a run of this job has left behind, once those that end have ended."""
+    return marked_processes.left(MARK, str(path), seconds=60)
 
 
 def kill_when(process: subprocess.Popen[str], data: Path, files: int, pause: float) -> None:
@@ -50,6 +67,13 @@ def kill_when(process: subprocess.Popen[str], data: Path, files: int, pause: flo
         process.wait(pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something has happened, or the process has ended."""
+    deadline = time.monotonic() + LONGEST
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def committed(data: Path) -> int:
@@ -101,6 +125,7 @@ def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path:
         [COMMAND, "verify", job["output"]["path"], "--json"], capture_output=True, text=True, timeout=LONGEST
     )
     assert json.loads(check.stdout)["ok"], check.stdout
+    assert left_of(path) == []
 
 
 def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -> None:
@@ -135,41 +160,85 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
 def test_a_signal_ends_a_run_that_the_printed_command_continues(
     job: dict[str, Any], tmp_path: Path, number: int, executor: str
 ) -> None:
-    """Ctrl-C ends with 130, SIGTERM with 143, within 10 s; the files there are whole, and nothing else is."""
+    """Ctrl-C ends with 130, SIGTERM with 143; the files there are whole, and nothing else is.
+
+    No process of the run's cluster is left. How long it takes is measured by benchmarks/time_to_stop.py.
+    """
     job["input"]["rows_per_unit"] = 2  # so many units that the signal comes long before the last
     undisturbed = inline(job, tmp_path / "undisturbed")
     path = write_job(job, tmp_path)
     process = start(path, "--executor", executor)
     data = Path(job["output"]["path"]) / "data"
-    deadline = time.monotonic() + LONGEST
-    while not (data.is_dir() and os.listdir(data)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    sent = time.monotonic()
+    wait_until(lambda: committed(data) > 0, process)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
     else:
         process.send_signal(number)  # as a container's runtime does
     _, err = process.communicate(timeout=LONGEST)
-    assert time.monotonic() - sent < 10
     assert process.returncode == 128 + number, err
     options = "" if executor == "ray" else " --executor inline"
     assert f"continue with: corpusmill run {path}{options}\n" in err
     assert "Traceback" not in err
-    assert all(undisturbed[name] == content for name, content in data_files(job).items())
+    assert left_of(path) == []
+    found = data_files(job)
+    assert 0 < len(found) < len(undisturbed)
+    assert all(undisturbed[name] == content for name, content in found.items())
     assert [name for name in os.listdir(data) if name.startswith(".")] == []
+    run(JobConfig.from_dict(job), executor="inline")
+    assert data_files(job) == undisturbed
+
+
+def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_path: Path) -> None:
+    """Ray's processes are stopped and answer nothing: the watch ends them and the driver alike."""
+    job["input"]["rows_per_unit"] = 2
+    path = write_job(job, tmp_path)
+    process = start(path)
+    data = Path(job["output"]["path"]) / "data"
+    wait_until(lambda: committed(data) > 0, process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.suspend()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 130, err
+    assert err.count(f"continue with: corpusmill run {path}\n") == 1
+    assert left_of(path) == []
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_a_run_leaves_the_cluster_that_it_was_connected_to(
+    job: dict[str, Any], tmp_path: Path, number: int
+) -> None:
+    """Its workers end there and nothing else, also where the driver only drops its connection."""
+    job["input"]["rows_per_unit"] = 2
+    here = psutil.Process()
+    cluster = [child for child in here.children() if "ray" in " ".join(child.cmdline())]
+    process = start(write_job(job, tmp_path), "--address", ray.get_runtime_context().gcs_address)
+    data = Path(job["output"]["path"]) / "data"
+    wait_until(lambda: committed(data) > 0, process)
+    ours = ("ray::EncodeWorker", "ray::CommitWorker")
+    workers = [each for each in here.children(recursive=True) if each.name().startswith(ours)]
+    assert workers
+    process.send_signal(number)
+    _, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), err
+    _, alive = psutil.wait_procs(workers, timeout=LONGEST)
+    assert alive == []
+    assert cluster
+    assert all(root.is_running() for root in cluster)
+    assert ray.get(ray.remote(abs).remote(-7)) == 7
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 def test_a_termination_while_the_cluster_starts(job: dict[str, Any], tmp_path: Path, pause: float) -> None:
-    """SIGTERM at any moment of a start: the same exit code and no traceback."""
-    process = start(write_job(job, tmp_path))
-    owner = Path(job["output"]["path"]) / "_job" / "owner.json"
-    deadline = time.monotonic() + LONGEST
-    while not owner.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    """SIGTERM at any moment of a start: the same exit code, no traceback, and no process left."""
+    path = write_job(job, tmp_path)
+    process = start(path)
+    wait_until((Path(job["output"]["path"]) / "_job" / "owner.json").exists, process)
     time.sleep(pause)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=LONGEST)
     assert process.returncode == 143, err
     assert "Traceback" not in err
+    assert left_of(path) == []

@@ -7,17 +7,17 @@ and begins with `ray stop`, which would end every cluster of the machine. This o
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
+from support import marked_processes
 
+MARK = "CORPUSMILL_TEST_CLUSTER"
 PROVIDER = {
     "type": "fake_multinode",
     "use_node_id_as_ip": True,
@@ -79,28 +79,12 @@ def elastic_cluster(folder: Path, *, head_cpus: int, nodes: int) -> Iterator[str
     command += [f"--num-cpus={head_cpus}", f"--autoscaling-config={config}", f"--temp-dir={folder / 'r'}"]
     command += ["--object-store-memory=300000000", "--include-dashboard=false", "--disable-usage-stats"]
     started = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
-    started["RAY_AUTH_MODE"] = "disabled"
-    subprocess.run(command, check=True, capture_output=True, env=started, timeout=120)
+    started |= {"RAY_AUTH_MODE": "disabled", MARK: str(folder)}
     try:
+        subprocess.run(command, check=True, capture_output=True, env=started, timeout=120)
         yield address
     finally:
-        for wanted in (signal.SIGTERM, signal.SIGKILL):
-            for pid in processes(str(folder)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, wanted)
-            time.sleep(2)
-
-
-def processes(mark: str) -> list[int]:
-    """The processes whose command line names this folder, without this one."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-                if mark in line and "pytest" not in line:
-                    found.append(int(entry.name))
-    return found
+        marked_processes.end(MARK, str(folder))
 
 
 def free_port() -> int:

@@ -15,12 +15,14 @@ from typing import Any
 
 import yaml
 from click.testing import Result
+from support import marked_processes
 from typer.testing import CliRunner
 
 from corpusmill.jobs.cli import app
 from corpusmill.jobs.submission.jobs_api import JobsApi
 from corpusmill.jobs.submission.problems import ClusterUnreachable
 
+MARK = "CORPUSMILL_TEST_HEAD"
 BIN = Path(sys.executable).parent
 PATIENCE = 120.0
 
@@ -36,9 +38,17 @@ class Head:
 
     def stop(self) -> None:
         """Ends the head and what it started."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        _end(self.process, self.temporary)
+
+
+def _end(process: subprocess.Popen[bytes], temporary: Path) -> None:
+    """End a head with all that it has started, which Ray leaves to end by themselves."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    finally:
+        marked_processes.end(MARK, str(temporary))
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def free_port() -> int:
@@ -60,7 +70,7 @@ def start_head(folder: Path) -> Head:
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     # A head notes its address for every later `ray.init` below its temporary folder: not in the default one.
     temporary = Path(tempfile.mkdtemp(prefix="h", dir="/tmp"))
-    environment["RAY_TMPDIR"] = str(temporary)
+    environment["RAY_TMPDIR"] = environment[MARK] = str(temporary)
     environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
     environment.pop("RAY_ADDRESS", None)
     with (folder / "head.log").open("wb") as log:
@@ -74,8 +84,7 @@ def start_head(folder: Path) -> Head:
             return Head(process, address, f"http://127.0.0.1:{metrics}/metrics", temporary)
         except ClusterUnreachable:
             time.sleep(0.3)
-    process.terminate()
-    process.wait(60)
+    _end(process, temporary)
     raise AssertionError((folder / "head.log").read_text())
 
 
