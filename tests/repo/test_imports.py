@@ -30,7 +30,18 @@ FORBIDDEN = {
     "pipeline": {"corpusmill.jobs", "typer", "pydantic", "transformers"},
     "jobs": {"ray", "transformers"},
 }
-ENGINE = ("answers", "cluster", "committers", "gauges", "pool", "ray_engine", "source", "streaks", "workers")
+ENGINE = (
+    "answers",
+    "cluster",
+    "committers",
+    "gauges",
+    "pool",
+    "ray_engine",
+    "shared_folders",
+    "source",
+    "streaks",
+    "workers",
+)
 RAY = {f"pipeline/engine/{name}.py" for name in ENGINE} | {"jobs/submission/jobs_api.py"}
 NEED_TRITON = (".triton_sums", ".triton_norms", "_kernels")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
