@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -216,6 +216,22 @@ def _check_whole(job: ResolvedJob, found: dict[str, Receipt]) -> None:
             )
 
 
+def _check_there(folder: OutputFolder, found: Collection[str], committed: set[str]) -> None:
+    """Trust no receipt: every data file that the manifest names has to be in the output now.
+
+    A listing may come late, so a file that it lacks is asked for by name, up to the first that is missing.
+    """
+    unlisted = sorted(set(found) - committed)
+    missing = next((path for path in map(folder.data, unlisted) if not folder.exists(path)), None)
+    if missing is not None:
+        raise JobFailed(
+            f"{folder.url}: expected the data files of all {len(found)} units, but {len(unlisted)} are not "
+            f"listed there and {missing} is missing; they were removed, or another machine wrote them to its "
+            "own disk: use an object store (s3://...) or a mount that all nodes share, then run the same "
+            "command again to do these units anew"
+        )
+
+
 def _finish(
     folder: OutputFolder,
     job: ResolvedJob,
@@ -227,7 +243,9 @@ def _finish(
     seconds: float,
 ) -> RunResult:
     _check_whole(job, found)
-    marked = receipts(folder, units_of(stale, folder.committed()))
+    committed = folder.committed()
+    _check_there(folder, found, committed)
+    marked = receipts(folder, units_of(stale, committed))
     write_manifest(folder, job.splits, {**found, **marked}, stale)
     records = [receipt.record for receipt in found.values()]
     result = RunResult(

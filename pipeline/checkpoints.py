@@ -74,13 +74,22 @@ def tokenizer_folder(spec: TokenizerSpec) -> str:
 def digest(folder: Path) -> str:
     """Hash everything of a checkpoint that can change a result: configuration, weights, tokenizer."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if _in_checkpoint(path.relative_to(folder).as_posix()) and path.is_file():
-            total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    total.update(chunk)
+    for path in _files(folder):
+        total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                total.update(chunk)
     return total.hexdigest()
+
+
+def local_files(spec: ModelSpec) -> list[Path]:
+    """Return the files that workers open where the driver has them; none where each node fetches its own."""
+    return _files(Path(spec.source)) if _is_folder(spec.source) else []
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*"))
+    return [path for path in found if _in_checkpoint(path.relative_to(folder).as_posix()) and path.is_file()]
 
 
 def title(url: str) -> str:

@@ -17,6 +17,7 @@ from corpusmill.pipeline.engine.patience import Patience
 from corpusmill.pipeline.engine.pool import Pool, Touched
 from corpusmill.pipeline.engine.preflight import check_fits
 from corpusmill.pipeline.engine.scaling import Scaler, room_of
+from corpusmill.pipeline.engine.shared_folders import SharedFolders
 from corpusmill.pipeline.engine.source import supply
 from corpusmill.pipeline.engine.tickets import Share, Ticket
 from corpusmill.pipeline.engine.times import StageTimes, UnitClock
@@ -45,6 +46,7 @@ class RayEngine:
         self._spec = spec
         self._pools: list[Pool] = []
         self._committers = Committers(spec.input, spec.output, ())
+        self._folders = SharedFolders(spec, ())
         self._arrived: list[tuple[Any, int]] = []
         self._summaries: dict[Any, list[tuple[Any, int]]] = {}
         self._open = 0
@@ -62,8 +64,10 @@ class RayEngine:
         self._intake = Intake(sum(each.rows for each in pending))
         splits = [each.split for each in pending]
         self._committers = Committers(self._spec.input, self._spec.output, splits)
+        self._folders = SharedFolders(self._spec, pending)
         feeder = supply(pending, self._spec)
         try:
+            yield from self._folders.check()
             self._pools = [
                 Pool(index, model, start_encoder, PATIENCE, self._began)
                 for index, model in enumerate(self._spec.models)
@@ -79,6 +83,9 @@ class RayEngine:
                     pool.dispatch(time.monotonic())
                 yield from self._collect(feeder, scaler)
                 yield None
+        except JobFailed:
+            self._folders.settle()  # a node that lacks the files is the better reason
+            raise
         finally:
             self._stop(feeder)
 
@@ -130,11 +137,14 @@ class RayEngine:
         now = time.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
+            self._folders.look(now)
             for pool in self._pools:
                 yield from self._closed(feeder, self._settled(pool.overdue(now)))
 
     def _closed(self, feeder: Feeder, found: Iterator[tuple[Outcome, Ticket | None]]) -> Iterator[Outcome]:
         for outcome, ticket in found:
+            if isinstance(outcome, UnitFailure):
+                self._folders.settle()
             if ticket is not None:
                 self._open -= 1
                 feeder.release(ticket.bytes)
@@ -212,6 +222,7 @@ class RayEngine:
     def _committed(self, ticket: Ticket, answer: Any) -> Iterator[tuple[Outcome, Ticket | None]]:
         unit = ticket.summary.unit.name
         if isinstance(answer, Written):
+            self._folders.confirm(unit, answer.node)
             self._clock.spent("commit", answer.seconds)
             yield answer.receipt, ticket
         elif isinstance(answer, RayTaskError):
@@ -226,6 +237,7 @@ class RayEngine:
 
     def _stop(self, feeder: Feeder) -> None:
         """End everything; after an interruption, once what is complete is committed."""
+        self._folders.close()
         try:
             self._last_commits()
         finally:

@@ -36,10 +36,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A committed unit, and the seconds that took."""
+    """A committed unit, the seconds that took, and the id of the node where it was."""
 
     receipt: Receipt
     seconds: float
+    node: str
 
 
 class EncodeWorker:
@@ -101,6 +102,7 @@ class CommitWorker:
 
     def __init__(self, reading: InputSpec, output: OutputSpec) -> None:
         self._reading, self._output = reading, output
+        self._node = ray.get_runtime_context().get_node_id()
 
     def commit(self, row: pa.Table, done: Done, *columns: pa.Table) -> Written:
         """Write one unit; `columns` are those of the first model's parts, then of the second's, and so on."""
@@ -110,7 +112,7 @@ class CommitWorker:
         results = [join_parts(of_model, done.refused) for of_model in parts]
         block = set_aside(from_row(row), done.refused, done.split, self._reading)
         receipt = commit(block, results, self._output, tokens=done.tokens)
-        return Written(receipt, time.perf_counter() - began)
+        return Written(receipt, time.perf_counter() - began, self._node)
 
 
 @ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]

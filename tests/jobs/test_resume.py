@@ -225,3 +225,27 @@ def test_an_engine_that_loses_a_unit_is_found_out(
     with pytest.raises(JobFailed, match="units of this file are missing although none failed"):
         workshop.run()
     assert not (workshop.output / "_manifest.parquet").exists()
+
+
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(0, None)], ids=["one", "all"])
+def test_a_run_ends_well_only_over_data_files_that_are_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, lost: slice
+) -> None:
+    """Committed files that vanish before the end fail the job by name; the same command does them anew."""
+    workshop.numbered(30)
+    undisturbed = InlineEngine.run
+
+    def robbed(self: InlineEngine, pending: Any) -> Any:
+        yield from undisturbed(self, pending)
+        for path in sorted((workshop.output / "data").iterdir())[lost]:
+            path.unlink()
+
+    monkeypatch.setattr(InlineEngine, "run", robbed)
+    with pytest.raises(
+        JobFailed, match=r"all 4 units, but (1|4) are not listed there and .*\.arrow is missing"
+    ):
+        workshop.run()
+    assert not (workshop.output / "_manifest.parquet").exists()
+    monkeypatch.undo()
+    assert workshop.run().rows == 30
+    assert len(workshop.data()) == 4

@@ -30,6 +30,7 @@ RAY = {
     "pipeline/engine/gauges.py",
     "pipeline/engine/pool.py",
     "pipeline/engine/ray_engine.py",
+    "pipeline/engine/shared_folders.py",
     "pipeline/engine/source.py",
     "pipeline/engine/streaks.py",
     "pipeline/engine/workers.py",

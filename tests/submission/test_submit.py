@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.pages import run_page
-from support.ray_head import BIN, Desk, Head, start_head
+from support.ray_head import BIN, Desk, Head, free_port, start_head
+from support.separate_disks import OTHER, separate_disks, why_not
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,3 +178,26 @@ def test_a_run_without_an_address_leaves_the_machines_own_cluster_alone(desk: De
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 40
     assert "submissions" in desk.json("list", "--address", head.address)
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_see_the_output_is_named_in_the_log_and_the_status(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver runs on the head; who has submitted reads the same line as with `run`."""
+    if reason := why_not():
+        pytest.skip(f"no mount namespaces here ({reason})")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    port = free_port()
+    desk.output.mkdir()
+    with separate_disks() as nodes:
+        nodes.start(cpus=1, dashboard=port)
+        nodes.join(cpus=1, hidden=desk.output)
+        address = f"http://127.0.0.1:{port}"
+        made = desk.json("submit", "job.yaml", "--address", address, "--installed")["id"]
+        log = desk.call("logs", made, "--follow").output
+        status = desk.json("status", made)
+    refused = f"output.path: expected every node of the cluster to see {desk.output} as the driver does, but"
+    assert f"error: {refused} node {OTHER}" in log
+    assert (status["state"], status["rows"]) == ("failed", 0)
+    assert refused in status["message"]
