@@ -258,8 +258,6 @@ def _template(checkpoint: str | None) -> Iterator[str]:
     }
     yield from _comment("Every field of a job. Those without # are required: put in your own values.")
     for field in job_fields():
-        if field.path.startswith("models[].pools"):
-            continue
         yield from _field(field, examples.get(field.path))
 
 

@@ -186,7 +186,8 @@ def test_several_pools_of_a_model_are_an_unknown_key_that_says_what_to_use() -> 
     """They were a feature once: the nearest key's name alone would not tell what became of it."""
     found = problems_of(changed(models__0__pools=[{"device": "cpu"}, {"device": "cuda"}]))
     assert found == {
-        "models[0].pools": "unknown key; a model has one pool, on one kind of device: use pool and device"
+        "models[0].pools": "unknown key; use models[].pool or models[].device: "
+        "a model has one pool, on one kind of device"
     }
 
 
