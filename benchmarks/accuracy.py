@@ -11,7 +11,7 @@ from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.texts import packed, texts_of
 from corpusmill.jobs.demo.job import CLASSIFIER, minilm, shipped
 from corpusmill.models import load_model
-from corpusmill.pipeline.checkpoints import find_checkpoint
+from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from measurement import main
 
 EXACT = "float32"

@@ -25,11 +25,11 @@ from support.slow import starter
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.jobs import JobConfig
-from corpusmill.jobs.pools import size_pools
-from corpusmill.jobs.resolve import resolve
+from corpusmill.jobs.resolve.job import resolve
+from corpusmill.jobs.resolve.workers import size_pools
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.ray_engine import RayEngine
-from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import PipelineSpec
 
 FILES, FILE_BYTES, STORE, UNIT_SECONDS = 100, 100_000_000, 600_000_000, 20.0

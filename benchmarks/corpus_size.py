@@ -5,8 +5,8 @@ from pathlib import Path
 
 from corpusmill.jobs import run
 from corpusmill.jobs.bench import Findings, Settings, Table
+from corpusmill.jobs.bench.job import job_over
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.stages import job_over
 from corpusmill.jobs.bench.texts import corpus_of
 from corpusmill.jobs.demo.job import CLASSIFIER, shipped
 from measurement import main

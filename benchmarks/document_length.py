@@ -7,9 +7,9 @@ import numpy as np
 
 from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.architectures import flops
+from corpusmill.jobs.bench.results import Ceiling, best_seconds
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.texts import packed
-from corpusmill.jobs.bench.timing import Ceiling, best_seconds
 from corpusmill.models import Model, PackedTokens, load_model
 from measurement import main
 

@@ -22,17 +22,17 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
+from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
-from corpusmill.pipeline.batches import token_batches
 from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
-from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.encode.batches import token_batches
+from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.engine.stages import tokenized
-from corpusmill.pipeline.memory import keep_memory
+from corpusmill.pipeline.machine import keep_memory
+from corpusmill.pipeline.output.commit import commit
 
 TOKENS_PER_BATCH = 65_536
 SHAPE = "distilbert"

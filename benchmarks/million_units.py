@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.million import make
 from support.tiny_checkpoints import write_checkpoint
 
-MAIN = "from corpusmill.jobs.cli import main; main()"
+MAIN = "from corpusmill.jobs.cli.app import main; main()"
 
 
 def measured(name: str, *arguments: object) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from corpusmill.jobs.bench import Findings, Row, Settings, Table
+from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.texts import ids_of, packed
-from corpusmill.jobs.bench.timing import best_seconds
 from corpusmill.models import Model, PackedTokens, load_model, read_checkpoint
 from engines import Call, Ids, engines
 from measurement import main

@@ -25,14 +25,14 @@ import ray
 sys.path.insert(0, str(Path(__file__).parent))
 
 import host_path
+from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
-from corpusmill.pipeline.ahead import Ahead
 from corpusmill.pipeline.blocks import to_row
-from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.encode.overlap import Ahead
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.cluster import working_folder
 from corpusmill.pipeline.engine.feeder import Feeder
@@ -40,8 +40,8 @@ from corpusmill.pipeline.engine.ray_engine import RayEngine
 from corpusmill.pipeline.engine.source import open_units
 from corpusmill.pipeline.engine.stages import tokenized
 from corpusmill.pipeline.engine.workers import EncodeWorker
-from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.receipts import Receipt
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.output.receipts import Receipt
 from corpusmill.pipeline.spec import ModelSpec, PipelineSpec, PoolSpec
 from host_path import SHAPE, TOKENS_PER_BATCH, Slices, free_of_cost
 

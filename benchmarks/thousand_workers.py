@@ -18,18 +18,18 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.jobs.tally import Tally
+from corpusmill.jobs.progress.tally import Tally
 from corpusmill.pipeline.blocks import UnitBlock, to_row
-from corpusmill.pipeline.encoded import EncodeStats
+from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.engine import committers, ray_engine
 from corpusmill.pipeline.engine import source as unit_source
 from corpusmill.pipeline.engine.ray_engine import RayEngine
 from corpusmill.pipeline.engine.workers import Ready, Written
-from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.receipts import Receipt, UnitRecord
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec, PipelineSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile
-from corpusmill.pipeline.units import Split
 
 ACTORS, UNIT_SECONDS, TOKENS = 4, 10.0, 1_000
 TOKENIZER = TokenizerSpec("c", "d", "c")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.tiny_checkpoints import write_checkpoint
 
-MAIN = "from corpusmill.jobs.cli import main; main()"
+MAIN = "from corpusmill.jobs.cli.app import main; main()"
 MARK = "CORPUSMILL_TIME_TO_STOP"
 """The variable by which every process of a run is known: all of them inherit it."""
 PROMISED = 10.0

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from corpusmill.jobs.bench import Findings, Settings, Table
+from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
+from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of
-from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.texts import texts_of, tokenizer_of
-from corpusmill.jobs.bench.timing import best_seconds
 from corpusmill.pipeline.engine.stages import tokenized
 from measurement import main
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import typer.main
 
-from corpusmill.jobs.cli import app
-from corpusmill.jobs.commands.plain_help import written
-from corpusmill.jobs.fields import job_fields
+from corpusmill.jobs.cli.app import app
+from corpusmill.jobs.cli.plain_help import written
+from corpusmill.jobs.config.fields import job_fields
 from corpusmill.pipeline.tasks import TASKS
 
 DOCS = Path(__file__).parent
@@ -68,7 +68,7 @@ With `--json` a command prints one JSON object on standard output. Logs and prog
 def job_file() -> str:
     """Return the page of the job file."""
     own = {option for task in TASKS.values() for option in task.options}
-    lines = [MADE.format("jobs/config.py"), JOB_FILE]
+    lines = [MADE.format("jobs/config/schema.py"), JOB_FILE]
     fields = list(job_fields())
     top = dict.fromkeys(field.path.split(".")[0].removesuffix("[]") for field in fields)
     for section in top:
@@ -112,7 +112,7 @@ def cell(text: str) -> str:
 
 def command_line() -> str:
     """Return the page of the command line."""
-    lines = [MADE.format("jobs/cli.py and jobs/commands/"), COMMAND_LINE]
+    lines = [MADE.format("jobs/cli/app.py and jobs/cli/"), COMMAND_LINE]
     for path, command in commands(typer.main.get_command(app), ()):
         lines += [*command_section(path, command), ""]
     return "\n".join(lines)

@@ -10,21 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corpusmill.jobs.config import JobConfig
-    from corpusmill.jobs.models import model_spec
-    from corpusmill.jobs.problems import ConfigError, Problem
-    from corpusmill.jobs.result import RunResult
-    from corpusmill.jobs.runner import run
+    from corpusmill.jobs.config.schema import JobConfig
+    from corpusmill.jobs.errors import ConfigError, Problem
+    from corpusmill.jobs.resolve.model import model_spec
+    from corpusmill.jobs.run.result import RunResult
+    from corpusmill.jobs.run.runner import run
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 
 _HOMES = {
-    "ConfigError": "problems",
-    "JobConfig": "config",
-    "Problem": "problems",
-    "RunResult": "result",
-    "model_spec": "models",
-    "run": "runner",
+    "ConfigError": "errors",
+    "JobConfig": "config.schema",
+    "Problem": "errors",
+    "RunResult": "run.result",
+    "model_spec": "resolve.model",
+    "run": "run.runner",
 }
 
 

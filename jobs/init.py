@@ -10,22 +10,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from corpusmill.jobs.config.fields import JobField, job_fields
 from corpusmill.jobs.demo.job import MINILM_HUB, minilm
-from corpusmill.jobs.fields import JobField, job_fields
 from corpusmill.models import Checkpoint, ModelError, read_checkpoint
-from corpusmill.pipeline.arrow_types import is_list_of_text, is_text
-from corpusmill.pipeline.checkpoints import find_checkpoint
+from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from corpusmill.pipeline.errors import CorpusmillError, InputError
-from corpusmill.pipeline.listing import list_files
-from corpusmill.pipeline.planning import file_schemas, format_of, plan_splits
-from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.readers.infer import CONFLICT
-from corpusmill.pipeline.schema import FileSchema, column_type
-from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.pipeline.input.arrow_types import is_list_of_text, is_text
+from corpusmill.pipeline.input.listing import list_files
+from corpusmill.pipeline.input.planning import file_schemas, format_of, plan_splits
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.readers.infer import CONFLICT
+from corpusmill.pipeline.input.schema import FileSchema, column_type
+from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
 from corpusmill.pipeline.storage import StoredFile
-from corpusmill.pipeline.task import Needs
 from corpusmill.pipeline.tasks import TASKS
+from corpusmill.pipeline.tasks.task import Needs
 
 TEXT_NAMES = (
     "text",

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
-from corpusmill.models.headers import read_headers
-from corpusmill.models.sentence_modules import Dense
-from corpusmill.pipeline.checkpoints import find_checkpoint
+from corpusmill.models.checkpoints.safetensors_headers import read_headers
+from corpusmill.models.checkpoints.sentence_modules import Dense
+from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from corpusmill.pipeline.errors import CorpusmillError
-from corpusmill.pipeline.vocabulary import load_tokenizer, model_max_length
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
 
 T = TypeVar("T")
 LENGTHS = (128, 512)

@@ -7,8 +7,10 @@ This package knows neither Ray nor Arrow; it needs torch, numpy and safetensors 
 A new architecture is one file and one line in `architectures/`, a new task one file and one line in `heads/`.
 """
 
-from corpusmill.models.checkpoint import Checkpoint
-from corpusmill.models.embedding_plan import EmbeddingOptions
+from corpusmill.models.checkpoints.checkpoint import Checkpoint
+from corpusmill.models.checkpoints.embedding_plan import EmbeddingOptions
+from corpusmill.models.checkpoints.reading import read_checkpoint
+from corpusmill.models.checkpoints.tensors import TensorPlan, check_tensors
 from corpusmill.models.errors import (
     CheckpointError,
     ConfigError,
@@ -33,8 +35,6 @@ from corpusmill.models.outputs import (
 )
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.precision import DtypeChoice, choose_dtype
-from corpusmill.models.reading import read_checkpoint
-from corpusmill.models.tensors import TensorPlan, check_tensors
 
 __all__ = [
     "BaseOutput",

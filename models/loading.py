@@ -9,19 +9,20 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.checkpoint import Checkpoint, skeleton
-from corpusmill.models.embedding_plan import EmbeddingOptions
+from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
+from corpusmill.models.checkpoints.embedding_plan import EmbeddingOptions
+from corpusmill.models.checkpoints.reading import read_checkpoint
+from corpusmill.models.checkpoints.safetensors_headers import StoredTensor
+from corpusmill.models.checkpoints.tensors import TensorPlan, check_tensors, layout_of
+from corpusmill.models.cpu.int8 import has_int8_products
+from corpusmill.models.cpu.layout import fold_norms, lay_out, quantize_layers
 from corpusmill.models.errors import OptionError
-from corpusmill.models.folding import Folding
-from corpusmill.models.graphs import with_graphs
-from corpusmill.models.headers import StoredTensor
-from corpusmill.models.linear import fold_norms, lay_out, quantize_layers
+from corpusmill.models.gpu.graphs import with_graphs
+from corpusmill.models.layers.norm_folding import Folding
 from corpusmill.models.model import Model
-from corpusmill.models.ops.attention import attends_in_bfloat16, attention_kernel
+from corpusmill.models.ops.attention import attends_in_bfloat16
+from corpusmill.models.ops.choose import attention_kernel
 from corpusmill.models.ops.windows import convolutions
-from corpusmill.models.quantized import has_int8_products
-from corpusmill.models.reading import read_checkpoint
-from corpusmill.models.tensors import TensorPlan, check_tensors, layout_of
 
 # What runs between the layers and is stored where a layer is not quantized.
 DTYPES = {

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.checkpoint import Checkpoint
+from corpusmill.models.checkpoints.checkpoint import Checkpoint
 from corpusmill.models.errors import InputError
 from corpusmill.models.heads import HEADS
-from corpusmill.models.losses import expect_shape
+from corpusmill.models.heads.losses import expect_shape
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Request, Targets
 

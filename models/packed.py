@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from corpusmill.models.errors import InputError
-from corpusmill.models.tiles import cut
+from corpusmill.models.gpu.tiles import cut
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class PackedTokens:
         return starts_T, ends_T
 
     def tiles(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What `cut` in `tiles.py` makes of the batch, made once for all layers."""
+        """What `cut` in `gpu/tiles.py` makes of the batch, made once for all layers."""
         if size not in self._tiles:
             self._tiles[size] = cut(self.cu_seqlens, tokens=len(self.input_ids), size=size)
         return self._tiles[size]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from corpusmill.models.checkpoint import Checkpoint
-from corpusmill.models.linear import eight_bit_map, lay_out
-from corpusmill.models.quantized import has_int8_products
+from corpusmill.models.checkpoints.checkpoint import Checkpoint
+from corpusmill.models.cpu.int8 import has_int8_products
+from corpusmill.models.cpu.layout import eight_bit_map, lay_out
 
 TOKENS, ROUNDS = 1024, 7
 # Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from corpusmill.models.cpu.int8 import in_bytes, quantized_linear
 from corpusmill.models.precision import product_seconds
-from corpusmill.models.quantized import in_bytes, quantized_linear
 
 TOKENS, ROUNDS = 1024, 7
 CUDA_TOKENS = 16_384

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.pipeline.units import Unit
+from corpusmill.pipeline.input.units import Unit
 
 TABLE = "table:"
 """Begins the names of the columns that hold a block's tables."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Self
 
-from corpusmill.jobs.demo.exceptions import all_exceptions
-from corpusmill.jobs.demo.spans import Span, true_spans
+from corpusmill.jobs.demo.spans import Span, all_exceptions, true_spans
 
 Example = tuple[str, list[Span]]
 """A text and its true spans."""

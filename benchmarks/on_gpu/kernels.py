@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from corpusmill.models import Model, PackedTokens, load_model
-from corpusmill.models.bucketed import Bucketed
-from corpusmill.models.fused import Norm, Plain, kernels_for
-from corpusmill.models.ops.attention import attention_kernel
-from corpusmill.models.ops.gpu_attention import takes_empty_sequences
+from corpusmill.models.gpu.padded_encoder import Bucketed
+from corpusmill.models.gpu.records import Norm
+from corpusmill.models.gpu.sum_and_norm import Plain, kernels_for
+from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences
 from corpusmill.models.ops.windows import convolutions, depthwise_laid_apart, dynamic_laid_apart
 from on_gpu.machine import seconds, settle
 from on_gpu.workload import POISON, draw_lengths

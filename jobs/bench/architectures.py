@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.bench.results import Findings, Row, Table
+from corpusmill.jobs.bench.results import Ceiling, Findings, Row, Table, best_seconds
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of
 from corpusmill.jobs.bench.texts import ids_of, packed
-from corpusmill.jobs.bench.timing import Ceiling, best_seconds
 from corpusmill.models import Model, PackedTokens, load_model
 
 PAPERS = {"distilbert": 1.6, "mobilebert": 5.5, "squeezebert": 4.3}

@@ -1,25 +1,31 @@
 """What a whole job costs over its model stage, and where the rest goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from corpusmill.jobs.bench.results import Findings, Table
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpusmill.jobs.bench.results import Findings, Table, best_seconds
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.stages import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.texts import texts_of
-from corpusmill.jobs.bench.timing import best_seconds
-from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.runner import run
-from corpusmill.pipeline.batches import token_batches
+from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.resolve.job import ResolvedJob, resolve
+from corpusmill.jobs.resolve.workers import size_pools
+from corpusmill.jobs.run.runner import run
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.engine.stages import tokenized
-from corpusmill.pipeline.refused import Part, join_parts
+from corpusmill.pipeline.encode.batches import token_batches
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.engine.stages import read, tokenized
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.output.commit import commit
+from corpusmill.pipeline.output.rejects import Part, join_parts
+from corpusmill.pipeline.spec import ModelSpec
 
 SHAPE = "distilbert"
 
@@ -119,3 +125,42 @@ class _Clock:
         started = time.process_time()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - started
+
+
+# A small job over measured texts, resolved as a user's would be, for stages to be run one by one.
+
+
+def job_over(
+    texts: Iterable[str], checkpoint: Path, work: Path, settings: Settings, *, dtype: str, name: str = "job"
+) -> JobConfig:
+    """Write the texts as a Parquet file and return the job that embeds them."""
+    corpus = work / f"{name}.parquet"
+    if not corpus.exists():
+        pq.write_table(pa.table({"text": pa.array(list(texts), pa.string())}), corpus)
+    fields: dict[str, Any] = {
+        "name": name,
+        "input": {"path": str(corpus), "text": "text"},
+        "models": [
+            {
+                "checkpoint": str(checkpoint),
+                "task": "embedding",
+                "dtype": dtype,
+                "tokens_per_batch": settings.tokens_per_batch,
+            }
+        ],
+        "output": {"path": str(work / f"{name}-output")},
+    }
+    return JobConfig.from_dict(fields)
+
+
+def blocks_of(job: ResolvedJob) -> Iterable[UnitBlock]:
+    """Read a job's units."""
+    for split in job.splits:
+        yield from read(Pending(split, frozenset()), job.spec.input)
+
+
+def resolved(config: JobConfig, *, threads: int) -> tuple[ResolvedJob, ModelSpec]:
+    """Resolve a job, and its model with one worker of so many threads."""
+    job = resolve(config)
+    (model,) = size_pools(job.models, cpus=threads, gpus=0, units=1)
+    return job, model

@@ -9,11 +9,18 @@ from pathlib import Path
 import torch
 
 from corpusmill.jobs.bench import architectures, job
-from corpusmill.jobs.bench.machine import hardware, label, versions
-from corpusmill.jobs.bench.problems import BenchError
-from corpusmill.jobs.bench.results import BenchResult, Findings, page_of, write_page
+from corpusmill.jobs.bench.results import (
+    BenchResult,
+    Findings,
+    hardware,
+    label,
+    page_of,
+    versions,
+    write_page,
+)
 from corpusmill.jobs.bench.settings import Settings
-from corpusmill.pipeline.cpus import usable_cpus
+from corpusmill.jobs.errors import BenchError
+from corpusmill.pipeline.machine import usable_cpus
 
 Measure = Callable[[Settings, Path], Findings]
 """Takes its settings and a folder to work in, which is removed afterwards."""

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from corpusmill.jobs.bench.problems import BenchError
+from corpusmill.jobs.errors import BenchError
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.checkpoint import skeleton
-from corpusmill.models.reading import read_checkpoint
-from corpusmill.models.tensors import checkpoint_name, layout_of
+from corpusmill.models.checkpoints.checkpoint import skeleton
+from corpusmill.models.checkpoints.reading import read_checkpoint
+from corpusmill.models.checkpoints.tensors import checkpoint_name, layout_of
 
 BUNDLED = "stdlib-sections"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from corpusmill.jobs.bench.problems import BenchError
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import BUNDLED
+from corpusmill.jobs.errors import BenchError
 from corpusmill.models import PackedTokens
 
 LONGEST = 512

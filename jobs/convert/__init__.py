@@ -8,6 +8,6 @@ A framework is one file and one line in `frameworks.py`; a family's tensors are 
 """
 
 from corpusmill.jobs.convert.conversion import Converted, convert
-from corpusmill.jobs.convert.problems import ConvertError
+from corpusmill.jobs.errors import ConvertError
 
 __all__ = ["ConvertError", "Converted", "convert"]

@@ -9,11 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from corpusmill.jobs.convert.names import DENSE
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.sources import Part, Source, look_at
 from corpusmill.jobs.convert.spec import Framework
-from corpusmill.jobs.convert.translation import translate
-from corpusmill.jobs.convert.tying import FIELD, Tying, settle
+from corpusmill.jobs.convert.translation import FIELD, Tying, settle, translate
 from corpusmill.jobs.convert.writing import (
     appearing,
     check_target,
@@ -21,7 +19,8 @@ from corpusmill.jobs.convert.writing import (
     write_config,
     write_tensors,
 )
-from corpusmill.models.headers import INDEX
+from corpusmill.jobs.errors import ConvertError
+from corpusmill.models.checkpoints.safetensors_headers import INDEX
 
 
 @dataclass(frozen=True)

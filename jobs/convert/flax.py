@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpusmill.jobs.convert.extras import extra
 from corpusmill.jobs.convert.names import WORDS
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Framework, Layout, Tensors
+from corpusmill.jobs.errors import ConvertError
+from corpusmill.jobs.extras import extra
 
 ARRAY = 1
 PIECES = "__msgpack_chunked_array__"
@@ -31,7 +31,7 @@ POSITIONS = "embeddings.position_embeddings.weight"
 
 
 def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
-    msgpack = extra("msgpack", file)
+    msgpack = extra("msgpack", "convert", file=file)
     try:
         tree = msgpack.unpackb(file.read_bytes(), ext_hook=_leaf, strict_map_key=False)
         yield from _leaves(tree, "")
@@ -56,7 +56,7 @@ def _leaf(code: int, payload: bytes) -> Tensor:
     """An extension type: arrays are the only ones that weights are made of."""
     if code != ARRAY:
         raise ValueError(f"expected arrays (extension type {ARRAY}), got type {code}")
-    shape, dtype, data = extra("msgpack").unpackb(payload)
+    shape, dtype, data = extra("msgpack", "convert").unpackb(payload)
     return _array(tuple(shape), dtype, data)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from corpusmill.jobs.convert.names import FAMILIES
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Framework, check_size
+from corpusmill.jobs.errors import ConvertError
 from corpusmill.pipeline.errors import first_line
 
 ZIP_START = b"PK\x03\x04"

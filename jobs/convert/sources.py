@@ -6,10 +6,10 @@ from typing import Any
 
 from corpusmill.jobs.convert.frameworks import FRAMEWORKS
 from corpusmill.jobs.convert.names import DENSE, FAMILIES, Family
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Framework
-from corpusmill.models.config_fields import read_json, read_object
-from corpusmill.models.headers import INDEX, SINGLE
+from corpusmill.jobs.errors import ConvertError
+from corpusmill.models.checkpoints.config_fields import read_json, read_object
+from corpusmill.models.checkpoints.safetensors_headers import INDEX, SINGLE
 
 KNOWN = tuple(framework.file for framework in FRAMEWORKS)
 

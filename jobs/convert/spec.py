@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from corpusmill.jobs.convert.problems import ConvertError
+from corpusmill.jobs.errors import ConvertError
 
 Tensors = dict[str, Tensor]
 

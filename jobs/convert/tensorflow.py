@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from corpusmill.jobs.convert.extras import extra
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Framework, Layout, check_size
+from corpusmill.jobs.errors import ConvertError
+from corpusmill.jobs.extras import extra
 
 if TYPE_CHECKING:
     import h5py
@@ -42,7 +42,7 @@ LAYOUTS = (
 
 
 def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
-    h5py = extra("h5py", file)
+    h5py = extra("h5py", "convert", file=file)
     try:
         opened = h5py.File(file, "r")
     except OSError as error:
@@ -53,7 +53,7 @@ def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _datasets(group: "h5py.Group", path: str, file: Path) -> Iterator[tuple[str, Tensor]]:
     """All arrays under a group; links and arrays that would read other files are refused."""
-    h5py = extra("h5py", file)
+    h5py = extra("h5py", "convert", file=file)
     for key in group:
         name = f"{path}{key}"
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):

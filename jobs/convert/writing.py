@@ -11,9 +11,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from corpusmill.jobs.convert.problems import ConvertError
 from corpusmill.jobs.convert.spec import Tensors
-from corpusmill.models.headers import SINGLE
+from corpusmill.jobs.errors import ConvertError
+from corpusmill.models.checkpoints.safetensors_headers import SINGLE
 from corpusmill.pipeline.storage import sync_path
 
 COPIED = (".json", ".txt", ".model", ".md")

@@ -14,12 +14,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.demo.corpus import collect, write_jsonl
 from corpusmill.jobs.demo.job import demo_job
-from corpusmill.jobs.result import RunResult
-from corpusmill.jobs.runner import Executor, run
-from corpusmill.pipeline.checkpoints import find_checkpoint
+from corpusmill.jobs.run.result import RunResult
+from corpusmill.jobs.run.runner import Executor, run
+from corpusmill.pipeline.checkpoints.find import find_checkpoint
 
 QUERY = "wait until several threads have reached the same point"
 SAMPLES = 5
@@ -102,7 +102,7 @@ def neighbours(
 ) -> tuple[pa.Table, np.ndarray[Any, Any]]:
     """Return the rows nearest to a query by cosine, best first, and their similarities."""
     from corpusmill.models import PackedTokens, load_model
-    from corpusmill.pipeline.vocabulary import load_tokenizer
+    from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
     model = load_model(find_checkpoint(embedder).folder, task="embedding")
     ids = load_tokenizer(str(model.checkpoint.folder)).encode(query).ids

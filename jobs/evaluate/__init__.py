@@ -4,10 +4,10 @@
     evaluate("out/reviews", labels="stars")
 
 Data files are read one at a time, and of each only the columns that count. A kind of predictions is one file
-here and one line in `kinds.py`.
+here and one line in `evaluation.py`.
 """
 
+from corpusmill.jobs.errors import EvaluateError
 from corpusmill.jobs.evaluate.evaluation import Evaluation, evaluate
-from corpusmill.jobs.evaluate.problems import EvaluateError
 
 __all__ = ["EvaluateError", "Evaluation", "evaluate"]

@@ -1,16 +1,38 @@
 """Predictions of a finished output against a column that its job kept: `corpusmill evaluate`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpusmill.jobs.evaluate.extras import extra
+from corpusmill.jobs.errors import EvaluateError
+from corpusmill.jobs.evaluate.answers import question_answering
+from corpusmill.jobs.evaluate.choices import multiple_choice, next_sentence
+from corpusmill.jobs.evaluate.classification import text_classification, zero_shot
 from corpusmill.jobs.evaluate.finished import FinishedOutput, choose_model, open_finished
-from corpusmill.jobs.evaluate.kinds import KINDS
-from corpusmill.jobs.evaluate.problems import EvaluateError
+from corpusmill.jobs.evaluate.masks import fill_mask
 from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.retrieval import embedding
+from corpusmill.jobs.evaluate.spans import token_classification
+from corpusmill.jobs.extras import extra
+
+# Which predictions can be scored: a line a task, a file a kind.
+
+KINDS: Mapping[str, Callable[[Request], Kind]] = {
+    "embedding": embedding,
+    "fill-mask": fill_mask,
+    "multiple-choice": multiple_choice,
+    "next-sentence-prediction": next_sentence,
+    "question-answering": question_answering,
+    "text-classification": text_classification,
+    "token-classification": token_classification,
+    "zero-shot-classification": zero_shot,
+}
+
+MATRIX = 20
+"""Labels up to which the confusion matrix is printed."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +70,7 @@ def evaluate(
     threshold: float | None = None,
 ) -> Evaluation:
     """Measure one model's predictions; raises EvaluateError, and OutputError for an unfinished output."""
-    extra("sklearn.metrics")  # before anything is read
+    extra("sklearn.metrics", "evaluate")  # before anything is read
     finished = open_finished(output)
     chosen = choose_model(finished.models, model)
     _check_columns(finished, {"--labels": labels, "--pairs": pairs})
@@ -118,3 +140,47 @@ def _rows(request: Request, kind: Kind) -> Iterator[pa.Table]:
             "label": kind.labels(table[request.labels].combine_chunks()),
         }
         yield pa.table(rows | {name: table[column] for name, column in named.items()})
+
+
+# What `corpusmill evaluate` prints for people.
+
+
+def lines_of(found: Evaluation) -> Iterator[str]:
+    """Yield what was counted, the scores, and a line a label."""
+    yield f"{found.output}: {found.model + ', ' if found.model else ''}{found.task}"
+    left_out = f"{found.without_label:,} without label, {found.without_prediction:,} without prediction"
+    yield f"  {found.rows:,} rows, {found.evaluated:,} evaluated, {left_out}"
+    for name, value in found.metrics.items():
+        if name == "labels":
+            yield from _labels(value)
+        elif name == "confusion":
+            yield from _confusion(value["labels"], value["matrix"])
+        elif isinstance(value, dict):
+            yield f"  {name}: {', '.join(f'{part} {_number(score)}' for part, score in value.items())}"
+        else:
+            yield f"  {name} {_number(value)}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "not defined"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _labels(labels: dict[str, dict[str, Any]]) -> Iterator[str]:
+    width = max(len(name) for name in ("label", *labels))
+    yield f"  {'label':{width}}  precision  recall      f1     support"
+    for name, scores in labels.items():
+        precision, recall, f1 = (scores[part] for part in ("precision", "recall", "f1"))
+        yield f"  {name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {scores['support']:10,}"
+
+
+def _confusion(labels: list[str], matrix: list[list[int]]) -> Iterator[str]:
+    if len(labels) > MATRIX:
+        yield f"  confusion matrix of {len(labels)} labels: see --json"
+        return
+    width = max(len(name) for name in labels)
+    cell = max(len(str(count)) for row in matrix for count in row)
+    yield "  confusion matrix, a row a label, a column a prediction in the same order"
+    for name, row in zip(labels, matrix, strict=True):
+        yield f"  {name:{width}}  {'  '.join(f'{count:{cell}}' for count in row)}"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.jobs.evaluate.problems import EvaluateError
-from corpusmill.jobs.fingerprint import open_output
-from corpusmill.jobs.recorded import FINGERPRINT
-from corpusmill.jobs.verify_manifest import read_manifest
+from corpusmill.jobs.errors import EvaluateError
+from corpusmill.jobs.resolve.dtype import FINGERPRINT
+from corpusmill.jobs.run.fingerprint import open_output
+from corpusmill.jobs.verify.manifest import read_manifest
 from corpusmill.pipeline.errors import OutputError, first_line
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.sinks import SINKS
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.sinks import SINKS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpusmill.jobs.evaluate.matching import items
+from corpusmill.jobs.evaluate.answers import items
 
 LEAST = float(np.finfo(np.float32).eps)
 """What a probability of 0 counts as, or one wrong row could make a loss infinite; scikit-learn's figure."""

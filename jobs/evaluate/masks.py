@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.jobs.evaluate.label_types import is_text, is_text_list
-from corpusmill.jobs.evaluate.problems import EvaluateError
+from corpusmill.jobs.errors import EvaluateError
+from corpusmill.jobs.evaluate.label_scores import is_text, is_text_list
 from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
 
 

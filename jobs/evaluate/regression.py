@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpusmill.jobs.evaluate.correlation import correlations
-from corpusmill.jobs.evaluate.extras import extra
-from corpusmill.jobs.evaluate.label_types import as_numbers, is_number
+from corpusmill.jobs.evaluate.label_scores import as_numbers, is_number
 from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.extras import extra
+
+Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Regression:
@@ -26,7 +27,7 @@ class Regression:
     def metrics(self) -> Metrics:
         """Compare the values, squared for the loss; R2 of labels that are all the same is not defined."""
         predicted, gold = np.concatenate(self._predicted), np.concatenate(self._gold)
-        sklearn = extra("sklearn.metrics")
+        sklearn = extra("sklearn.metrics", "evaluate")
         return {
             **correlations(predicted, gold),
             "mean_absolute_error": float(sklearn.mean_absolute_error(gold, predicted)),
@@ -40,3 +41,17 @@ def regression(request: Request, column: str) -> Kind:
     if not is_number(request.label_type):
         raise request.refuse_labels("numbers")
     return Kind(column, Regression(), labels=as_numbers)
+
+
+# Correlations by scipy.
+
+
+def correlations(x: Vector, y: Vector) -> dict[str, float | None]:
+    """Return Pearson's and Spearman's coefficient; None where a side has less than two different values."""
+    if any(len(side) < 2 or side.min() == side.max() for side in (x, y)):
+        return {"pearson": None, "spearman": None}
+    stats = extra("scipy.stats", "evaluate")
+    return {
+        "pearson": float(stats.pearsonr(x, y).statistic),
+        "spearman": float(stats.spearmanr(x, y).statistic),
+    }

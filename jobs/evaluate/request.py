@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from corpusmill.jobs.errors import EvaluateError
 from corpusmill.jobs.evaluate.finished import FinishedOutput, Model
-from corpusmill.jobs.evaluate.problems import EvaluateError
 
 Metrics = dict[str, Any]
 """What `--json` prints: numbers, or None where one is not defined, in dictionaries and lists."""

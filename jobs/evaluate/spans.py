@@ -2,9 +2,8 @@
 
 import pyarrow as pa
 
-from corpusmill.jobs.evaluate.label_scores import Outcomes, several_label_scores
-from corpusmill.jobs.evaluate.label_types import is_list, is_text
-from corpusmill.jobs.evaluate.matching import items, matched, outcomes
+from corpusmill.jobs.evaluate.answers import items, matched, outcomes
+from corpusmill.jobs.evaluate.label_scores import Outcomes, is_list, is_text, several_label_scores
 from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
 
 FIELDS = ("start", "end", "label")

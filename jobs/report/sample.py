@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpusmill.pipeline.manifest import CURRENT
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.sinks import SINKS
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import CURRENT
+from corpusmill.pipeline.output.sinks import SINKS
 
 FILES = 48
 REJECT_FILES = 48

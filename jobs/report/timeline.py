@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from corpusmill.jobs.events import FILE
 from corpusmill.jobs.report.charts import Mark, Series
-from corpusmill.pipeline.lengths import Counts, together
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.records import record_lines
+from corpusmill.jobs.run.events import FILE
+from corpusmill.pipeline.encode.batches import Counts, together
+from corpusmill.pipeline.output.append_log import record_lines
+from corpusmill.pipeline.output.folder import OutputFolder
 
 PARTS = ("busy", "waiting", "blocked", "startup")
 """Of a stage's seconds, in the order of docs/job-folder.md."""

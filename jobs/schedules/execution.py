@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.processes import process_start
+from corpusmill.jobs.run.owner import process_start
 from corpusmill.jobs.schedules.store import DONE, FAILED, INTERRUPTED, Run, Schedule, Store
 
-PROGRAM = (sys.executable, "-P", "-c", "from corpusmill.jobs.cli import main; main()")
+PROGRAM = (sys.executable, "-P", "-c", "from corpusmill.jobs.cli.app import main; main()")
 LAST_WORDS = 60.0
 """Seconds that a run has to commit what is complete when the serving process ends."""
 

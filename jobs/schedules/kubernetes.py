@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from corpusmill.jobs.schedules.problems import ScheduleError
+from corpusmill.jobs.errors import ScheduleError
 from corpusmill.jobs.schedules.store import Schedule
 
 MOUNT = "/etc/corpusmill"

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
+from corpusmill.jobs.errors import ScheduleError
+from corpusmill.jobs.run.signals import STOPS, raise_pending
 from corpusmill.jobs.schedules.execution import Execution, Leftover
-from corpusmill.jobs.schedules.problems import ScheduleError
 from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Scheduled, Store
 from corpusmill.jobs.schedules.timetable import SHIFT
-from corpusmill.jobs.signals import STOPS, raise_pending
 
 WAKE = 1.0
 """The most seconds until a change by another process, or of the clock, is seen."""

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.schedules.problems import ScheduleError
+from corpusmill.jobs.errors import ScheduleError
+from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.schedules.timetable import Timetable, timetable
-from corpusmill.jobs.state import state_folder
 
 VERSION = 1
 """The `user_version` of the file. 0 is an empty file, or one of APScheduler's time: both become this one."""

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from corpusmill.jobs.schedules.problems import ScheduleError
+from corpusmill.jobs.errors import ScheduleError
 
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = {

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from corpusmill.jobs.submission.problems import ClusterUnreachable, SubmissionError
-from corpusmill.jobs.submission.token import token_headers
+from corpusmill.jobs.errors import ClusterUnreachable, SubmissionError
 
 T = TypeVar("T")
 ENDED = ("succeeded", "failed", "stopped")
@@ -132,3 +134,25 @@ def _reason(error: Exception) -> str:
     told = [line for line in lines if line and line != "."]
     reason = told[-1] if told else type(error).__name__
     return reason.removeprefix("ValueError: ").removeprefix("RuntimeError: ")
+
+
+# The token that a Ray head asks for by default, from where Ray itself looks for it.
+
+
+def token_headers() -> dict[str, str]:
+    """Return the HTTP header with this user's token; none where there is no token, or RAY_AUTH_MODE=disabled.
+
+    The client of Ray's Jobs API sends it only where RAY_AUTH_MODE=token is set, which a head started with
+    defaults does for itself but nobody does for its users.
+    """
+    token = os.environ.get("RAY_AUTH_TOKEN") or _from_file()
+    if not token or os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return {}
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _from_file() -> str:
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8").strip()
+    return ""

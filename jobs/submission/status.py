@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from corpusmill.jobs.owner import read_owner
+from corpusmill.jobs.errors import SubmissionError
+from corpusmill.jobs.run.owner import read_owner
 from corpusmill.jobs.submission.jobs_api import ClusterJob, JobsApi
-from corpusmill.jobs.submission.problems import SubmissionError
-from corpusmill.jobs.submission.records import Submission, find
-from corpusmill.jobs.submission.submit import JOB, OUTPUT
-from corpusmill.pipeline.manifest import CURRENT, noted_receipts
-from corpusmill.pipeline.output import OutputFolder
+from corpusmill.jobs.submission.submit import JOB, OUTPUT, Submission, find
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import CURRENT, noted_receipts
 
 POLL = 0.5
 

@@ -1,21 +1,33 @@
 """Sending a job to a cluster."""
 
+import importlib.metadata
+import json
 import re
 import secrets
+import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.placement import placed
+from corpusmill.jobs.config.dates import placed
+from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.errors import SubmissionError
+from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.submission.jobs_api import JobsApi
-from corpusmill.jobs.submission.package import COMMAND, stage, version
-from corpusmill.jobs.submission.problems import SubmissionError
-from corpusmill.jobs.submission.records import NAME, Submission, note
 
 JOB, OUTPUT, VERSION = "corpusmill_job", "corpusmill_output", "corpusmill_version"
 """Names of the metadata that a submission carries on the cluster."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+JOB_FILE = "job.yaml"
+COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --json'
+"""What the cluster runs. `auto` alone takes the head that was started last on its machine."""
+STOP_SECONDS = 60
+"""Between SIGTERM and SIGKILL; a run needs some of it to commit what is complete. Ray's own default is 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,20 @@ class Package:
 
     wheel: str | None = None
     installed: bool = False
+
+
+# What was submitted from here: a note per submission, which outlives the cluster.
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job sent to a cluster: under which id, where to, and where its output is."""
+
+    id: str
+    job: str
+    address: str
+    output: str
+    submitted: float
 
 
 def submit(
@@ -68,3 +94,55 @@ def _check_free(api: JobsApi, submission: str, output: str) -> None:
                 f"{output}: {job.id} is {job.state} and writes there; follow it with: corpusmill logs "
                 f"{job.id} --follow, or end it with: corpusmill cancel {job.id}"
             )
+
+
+def note(submission: Submission) -> None:
+    """Remember a submission."""
+    path = _path(submission.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(submission), indent=1) + "\n", encoding="utf-8")
+
+
+def find(submission: str) -> Submission | None:
+    """Return the note of a submission; None where it was made elsewhere, or the note is damaged."""
+    if not NAME.fullmatch(submission):
+        return None
+    with suppress(OSError, ValueError, TypeError):
+        return Submission(**json.loads(_path(submission).read_text(encoding="utf-8")))
+    return None
+
+
+def _path(submission: str) -> Path:
+    return state_folder() / "submissions" / f"{submission}.json"
+
+
+# What travels to the cluster: the job file, and which corpusmill runs it.
+
+
+def version() -> str:
+    """Return the version of corpusmill that is installed here."""
+    return importlib.metadata.version("corpusmill")
+
+
+def stage(folder: Path, config: JobConfig, *, wheel: str | None, installed: bool) -> dict[str, Any]:
+    """Fill the folder that is shipped and return the runtime environment that uses it.
+
+    The package is this version from the cluster's package index; with `wheel` that file, which is shipped;
+    with `installed` what the cluster's own Python has.
+    """
+    (folder / JOB_FILE).write_text(config.to_yaml(), encoding="utf-8")
+    environment: dict[str, Any] = {
+        "working_dir": str(folder),
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+    }
+    if installed and wheel is not None:
+        raise SubmissionError("expected one of --wheel and --installed, got both").at("--wheel")
+    if wheel is not None:
+        file = Path(wheel)
+        if file.suffix != ".whl" or not file.is_file():
+            raise SubmissionError(f"expected a wheel file of corpusmill (*.whl), got {wheel!r}").at("--wheel")
+        shutil.copy(file, folder)
+        environment["pip"] = [f"${{RAY_RUNTIME_ENV_CREATE_WORKING_DIR}}/{file.name}"]
+    elif not installed:
+        environment["pip"] = [f"corpusmill=={version()}"]
+    return environment

@@ -1,7 +1,7 @@
 """The architectures, one file and one line each. No architecture imports another."""
 
 from corpusmill.models.architectures import bert, convbert, distilbert, mobilebert, squeezebert
-from corpusmill.models.spec import Architecture
+from corpusmill.models.checkpoints.spec import Architecture
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": bert.SPEC,

@@ -12,8 +12,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.activations import known_activation
-from corpusmill.models.blocks import (
+from corpusmill.models.checkpoints.config_fields import Fields
+from corpusmill.models.checkpoints.renames import EMBEDDINGS, LABELS
+from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary, WordHead
+from corpusmill.models.checkpoints.tensor_layouts import COLUMN, CONVOLUTION, DEPTHWISE
+from corpusmill.models.errors import ConfigError
+from corpusmill.models.flops import attention_flops, linear_flops
+from corpusmill.models.layers.activations import known_activation
+from corpusmill.models.layers.blocks import (
     FeedForward,
     Linear,
     PostNormLayer,
@@ -23,16 +29,10 @@ from corpusmill.models.blocks import (
     TokenEmbeddings,
     attend_heads,
 )
-from corpusmill.models.config_fields import Fields
-from corpusmill.models.errors import ConfigError
-from corpusmill.models.flops import attention_flops, linear_flops
-from corpusmill.models.layouts import COLUMN, CONVOLUTION, DEPTHWISE
 from corpusmill.models.ops.windows import depthwise_convolution, dynamic_convolution
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.renames import EMBEDDINGS, LABELS
 from corpusmill.models.request import Request
-from corpusmill.models.spec import Architecture, HeadDesign, Summary, WordHead
 
 # transformers' `summary_type` of multiple choice; without token numbers, cls_index is the last token.
 SUMMARY_TYPES = {"last": "lasttoken", "first": "cls", "mean": "mean", "cls_index": "lasttoken"}

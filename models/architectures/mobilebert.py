@@ -12,20 +12,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.activations import known_activation
-from corpusmill.models.blocks import FeedForward, Stack, Tap, attend_heads, types_of
-from corpusmill.models.config_fields import MOST_LAYERS, Fields
+from corpusmill.models.checkpoints.config_fields import MOST_LAYERS, Fields
+from corpusmill.models.checkpoints.renames import EMBEDDINGS, LABELS, POOLER, PREDICTIONS
+from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary, WordHead
+from corpusmill.models.checkpoints.tensor_layouts import TRANSPOSED
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
-from corpusmill.models.folding import fold_alone, fold_chain
-from corpusmill.models.layouts import TRANSPOSED
-from corpusmill.models.norms import NormedLinear, make_norm
+from corpusmill.models.layers.activations import known_activation
+from corpusmill.models.layers.blocks import FeedForward, Stack, Tap, attend_heads, types_of
+from corpusmill.models.layers.norm_folding import fold_alone, fold_chain
+from corpusmill.models.layers.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.renames import EMBEDDINGS, LABELS, POOLER, PREDICTIONS
 from corpusmill.models.request import Request
-from corpusmill.models.spec import Architecture, HeadDesign, Summary, WordHead
 
 # Two norms of the reference are made without the config's eps, and get torch's default.
 TORCH_EPS = 1e-5

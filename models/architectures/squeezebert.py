@@ -10,17 +10,17 @@ from typing import Any, Self
 
 from torch import nn
 
-from corpusmill.models.activations import known_activation
-from corpusmill.models.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.config_fields import Fields
+from corpusmill.models.checkpoints.config_fields import Fields
+from corpusmill.models.checkpoints.renames import EMBEDDINGS, LABELS, POOLER, PREDICTIONS
+from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary, WordHead
+from corpusmill.models.checkpoints.tensor_layouts import CONVOLUTION
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
-from corpusmill.models.layouts import CONVOLUTION
+from corpusmill.models.layers.activations import known_activation
+from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
 from corpusmill.models.outputs import Encoded
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.renames import EMBEDDINGS, LABELS, POOLER, PREDICTIONS
 from corpusmill.models.request import Request
-from corpusmill.models.spec import Architecture, HeadDesign, Summary, WordHead
 
 LAYER_EPS = 1e-12
 

@@ -1,5 +1,6 @@
 """The heads, one file and one line each: what is computed from an encoder's hidden states for a task."""
 
+from corpusmill.models.checkpoints.spec import Head
 from corpusmill.models.heads import (
     embedding,
     encoder_only,
@@ -12,7 +13,6 @@ from corpusmill.models.heads import (
     sparse_embedding,
     token_classification,
 )
-from corpusmill.models.spec import Head
 
 HEADS: dict[str, Head] = {
     "base": encoder_only.SPEC,

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpusmill.models.blocks import ActivatedLinear
-from corpusmill.models.embedding_plan import Cut
-from corpusmill.models.head_parts import SequenceSummary
+from corpusmill.models.checkpoints.embedding_plan import Cut
+from corpusmill.models.checkpoints.sentence_modules import Dense, Normalize
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.parts import SequenceSummary
+from corpusmill.models.layers.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
 from corpusmill.models.outputs import EmbeddingOutput, Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.sentence_modules import Dense, Normalize
-from corpusmill.models.spec import Head, HeadParts
 
 
 class UnitLength(nn.Module):

@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from corpusmill.models.head_parts import SequenceSummary
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.outputs import BaseOutput, Encoded
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class EncoderOnly(nn.Module):

@@ -5,12 +5,12 @@ Shape suffixes: P tokens to be scored (all, where none are named), V vocabulary.
 
 from torch import nn
 
-from corpusmill.models.head_parts import WordScores, states_to_score
-from corpusmill.models.losses import class_loss
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.losses import class_loss
+from corpusmill.models.heads.parts import WordScores, states_to_score
 from corpusmill.models.outputs import Encoded, MaskedLMOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class FillMask(nn.Module):

@@ -2,13 +2,13 @@
 
 from torch import nn
 
+from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
-from corpusmill.models.head_parts import SequenceSummary
-from corpusmill.models.losses import class_loss
+from corpusmill.models.heads.losses import class_loss
+from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.outputs import Encoded, MultipleChoiceOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class MultipleChoice(nn.Module):

@@ -6,13 +6,13 @@ V vocabulary.
 
 from torch import Tensor, nn
 
+from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
-from corpusmill.models.head_parts import SequenceSummary, WordScores, states_to_score
-from corpusmill.models.losses import class_loss
+from corpusmill.models.heads.losses import class_loss
+from corpusmill.models.heads.parts import SequenceSummary, WordScores, states_to_score
 from corpusmill.models.outputs import Encoded, PreTrainingOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class PreTraining(nn.Module):

@@ -2,13 +2,13 @@
 
 from torch import Tensor, nn
 
+from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
-from corpusmill.models.losses import expect_shape
+from corpusmill.models.heads.losses import expect_shape
 from corpusmill.models.ops.losses import position_loss
 from corpusmill.models.outputs import Encoded, QuestionAnsweringOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class QuestionAnswering(nn.Module):

@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from corpusmill.models.head_parts import SequenceSummary
-from corpusmill.models.losses import sequence_loss
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.losses import sequence_loss
+from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.outputs import Encoded, SequenceClassifierOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class SequenceClassifier(nn.Module):

@@ -8,13 +8,13 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from corpusmill.models.head_parts import WordScores
+from corpusmill.models.checkpoints.sentence_pooling import Splade
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.parts import WordScores
 from corpusmill.models.ops.vocabulary import largest, total
 from corpusmill.models.outputs import Encoded, SparseEmbeddingOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.sentence_pooling import Splade
-from corpusmill.models.spec import Head, HeadParts
 
 
 class SparseEmbedding(nn.Module):

@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from corpusmill.models.losses import class_loss
+from corpusmill.models.checkpoints.spec import Head, HeadParts
+from corpusmill.models.heads.losses import class_loss
 from corpusmill.models.outputs import Encoded, TokenClassifierOutput
 from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import Targets
-from corpusmill.models.spec import Head, HeadParts
 
 
 class TokenClassifier(nn.Module):

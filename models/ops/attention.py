@@ -5,14 +5,12 @@ B heads of all sequences of a run.
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corpusmill.models.native.bindings import NUMBERS, library
-from corpusmill.models.ops.grouped import grouped_map, has_grouped_maps, reordered
+from corpusmill.models.ops.grouped import grouped_map, reordered
 from corpusmill.models.ops.native_attention import attend_native
 from corpusmill.models.packed import PackedTokens, Run
 
@@ -26,29 +24,6 @@ WORTH_ONEDNN = 1 << 16
 # Tokens from which float32's products are faster as convolutions, and rows of one: 256 of 512 tokens' scores
 # still fit into a core's cache.
 LONG, ROWS = 160, 256
-
-
-def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
-    kernel, _ = attention_kernel(q_THD.device.type, q_THD.dtype)
-    return kernel(q_THD, k_THD, v_THD, packed)
-
-
-@cache
-def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
-    """The kernel for a device and dtype, and why it is that one."""
-    if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
-        from corpusmill.models.ops.gpu_attention import sixteen_bit_kernel
-
-        kernel, reason = sixteen_bit_kernel(dtype)
-        return kernel or attend_runs, reason
-    if device_type == "cpu" and dtype in NUMBERS and library()[0] is not None:
-        return attend_in_c, f"attention: {library()[1]}, each sequence by itself ({dtype} on CPU)"
-    if device_type == "cpu" and dtype is torch.bfloat16 and attends_in_bfloat16():
-        return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
-    if device_type == "cpu" and dtype is torch.float32 and has_grouped_maps():
-        return attend_products, f"attention: batched products, convolutions of long texts ({dtype} on CPU)"
-    return attend_runs, f"attention: dense runs of equal length ({dtype} on {device_type})"
 
 
 def attends_in_bfloat16() -> bool:

@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from corpusmill.models.native.bindings import NUMBERS, Attention, check, library
+from corpusmill.models.cpu.native.bindings import NUMBERS, Attention, check, library
 from corpusmill.models.packed import PackedTokens
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corpusmill.models.buckets import Bucket, bucket_of
+from corpusmill.models.gpu.padded_sizes import Bucket, bucket_of
 from corpusmill.models.packed import PackedTokens, Run, moved
 
 

@@ -72,7 +72,7 @@ def convolutions(device_type: str) -> tuple[Convolutions, str]:
     if device_type != "cuda":
         return apart, f"windows: laid apart (on {device_type})"
     try:
-        from corpusmill.models.ops import window_kernels
+        from corpusmill.models.gpu import window_kernels
     except ImportError as error:
         return apart, f"windows: laid apart (no Triton: {error})"
     kernels = Convolutions(window_kernels.depthwise_convolution, window_kernels.dynamic_convolution)

@@ -6,7 +6,7 @@ no sooner than all work divided by all CPUs, and no sooner than each pool's own 
 
 from collections.abc import Sequence
 
-from corpusmill.pipeline.autoscaling.need import NO_RATE, NOTHING_WAITS, Need
+from corpusmill.pipeline.autoscaling.policy import NO_RATE, NOTHING_WAITS, Need
 from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
 
 

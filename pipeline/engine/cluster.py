@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 import psutil
 
-from corpusmill.pipeline.cpus import usable_cpus
+from corpusmill.pipeline.machine import usable_cpus
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

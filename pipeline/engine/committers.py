@@ -5,10 +5,10 @@ from typing import Any
 
 import ray
 
-from corpusmill.pipeline.engine.tickets import Ticket
+from corpusmill.pipeline.engine.work import Ticket
 from corpusmill.pipeline.engine.workers import Done, start_committer
+from corpusmill.pipeline.input.units import Split, split_key
 from corpusmill.pipeline.spec import InputSpec, OutputSpec
-from corpusmill.pipeline.units import Split, split_key
 
 WORKERS_PER_COMMITTER = 16
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -98,3 +98,37 @@ class Feeder:
     def _fits(self, size: int) -> bool:
         few = self._units < self._max_units and self._bytes + size <= self._max_bytes
         return self._stopped or self._units == 0 or few
+
+
+# What has come of a job's input, and what is still to come.
+
+
+class Intake:
+    """What the source has given and will still give: rows are known beforehand, tokens are not."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows_expected = rows
+        self.rows = 0
+        self._tokens: dict[str, int] = {}
+        self.finished = False
+
+    def note(self, rows: int, tokens: Mapping[str, int]) -> None:
+        """Note a unit that came."""
+        self.rows += rows
+        for key, count in tokens.items():
+            self._tokens[key] = self._tokens.get(key, 0) + count
+
+    def expected(self, key: str) -> float | None:
+        """Return the tokens of all rows, projected from those that came; None before the first."""
+        if not self.rows:
+            return None
+        rows = self.rows if self.finished else max(self.rows, self._rows_expected)
+        return self._tokens.get(key, 0) * rows / self.rows
+
+    def came(self, key: str) -> int:
+        """Return the tokens that came."""
+        return self._tokens.get(key, 0)
+
+    def backlog(self, key: str) -> float:
+        """Return the tokens that are still to come."""
+        return (self.expected(key) or 0.0) - self._tokens.get(key, 0)

@@ -6,19 +6,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.encoded import Encoded
-from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, PoolState, UnitFailure, WorkerNote
+from corpusmill.pipeline.encode.encoded import Encoded
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.engine.feeder import Intake
+from corpusmill.pipeline.engine.messages import EngineState, Outcome, PoolState, UnitFailure, WorkerNote
+from corpusmill.pipeline.engine.stage_times import EncodeClock, StageTimes, UnitClock
 from corpusmill.pipeline.engine.stages import read, tokenized
-from corpusmill.pipeline.engine.times import EncodeClock, StageTimes, UnitClock
 from corpusmill.pipeline.errors import CorpusmillError
-from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.receipts import Receipt
-from corpusmill.pipeline.refused import Part, join_parts, set_aside
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.output.commit import commit
+from corpusmill.pipeline.output.receipts import Receipt
+from corpusmill.pipeline.output.rejects import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import ModelSpec, PipelineSpec
-from corpusmill.pipeline.units import Split
 
 
 class InlineEngine:

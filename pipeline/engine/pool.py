@@ -7,16 +7,21 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMeter
-from corpusmill.pipeline.engine.bisection import DIED, OUT_OF_MEMORY, Death, after_death, suspected
-from corpusmill.pipeline.engine.crew import Crew, Worker
-from corpusmill.pipeline.engine.holdings import Holdings
-from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import PoolState, WorkerLost, WorkerNote
-from corpusmill.pipeline.engine.patience import Pace, Patience
-from corpusmill.pipeline.engine.queue import Queue
-from corpusmill.pipeline.engine.streaks import Streaks
-from corpusmill.pipeline.engine.tickets import Piece, Ticket
-from corpusmill.pipeline.engine.times import EncodeClock
+from corpusmill.pipeline.engine.faults import (
+    DIED,
+    OUT_OF_MEMORY,
+    Death,
+    Pace,
+    Patience,
+    Streaks,
+    after_death,
+    suspected,
+)
+from corpusmill.pipeline.engine.feeder import Intake
+from corpusmill.pipeline.engine.messages import PoolState, WorkerLost, WorkerNote
+from corpusmill.pipeline.engine.stage_times import EncodeClock
+from corpusmill.pipeline.engine.work import Piece, Queue, Ticket
+from corpusmill.pipeline.engine.worker_set import Crew, Holdings, Worker
 from corpusmill.pipeline.spec import ModelSpec
 
 LATELY = 10.0

@@ -7,23 +7,21 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from corpusmill.pipeline.engine.answers import answers
 from corpusmill.pipeline.engine.committers import Committers
-from corpusmill.pipeline.engine.feeder import Feeder
-from corpusmill.pipeline.engine.gauges import Gauges
-from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import EngineState, Outcome, UnitFailure
-from corpusmill.pipeline.engine.patience import Patience
+from corpusmill.pipeline.engine.faults import Patience
+from corpusmill.pipeline.engine.feeder import Feeder, Intake
+from corpusmill.pipeline.engine.messages import EngineState, Gauges, Outcome, UnitFailure
+from corpusmill.pipeline.engine.placement import check_fits
 from corpusmill.pipeline.engine.pool import Pool, Touched
-from corpusmill.pipeline.engine.preflight import check_fits
+from corpusmill.pipeline.engine.ray_calls import answers
 from corpusmill.pipeline.engine.scaling import Scaler, room_of
 from corpusmill.pipeline.engine.shared_folders import SharedFolders
 from corpusmill.pipeline.engine.source import supply
-from corpusmill.pipeline.engine.tickets import Share, Ticket
-from corpusmill.pipeline.engine.times import StageTimes, UnitClock
+from corpusmill.pipeline.engine.stage_times import StageTimes, UnitClock
+from corpusmill.pipeline.engine.work import Share, Ticket
 from corpusmill.pipeline.engine.workers import Written, start_encoder, summarize
 from corpusmill.pipeline.errors import JobFailed, first_line
-from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import PipelineSpec
 
 LOOK = 1.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, Settled, decide_all
-from corpusmill.pipeline.engine.intake import Intake
-from corpusmill.pipeline.engine.outcomes import Scaling
+from corpusmill.pipeline.engine.feeder import Intake
+from corpusmill.pipeline.engine.messages import Scaling
+from corpusmill.pipeline.engine.placement import cost
 from corpusmill.pipeline.engine.pool import Pool
-from corpusmill.pipeline.engine.shares import cost
 from corpusmill.pipeline.spec import ModelSpec
 
 

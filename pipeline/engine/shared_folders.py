@@ -17,14 +17,14 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from corpusmill.pipeline.checkpoints import local_files
-from corpusmill.pipeline.engine.answers import answer_to
+from corpusmill.pipeline.checkpoints.find import local_files
+from corpusmill.pipeline.engine.ray_calls import answer_to
 from corpusmill.pipeline.errors import CorpusmillError, InputError, JobFailed
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.writes import TEMPORARY
 from corpusmill.pipeline.spec import PipelineSpec
 from corpusmill.pipeline.storage import current, is_local, locate
-from corpusmill.pipeline.writes import TEMPORARY
 
 T = TypeVar("T")
 LISTED = 2.0

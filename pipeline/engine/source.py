@@ -25,7 +25,7 @@ from ray.data.datasource import Datasource, ReadTask
 from corpusmill.pipeline.blocks import from_row, to_row
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.stages import read, tokenized
-from corpusmill.pipeline.planning import Pending
+from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from corpusmill.pipeline.blocks import UnitBlock, failed_block
 from corpusmill.pipeline.errors import CorpusmillError, InputChanged, in_a_line
-from corpusmill.pipeline.planning import Pending
-from corpusmill.pipeline.readers import READERS
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.units import Split, Unit
 from corpusmill.pipeline.spec import InputSpec, Tokenization
 from corpusmill.pipeline.storage import current
-from corpusmill.pipeline.tokens import tokenize
-from corpusmill.pipeline.units import Split, Unit
+from corpusmill.pipeline.tokenize.tokens import tokenize
 
 
 def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:

@@ -11,15 +11,17 @@ import pyarrow as pa
 import ray
 
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
-from corpusmill.pipeline.commit import commit
-from corpusmill.pipeline.encoded import EncodeStats
-from corpusmill.pipeline.engine.gpu_memory import reading, shortage
+from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.errors import DeviceLost
-from corpusmill.pipeline.memory import Release, keep_memory, leave_out_pandas
-from corpusmill.pipeline.receipts import Receipt
-from corpusmill.pipeline.refused import Part, join_parts, set_aside
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.machine import Release, keep_memory, leave_out_pandas
+from corpusmill.pipeline.output.commit import commit
+from corpusmill.pipeline.output.receipts import Receipt
+from corpusmill.pipeline.output.rejects import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
-from corpusmill.pipeline.units import Split
+
+CONTEXT = 1 << 30
+"""Bytes that CUDA itself takes of a GPU for a process, at most: whoever reads has them already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class EncodeWorker:
         keep_memory()
         leave_out_pandas()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
-        from corpusmill.pipeline.encode import Encoder
+        from corpusmill.pipeline.encode.encoder import Encoder
 
         # Before the model is loaded: afterwards its own memory would be missing.
         self._shortage = shortage(reading(spec.device), spec.pool.gpus)
@@ -136,3 +138,42 @@ def start_committer(reading: InputSpec, output: OutputSpec) -> Any:
     """Start a committer that writes a few units at once; it has no state, so Ray may restart it at will."""
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(CommitWorker)
     return actor.remote(reading, output)
+
+
+# Whether a worker that has a share of a GPU finds its share of the GPU's memory free when it starts.
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A GPU's memory as one process sees it, in bytes."""
+
+    free: int
+    total: int
+
+
+def reading(device: str) -> Reading | None:
+    """Read a device's memory; None of one that is no GPU."""
+    if device != "cuda":
+        return None
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return Reading(free, total)
+
+
+def shortage(found: Reading | None, share: float) -> str | None:
+    """Say what a worker with this share of a GPU lacks, before it has loaded anything; None if nothing."""
+    if found is None:
+        return None
+    expected = min(share, 1.0) * found.total
+    if found.free + CONTEXT >= expected:
+        return None
+    return (
+        f"found {_gb(found.free)} GB free of the {_gb(expected)} GB that its share of the GPU ({share:g} of "
+        f"{_gb(found.total)} GB) should have: others hold the rest; end them, or lower tokens_per_batch or "
+        "the number of workers"
+    )
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.1f}"

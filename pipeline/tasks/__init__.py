@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from corpusmill.models import EmbeddingOptions
-from corpusmill.pipeline.task import Task
 from corpusmill.pipeline.tasks.embedding import EmbeddingTask
 from corpusmill.pipeline.tasks.fill_mask import FillMaskTask
 from corpusmill.pipeline.tasks.multiple_choice import MultipleChoiceTask
 from corpusmill.pipeline.tasks.next_sentence_prediction import NextSentencePredictionTask
 from corpusmill.pipeline.tasks.question_answering import QuestionAnsweringTask
 from corpusmill.pipeline.tasks.sparse_embedding import SparseEmbeddingTask
+from corpusmill.pipeline.tasks.task import Task
 from corpusmill.pipeline.tasks.text_classification import TextClassificationTask
 from corpusmill.pipeline.tasks.token_classification import TokenClassificationTask
 from corpusmill.pipeline.tasks.token_embedding import TokenEmbeddingTask

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.items import Items
-from corpusmill.pipeline.merging import combine
-from corpusmill.pipeline.prompts import prompt_of
-from corpusmill.pipeline.quantization import Calibration, quantized
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.prompts import prompt_of
+from corpusmill.pipeline.encode.sequences import Layout, Sequences
+from corpusmill.pipeline.encode.windows import combine
 from corpusmill.pipeline.ragged import Array, Ragged
-from corpusmill.pipeline.sequences import Layout, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.quantization import Calibration, quantized
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 TYPES = {
     "float32": pa.float32(),

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.added_tokens import added_tokens
-from corpusmill.pipeline.columns import list_array
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Sequences
+from corpusmill.pipeline.encode.windows import owned_tokens
 from corpusmill.pipeline.errors import OptionError
-from corpusmill.pipeline.items import Items
-from corpusmill.pipeline.merging import owned_tokens
 from corpusmill.pipeline.ragged import Ragged
-from corpusmill.pipeline.sequences import Layout, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
-from corpusmill.pipeline.vocabulary import load_tokenizer
+from corpusmill.pipeline.tasks.columns import list_array
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
+from corpusmill.pipeline.tokenize.added_tokens import added_tokens
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 PREDICTION = pa.struct([("token", pa.string()), ("token_id", pa.int32()), ("score", pa.float32())])
 

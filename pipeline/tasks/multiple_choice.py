@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.columns import list_array
-from corpusmill.pipeline.items import Items
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Pairs, Sequences
 from corpusmill.pipeline.ragged import Ragged, ranges
-from corpusmill.pipeline.sequences import Layout, Pairs, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.columns import list_array
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 
 class MultipleChoiceTask:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.items import Items
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Sequences, row_pairs
 from corpusmill.pipeline.ragged import Ragged
-from corpusmill.pipeline.sequences import Layout, Sequences, row_pairs
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 FOLLOWS = 0
 """The head's first score is for "follows", its second for "a random one"."""

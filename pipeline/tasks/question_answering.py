@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.decoding.answers import Answer, AnswerWindow, best_answers
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Pairs, Sequences, row_pairs
 from corpusmill.pipeline.errors import OptionError
-from corpusmill.pipeline.items import Items
 from corpusmill.pipeline.ragged import Ragged
-from corpusmill.pipeline.sequences import Layout, Pairs, Sequences, row_pairs
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.answers import Answer, AnswerWindow, best_answers
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 ANSWER = pa.struct(
     [("text", pa.string()), ("start", pa.int32()), ("end", pa.int32()), ("score", pa.float32())]

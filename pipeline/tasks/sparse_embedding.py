@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.columns import list_array
-from corpusmill.pipeline.items import Items
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Sequences
 from corpusmill.pipeline.ragged import Array, Int, Ragged
-from corpusmill.pipeline.sequences import Layout, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.columns import list_array
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 WEIGHT = pa.struct([("token_id", pa.int32()), ("weight", pa.float32())])
 

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.columns import RANKED, list_array, ranked_labels
-from corpusmill.pipeline.items import Items
-from corpusmill.pipeline.merging import combine
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Sequences, row_pairs
+from corpusmill.pipeline.encode.windows import combine
 from corpusmill.pipeline.ragged import Array, Ragged
-from corpusmill.pipeline.sequences import Layout, Sequences, row_pairs
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.columns import RANKED, list_array, ranked_labels
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 
 class TextClassificationTask:

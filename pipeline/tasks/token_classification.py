@@ -12,14 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.columns import list_array
-from corpusmill.pipeline.decoding.label_scheme import LabelScheme
-from corpusmill.pipeline.decoding.token_spans import ScoredTokens, Spans, decode_spans
-from corpusmill.pipeline.items import Items
-from corpusmill.pipeline.merging import owned_tokens
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Sequences
+from corpusmill.pipeline.encode.windows import owned_tokens
 from corpusmill.pipeline.ragged import Ragged, ranges
-from corpusmill.pipeline.sequences import Layout, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.columns import list_array
+from corpusmill.pipeline.tasks.spans import LabelScheme, ScoredTokens, Spans, decode_spans
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 SPAN = pa.struct(
     [

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.pipeline.columns import RANKED, ranked_labels
+from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.sequences import Layout, Pairs, Sequences
+from corpusmill.pipeline.encode.windows import combine
 from corpusmill.pipeline.errors import OptionError
-from corpusmill.pipeline.items import Items
-from corpusmill.pipeline.merging import combine
 from corpusmill.pipeline.ragged import Ragged
-from corpusmill.pipeline.sequences import Layout, Pairs, Sequences
-from corpusmill.pipeline.task import Needs, Prepared, Values
+from corpusmill.pipeline.tasks.columns import RANKED, ranked_labels
+from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 
 class ZeroShotClassificationTask:

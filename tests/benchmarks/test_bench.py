@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from corpusmill.jobs.bench import BenchError, Settings, bench
+from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of, write_config
 from corpusmill.jobs.bench.texts import packed
-from corpusmill.jobs.bench.timing import best_seconds
-from corpusmill.jobs.cli import app
+from corpusmill.jobs.cli.app import app
 from corpusmill.models import load_model, read_checkpoint
 
 

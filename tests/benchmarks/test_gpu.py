@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from corpusmill.models import Model, load_model
-from corpusmill.models.bucketed import Bucketed
+from corpusmill.models.gpu.padded_encoder import Bucketed
 from on_gpu import exactness, kernels
 from on_gpu.report import page
 from on_gpu.workload import (

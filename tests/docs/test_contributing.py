@@ -43,7 +43,7 @@ def test_the_worked_example_can_be_followed(tmp_path: Path) -> None:
     (package / TABLE).write_text(table.replace(start, parts[TABLE] + "\n" + start + parts["TASKS"]))
     (tmp_path / "job.yaml").write_text(parts["job.yaml"])
     (tmp_path / "rows.jsonl").write_text('{"id": 1, "body": "Open a socket."}\n{"id": 2, "body": null}\n')
-    command = "from corpusmill.jobs.cli import main; main()"
+    command = "from corpusmill.jobs.cli.app import main; main()"
     done = subprocess.run(
         [sys.executable, "-P", "-c", command, "run", "job.yaml", "--executor", "inline"],
         cwd=tmp_path,

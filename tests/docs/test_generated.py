@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 import typer.main
 
-from corpusmill.jobs.cli import app
-from corpusmill.jobs.commands.plain_help import written
-from corpusmill.jobs.fields import job_fields
+from corpusmill.jobs.cli.app import app
+from corpusmill.jobs.cli.plain_help import written
+from corpusmill.jobs.config.fields import job_fields
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -23,7 +23,7 @@ PAGES = [
 ]
 DEMO = "tests/docs/test_readme.py"
 ELSEWHERE = {
-    "submission.md": "tests/submission",
+    "submission.md": "tests/jobs/submission",
     "gpu.md": "tests/benchmarks/test_gpu.py",
     "evaluate.md": DEMO,
     "convert.md": DEMO,

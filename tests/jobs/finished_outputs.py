@@ -5,14 +5,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.jobs.fingerprint import write_fingerprint
-from corpusmill.pipeline.commit import data_file
-from corpusmill.pipeline.manifest import write_manifest
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.receipts import Receipt, UnitRecord, checksum_of
+from corpusmill.jobs.run.fingerprint import write_fingerprint
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.output.commit import data_file
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import write_manifest
+from corpusmill.pipeline.output.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.spec import OutputSpec
 from corpusmill.pipeline.storage import StoredFile
-from corpusmill.pipeline.units import Split
 
 SPLIT = Split(StoredFile("/in/a.jsonl", 1, "1"), "jsonl", 0, 0, 1, None, 1, 0, 1000)
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 from workshop import Workshop
 
 from corpusmill.jobs.inspect import inspect_checkpoint
-from corpusmill.pipeline.checkpoints import digest
+from corpusmill.pipeline.checkpoints.find import digest
 
 
 @pytest.fixture

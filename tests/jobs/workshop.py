@@ -15,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from corpusmill.jobs import JobConfig, RunResult, run
-from corpusmill.jobs.cli import app
+from corpusmill.jobs.cli.app import app
 
 WORDS = re.findall(
     r"\w+", "the water runs down to the old house and they watch it all night with a good book"

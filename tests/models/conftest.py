@@ -12,8 +12,8 @@ from support.tiny_checkpoints import CLASS_PREFIXES, CLASS_SUFFIXES, write_check
 from torch import Tensor
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
-from corpusmill.models.native.bindings import SWITCH, library
-from corpusmill.models.ops.attention import attention_kernel
+from corpusmill.models.cpu.native.bindings import SWITCH, library
+from corpusmill.models.ops.choose import attention_kernel
 
 Reference = Callable[..., Any]
 PER_TOKEN = {"last_hidden_state", "start_logits", "end_logits", "prediction_logits"}

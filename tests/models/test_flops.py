@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from corpusmill.models import PackedTokens, read_checkpoint
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.checkpoint import skeleton
+from corpusmill.models.checkpoints.checkpoint import skeleton
 from corpusmill.models.request import Request
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {

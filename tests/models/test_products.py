@@ -5,8 +5,8 @@ from itertools import accumulate, cycle
 
 import pytest
 
+from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.models.products import product_rate
-from corpusmill.models.quantized import has_int8_products
 
 ONE = 8 * 1024 * 64 * 64
 

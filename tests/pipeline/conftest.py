@@ -13,14 +13,14 @@ from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.models import read_checkpoint
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.checkpoints import digest
-from corpusmill.pipeline.readers import READERS
-from corpusmill.pipeline.sizing import UnitSizing
+from corpusmill.pipeline.checkpoints.find import digest
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.unit_size import UnitSizing
+from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.storage import StoredFile, current
 from corpusmill.pipeline.tasks import TASKS, embedding_options
-from corpusmill.pipeline.units import Split
-from corpusmill.pipeline.vocabulary import tokenizer_digest
+from corpusmill.pipeline.tokenize.tokenizer import tokenizer_digest
 
 
 @pytest.fixture

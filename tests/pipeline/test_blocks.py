@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block, from_row, summary_of_row, to_row
-from corpusmill.pipeline.units import Unit
+from corpusmill.pipeline.input.units import Unit
 
 UNIT = Unit("key-00000-000000008-8", '/in/ü "quoted".jsonl', 8, None)
 KEPT = pa.table(

@@ -7,7 +7,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["tokens", "readers", "blocks", "commit", "manifest", "planning", "engine.stages"]
+    "module",
+    [
+        "tokenize.tokens",
+        "input.readers",
+        "blocks",
+        "output.commit",
+        "output.manifest",
+        "input.planning",
+        "engine.stages",
+    ],
 )
 def test_reading_and_committing_need_no_torch(module: str) -> None:
     """Only encoders pay for it."""

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode import Encoder
-from corpusmill.pipeline.probing import fitted, free_bytes, peak, probe_batch
+from corpusmill.pipeline.encode.batch_size import fitted, free_bytes, peak, probe_batch
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import ModelSpec, Tokenization
-from corpusmill.pipeline.tokens import tokenize
-from corpusmill.pipeline.units import Unit
+from corpusmill.pipeline.tokenize.tokens import tokenize
 
 pytestmark = [
     pytest.mark.gpu,

@@ -19,9 +19,9 @@ from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import from_row
 from corpusmill.pipeline.engine import committers, ray_engine, source
 from corpusmill.pipeline.engine.workers import CommitWorker, Done, EncodeWorker
-from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
-from corpusmill.pipeline.task import Values
+from corpusmill.pipeline.tasks.task import Values
 
 
 def hold(mark: str) -> None:

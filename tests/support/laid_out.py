@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.items import items_of
-from corpusmill.pipeline.sequences import Layout, Sequences, row_pairs
+from corpusmill.pipeline.encode.items import items_of
+from corpusmill.pipeline.encode.sequences import Layout, Sequences, row_pairs
+from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
-from corpusmill.pipeline.tokens import tokenize
-from corpusmill.pipeline.units import Unit
-from corpusmill.pipeline.vocabulary import load_tokenizer, tokenizer_digest
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, tokenizer_digest
+from corpusmill.pipeline.tokenize.tokens import tokenize
 
 Texts = Sequence[str | None]
 

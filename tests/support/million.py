@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from corpusmill.jobs import JobConfig
-from corpusmill.jobs.fingerprint import fingerprint, write_fingerprint
-from corpusmill.jobs.resolve import resolve
-from corpusmill.pipeline.output import OutputFolder
-from corpusmill.pipeline.receipts import Receipt, UnitRecord
+from corpusmill.jobs.resolve.job import resolve
+from corpusmill.jobs.run.fingerprint import fingerprint, write_fingerprint
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
 
 CHECKSUM = "sha256:" + "0123456789abcdef" * 4
 ROWS_PER_GROUP = 2_500

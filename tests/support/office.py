@@ -13,7 +13,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from corpusmill.jobs.cli import app
+from corpusmill.jobs.cli.app import app
 from corpusmill.jobs.schedules.store import Run, Store
 
 PATIENCE = 180.0
@@ -51,7 +51,7 @@ class Office:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Starts the serving process."""
-        program = "from corpusmill.jobs.cli import main; main()"
+        program = "from corpusmill.jobs.cli.app import main; main()"
         with (self.folder / "serve.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", program, "schedule", "serve"], stdout=log, stderr=log

@@ -17,11 +17,11 @@ from support.tiny_checkpoints import VOCABULARY
 
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode import Encoder, Results
-from corpusmill.pipeline.encoded import Encoded
+from corpusmill.pipeline.encode.encoded import Encoded
+from corpusmill.pipeline.encode.encoder import Encoder, Results
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
-from corpusmill.pipeline.task import Prepared, Values
+from corpusmill.pipeline.tasks.task import Prepared, Values
 
 
 def crash(_: PackedTokens) -> None:

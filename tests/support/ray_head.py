@@ -18,9 +18,9 @@ from click.testing import Result
 from support import marked_processes
 from typer.testing import CliRunner
 
-from corpusmill.jobs.cli import app
+from corpusmill.jobs.cli.app import app
+from corpusmill.jobs.errors import ClusterUnreachable
 from corpusmill.jobs.submission.jobs_api import JobsApi
-from corpusmill.jobs.submission.problems import ClusterUnreachable
 
 MARK = "CORPUSMILL_TEST_HEAD"
 BIN = Path(sys.executable).parent

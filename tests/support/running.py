@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
-from corpusmill.pipeline.encode import Encoder
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import ModelSpec, Tokenization
-from corpusmill.pipeline.tokens import tokenize
-from corpusmill.pipeline.units import Unit
+from corpusmill.pipeline.tokenize.tokens import tokenize
 
 TEXTS = pa.large_string()
 LISTS = pa.list_(pa.large_string())

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.encoded import EncodeStats
+from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 

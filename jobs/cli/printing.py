@@ -1,0 +1,66 @@
+"""What the commands print for people, line by line; `--json` prints the same records whole."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from corpusmill.jobs.convert import Converted
+    from corpusmill.jobs.plan.plan import PlanResult
+    from corpusmill.jobs.run.result import RunResult
+    from corpusmill.jobs.verify.verify import VerifyResult
+
+BAR = 40
+
+
+def run_lines(result: "RunResult") -> Iterator[str]:
+    """Say what a run left behind."""
+    skipped = f" ({result.skipped_units} were there before)" if result.skipped_units else ""
+    yield (
+        f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, "
+        f"{result.seconds:.1f} s -> {result.output}"
+    )
+
+
+def plan_lines(result: "PlanResult") -> Iterator[str]:
+    """Say what a job would do, with a histogram of token counts."""
+    about = "" if result.rows_exact else "about "
+    yield (
+        f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, "
+        f"{about}{result.rows:,} rows -> {result.output}"
+    )
+    widest = max(result.length_histogram.values(), default=1)
+    for name, count in result.length_histogram.items():
+        yield f"  {name:>7} tokens {'#' * round(BAR * count / widest):{BAR}} {count}"
+    for model in result.models:
+        yield (
+            f"  {model.model} on {model.device} in {model.dtype}: {model.tokens:,} tokens at "
+            f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
+        )
+    cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
+    yield (
+        f"about {result.seconds:,.0f} s with start-up, {result.worker_hours:.2f} worker-hours{cost}, "
+        f"{result.output_bytes / 1e6:,.1f} MB of output"
+    )
+
+
+def verify_lines(result: "VerifyResult") -> Iterator[str]:
+    """Say what is wrong, then what is there."""
+    yield from result.problems
+    state = "complete" if result.complete else "unfinished"
+    if result.stale:
+        yield f"{len(result.stale)} file(s) of inputs that changed or went; see and remove: corpusmill prune"
+    yield from (f"  stale: {name}" for name in result.stale)
+    yield (
+        f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
+        f"{result.rejected} rejected, {state}"
+    )
+
+
+def convert_lines(result: "Converted") -> Iterator[str]:
+    """Say what was converted."""
+    yield (
+        f"{result.framework} {result.model_type}: {result.tensors:,} tensors, {result.parameters:,} "
+        f"parameters, {result.bytes / 1e6:,.1f} MB -> {result.target}"
+    )
+    for note in result.notes:
+        yield f"  {note}"

@@ -1,0 +1,35 @@
+"""`prune`: what an output holds of inputs that changed or went."""
+
+from typing import Annotated
+
+import typer
+
+from corpusmill.jobs.cli.guard import guarded, printed
+from corpusmill.jobs.cli.options import DEBUG, JSON
+
+
+def prune(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files; without it they are only shown.")
+    ] = False,
+    as_json: JSON = False,
+    debug: DEBUG = False,
+) -> None:
+    """Show, and with --yes remove, the data files of inputs that were replaced or removed since.
+
+    Example: corpusmill prune ./out/reviews --yes
+    """
+
+    def act() -> None:
+        from corpusmill.jobs.verify.prune import prune as prune_output
+        from corpusmill.jobs.verify.prune import prune_lines
+
+        printed(prune_output(output, remove=yes), prune_lines, as_json=as_json)
+
+    guarded(act, debug=debug)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(prune)

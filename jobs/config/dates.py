@@ -1,0 +1,69 @@
+"""A job made independent of where and when it is run: absolute paths, and its date filled in."""
+
+import re
+from datetime import date
+from typing import Any
+
+from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.errors import ConfigError, Problem
+from corpusmill.pipeline.storage import absolute
+
+RUN_DATE = "{run_date}"
+_PLACEHOLDER = re.compile(r"\{\w*\}")
+
+
+def dated(config: JobConfig, run_date: date) -> JobConfig:
+    """Return the job with `{run_date}` of its output path filled in."""
+    return _with_output(config, config.output.path.replace(RUN_DATE, run_date.isoformat()))
+
+
+def strange_placeholder(path: str) -> str | None:
+    """Return a placeholder of an output path that means nothing."""
+    return next((found for found in _PLACEHOLDER.findall(path) if found != RUN_DATE), None)
+
+
+def check_placeholders(config: JobConfig, origin: str) -> None:
+    """Refuse an output path with a placeholder that means nothing."""
+    if strange := strange_placeholder(config.output.path):
+        problem = Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {strange}")
+        raise ConfigError([problem], origin)
+
+
+def is_dated(config: JobConfig) -> bool:
+    """Say whether each date of this job has an output of its own."""
+    return RUN_DATE in config.output.path
+
+
+def placed(config: JobConfig) -> JobConfig:
+    """Return the job with every local path made absolute, from the current folder."""
+    models = [
+        model.model_copy(update={"checkpoint": absolute(model.checkpoint)})
+        if "://" not in model.checkpoint
+        else model
+        for model in config.models
+    ]
+    paths = [absolute(path) for path in config.input.path]
+    changed: dict[str, Any] = {
+        "models": models,
+        "input": config.input.model_copy(update={"path": paths}),
+    }
+    return _with_output(config.model_copy(update=changed), absolute(config.output.path))
+
+
+def local_paths(config: JobConfig) -> list[str]:
+    """Return the inputs, checkpoints and output of a placed job that are paths of a file system."""
+    every = [*config.input.path, *(model.checkpoint for model in config.models), config.output.path]
+    return [path for path in every if "://" not in path]
+
+
+def parse_date(text: str) -> date:
+    """Read a date written as 2026-11-26; ConfigError for anything else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        problem = Problem("--run-date", f"expected a date such as 2026-11-26, got {text!r}")
+        raise ConfigError([problem]) from None
+
+
+def _with_output(config: JobConfig, path: str) -> JobConfig:
+    return config.model_copy(update={"output": config.output.model_copy(update={"path": path})})

@@ -1,0 +1,173 @@
+"""Pydantic's errors in a user's words: the field's path, what was expected, what was there."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from corpusmill.jobs.config.familiar_names import hint_of_key
+from corpusmill.jobs.errors import Problem
+
+Location = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem of the job file's form, its place, pydantic's kind of error, and the fields it stands for.
+
+    `meant` are the fields that an unknown key was probably meant to be: their values are unknown too.
+    """
+
+    problem: Problem
+    location: Location
+    kind: str
+    meant: tuple[str, ...] = ()
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Turn all of a validation's errors into problems, one per field."""
+    return [fault.problem for fault in faults(error, model)]
+
+
+def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
+    """Turn all of a validation's errors into faults, one per field.
+
+    A required field that an unknown key was meant to be is not reported a second time.
+    """
+    merged: dict[Location, list[tuple[str, str, tuple[str, ...]]]] = {}
+    for details in error.errors(include_url=False):
+        location = _location(details)
+        found = _message(details, location, model)
+        merged.setdefault(location, []).append((str(details["type"]), *found))
+    made = [_fault(location, found) for location, found in merged.items()]
+    meant = {field for fault in made for field in fault.meant}
+    return [fault for fault in made if fault.kind != "missing" or fault.problem.field not in meant]
+
+
+def _fault(location: Location, found: list[tuple[str, str, tuple[str, ...]]]) -> Fault:
+    text = " or ".join(_without_repeats([message for _, message, _ in found]))
+    return Fault(Problem(field_path(location), text), location, found[0][0], found[0][2])
+
+
+def _location(details: Any) -> Location:
+    """Return where an error is in the job file; an unknown key is never taken for the arm of a union."""
+    *parents, last = details["loc"] or ("",)
+    ours = [part for part in parents if not _is_union_arm(part)]
+    return (*ours, *([] if _is_union_arm(last) and details["type"] != "extra_forbidden" else [last]))
+
+
+def field_path(location: Location) -> str:
+    """Write a location as users do: models[0].dtype."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def known_keys(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a section, as the job file spells them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _message(details: Any, location: Location, model: type[BaseModel]) -> tuple[str, tuple[str, ...]]:
+    """Return what to say of an error, and the fields that were probably meant."""
+    if details["type"] == "extra_forbidden":
+        return _unknown_key(location, model)
+    return _wrong_value(details, location), ()
+
+
+def _wrong_value(details: Any, location: Location) -> str:
+    kind, value = details["type"], details.get("input")
+    if kind == "missing":
+        return "is required"
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind == "invalid_key":
+        return f"expected keys that are text, got {location[-1]!r}"
+    expected = re.sub(r"^\w+ should (be |have )?|( after validation)?, not \d+$", "", str(details["msg"]))
+    return f"expected {expected}, got {value!r:.60}"
+
+
+def _unknown_key(location: Location, root: type[BaseModel]) -> tuple[str, tuple[str, ...]]:
+    key, parent = str(location[-1]), location[:-1]
+    here = known_keys(section_at(parent, root))
+    homes = [path for path, elsewhere in sections(root).items() if key in known_keys(elsewhere)]
+    if homes:
+        named = " or ".join(path or "the top level" for path in homes)
+        meant = tuple(_in_entry(f"{path}.{key}".lstrip("."), parent) for path in homes)
+        return f"unknown key here; {key!r} belongs under {named}", meant
+    near = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
+    if near and difflib.SequenceMatcher(None, key, near[0]).ratio() > SURE:
+        return f"unknown key; did you mean {near[0]!r}?", (field_path((*parent, near[0])),)
+    if hint := hint_of_key(key):
+        field, words = hint
+        return f"unknown key; {f'use {field}: ' if field else ''}{words}", _fields_meant(field, parent)
+    if near:
+        return f"unknown key; did you mean {near[0]!r}?", (field_path((*parent, near[0])),)
+    nearest = difflib.get_close_matches(key, here, n=1, cutoff=0.0)
+    return f"unknown key; the nearest known one is {nearest[0]!r} (known: {', '.join(here)})", ()
+
+
+SURE = 0.9
+"""Similarity from which a key is a misspelled one of its section, whatever other tools mean by it."""
+
+
+def _fields_meant(field: str | None, parent: Location) -> tuple[str, ...]:
+    return tuple(_in_entry(one.replace("[]", ""), parent) for one in (field or "").split(" or ") if one)
+
+
+def _in_entry(field: str, parent: Location) -> str:
+    """Return a field of `models` as one of the entry that holds the key; without such an entry all models."""
+    if not field.startswith("models."):
+        return field
+    return field_path((*parent[:2], field.removeprefix("models."))) if parent[:1] == ("models",) else "models"
+
+
+def section_at(location: Location, model: type[BaseModel]) -> type[BaseModel]:
+    """Follow a location down to the section it names."""
+    for part in location:
+        if isinstance(part, str):
+            field = field_of(part, model)
+            model = (field and section_in(field.annotation)) or model
+    return model
+
+
+def field_of(key: str, section: type[BaseModel]) -> FieldInfo | None:
+    """Return a section's field by its key in the job file."""
+    return next((f for name, f in section.model_fields.items() if (f.alias or name) == key), None)
+
+
+def sections(model: type[BaseModel], path: str = "") -> dict[str, type[BaseModel]]:
+    """Return all sections by their paths, the outermost first."""
+    found = {path: model}
+    for name, field in model.model_fields.items():
+        inner = section_in(field.annotation)
+        if inner is not None:
+            found |= sections(inner, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a field holds, or holds a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+
+
+def _is_union_arm(part: int | str) -> bool:
+    """Pydantic adds the arm of a union to a location; it is no key of the job file."""
+    return isinstance(part, str) and (
+        part in ("int", "float", "str", "list[str]")
+        or part.startswith(("literal[", "constrained-", "function-"))
+    )
+
+
+def _without_repeats(messages: list[str]) -> list[str]:
+    """Join alternatives of a union: the value is quoted once."""
+    if len(messages) < 2:
+        return messages
+    heads = [message.rpartition(", got ")[0] or message for message in messages[:-1]]
+    return list(dict.fromkeys([*heads, messages[-1].removeprefix("expected ")]))

@@ -1,0 +1,112 @@
+"""A job file with faults in its form: all of them, and the job that is left without the faulty parts."""
+
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from corpusmill.jobs.config.explain import Fault, Location, faults, field_of, field_path, section_in
+from corpusmill.jobs.errors import Problem, within
+
+S = TypeVar("S", bound=BaseModel)
+STAND_INS: dict[str, Any] = {
+    "input": {"path": "?", "text": "?"},
+    "models": [{"checkpoint": "?"}],
+    "output": {"path": "?"},
+    "device": "cpu",
+}
+"""Values in place of required ones that are missing or wrong; "?" for the others. They are never used."""
+ROUNDS = 12
+"""Checks of a section run only when its fields are sound, so a few rounds may find new faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[S]):
+    """What a job file says: the job, all faults of its form, and the fields whose values are not known.
+
+    `job` is None where nothing can be read. With faults it holds defaults and stand-ins in `unread` fields.
+    """
+
+    job: S | None
+    problems: tuple[Problem, ...]
+    unread: frozenset[str]
+
+
+def read_fields(fields: dict[str, Any], root: type[S], *, unread: Iterable[str] = ()) -> Reading[S]:
+    """Validate the fields of a job, and again without what is faulty until nothing is."""
+    left = copy.deepcopy(fields)
+    problems: list[Problem] = []
+    unknown = set(unread)
+    for _ in range(ROUNDS):
+        try:
+            return Reading(root.model_validate(left), tuple(problems), frozenset(unknown))
+        except ValidationError as error:
+            found = faults(error, root)
+        problems += [fault.problem for fault in found if not _known(fault.problem.field, unknown)]
+        for fault in found:
+            unknown |= {*_unread(fault, root), *(field for field in fault.meant if not _given(field, fields))}
+            _mend(left, fault, root)
+    return Reading(None, tuple(problems), frozenset(unknown))
+
+
+def _known(field: str, unread: set[str]) -> bool:
+    return any(within(field, other) for other in unread)
+
+
+def _given(field: str, fields: dict[str, Any]) -> bool:
+    """Say whether the file has a value for a field: then an unknown key is not taken for it."""
+    node: Any = fields
+    for part in re.findall(r"[^.\[\]]+", field):
+        try:
+            node = node[int(part) if isinstance(node, list) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return False
+    return True
+
+
+def _unread(fault: Fault, root: type[BaseModel]) -> set[str]:
+    """Return the field whose value a fault takes away; an unknown key is no field."""
+    return set() if fault.kind == "extra_forbidden" else {field_path(_field(fault.location, root))}
+
+
+def _field(location: Location, root: type[BaseModel]) -> Location:
+    """Cut a location down to the innermost field, or entry of a list of sections, that it lies in."""
+    section = root
+    for i, part in enumerate(location):
+        if isinstance(part, str):
+            field = field_of(part, section)
+            inner = None if field is None else section_in(field.annotation)
+            if inner is None:
+                return location[: i + 1]
+            section = inner
+    return location
+
+
+def _mend(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
+    """Take a faulty part out, or put a stand-in where the job needs one."""
+    *parents, last = _field(fault.location, root)
+    node: Any = fields
+    section = root
+    try:
+        for part in parents:
+            node = node[part]
+            if isinstance(part, str):
+                section = section_in(getattr(field_of(part, section), "annotation", None)) or section
+    except (KeyError, IndexError, TypeError):
+        return  # an outer part was mended before
+    if isinstance(node, list) and isinstance(last, int):
+        node[last] = {key: STAND_INS.get(key, "?") for key in _required(section)}
+    elif fault.kind == "invalid_key":
+        for key in [key for key in node if not isinstance(key, str)]:
+            del node[key]
+    elif last in _required(section):
+        node[last] = copy.deepcopy(STAND_INS.get(str(last), "?"))
+    else:
+        node.pop(last, None)
+
+
+def _required(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items() if field.is_required()]

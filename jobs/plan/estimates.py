@@ -1,0 +1,184 @@
+"""What a model's pool would do of a job: its tokens from a sample, its rate by trying."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from corpusmill.pipeline.autoscaling.meters import FIRST_STARTUP
+from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
+from corpusmill.pipeline.autoscaling.together import Seat, asked_for
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.engine.placement import cost
+from corpusmill.pipeline.output.commit import data_file
+from corpusmill.pipeline.output.receipts import UnitRecord
+from corpusmill.pipeline.spec import ModelSpec, OutputSpec
+
+Lengths = np.ndarray[Any, np.dtype[np.int64]]
+
+MEASURED_TOKENS = 16_384
+"""Tokens that a pool is measured on: one or two seconds for a small model."""
+
+ROWS = 64
+"""Rows that are encoded: what compression makes of them is near what it makes of a unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEstimate:
+    """A model's tokens, its workers, their rate together, and the seconds that makes."""
+
+    model: str
+    device: str
+    dtype: str
+    workers: int
+    tokens: int
+    tokens_per_second: float
+    seconds: float
+
+
+# How large an output will be: some sampled rows are encoded and written as a data file, in memory.
+
+
+class OutputSize:
+    """Gathers what each model makes of the same few rows."""
+
+    def __init__(self, blocks: Sequence[UnitBlock], output: OutputSpec) -> None:
+        filled = [block for block in blocks if block.rows]
+        self._block = filled[0].part(0, min(ROWS, filled[0].rows)) if filled else None
+        self._output = output
+        self._results: list[pa.Table] = []
+
+    def add(self, encoder: Encoder) -> None:
+        """Let a model encode the rows."""
+        if self._block is not None:
+            self._results.append(encoder.encode(self._block).columns)
+
+    def of(self, rows: int, units: int) -> int:
+        """Return the bytes of so many rows in so many files."""
+        if self._block is None:
+            return 0
+        columns = [column for table in (self._block.kept, *self._results) for column in table.columns]
+        fields = [field for table in (self._block.kept, *self._results) for field in table.schema]
+        table = pa.table(columns, schema=pa.schema(fields))
+        empty, filled = self._bytes(table.slice(0, 0)), self._bytes(table)
+        return int(units * empty + (filled - empty) / max(table.num_rows, 1) * rows)
+
+    def _bytes(self, table: pa.Table) -> int:
+        name = self._block.unit.name if self._block is not None else ""
+        record = UnitRecord(name, "", 0, 0, table.num_rows, 0, table.num_rows, 0, False)
+        return int(data_file(table, record, self._output).nbytes)
+
+
+@dataclass
+class Sample:
+    """Sampled blocks of so many rows in all; each model adds its sequences' lengths and its results' size."""
+
+    blocks: Sequence[UnitBlock]
+    rows: int
+    size: OutputSize
+    lengths: list[Lengths] = field(default_factory=list)
+
+    def tokens(self, encoder: Encoder) -> int:
+        """Return the tokens that all rows have for a model, and note what it makes of those sampled."""
+        self.size.add(encoder)
+        total, found = _lengths(encoder, self.blocks)
+        self.lengths.append(found)
+        return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model's tokens in the whole input, and what one of its workers does of them in a second."""
+
+    model: ModelSpec
+    tokens: int
+    rate: float
+
+
+def measured(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> Measured:
+    """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
+    encoder = Encoder(model)  # one at a time: it sets the threads of this process
+    tokens = sample.tokens(encoder)
+    rate = rates.get(model.title, rates.get(""))
+    if rate is None:
+        rate = _measure(encoder, sample.blocks) if tokens else 0.0
+    return Measured(model, tokens, rate)
+
+
+def estimates(
+    models: Sequence[Measured], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
+) -> tuple[ModelEstimate, ...]:
+    """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
+    if drain_seconds is None:
+        workers = _soonest(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
+    else:
+        workers = [_at_work(each, drain_seconds) for each in models]
+    return tuple(_estimate(*each) for each in zip(models, workers, strict=True))
+
+
+def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
+    """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
+    seats = [Seat("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
+    snapshots = [
+        PoolSnapshot(
+            queued_tokens=each.tokens,
+            in_flight_tokens=0,
+            units=units,
+            running=each.model.pool.min_workers,
+            starting=0,
+            rate=each.rate or None,
+            startup_seconds=FIRST_STARTUP,
+            min_workers=each.model.pool.min_workers,
+            max_workers=each.model.pool.workers,
+            finished=True,
+        )
+        for each in models
+    ]
+    asked = asked_for(seats, snapshots, room=room, drain_seconds=None)
+    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
+
+
+def _at_work(each: Measured, drain_seconds: float) -> int:
+    """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
+    pool = each.model.pool
+    needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
+    return max(1, pool.min_workers, min(needed, pool.workers))
+
+
+def _estimate(each: Measured, workers: int) -> ModelEstimate:
+    together = each.rate * workers if each.tokens else 0.0
+    seconds = each.tokens / together if together else 0.0
+    model = each.model
+    return ModelEstimate(
+        model.title, model.device, model.dtype, workers, each.tokens, round(together, 1), round(seconds, 1)
+    )
+
+
+def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
+    """Return the tokens that go through a model, equal texts once, and those of each row's own input."""
+    total, found = 0, [np.zeros(0, np.int64)]
+    for block in blocks:
+        unit = encoder.prepare(block)
+        lengths = unit.sequences.tokens.lengths
+        total += int(lengths.sum())
+        of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
+        found.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
+    return total, np.concatenate(found)
+
+
+def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
+    """Return a worker's tokens per second, on sampled rows after one round to warm up."""
+    few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
+    for block in few:
+        encoder.encode(block)
+    done, started = 0, time.perf_counter()
+    for block in blocks:
+        done += encoder.encode(block).stats.tokens
+        if done >= MEASURED_TOKENS:
+            break
+    return done / max(time.perf_counter() - started, 1e-9)

@@ -1,0 +1,170 @@
+"""What a job would do, without writing anything: files, units, rows, token lengths, time and cost."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+
+from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.errors import ConfigError, Problem
+from corpusmill.jobs.plan.estimates import Lengths, ModelEstimate, OutputSize, Sample, estimates, measured
+from corpusmill.jobs.resolve.job import ResolvedJob, resolve
+from corpusmill.jobs.resolve.workers import size_pools
+from corpusmill.pipeline.blocks import UnitBlock
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.machine import usable_cpus
+from corpusmill.pipeline.spec import InputSpec, ModelSpec
+from corpusmill.pipeline.tokenize.tokens import tokenize
+
+SAMPLE_ROWS = 256
+SAMPLES = 8
+SAMPLED_WITHIN = 1 << 16
+"""Rows of a split among which its samples are spread: what is before them has to be read."""
+COUNTED_BYTES = 1 << 30
+"""Input without row counts of its own is counted up to this size, and estimated beyond."""
+EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+RAY_START = 10.0
+"""Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What a job would do.
+
+    `rows` is exact if `rows_exact`, else projected from a sample. `tokens` is the sum over the models;
+    `seconds` is the slowest model's time, or what the machine's cores need for all of them if that is more,
+    and `startup_seconds` before it; `worker_hours` the sum over all workers at work.
+    `output_bytes` is projected from a few rows; `cost` is `worker_hours` at the price given.
+    `length_histogram` maps "up to n tokens" to the number of sampled rows (after cutting, first model).
+    """
+
+    output: str
+    files: int
+    bytes: int
+    units: int
+    rows: int
+    rows_exact: bool
+    tokens: int
+    seconds: float
+    startup_seconds: float
+    worker_hours: float
+    output_bytes: int
+    cost: float | None
+    sampled_rows: int
+    length_histogram: dict[str, int]
+    models: tuple[ModelEstimate, ...]
+
+
+def plan(
+    config: JobConfig,
+    *,
+    origin: str = "job",
+    cpus: int | None = None,
+    rates: Mapping[str, float] | None = None,
+    price: float | None = None,
+) -> PlanResult:
+    """Resolve a job, sample its rows and measure its models on this machine for a moment each.
+
+    `rates` are tokens per second that one worker does, by the model's title, "" for all others:
+    those are not measured. `price` is that of an hour of one worker.
+    """
+    job = resolve(config, origin)
+    given = dict(rates or {})
+    _check_rates(given, job)
+    counts, exact = _rows(job.splits)
+    rows = sum(counts)
+    blocks = _sample(job)
+    sampled = sum(block.rows for block in blocks)
+    sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
+    units = sum(
+        math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
+    )
+    machine = cpus or usable_cpus()
+    models = estimates(
+        [measured(model, sample, given) for model in _sized(job, machine)],
+        cpus=machine,
+        gpus=torch.cuda.device_count(),
+        units=units,
+        drain_seconds=job.spec.drain_seconds,
+    )
+    startup = RAY_START if units else 0.0
+    worker_hours = round(sum(e.seconds * e.workers for e in models) / 3600, 4)
+    return PlanResult(
+        output=job.spec.output.url,
+        files=len(job.files),
+        bytes=sum(file.size for file in job.files),
+        units=units,
+        rows=rows,
+        rows_exact=exact,
+        tokens=sum(model.tokens for model in models),
+        seconds=round(_seconds(models, machine) + startup, 1),
+        startup_seconds=startup,
+        worker_hours=worker_hours,
+        output_bytes=sample.size.of(rows, units),
+        cost=None if price is None else round(worker_hours * price, 4),
+        sampled_rows=sampled,
+        length_histogram=_histogram(sample.lengths[0]),
+        models=models,
+    )
+
+
+def _rows(splits: Sequence[Split]) -> tuple[list[int], bool]:
+    """Count each split's rows: from footers, by reading what is small, by projection beyond."""
+    counts, exact, budget = [], True, COUNTED_BYTES
+    for split in splits:
+        size = split.stop - split.start
+        if split.rows is not None:
+            counts.append(split.rows)
+        elif size <= budget:
+            budget -= size
+            counts.append(READERS[split.format].count(split))
+        else:
+            counts.append(split.about_rows)
+            exact = False
+    return counts, exact
+
+
+def _sample(job: ResolvedJob) -> list[UnitBlock]:
+    """Read rows spread over the input, tokenized for every model."""
+    step = max(1, len(job.splits) // SAMPLES)
+    chosen = [replace(split, rows_per_unit=SAMPLE_ROWS) for split in job.splits[::step][:SAMPLES]]
+    each = math.ceil(SAMPLES / max(len(chosen), 1))
+    spec = replace(job.spec.input, on_bad_row="reject")
+    blocks = (block for split in chosen for block in _spread(split, spec, each))
+    return [tokenize(block, job.spec.tokenization) for block in blocks]
+
+
+def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
+    """Read up to so many units at even distances: files are often sorted, and do not begin as they go on."""
+    parts = max(1, min(split.about_rows, SAMPLED_WITHIN) // SAMPLE_ROWS)
+    taken = {part * parts // count * SAMPLE_ROWS for part in range(count)}
+    others = frozenset(range(0, max(taken), SAMPLE_ROWS)) - taken
+    return islice(READERS[split.format].read(split, spec, others), len(taken))
+
+
+def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
+    units = sum(split.about_units for split in job.splits)
+    return size_pools(job.models, cpus=cpus, gpus=torch.cuda.device_count(), units=units)
+
+
+def _histogram(lengths: Lengths) -> dict[str, int]:
+    counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
+    names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
+    return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
+
+
+def _seconds(models: Sequence[ModelEstimate], cpus: int) -> float:
+    """Return how long all models take: pools on a CPU may have more workers than it has cores."""
+    on_cpu = sum(found.seconds * found.workers for found in models if found.device == "cpu")
+    return max([on_cpu / cpus, *(found.seconds for found in models)])
+
+
+def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:
+    titles = list(dict.fromkeys(model.spec.title for model in job.models))
+    for name in rates:
+        if name and name not in titles:
+            raise ConfigError([Problem("--rate", f"expected one of {', '.join(titles)}, got {name!r}")])

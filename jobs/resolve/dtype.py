@@ -1,0 +1,104 @@
+"""What `dtype: auto` was measured to mean on this machine: once, and the same for every job after.
+
+Two dtypes whose speeds lie near the limit would be measured one way today and the other way tomorrow, and
+the same settings would then give other bytes.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpusmill.models import DtypeChoice
+from corpusmill.models.precision import measure
+from corpusmill.pipeline.checkpoints.cache import cache_folder, turn
+from corpusmill.pipeline.errors import CorpusmillError, OutputError
+from corpusmill.pipeline.machine import processor
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.storage import locate
+
+FINGERPRINT = "fingerprint.json"
+
+
+def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
+    """Return the choice among dtypes for products of this width, measured if it was not yet.
+
+    Processes of a node take turns, so all return what the first one measured. Where the cache cannot be
+    written, the choice holds for this call alone.
+    """
+    question = {"processor": _processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    question |= {"width": width, "dtypes": list(dtypes)}
+    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_folder() / "measured" / f"{name}.json"
+    try:
+        with turn(path.with_name(".lock")):
+            return _kept(path, dtypes) or _keep(path, question, measure(width, dtypes))
+    except OSError:
+        return _kept(path, dtypes) or measure(width, dtypes)
+
+
+def _kept(path: Path, dtypes: Sequence[str]) -> DtypeChoice | None:
+    """Return what was measured before; None also for a damaged record."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        dtype, reason, date = (str(found[key]) for key in ("dtype", "reason", "date"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return DtypeChoice(dtype, f"{reason}, measured here on {date}") if dtype in dtypes else None
+
+
+def _keep(path: Path, question: dict[str, Any], choice: DtypeChoice) -> DtypeChoice:
+    answer = {"dtype": choice.dtype, "reason": choice.reason, "date": datetime.date.today().isoformat()}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(question | answer, indent=1), encoding="utf-8")
+    partial.replace(path)
+    return choice
+
+
+def _processor() -> str:
+    """Return what tells this CPU from others: its name, and what it can do."""
+    found = processor()
+    digest = hashlib.sha256(" ".join(sorted(found.features)).encode()).hexdigest()[:16]
+    return f"{found.name} {digest}"
+
+
+# What an output that was begun already says of its own job.
+
+
+def recorded_dtypes(output: str) -> dict[int, str]:
+    """Return the dtypes that an output's models were begun with, by number; none without a record.
+
+    A record that cannot be read says nothing here: continuing the output will say what is wrong with it.
+    """
+    folder = OutputFolder.of(output, "arrow")
+    path = folder.job(FINGERPRINT)
+    try:
+        found = json.loads(folder.read(path)) if folder.exists(path) else {}
+        keys = {i: f"models[{i}].dtype" for i in range(int(found.get("models", 0)))}
+        return {i: str(found[key]) for i, key in keys.items() if key in found}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, CorpusmillError):
+        return {}
+
+
+def check_place(folder: OutputFolder) -> None:
+    """Refuse a place where no output can be: a file, a folder of something else, one without write access.
+
+    A folder with a job's record is left to `check_same_job`.
+    """
+    fs, path = locate(folder.url)
+    if folder.exists(folder.job(FINGERPRINT)):
+        return
+    if fs.isfile(path):
+        raise OutputError(f"{folder.url}: expected a folder, got a file; choose another output.path").at(
+            "output.path"
+        )
+    strangers = [name for name in folder.names("") if name != "_job"]
+    if strangers:
+        raise OutputError(
+            f"{folder.url}: expected an empty folder or this job's own output, found "
+            f"{', '.join(strangers[:3])}; choose another output.path"
+        ).at("output.path")

@@ -1,0 +1,281 @@
+"""A job's configuration, checked against its inputs and checkpoints, becomes what the pipeline runs.
+
+Everything that can be known before the first row is read is checked here, and all problems are said at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from corpusmill.jobs.config.dates import RUN_DATE, strange_placeholder
+from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
+from corpusmill.jobs.errors import ConfigError, Problem
+from corpusmill.jobs.resolve.checks import Checks
+from corpusmill.jobs.resolve.dtype import check_place, recorded_dtypes
+from corpusmill.jobs.resolve.model import CheckedModel, ResolvedModel, check_model
+from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
+from corpusmill.pipeline.input.arrow_types import parse_type
+from corpusmill.pipeline.input.listing import list_files
+from corpusmill.pipeline.input.planning import file_schemas, format_of, plan_splits
+from corpusmill.pipeline.input.readers.infer import CONFLICT
+from corpusmill.pipeline.input.schema import FileSchema, check_text, check_texts, column_type, kept_columns
+from corpusmill.pipeline.input.unit_size import UnitSizing
+from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.sinks import SINKS
+from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
+from corpusmill.pipeline.storage import StoredFile, absolute
+
+
+@dataclass(frozen=True)
+class ResolvedJob:
+    """A job ready to run: the pipeline's own description, and the input cut into splits."""
+
+    config: JobConfig
+    spec: PipelineSpec
+    models: tuple[ResolvedModel, ...]
+    files: tuple[StoredFile, ...]
+    splits: tuple[Split, ...]
+    sizing: UnitSizing
+
+
+def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
+    """Check a job against the world; ConfigError lists every problem.
+
+    An input file that is damaged is an InputError of its own: it is no fault of the configuration.
+    """
+    checks = Checks()
+    job = _checked(config, checks)
+    if job is None:
+        raise ConfigError(checks.problems, origin)
+    return job
+
+
+def problems_of(config: JobConfig, unread: frozenset[str]) -> list[Problem]:
+    """Return what else is wrong with a job of which some fields could not be read."""
+    checks = Checks(unread)
+    try:
+        _checked(config, checks)
+    except InputError as damage:
+        checks.add("input.path", str(damage))
+    return checks.problems
+
+
+def _checked(config: JobConfig, checks: Checks) -> ResolvedJob | None:
+    """Run every check that can run; return the job if there is no problem and nothing unread."""
+    pairs = config.input.text_pair is not None
+    output = checks.run("output.path", lambda: _output(config.output, checks))
+    recorded = {} if output is None else recorded_dtypes(output.url)
+    models = [
+        check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
+        for i, model in enumerate(config.models)
+    ]
+    files = _files(config.input, checks)
+    lists = any(model is not None and model.needs.second == "list" for model in models)
+    spec_input, damage = _read_input(config.input, files, checks, lists=lists)
+    _check_names(config, checks)
+    _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
+    _check_pairs(models, config.input, checks)
+    if damage is not None:
+        if not checks.problems:
+            raise damage
+        checks.add("input.path", str(damage))
+    found = [model.resolved for model in models if model is not None and model.resolved is not None]
+    if checks.problems or checks.unread or output is None or spec_input is None:
+        return None
+    spec = PipelineSpec(
+        spec_input,
+        tuple(model.spec for model in found),
+        output,
+        config.autoscaling.drain_seconds,
+    )
+    sizing = _sizing(config, found)
+    splits = plan_splits(files, config.input.format, spec_input, sizing)
+    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
+
+
+def _files(config: InputConfig, checks: Checks) -> list[StoredFile]:
+    """Return the files of all paths that can be listed, in sorted order, each file once."""
+    found: dict[str, StoredFile] = {}
+    for i, path in enumerate(config.path):
+        where = f"input.path[{i}]" if len(config.path) > 1 else "input.path"
+        listed = checks.run(where, partial(_listed, path, config.format), needs=("input.format",))
+        found |= {file.url: file for file in listed or ()}
+    return [found[url] for url in sorted(found)]
+
+
+def _listed(path: str, asked: str) -> list[StoredFile]:
+    files = list_files([path], any_name=asked != "auto")
+    for file in files:
+        format_of(file, asked)
+    return files
+
+
+def _read_input(
+    config: InputConfig, files: list[StoredFile], checks: Checks, *, lists: bool
+) -> tuple[InputSpec | None, InputError | None]:
+    """Check the columns of the files; also return the error of a file that cannot be read."""
+    if not files or not checks.can_read("input.format", "input.schema"):
+        return None, None
+    before = len(checks.problems)
+    given = checks.run("input.schema", lambda: _given_types(config, files))
+    if len(checks.problems) > before:
+        return None, None
+    try:
+        return _input(config, _schemas(config, files, given), checks, lists=lists), None
+    except InputError as damage:
+        return None, damage
+
+
+def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:
+    if config.column_types is None:
+        return None
+    if files and all(format_of(file, config.format) == "parquet" for file in files):
+        raise CorpusmillError(
+            "gives types to columns of JSONL, but every input is Parquet, which has its own; leave it out"
+        )
+    return pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
+
+
+def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | None) -> list[FileSchema]:
+    texts = {config.text, config.text_pair}
+    schemas = [(url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given)]
+    # A JSONL file without a single line has no columns to check.
+    return [found for found in schemas if found[1].names] or schemas
+
+
+def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
+    """Take a text column that holds text and other values for text: rows of other values are rejects."""
+
+    def settled(field: pa.Field) -> pa.Field:
+        found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
+        return pa.field(field.name, pa.string()) if field.name in texts and "string" in found else field
+
+    return pa.schema([settled(field) for field in schema])
+
+
+def _input(
+    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, lists: bool
+) -> InputSpec | None:
+    """Find the columns' types; with `lists` the second text column holds lists of texts."""
+    keep = kept_columns(config.keep, schemas)
+    wanted = {
+        "input.text": [config.text],
+        "input.text_pair": [config.text_pair] if config.text_pair else [],
+        "input.keep": list(keep),
+    }
+    before = len(checks.problems)
+    types: dict[str, pa.DataType] = {}
+    for where, names in wanted.items():
+        for name in names:
+            check = _CHECKS.get(where if not (lists and where == "input.text_pair") else "lists")
+            kind = checks.run(where, partial(_column, name, schemas, where, check))
+            if kind is not None:
+                types[name] = kind
+    if len(checks.problems) > before:
+        return None
+    schema = pa.schema(list(types.items()))
+    return InputSpec(
+        config.text, config.text_pair, keep, schema, config.on_bad_row, deduplicate=config.deduplicate
+    )
+
+
+_CHECKS: Mapping[str, Callable[..., None]] = {
+    "input.text": check_text,
+    "input.text_pair": check_text,
+    "lists": check_texts,
+}
+
+
+def _column(
+    name: str, schemas: list[FileSchema], where: str, check: Callable[..., None] | None
+) -> pa.DataType:
+    """Return a column's type, checked for what it is to hold."""
+    kind = column_type(name, schemas, field=where)
+    if check is not None:
+        check(name, kind, field=where)
+    return kind
+
+
+def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
+    """Check the output's format and its place."""
+    compression = config.compression or "none"
+    checks.run("output.compression", lambda: _check_codec(config.format, compression), ("output.format",))
+    if strange := strange_placeholder(config.path):
+        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {strange}").at("output.path")
+    url = absolute(config.path)
+    if checks.can_read("output.path"):
+        _check_place(OutputFolder.of(url, config.format))
+    return OutputSpec(url, config.format, None if compression == "none" else compression)
+
+
+def _check_place(folder: OutputFolder) -> None:
+    """Refuse a place where no output can be; a store that does not answer is no fault of the job."""
+    try:
+        check_place(folder)
+    except OutputError as error:
+        if error.field:
+            raise
+
+
+def _check_codec(output_format: str, compression: str) -> None:
+    codecs = SINKS[output_format].codecs
+    if compression not in codecs:
+        raise CorpusmillError(f"expected one of {', '.join(codecs)} for {output_format}, got {compression!r}")
+
+
+def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
+    asked = config.input.rows_per_unit
+    limits = [model.spec.max_length for model in models if model.spec.stride is None]
+    longest = max(limits) if len(limits) == len(models) else None
+    heaviest = max(float(model.flops_per_token) for model in models)
+    batch = max(model.spec.tokens_per_batch for model in models)
+    written = sum(model.needs.bytes_per_token for model in models)
+    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
+
+
+def _check_names(config: JobConfig, checks: Checks) -> None:
+    """Require names where several models would write columns of the same names."""
+    for i, model in enumerate(config.models):
+        if len(config.models) > 1 and model.name is None:
+            checks.add(
+                f"models[{i}].name",
+                "is required when there are several models: it prefixes the output columns",
+            )
+
+
+def _check_columns(models: Sequence[CheckedModel | None], keep: Sequence[str], checks: Checks) -> None:
+    """Refuse output columns that would share a name."""
+    for name in dict.fromkeys(name for name in keep if keep.count(name) > 1):
+        checks.add("input.keep", f"column {name!r} is named more than once; name it once")
+    taken = dict.fromkeys(keep, "input.keep")
+    for i, model in enumerate(models):
+        if model is None or (len(models) > 1 and not model.prefix):
+            continue
+        for column in model.columns:
+            if column in taken:
+                checks.add(
+                    f"models[{i}].name",
+                    f"output column {column!r} is already there ({taken[column]}); "
+                    "give the model another name",
+                )
+            taken.setdefault(column, f"models[{i}]")
+
+
+def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, checks: Checks) -> None:
+    """Refuse a second text column that no model reads, and its absence where one needs it."""
+    found = [model for model in models if model is not None]
+    reading = [model for model in found if model.needs.second != "none"]
+    if config.text_pair and len(found) == len(models) and not reading:
+        tasks = ", ".join(dict.fromkeys(model.task for model in found))
+        checks.add("input.text_pair", f"{tasks} takes one text a row; expected no second column")
+    if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
+        tasks = " and ".join(dict.fromkeys(model.task for model in reading))
+        checks.add("input.text_pair", f"{tasks} cannot share one: only one of them takes lists of texts")
+    if not config.text_pair:
+        for model in found:
+            if model.needs.second in ("required", "list"):
+                what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
+                checks.add("input.text_pair", f"is required by {model.task}: name the column with {what}")

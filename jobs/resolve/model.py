@@ -1,0 +1,354 @@
+"""One entry of `models:` checked against its checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from corpusmill.jobs.config.explain import explain
+from corpusmill.jobs.config.familiar_names import task_hint
+from corpusmill.jobs.config.schema import ModelConfig
+from corpusmill.jobs.errors import ConfigError
+from corpusmill.jobs.resolve.checks import Checks
+from corpusmill.jobs.resolve.dtype import measured_once
+from corpusmill.models import (
+    Checkpoint,
+    DtypeChoice,
+    ModelError,
+    check_tensors,
+    choose_dtype,
+    read_checkpoint,
+)
+from corpusmill.models import OptionError as ModelOptionError
+from corpusmill.models.cpu.int8 import has_int8_products
+from corpusmill.pipeline.checkpoints.find import Found, find_checkpoint, title
+from corpusmill.pipeline.encode.sequences import read_template
+from corpusmill.pipeline.errors import CorpusmillError, OptionError
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+from corpusmill.pipeline.tasks import TASKS, embedding_options
+from corpusmill.pipeline.tasks.task import Needs, Task
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length, tokenizer_digest
+
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+TYPICAL_LENGTH = 128
+"""Tokens of a sequence, where a model's cost per token is quoted."""
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model of the pipeline, what it costs and needs, and the columns it will write."""
+
+    config: ModelConfig
+    spec: ModelSpec
+    flops_per_token: int
+    needs: Needs
+    columns: tuple[str, ...]
+    dtype_reason: str
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """A model whose checkpoint and task fit; `resolved` is None if anything else is wrong with it."""
+
+    task: str
+    prefix: str
+    needs: Needs
+    columns: tuple[str, ...]
+    resolved: ResolvedModel | None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint read for a task, and the task made for it."""
+
+    source: Found
+    checkpoint: Checkpoint
+    made: Task
+    options: dict[str, Any]
+
+
+def check_model(
+    config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None = None
+) -> CheckedModel | None:
+    """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
+
+    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto`
+    meant when the output was begun: it means the same until the end, on every machine.
+    """
+    before = len(checks.problems)
+    source = checks.run(f"{where}.checkpoint", lambda: _found(config, where))
+    task = checks.run(f"{where}.task", lambda: _task_name(config, source, where))
+    _check_device(config, where, checks)
+    options = _options(config, task, where, checks) if task else {}
+    loaded = _load(source, task, options, where, checks) if source and task else None
+    checkpoint = loaded.checkpoint if loaded else _encoder(source, where, checks)
+    if checkpoint is None:
+        return None
+    max_length = checks.run(f"{where}.checkpoint", lambda: _max_length(config, checkpoint, where))
+    if task is None or loaded is None:
+        return None
+    made = loaded.made
+    checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint))
+    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, made, where))
+    longest = max_length or checkpoint.max_positions
+    tokenizer = checks.run(
+        f"{where}.checkpoint", lambda: _tokenizer(config, loaded, longest, where, pairs=pairs)
+    )
+    if tokenizer is not None and max_length is not None:
+        checks.run(f"{where}.max_length", lambda: _check_room(tokenizer, max_length, where))
+    resolved = None
+    if len(checks.problems) == before and not checks.unread and tokenizer is not None:
+        resolved = checks.run(
+            f"{where}.checkpoint",
+            lambda: _resolved(
+                config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded
+            ),
+        )
+    return CheckedModel(task, _prefix(config), made.needs, _columns(config, made), resolved)
+
+
+def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
+    """Return a model that is sound; else a ConfigError with all its problems."""
+    checks = Checks()
+    checked = check_model(config, where, checks, pairs=pairs)
+    if checks.problems or checked is None or checked.resolved is None:
+        raise ConfigError(checks.problems, where)
+    return checked.resolved
+
+
+def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> ModelSpec:
+    """Return a model for a program of one's own, with the options that a job file's `models` entry has.
+
+    `pairs` says that the program reads a second text column. A mistake is a ConfigError.
+    """
+    try:
+        config = ModelConfig.model_validate({"checkpoint": checkpoint, **options})
+    except ValidationError as error:
+        raise ConfigError(explain(error, ModelConfig), "model") from None
+    return resolve_model(config, "model", pairs=pairs).spec
+
+
+def _resolved(
+    config: ModelConfig,
+    task: str,
+    loaded: _Loaded,
+    *,
+    max_length: int,
+    tokenizer: TokenizerSpec,
+    recorded: str | None,
+) -> ResolvedModel:
+    """Return a model for which everything was checked; what `dtype: auto` means is measured here."""
+    checkpoint, made = loaded.checkpoint, loaded.made
+    device = _device(config)
+    dtype = _dtype(config, checkpoint, device, recorded)
+    spec = ModelSpec(
+        title=config.name or title(config.checkpoint),
+        prefix=_prefix(config),
+        checkpoint=str(loaded.source.folder),
+        source=loaded.source.source,
+        digest=loaded.source.digest,
+        task=task,
+        dtype=dtype.dtype,
+        device=device,
+        max_length=max_length,
+        stride=config.stride if config.long_text == "window" else None,
+        tokens_per_batch=(
+            TOKENS_PER_BATCH[device] if config.tokens_per_batch == "auto" else config.tokens_per_batch
+        ),
+        tokenizer=tokenizer,
+        pool=PoolSpec(1, 1),
+        options=loaded.options,
+    )
+    return ResolvedModel(
+        config,
+        spec,
+        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
+        made.needs,
+        _columns(config, made),
+        dtype.reason,
+    )
+
+
+def _prefix(config: ModelConfig) -> str:
+    return f"{config.name}_" if config.name else ""
+
+
+def _columns(config: ModelConfig, made: Task) -> tuple[str, ...]:
+    return tuple(_prefix(config) + name for name in made.schema.names)
+
+
+def _found(config: ModelConfig, where: str) -> Found:
+    try:
+        return find_checkpoint(config.checkpoint)
+    except CorpusmillError as error:
+        raise error.at(f"{where}.checkpoint") from None
+
+
+def _task_name(config: ModelConfig, source: Found | None, where: str) -> str | None:
+    """Return the job's task, else the checkpoint's own; None where neither is known."""
+    if config.task is None and source is None:
+        return None
+    task = config.task
+    if task is None and source is not None:
+        try:
+            task = read_checkpoint(source.folder).default_job_task
+        except ModelError as error:
+            raise CorpusmillError(str(error)).at(f"{where}.checkpoint") from None
+    if task not in TASKS:
+        hint = task_hint(task, list(TASKS)) if task else ""
+        raise CorpusmillError(f"expected one of {', '.join(TASKS)}, got {task!r}{hint}").at(f"{where}.task")
+    return task
+
+
+def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict[str, Any]:
+    """Return the task options that the job gives; each one of another task is a problem."""
+    allowed = TASKS[task].options
+    known = {name for kind in TASKS.values() for name in kind.options}
+    given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
+    for name in [name for name in given if name not in allowed]:
+        others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
+        checks.add(f"{where}.{name}", f"is an option of {others}, this model does {task}; leave it out")
+        del given[name]
+    return given
+
+
+def _load(source: Found, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
+    """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
+    while True:
+        try:
+            checkpoint = _checkpoint(source.folder, task, options, where)
+            return _Loaded(source, checkpoint, _task(task, checkpoint, options, where), options)
+        except ModelError as error:
+            checks.add(f"{where}.checkpoint", str(error))
+            return None
+        except CorpusmillError as error:
+            field = error.field or where
+            checks.add(field, str(error))
+            wrong = field.removeprefix(f"{where}.")
+            if wrong not in options:
+                return None
+            options = {name: value for name, value in options.items() if name != wrong}
+
+
+def _encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
+    """Read a checkpoint whose task is not known: some settings can be checked all the same."""
+    if source is None:
+        return None
+    return checks.run(f"{where}.checkpoint", lambda: read_checkpoint(source.folder, "base"))
+
+
+def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
+    """Read a checkpoint for a task; what is wrong with an option is said of the option."""
+    try:
+        return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
+    except ModelOptionError as error:
+        name, _, message = str(error).partition(": ")
+        if name not in options:
+            raise
+        raise CorpusmillError(message).at(f"{where}.{name}") from None
+
+
+def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
+    try:
+        return TASKS[task](checkpoint, options)
+    except OptionError as error:
+        raise error.at(f"{where}.{error.field}" if error.field else where) from None
+
+
+def _check_windows(config: ModelConfig, task: str, made: Task, where: str) -> None:
+    if config.long_text == "window" and not made.needs.windows:
+        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
+            f"{where}.long_text"
+        )
+
+
+def _check_device(config: ModelConfig, where: str, checks: Checks) -> None:
+    """Check the device and the dtype, for which no checkpoint is needed."""
+    device = checks.run(f"{where}.device", lambda: _device_there(config, where))
+    if device is not None:
+        checks.run(f"{where}.dtype", lambda: _check_dtype(config, device, where))
+
+
+def _device_there(config: ModelConfig, where: str) -> str:
+    if config.device == "cuda" and config.pool.gpus == 0:
+        raise CorpusmillError(
+            "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
+        ).at(f"{where}.pool.gpus")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise CorpusmillError("expected a CUDA device, found none; use device: cpu or auto").at(
+            f"{where}.device"
+        )
+    return _device(config)
+
+
+def _device(config: ModelConfig) -> str:
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() and config.pool.gpus != 0 else "cpu"
+    return config.device
+
+
+def _check_dtype(config: ModelConfig, device: str, where: str) -> None:
+    if config.dtype == "int8" and (device != "cpu" or not has_int8_products()):
+        raise CorpusmillError(
+            "int8 needs a CPU with VNNI instructions; expected auto, float32 or bfloat16"
+        ).at(f"{where}.dtype")
+    if config.dtype == "float16" and device == "cpu":
+        raise CorpusmillError(
+            "float16 needs a CUDA device; expected auto, float32 or bfloat16 on the CPU"
+        ).at(f"{where}.dtype")
+
+
+def _dtype(config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None) -> DtypeChoice:
+    if config.dtype != "auto":
+        return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
+    if recorded is not None and (config.allow_int8 or recorded != "int8"):
+        return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
+    return choose_dtype(checkpoint, device, allow_int8=config.allow_int8, measured=measured_once)
+
+
+def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
+    """Return the longest sequence: the job's, or the checkpoint's own, at most its positions."""
+    if config.max_length == "auto":
+        own = checkpoint.max_seq_length or model_max_length(str(checkpoint.folder))
+        return min(own or checkpoint.max_positions, checkpoint.max_positions)
+    if config.max_length > checkpoint.max_positions:
+        raise CorpusmillError(
+            f"expected at most the checkpoint's {checkpoint.max_positions} positions, got {config.max_length}"
+        ).at(f"{where}.max_length")
+    return config.max_length
+
+
+def _tokenizer(
+    config: ModelConfig, loaded: _Loaded, max_length: int, where: str, *, pairs: bool
+) -> TokenizerSpec:
+    checkpoint, needs = loaded.checkpoint, loaded.made.needs
+    folder = str(checkpoint.folder)
+    size = load_tokenizer(folder).get_vocab_size()
+    if size > checkpoint.vocab_size:
+        raise CorpusmillError(
+            f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
+            "tokenizer that the model was trained with"
+        ).at(f"{where}.checkpoint")
+    second = pairs and needs.second != "none"
+    return TokenizerSpec(
+        folder,
+        tokenizer_digest(folder),
+        loaded.source.source,
+        checkpoint.folder.relative_to(loaded.source.folder).as_posix(),
+        needs.prompt,
+        ("text", "text_pair") if second else ("text",),
+        None if config.long_text == "window" else max_length,
+        needs.offsets,
+        second and needs.cuts_longest,
+    )
+
+
+def _check_room(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
+    template = read_template(load_tokenizer(tokenizer.folder))
+    frame = template.single if tokenizer.columns == ("text",) else template.pair
+    if max_length <= frame.size:
+        raise CorpusmillError(
+            f"expected more than {frame.size}, which the special tokens around a text take, got {max_length}"
+        ).at(f"{where}.max_length")

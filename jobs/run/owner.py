@@ -1,0 +1,194 @@
+"""Who is writing an output: a record in `_job/`, so that two drivers never work on one folder at once.
+
+Committed files are safe without it (docs/decisions/0008): it keeps two drivers from doing all work twice.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from corpusmill.pipeline.errors import CorpusmillError, JobFailed, OutputError
+from corpusmill.pipeline.output.folder import OutputFolder
+
+FILE = "owner.json"
+BEAT = 15.0
+"""Seconds between two signs of life."""
+SILENCE = 120.0
+"""Seconds without one after which an owner on another machine counts as dead."""
+SETTLE = 1.0
+"""Seconds between taking over and looking whether someone else did so too."""
+
+_RUNNING: set[str] = set()
+"""The owners that this process is: one whose record could not be removed is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A driver: its machine, its process, and when it was last heard of (seconds since the epoch).
+
+    `machine` tells apart machines of one name, and containers; `process_start` processes of one number.
+    """
+
+    id: str
+    host: str
+    machine: str
+    pid: int
+    process_start: str
+    started: float
+    heartbeat: float
+
+    def is_dead(self, now: float) -> bool:
+        """Say whether this driver is known to be gone: by its process here, by its silence elsewhere."""
+        if self.machine == machine():
+            ended = self.pid == os.getpid() and self.id not in _RUNNING
+            return ended or process_start(self.pid) != self.process_start
+        return now - self.heartbeat > SILENCE
+
+    def __str__(self) -> str:
+        started = datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"process {self.pid} on {self.host}, which started {started}"
+
+
+class Ownership:
+    """Being the owner: gives signs of life in the background, and notices being replaced."""
+
+    def __init__(self, folder: OutputFolder, owner: Owner) -> None:
+        self._folder, self._owner = folder, owner
+        self._ended = threading.Event()
+        self._successor: Owner | None = None
+        self._thread = threading.Thread(target=self._beat, name="corpusmill-owner", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise JobFailed once another driver has taken the output over."""
+        if self._successor is not None:
+            raise JobFailed(
+                f"{self._folder.url}: was taken over by {self._successor}; this run stops, what it "
+                "committed stays"
+            )
+
+    def release(self) -> None:
+        """Stop, and leave the output to whoever comes next."""
+        self._ended.set()
+        self._thread.join()
+        with suppress(CorpusmillError):  # a store that is gone: the record says itself that this run is, too
+            found = read_owner(self._folder)
+            if found is not None and found.id == self._owner.id:
+                self._folder.remove(self._folder.job(FILE))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            try:
+                found = read_owner(self._folder)
+                if found is not None and found.id != self._owner.id:
+                    self._successor = found
+                    return
+                _write(self._folder, replace(self._owner, heartbeat=time.time()))
+            except CorpusmillError:
+                continue  # what keeps the record from being written will soon fail a commit, in words
+
+
+@contextmanager
+def owning(folder: OutputFolder, *, take_over: bool = False) -> Iterator[Ownership]:
+    """Own an output while the block runs; OutputError where another driver does, not known to be dead."""
+    owner = _this_process()
+    created = folder.create(folder.job(FILE), _content(owner))
+    if not created:
+        _take_over(folder, owner, forced=take_over)
+    _RUNNING.add(owner.id)
+    ownership = Ownership(folder, owner)
+    try:
+        yield ownership
+    finally:
+        _RUNNING.discard(owner.id)
+        ownership.release()
+
+
+def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
+    """Replace the record of a dead owner, or of any if forced."""
+    found = read_owner(folder)
+    if found is not None and not forced and not found.is_dead(time.time()):
+        raise _refusal(folder, found)
+    _write(folder, owner)
+    # Of several that take over at this moment, the last one's record stays: the others see it and leave.
+    time.sleep(SETTLE)
+    found = read_owner(folder)
+    if found is not None and found.id != owner.id:
+        raise _refusal(folder, found)
+
+
+def _refusal(folder: OutputFolder, found: Owner) -> OutputError:
+    return OutputError(
+        f"{folder.url}: is being written by {found} and was last heard of "
+        f"{max(0.0, time.time() - found.heartbeat):.0f} s ago; wait for its end or stop it, or if you know "
+        "that it is dead, take over: the same command with --take-over"
+    )
+
+
+def _this_process() -> Owner:
+    now = time.time()
+    pid = os.getpid()
+    return Owner(uuid.uuid4().hex, socket.gethostname(), machine(), pid, process_start(pid) or "", now, now)
+
+
+def _content(owner: Owner) -> bytes:
+    return (json.dumps(asdict(owner), indent=1) + "\n").encode()
+
+
+def _write(folder: OutputFolder, owner: Owner) -> None:
+    folder.put(folder.job(FILE), _content(owner))
+
+
+def read_owner(folder: OutputFolder) -> Owner | None:
+    """Read who owns an output; None where nobody does, or the record is damaged."""
+    try:
+        return Owner(**json.loads(folder.read(folder.job(FILE))))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+# Which process of which machine: numbers alone are given again, to later processes and in containers.
+
+
+@cache
+def machine() -> str:
+    """Return what tells this machine from others of its name, its next boot, and containers on it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def process_start(pid: int) -> str | None:
+    """Return when a process of this machine started; None if there is none, or only what is left of it.
+
+    On Linux that is in ticks since boot: a time of day would change with the clock, and a living driver would
+    seem to be another. "" stands for a process that may not be looked at.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return _ticks(pid) if psutil.LINUX else f"{process.create_time():.2f}"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return None
+    except (psutil.AccessDenied, PermissionError):
+        return ""
+
+
+def _ticks(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    # The second field, the command's name in parentheses, may hold spaces; the state comes after it.
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,269 @@
+"""Running a job, or continuing one: resolve, subtract what is committed, do the rest, write the manifest."""
+
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from typing import Literal
+
+from corpusmill.jobs.config.dates import dated, is_dated
+from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.progress.live import Progress
+from corpusmill.jobs.progress.tally import Tally
+from corpusmill.jobs.resolve.job import ResolvedJob, resolve
+from corpusmill.jobs.resolve.workers import drain_seconds, size_pools
+from corpusmill.jobs.run.claim import claim
+from corpusmill.jobs.run.dated_outputs import shares
+from corpusmill.jobs.run.events import EventLog
+from corpusmill.jobs.run.fingerprint import check_same_job, fingerprint
+from corpusmill.jobs.run.owner import Ownership, owning
+from corpusmill.jobs.run.plan_records import units_of
+from corpusmill.jobs.run.result import RunResult
+from corpusmill.jobs.run.signals import raise_pending, stopping
+from corpusmill.pipeline.engine.cluster import Resources, cluster
+from corpusmill.pipeline.engine.inline import InlineEngine
+from corpusmill.pipeline.engine.messages import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
+from corpusmill.pipeline.engine.placement import crowding
+from corpusmill.pipeline.engine.stage_times import StageTimes
+from corpusmill.pipeline.errors import JobFailed, OutputError
+from corpusmill.pipeline.input.planning import Remaining, remaining
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.machine import usable_cpus
+from corpusmill.pipeline.output.append_log import Record
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import RECEIPTS, Stale, receipts, write_manifest
+from corpusmill.pipeline.output.receipts import Receipt
+from corpusmill.pipeline.spec import PipelineSpec
+
+Executor = Literal["ray", "inline"]
+MAX_FAILURES = 20
+"""Units that may fail in a row before a job gives up: more would only repeat the same reason."""
+EVENTS = {Scaling: "scaling", WorkerLost: "worker_lost", WorkerNote: "worker_note"}
+
+
+def run(  # noqa: PLR0913  as many as the command has options
+    config: JobConfig,
+    *,
+    executor: Executor = "ray",
+    address: str | None = None,
+    debug: bool = False,
+    origin: str = "job",
+    show_progress: bool = False,
+    take_over: bool = False,
+    run_date: date | None = None,
+    incremental: bool = False,
+) -> RunResult:
+    """Run a job, or continue it; ConfigError before anything starts, JobFailed if units were not finished.
+
+    `address` connects to a running Ray cluster; without one a local cluster is started and ended. Running
+    again continues: what is committed is never touched. Where another driver writes the same output,
+    OutputError names it; `take_over` replaces it. `run_date`, today if not given, is what `{run_date}` in the
+    output's path stands for. `incremental`: inputs may have changed or gone since the run before; what was
+    made of them is marked as stale, and a job with an output a date does only what no other date has.
+    """
+    settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
+    job = resolve(dated(config, run_date or date.today()), origin)
+    if not (incremental and is_dated(config)):
+        return _run(job, settings)
+    results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]
+    return results[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a job is run, as `run` has it."""
+
+    executor: Executor
+    address: str | None
+    debug: bool
+    show_progress: bool
+    take_over: bool
+    incremental: bool
+
+
+def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
+    """Run a job, or continue it."""
+    started = time.monotonic()
+    folder = OutputFolder.of(job.spec.output.url, job.spec.output.format)
+    check_same_job(folder, fingerprint(job))  # before anything is written into a folder of somebody else's
+    with owning(folder, take_over=settings.take_over) as ownership:
+        todo, found, stale = claim(folder, job, incremental=settings.incremental)
+        tally = Tally(job.splits, found.values())
+        with _failing_late(), closing(EventLog(folder)) as events:
+            events.write(
+                "start",
+                executor=settings.executor,
+                units_committed=len(todo.committed),
+                splits_pending=len(todo.pending),
+                rows_committed=tally.rows,
+                rows_expected=tally.standing().rows_expected,
+                rows_exact=tally.rows_exact,
+                dtypes=[model.dtype_reason for model in job.models],
+            )
+            failures: list[UnitFailure] = []
+            spent = _Spent()
+            with Progress(tally, enabled=settings.show_progress) as progress:
+                if todo.pending:
+                    with _engine(job, todo, settings, progress, events) as engine:
+                        failures = _process(engine, todo, folder, found, progress, events, ownership)
+                        spent = _Spent(engine.worker_seconds, engine.times())
+            if failures:
+                events.write("failed", units=len(failures), first=failures[0].reason)
+                raise _failed(failures, tally)
+            ownership.check()
+            result = _finish(folder, job, found, todo, stale, tally, spent, time.monotonic() - started)
+            events.write("finish", **asdict(result))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    worker_seconds: float = 0.0
+    stages: tuple[StageTimes, ...] = ()
+
+
+@contextmanager
+def _failing_late() -> Iterator[None]:
+    """Turn what goes wrong with an output that could be written at first into the job's failure."""
+    try:
+        yield
+    except OutputError as error:
+        raise JobFailed(str(error)) from error
+
+
+@contextmanager
+def _engine(
+    job: ResolvedJob, todo: Remaining, settings: _Settings, progress: Progress, events: EventLog
+) -> Iterator[Engine]:
+    if settings.executor == "inline":
+        yield InlineEngine(_sized(job, Resources(usable_cpus(), 0), units=1))
+        return
+    with cluster(settings.address, debug=settings.debug, abandoned=stopping) as resources:
+        from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
+
+        units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
+        spec = _sized(job, resources, units=units)
+        for note in crowding(spec.models, cpus=resources.cpus, gpus=resources.gpus):
+            progress.note(note)
+            events.write("crowded", note=note)
+        yield RayEngine(spec)
+
+
+def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
+    pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
+    drain = drain_seconds(job.spec.drain_seconds, shared=there.claimed)
+    return replace(job.spec, models=pools, drain_seconds=drain)
+
+
+def _process(
+    engine: Engine,
+    todo: Remaining,
+    folder: OutputFolder,
+    found: dict[str, Receipt],
+    progress: Progress,
+    events: EventLog,
+    ownership: Ownership,
+) -> list[UnitFailure]:
+    """Follow an engine to its end: note receipts, gather failures."""
+    failures: list[UnitFailure] = []
+    in_a_row = 0
+    # Closed at once when a signal arrives in here: the engine then commits what is complete.
+    with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
+        for outcome in outcomes:
+            raise_pending()
+            ownership.check()
+            if isinstance(outcome, Receipt):
+                noted.add(outcome.to_line())
+                found[outcome.record.unit] = outcome
+                progress.tally.add(outcome)
+                in_a_row = 0
+            elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
+                events.write(EVENTS[type(outcome)], **asdict(outcome))
+                if isinstance(outcome, WorkerNote):
+                    progress.note_once(f"{outcome.model}: a worker {outcome.note}")
+            elif outcome is not None:
+                failures.append(outcome)
+                events.write("unit_failed", unit=outcome.unit, reason=outcome.reason)
+                in_a_row += 1
+                if in_a_row >= MAX_FAILURES:
+                    break
+            else:
+                progress.show(engine.state())
+                events.progress(progress.tally)
+    return failures
+
+
+def _failed(failures: list[UnitFailure], tally: Tally) -> JobFailed:
+    reasons = list(dict.fromkeys(failure.reason for failure in failures))
+    more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
+    return JobFailed(
+        f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows "
+        "are committed, run the same command again to continue"
+    )
+
+
+def _check_whole(job: ResolvedJob, found: dict[str, Receipt]) -> None:
+    """Trust no engine: before the manifest says that all is there, compare once more with the plan."""
+    for pending in remaining(job.splits, found, found).pending:
+        split = pending.split
+        # A byte range of JSONL in which no row begins has no unit to show for it.
+        if pending.skip or READERS[split.format].count(split):
+            raise JobFailed(
+                f"{split.file.url}: units of this file are missing although none failed; what is committed "
+                "is right, run the same command again to do the rest, and please report this"
+            )
+
+
+def _check_there(folder: OutputFolder, found: Collection[str], committed: set[str]) -> None:
+    """Trust no receipt: every data file that the manifest names has to be in the output now.
+
+    A listing may come late, so a file that it lacks is asked for by name, up to the first that is missing.
+    """
+    unlisted = sorted(set(found) - committed)
+    missing = next((path for path in map(folder.data, unlisted) if not folder.exists(path)), None)
+    if missing is not None:
+        raise JobFailed(
+            f"{folder.url}: expected the data files of all {len(found)} units, but {len(unlisted)} are not "
+            f"listed there and {missing} is missing; they were removed, or another machine wrote them to its "
+            "own disk: use an object store (s3://...) or a mount that all nodes share, then run the same "
+            "command again to do these units anew"
+        )
+
+
+def _finish(
+    folder: OutputFolder,
+    job: ResolvedJob,
+    found: dict[str, Receipt],
+    todo: Remaining,
+    stale: Sequence[Stale],
+    tally: Tally,
+    spent: "_Spent",
+    seconds: float,
+) -> RunResult:
+    _check_whole(job, found)
+    committed = folder.committed()
+    _check_there(folder, found, committed)
+    marked = receipts(folder, units_of(stale, committed))
+    write_manifest(folder, job.splits, {**found, **marked}, stale)
+    records = [receipt.record for receipt in found.values()]
+    result = RunResult(
+        output=folder.url,
+        rows=sum(r.rows for r in records),
+        rejected=sum(r.rejected for r in records),
+        tokens=sum(r.tokens for r in records),
+        seconds=round(seconds, 3),
+        units=len(records),
+        skipped_units=len(todo.committed),
+        workers_peak=tally.workers_peak,
+        padding_share=0.0,
+        tokens_per_second=round(tally.tokens_per_second, 1),
+        worker_seconds=round(spent.worker_seconds, 3),
+        stages=spent.stages,
+        new_rows=sum(r.rows for r in records if r.unit not in todo.committed),
+        new_rejected=sum(r.rejected for r in records if r.unit not in todo.committed),
+        stale_units=len(marked),
+    )
+    folder.put(folder.job("stats.json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
+    return result

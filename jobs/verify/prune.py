@@ -1,0 +1,75 @@
+"""Removing what an output holds of inputs that were replaced or removed since."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from corpusmill.jobs.run.fingerprint import open_output
+from corpusmill.jobs.run.owner import owning
+from corpusmill.jobs.run.plan_records import known_stale, read_plan, units_of, write_stale
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import CURRENT, receipts
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """Which data files are stale, how much they hold, and whether they were removed."""
+
+    output: str
+    files: tuple[str, ...]
+    rows: int
+    bytes: int
+    removed: bool
+
+
+def prune(output: str, *, remove: bool = False) -> PruneResult:
+    """Find an output's stale files; with `remove`, take them and their rejects away for good.
+
+    The manifest goes first, so that it never names a file that is not there; what a crash leaves is found
+    again by the next prune.
+    """
+    folder, _ = open_output(output)
+    if not remove:
+        return _found(folder, removed=False)
+    with owning(folder):
+        result = _found(folder, removed=True)
+        _shorten_manifest(folder)
+        for name in result.files:
+            unit = name.removeprefix("data/").removesuffix(folder.suffix)
+            folder.remove(folder.data(unit))
+            folder.remove(folder.rejects(unit))
+        write_stale(folder, ())
+    return result
+
+
+def _found(folder: OutputFolder, *, removed: bool) -> PruneResult:
+    committed = folder.committed()
+    units = sorted(units_of(known_stale(folder, read_plan(folder), committed), committed))
+    found = receipts(folder, units)
+    return PruneResult(
+        folder.url,
+        tuple(f"data/{unit}{folder.suffix}" for unit in units),
+        sum(receipt.record.rows for receipt in found.values()),
+        sum(receipt.bytes for receipt in found.values()),
+        removed,
+    )
+
+
+def _shorten_manifest(folder: OutputFolder) -> None:
+    if not folder.exists(folder.manifest):
+        return
+    table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
+    buffer = io.BytesIO()
+    pq.write_table(table.filter(pc.equal(table["state"], CURRENT)), buffer)
+    folder.put(folder.manifest, buffer.getvalue())
+
+
+def prune_lines(result: PruneResult) -> Iterator[str]:
+    """Say what is stale, and whether it is gone."""
+    yield from result.files
+    verb = "removed" if result.removed else "would remove"
+    more = "" if result.removed or not result.files else "; do it with --yes"
+    yield f"{verb} {len(result.files)} file(s), {result.rows:,} rows, {result.bytes / 1e6:,.1f} MB{more}"

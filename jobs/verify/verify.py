@@ -1,0 +1,155 @@
+"""Re-reading an output: checksums, schema, and every input row there once, as a row or as a reject."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from corpusmill.jobs.run.fingerprint import open_output
+from corpusmill.jobs.run.plan_records import read_plan, read_stale, units_of
+from corpusmill.jobs.verify.files import InputColumns, check_files
+from corpusmill.jobs.verify.manifest import manifest_problems, read_manifest
+from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.units import Split, split_key
+from corpusmill.pipeline.output.folder import OutputFolder
+from corpusmill.pipeline.output.manifest import noted_receipts, receipts
+from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
+from corpusmill.pipeline.storage import current
+
+KNOWN = ("data", "rejects", "_job", "_manifest.parquet")
+"""What an output folder holds."""
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What was found. `ok` means no problem; `complete` that the job has finished; `rows` are output rows.
+
+    `stale` are the data files of inputs that were replaced or removed since; they count nowhere else.
+    """
+
+    output: str
+    ok: bool
+    complete: bool
+    units: int
+    rows: int
+    rejected: int
+    problems: tuple[str, ...]
+    stale: tuple[str, ...] = ()
+
+
+def verify(output: str, *, listing: bool = False) -> VerifyResult:
+    """Check a finished or running output; units may be missing only while it has no manifest.
+
+    With `listing`, data files are listed and held against what was noted of them, names and sizes, and
+    neither they nor the inputs are read: enough to see that nothing is missing, in a fraction of the time.
+    """
+    folder, job = open_output(output)
+    columns = InputColumns(tuple(job["input.keep"]), job["input.text"])
+    splits, stale = read_plan(folder), read_stale(folder)
+    complete = folder.exists(folder.manifest)
+    problems: list[str] = []
+    manifest = read_manifest(folder, problems) if complete else None
+    if listing:
+        found = _check_listing(folder, problems)
+    else:
+        found = check_files(folder, _checksums(folder, manifest), columns, problems)
+    old = units_of(stale, [receipt.record.unit for receipt in found])
+    records = [receipt.record for receipt in found if receipt.record.unit not in old]
+    known = (*splits, *(one.split for one in stale))
+    problems += _strangers(folder, {receipt.record.unit: receipt.record for receipt in found}, known)
+    problems += _account(splits, records, complete=complete, recount=not listing)
+    if manifest is not None:
+        problems += manifest_problems(folder, manifest, found, splits, stale)
+    return VerifyResult(
+        output=folder.url,
+        ok=not problems,
+        complete=complete,
+        units=len(records),
+        rows=sum(record.rows for record in records),
+        rejected=sum(record.rejected for record in records),
+        problems=tuple(problems),
+        stale=tuple(sorted(f"data/{unit}{folder.suffix}" for unit in old)),
+    )
+
+
+def _check_listing(folder: OutputFolder, problems: list[str]) -> list[Receipt]:
+    """Compare the sizes of the files that are there with those noted; read only what nobody noted."""
+    sizes = folder.sizes()
+    found = receipts(folder, sizes)
+    for unit, receipt in found.items():
+        name = f"data/{unit}{folder.suffix}"
+        if receipt.record.unit != unit:
+            problems.append(f"{name}: holds unit {receipt.record.unit}; the file was renamed or copied")
+        if sizes[unit] != receipt.bytes:
+            problems.append(f"{name}: expected {receipt.bytes} bytes, got {sizes[unit]}")
+    return [receipt for unit, receipt in found.items() if receipt.record.unit == unit]
+
+
+def _checksums(folder: OutputFolder, manifest: pa.Table | None) -> dict[str, str]:
+    """Return each unit's checksum as noted at its commit: from the manifest, else from the receipts."""
+    if manifest is not None:
+        return dict(zip(manifest["unit"].to_pylist(), manifest["checksum"].to_pylist(), strict=True))
+    return {unit: receipt.checksum for unit, receipt in noted_receipts(folder).items()}
+
+
+def _strangers(
+    folder: OutputFolder, records: dict[str, UnitRecord], splits: Sequence[Split]
+) -> Iterator[str]:
+    """Name files that no unit of the plan explains."""
+    by_key = {split.key: split for split in splits}
+    for name in folder.names(""):
+        if name not in KNOWN:
+            yield f"{name}: a stray file"
+    for name in folder.names("data"):
+        if not name.endswith(folder.suffix):
+            yield f"data/{name}: a stray file"
+    for unit in records:
+        split = by_key.get(split_key(unit))
+        offset = None if split is None else split.offset_of(unit)
+        if split is None or offset is None or offset % split.rows_per_unit:
+            yield f"data/{unit}: a unit of no planned input"
+    finished = folder.exists(folder.manifest)
+    for name in folder.names("rejects"):
+        unit = name.removesuffix(".jsonl")
+        if unit in records and not records[unit].rejected:
+            yield f"rejects/{name}: a stray file, the unit has no rejects"
+        elif unit not in records and finished and not folder.exists(folder.data(unit)):
+            yield f"rejects/{name}: a stray file, the unit is not committed"
+
+
+def _account(
+    splits: Sequence[Split], records: Sequence[UnitRecord], *, complete: bool, recount: bool
+) -> Iterator[str]:
+    """Count every input file again, if asked, and compare; of an unfinished job, only what is there."""
+    by_split: dict[str, list[UnitRecord]] = {}
+    for record in records:
+        by_split.setdefault(split_key(record.unit), []).append(record)
+    for split in splits:
+        found = sorted(by_split.get(split.key, []), key=lambda record: record.offset)
+        for record in found:
+            if record.rows_read != split.rows_per_unit and not record.last:
+                yield f"data/{record.unit}: expected {split.rows_per_unit} input rows, got {record.rows_read}"
+        if complete:
+            yield from _whole(split, found, _input_rows(split) if recount else split.rows)
+
+
+def _whole(split: Split, found: Sequence[UnitRecord], expected: int | None) -> Iterator[str]:
+    rows = sum(record.rows_read for record in found)
+    starts = [record.offset for record in found]
+    wanted = list(range(0, rows if expected is None else expected, split.rows_per_unit))
+    missing = sorted(set(wanted) - set(starts))
+    if missing:
+        yield f"{split.file.url}: {len(missing)} unit(s) missing, first data/{split.unit(missing[0]).name}"
+    elif expected is not None and rows != expected:
+        yield f"{split.file.url}: {expected} input rows, but {rows} in the output and the rejects"
+
+
+def _input_rows(split: Split) -> int | None:
+    """Count a split's rows in the input itself; None where the input is not there any more as it was."""
+    try:
+        if current(split.file.url) != split.file:
+            return split.rows
+        return READERS[split.format].count(split)
+    except (CorpusmillError, OSError):
+        return split.rows

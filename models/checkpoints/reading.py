@@ -1,0 +1,144 @@
+"""From a checkpoint's JSON files to its record."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from corpusmill.models.architectures import ARCHITECTURES
+from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
+from corpusmill.models.checkpoints.config_fields import Fields, located, read_object
+from corpusmill.models.checkpoints.embedding_plan import PLAIN, EmbeddingOptions, plan_embedding
+from corpusmill.models.checkpoints.sentence_modules import SentenceModules, read_sentence_modules
+from corpusmill.models.checkpoints.spec import Architecture
+from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
+from corpusmill.models.heads import HEADS
+
+MOST_LABELS = 1 << 20
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def read_checkpoint(
+    path: str | Path, task: str | None = None, *, embedding: EmbeddingOptions | None = None
+) -> Checkpoint:
+    """Reads and checks everything but the weights; `task=None` takes what the checkpoint was made for.
+
+    `embedding` changes how vectors are made; for any other task an OptionError refuses it.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise CheckpointError(f"{root}: expected a folder with config.json and weights, but there is none")
+    options = EmbeddingOptions() if embedding is None else embedding
+    checkpoint = _describe(root, read_sentence_modules(root), task, options)
+    parameters = skeleton(checkpoint, pooler=False).parameters()
+    return replace(checkpoint, parameters=sum(parameter.numel() for parameter in parameters))
+
+
+def _describe(
+    root: Path, sentence: SentenceModules | None, task: str | None, options: EmbeddingOptions
+) -> Checkpoint:
+    folder = root / sentence.transformer if sentence else root
+    raw = read_object(folder / "config.json")
+    with located(folder / "config.json"):
+        architecture, labels = _architecture(raw), _labels(raw)
+        config, classes = architecture.config(raw), _classes(raw)
+        Fields(raw).only("problem_type", *PROBLEM_TYPES)
+        Fields(raw).only("quantization_config")
+        tied = Fields(raw).get("tie_word_embeddings", True)
+    own = _sentence_task(sentence) if sentence else _task_of(classes)
+    chosen = _known_task(own, classes) if task is None else _known_task(task, ())
+    with located(folder / "config.json"):
+        _check_head(chosen, architecture, labels)
+    _check_options(options, chosen)
+    with located(root):
+        plan = plan_embedding(
+            options,
+            PLAIN if sentence is None or sentence.splade else sentence,
+            width=config.width,
+            layers=config.layers,
+            pooler=architecture.heads(config).pooler is not None,
+        )
+    return Checkpoint(
+        path=root,
+        folder=folder,
+        model_type=architecture.model_type,
+        architectures=classes,
+        task=chosen,
+        default_job_task=None if own is None else HEADS[own].job_task,
+        config=config,
+        raw_config=raw,
+        labels=labels,
+        problem_type=raw.get("problem_type"),
+        tied=tied,
+        sentence_modules=sentence,
+        embedding_plan=plan,
+        parameters=0,
+    )
+
+
+def _architecture(raw: dict[str, Any]) -> Architecture:
+    name = raw.get("model_type")
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ConfigError(f"model_type: expected one of {', '.join(ARCHITECTURES)}; got {name!r}")
+    return ARCHITECTURES[name]
+
+
+def _classes(raw: dict[str, Any]) -> tuple[str, ...]:
+    classes = raw.get("architectures") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ConfigError(f"architectures: expected a list of class names, got {classes!r}")
+    return tuple(classes)
+
+
+def _task_of(classes: tuple[str, ...]) -> str | None:
+    """The task of the first class in the config; a config that names none is an encoder."""
+    if not classes:
+        return "base"
+    endings = ((ending, task) for task, head in HEADS.items() for ending in head.classes)
+    return next((task for ending, task in endings if classes[0].endswith(ending)), None)
+
+
+def _sentence_task(sentence: SentenceModules) -> str:
+    return "sparse-embedding" if sentence.splade else "embedding"
+
+
+def _known_task(task: str | None, classes: tuple[str, ...]) -> str:
+    known = ", ".join(HEADS)
+    if task is None:
+        raise OptionError(
+            f"architectures: {', '.join(classes)} has a head that this version does not know; "
+            f"name the task to use the checkpoint for: one of {known}"
+        )
+    if task not in HEADS:
+        raise OptionError(f"task: expected one of {known}; got {task!r}")
+    return task
+
+
+def _check_head(task: str, architecture: Architecture, labels: tuple[str, ...]) -> None:
+    if task in architecture.lacks:
+        known = ", ".join(name for name in HEADS if name not in architecture.lacks)
+        raise OptionError(f"task: expected one of {known} for {architecture.model_type}; got {task!r}")
+    wanted = HEADS[task].labels
+    if wanted is not None and len(labels) != wanted:
+        raise ConfigError(f"num_labels: expected {wanted} for {task}, got {len(labels)}")
+
+
+def _check_options(options: EmbeddingOptions, task: str) -> None:
+    given = [name for name, value in vars(options).items() if value is not None]
+    if given and task != "embedding":
+        raise OptionError(f"{given[0]}: expected the task 'embedding' for this option, got {task!r}")
+
+
+def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
+    """Label names by id, as transformers would complete them: LABEL_0, LABEL_1, ... where none are given."""
+    named = raw.get("id2label")
+    if not named:
+        return tuple(
+            f"LABEL_{index}" for index in range(Fields(raw).get_size("num_labels", 2, at_most=MOST_LABELS))
+        )
+    try:
+        by_id = {int(index): str(name) for index, name in named.items()}
+    except (AttributeError, ValueError):
+        raise ConfigError(f"id2label: expected an object from number to name, got {named!r}") from None
+    if sorted(by_id) != list(range(len(by_id))):
+        raise ConfigError(f"id2label: expected the ids 0 to {len(by_id) - 1}, got {sorted(by_id)}")
+    return tuple(by_id[index] for index in range(len(by_id)))

@@ -1,0 +1,138 @@
+"""The records that describe what can be loaded: an architecture, and a head for a task."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import nn
+
+from corpusmill.models.checkpoints.embedding_plan import EmbeddingPlan
+from corpusmill.models.checkpoints.sentence_pooling import Splade
+from corpusmill.models.checkpoints.tensor_layouts import Layout
+from corpusmill.models.outputs import Encoded
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Request
+
+
+class EncoderConfig(Protocol):
+    """What every architecture's config can say, whatever its own names are."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def embedding_size(self) -> int:
+        """Width of the word vectors, which `inputs_embeds` stand in for."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int:
+        """Attention heads that a layer runs."""
+
+    @property
+    def max_positions(self) -> int: ...
+    @property
+    def token_types(self) -> int:
+        """Number of token types; 0 where the model has none."""
+
+    def flops_per_token(self, length: int) -> int:
+        """Floating-point operations of the encoder for one token of a sequence of this length."""
+
+
+class Encoder(Protocol):
+    """The forward of an architecture: packed tokens to one (T, D) state a token."""
+
+    def __call__(self, packed: PackedTokens, request: Request) -> Encoded: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a sequence becomes one vector: a pooling, then a linear map (or none) and an activation."""
+
+    pooling: str = "cls"
+    linear: bool = True
+    activation: str = "tanh"
+
+
+@dataclass(frozen=True)
+class WordHead:
+    """How words are predicted: linear map to `width`, activation, norm, and one score a word.
+
+    The output matrix is that of the word vectors, `tied_width` wide, where the checkpoint ties them; where
+    `width` is larger, a matrix of its own reads the rest.
+    """
+
+    activation: str
+    width: int
+    tied_width: int
+    eps: float
+
+
+@dataclass(frozen=True)
+class HeadDesign:
+    """What heads differ in from family to family; `pooler` None where the encoder itself has none."""
+
+    pooler: Summary | None
+    classifier: Summary
+    choice: Summary
+    words: WordHead
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One `model_type`.
+
+    `renames` are replaced one after the other in our parameter names to get the checkpoint's; `layouts` are
+    by the end of our name, for those stored in another shape. `prefix` is what task models put before the
+    encoder's names. `head_tensors` begin the names of the family's heads, which may be left unused;
+    `idle_tensors` are parts of names that some configs store and never use. `output_bias` is a second name
+    of the output matrix's bias. `lacks` are tasks that the family has no head for. `refused_dtypes` says
+    why, by dtype.
+    """
+
+    model_type: str
+    class_prefix: str
+    config: Callable[[dict[str, Any]], EncoderConfig]
+    encoder: Callable[[Any], nn.Module]
+    heads: Callable[[Any], HeadDesign]
+    prefix: str
+    renames: tuple[tuple[str, str], ...]
+    head_tensors: tuple[str, ...]
+    layouts: tuple[tuple[str, Layout], ...] = ()
+    idle_tensors: tuple[str, ...] = ()
+    output_bias: str | None = None
+    lacks: tuple[str, ...] = ()
+    refused_dtypes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """What a head may need to know to be built; `pooler` says whether the checkpoint has one."""
+
+    design: HeadDesign
+    vocab_size: int
+    width: int
+    labels: int
+    problem_type: str | None
+    pooler: bool
+    embedding: EmbeddingPlan
+    splade: Splade
+
+
+@dataclass(frozen=True)
+class Head:
+    """One task.
+
+    `classes` end the names in config.json's "architectures" that ask for it. `job_task` is what a job does
+    with such a checkpoint where it names no task. `targets` are the call options that the head takes, and
+    `labels` the number of labels it must have, where that is fixed.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    build: Callable[[HeadParts], nn.Module]
+    job_task: str
+    targets: tuple[str, ...] = ()
+    labels: int | None = None

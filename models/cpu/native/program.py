@@ -1,0 +1,113 @@
+"""Steps that work on each row by itself, put together once and run on the rows of many batches."""
+
+import torch
+from torch import Tensor
+
+from corpusmill.models.cpu.native.bindings import (
+    NONE,
+    NORM,
+    NUMBERS,
+    SCALE_AND_SHIFT,
+    Buffer,
+    Step,
+    check,
+    library,
+)
+from corpusmill.models.cpu.native.weights import PackedWeight, by_output
+from corpusmill.models.errors import InputError
+from corpusmill.models.gpu.records import Norm
+
+MOST_BUFFERS = 16
+"""As in rows.c."""
+
+
+class Program:
+    """Buffers and steps in their order; buffers that the caller brings are declared first.
+
+    Buffers are named by their numbers. Weights are kept alive here.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[tuple[torch.dtype, int]] = []
+        self._outer = 0
+        self._steps: list[Step] = []
+        self._kept: list[Tensor] = []
+
+    def outer(self, dtype: torch.dtype, width: int) -> int:
+        """A buffer that the caller brings, in the order of `run`."""
+        assert self._outer == len(self._buffers), "the caller's buffers come first"
+        self._outer += 1
+        return self.inner(dtype, width)
+
+    def inner(self, dtype: torch.dtype, width: int) -> int:
+        """A buffer for a block's rows only."""
+        assert len(self._buffers) < MOST_BUFFERS
+        self._buffers.append((dtype, width))
+        return len(self._buffers) - 1
+
+    def linear(
+        self,
+        weight: PackedWeight,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        *,
+        activation: int = NONE,
+        residual: int | None = None,
+    ) -> None:
+        """A map from a buffer's columns to a buffer's; a residual is read at the target's column."""
+        step = Step(
+            kind=weight.kind,
+            activation=activation,
+            source=source[0],
+            source_column=source[1],
+            target=target[0],
+            target_column=target[1],
+            residual=-1 if residual is None else residual,
+            residual_column=target[1],
+            inputs=weight.inputs,
+            outputs=weight.outputs,
+            weight=self._address(weight.panels),
+            scale=self._address(weight.scale),
+            sums=self._address(weight.sums),
+            bias=self._address(weight.bias),
+        )
+        self._steps.append(step)
+
+    def norm(self, norm: Norm, source: int, target: int) -> None:
+        """A norm over whole rows of a buffer, to another."""
+        step = Step(
+            kind=SCALE_AND_SHIFT if norm.eps is None else NORM,
+            source=source,
+            target=target,
+            residual=-1,
+            inputs=len(norm.weight),
+            outputs=len(norm.weight),
+            eps=norm.eps or 0.0,
+            weight=self._address(by_output(norm.weight)),
+            bias=self._address(by_output(norm.bias)),
+        )
+        self._steps.append(step)
+
+    def run(self, *rows: Tensor) -> None:
+        """Runs all steps on tensors (rows, width), the caller's buffers; features must lie side by side."""
+        loaded, reason = library()
+        assert loaded is not None, reason
+        buffers = (Buffer * len(self._buffers))()
+        for buffer, (dtype, width) in zip(buffers, self._buffers, strict=True):
+            buffer.type, buffer.width = NUMBERS[dtype], width
+        expected, count = self._buffers[: self._outer], len(rows[0])
+        for buffer, tensor, (dtype, width) in zip(buffers[: self._outer], rows, expected, strict=True):
+            if tensor.dtype != dtype or tensor.shape != (count, width) or tensor.stride(1) != 1:
+                raise InputError(
+                    f"rows: expected {dtype} of width {width}, got {tensor.dtype} {tuple(tensor.shape)}"
+                )
+            buffer.base = tensor.data_ptr()
+            buffer.stride = tensor.stride(0) * dtype.itemsize
+        steps = (Step * len(self._steps))(*self._steps)
+        check(loaded.corpusmill_run(steps, len(steps), buffers, len(buffers), count, torch.get_num_threads()))
+
+    def _address(self, values: Tensor | None) -> int | None:
+        if values is None:
+            return None
+        self._kept.append(values)
+        return values.data_ptr()

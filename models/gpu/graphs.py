@@ -1,0 +1,124 @@
+"""CUDA graphs of an encoder: recorded once a size, then replayed. Only for a GPU.
+
+All graphs read the same slots and write the same states, and share one pool of memory: they never run at the
+same time, also where several threads and streams use the model.
+Shape suffixes: T tokens, D width.
+"""
+
+import threading
+
+import torch
+from torch import Tensor, nn
+
+from corpusmill.models.errors import in_a_line
+from corpusmill.models.gpu.padded_encoder import Bucketed, limit_of
+from corpusmill.models.gpu.padded_sizes import Bucket, bucket_of
+from corpusmill.models.ops.attention import attend_runs
+from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences
+from corpusmill.models.ops.padding import Slots
+from corpusmill.models.outputs import Encoded
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Request
+
+MOST = 96
+"""Graphs kept. A batch of a further size runs padded, without one."""
+Key = tuple[Bucket, int | None]
+
+
+class Graphs:
+    """Runs padded batches: the first of a size as they are, and a recorded graph from the second on."""
+
+    def __init__(self, encoder: nn.Module, *, tokens: int, width: int, dtype: torch.dtype) -> None:
+        device = torch.device("cuda", torch.cuda.current_device())
+        self._encoder = encoder
+        self._slots = Slots.of(tokens=tokens, device=device)
+        self._states = torch.zeros(tokens, width, dtype=dtype, device=device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._recorded: dict[Key, torch.cuda.CUDAGraph] = {}
+        self._seen: set[Key] = set()
+        self._lock = threading.Lock()
+        # One stream for all recordings: torch keeps freed memory by stream.
+        self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._free = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self.failure: str | None = None
+
+    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+        """The states (T, D) of all tokens, the caller's own."""
+        key = (bucket, request.layers)
+        with self._lock:
+            if key not in self._recorded and not self._record(key, batch, request):
+                return self._through(batch, request)
+            stream = torch.cuda.current_stream()
+            stream.wait_event(self._free)
+            self._slots.fill(batch)
+            self._recorded[key].replay()
+            states_TD = self._states[: bucket.tokens].clone()
+            self._free.record(stream)
+            return states_TD
+
+    def _record(self, key: Key, batch: PackedTokens, request: Request) -> bool:
+        """Record a size that has been seen before; say whether there is a graph now."""
+        if key not in self._seen or self.failure is not None or len(self._recorded) >= MOST:
+            self._seen.add(key)
+            return False
+        try:
+            self._recorded[key] = self.record(key[0], batch, request)
+        except Exception as error:
+            self.failure = in_a_line(error)
+            return False
+        return True
+
+    def record(self, bucket: Bucket, batch: PackedTokens, request: Request) -> torch.cuda.CUDAGraph:
+        """A graph of the pass over a bucket; `batch` is an example of it."""
+        torch.cuda.synchronize()
+        self._slots.fill(batch)
+        # Once without recording: kernels are compiled and libraries make their workspaces.
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side):
+            self._through(self._slots.batch(bucket), request)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"):
+            self._states[: bucket.tokens].copy_(self._through(self._slots.batch(bucket), request))
+        torch.cuda.synchronize()
+        return graph
+
+    def _through(self, batch: PackedTokens, request: Request) -> Tensor:
+        encoded: Encoded = self._encoder(batch, request)
+        return encoded.last_hidden_state
+
+
+def with_graphs(
+    encoder: nn.Module, *, positions: int, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[nn.Module, str]:
+    """The encoder, with graphs for small batches where this machine can record them; and why, or why not."""
+    if device.type != "cuda":
+        return encoder, f"graphs: none (on {device.type})"
+    if attention_kernel(device.type, dtype)[0] is attend_runs:
+        return encoder, f"graphs: none (attention of {dtype} asks the host for lengths)"
+    limit = limit_of(encoder, dtype=dtype)
+    if not limit:
+        return encoder, "graphs: none (no batch of this model waits for the host)"
+    wrong = takes_empty_sequences(dtype, device)
+    if wrong is not None:
+        return encoder, f"graphs: none (the attention kernel does not take empty sequences: {wrong})"
+    try:
+        graphs = _tried(encoder, positions=positions, tokens=limit, width=width, dtype=dtype)
+    except Exception as error:
+        return encoder, f"graphs: none (recording failed: {in_a_line(error)})"
+    bucketed = Bucketed(encoder, positions=positions, limit=limit, runner=graphs)
+    return bucketed, f"graphs: batches of up to {limit} tokens, padded to sizes an eighth apart"
+
+
+@torch.inference_mode()
+def _tried(encoder: nn.Module, *, positions: int, tokens: int, width: int, dtype: torch.dtype) -> Graphs:
+    """Graphs, after recording the smallest size."""
+    from corpusmill.models.ops.padding import padded
+
+    graphs = Graphs(encoder, tokens=tokens, width=width, dtype=dtype)
+    batch = PackedTokens.from_sequences([[0] * min(5, positions), [0]]).to("cuda")
+    bucket = bucket_of(
+        tokens=len(batch.input_ids), sequences=len(batch), longest=min(5, positions), positions=positions
+    )
+    graphs.record(bucket, padded(batch, bucket), Request())
+    return graphs

@@ -1,0 +1,192 @@
+"""Linear layers laid out for a GPU. Inference only.
+
+An activation goes into the product before it where cuBLAS has it, groups are batched products that write
+where their results belong, and the bias, the residual and the norm after a product are one kernel.
+Shape suffixes: T tokens, D width, I inputs and O outputs of all groups, G groups, i and o of one.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from corpusmill.models.architectures.mobilebert import MobileLayer
+from corpusmill.models.gpu.embeddings import summed_embeddings
+from corpusmill.models.gpu.mobilebert import RestOfLayer, rest_kernel
+from corpusmill.models.gpu.mobilebert_layer import fused_bottleneck
+from corpusmill.models.gpu.records import Norm
+from corpusmill.models.gpu.sum_and_norm import FusedKernels, kernels_for
+from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward, GroupedLinear, PostNormLayer, added
+from corpusmill.models.layers.norms import NormedLinear
+
+# cuBLAS's GELU is the tanh form. It differs from the error function's by at most 5e-4, less than 16 bits do.
+GELUS = (
+    "gelu",
+    "gelu_python",
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python_tanh",
+    "gelu_pytorch_tanh",
+)
+SIXTEEN_BITS = (torch.bfloat16, torch.float16)
+
+
+class EpilogueLinear(nn.Module):
+    """A linear map with its bias and GELU or ReLU at the end of the product."""
+
+    def __init__(self, linear: nn.Linear, *, gelu: bool) -> None:
+        super().__init__()
+        self.weight = linear.weight
+        self.bias = linear.bias
+        self.gelu = gelu
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return torch._addmm_activation(self.bias, x_TD, self.weight.t(), use_gelu=self.gelu)
+
+
+class Products(nn.Module):
+    """A linear map without its bias: (T, I) to (T, O)."""
+
+    def __init__(self, linear: nn.Linear | GroupedLinear) -> None:
+        super().__init__()
+        self.weight = linear.weight
+        self.outputs = len(linear.bias)
+
+    def forward(self, x_TI: Tensor) -> Tensor:
+        if self.weight.ndim == 2:
+            return torch.mm(x_TI, self.weight.t())
+        tokens, groups = len(x_TI), len(self.weight)
+        y_TO = torch.empty(tokens, self.outputs, dtype=x_TI.dtype, device=x_TI.device)
+        x_GTi, y_GTo = (x.view(tokens, groups, -1).transpose(0, 1) for x in (x_TI, y_TO))
+        torch.bmm(x_GTi, self.weight, out=y_GTo)
+        return y_TO
+
+
+class BatchedGroups(nn.Module):
+    """A grouped linear map as batched products that write their results side by side."""
+
+    def __init__(self, linear: GroupedLinear, kernels: FusedKernels | None) -> None:
+        super().__init__()
+        self.products = Products(linear)
+        self.bias = linear.bias
+        self.kernels = kernels
+
+    def forward(self, x_TI: Tensor, residual_TO: Tensor | None = None) -> Tensor:
+        y_TO = self.products(x_TI)
+        # torch adds a row to a matrix at a third of the speed that memory allows.
+        y_TO = (
+            y_TO.add_(self.bias) if self.kernels is None else self.kernels.biased(y_TO, self.bias, gelu=False)
+        )
+        return added(y_TO, residual_TO)
+
+
+class GeluGroups(nn.Module):
+    """A grouped linear map, its bias and the GELU after it, the last two in one kernel."""
+
+    def __init__(self, linear: GroupedLinear, kernels: FusedKernels) -> None:
+        super().__init__()
+        self.products = Products(linear)
+        self.bias = linear.bias
+        self.kernels = kernels
+
+    def forward(self, x_TI: Tensor) -> Tensor:
+        return self.kernels.biased(self.products(x_TI), self.bias, gelu=True)
+
+
+class SummedNorm(nn.Module):
+    """A linear map; then its bias, the residual and the norm over their sum in one kernel."""
+
+    def __init__(self, linear: nn.Linear | GroupedLinear, norm: Norm, kernels: FusedKernels) -> None:
+        super().__init__()
+        self.products = Products(linear)
+        self.bias = linear.bias
+        self.norm = norm
+        self.kernels = kernels
+
+    def forward(self, x_TI: Tensor, residual_TD: Tensor | None = None) -> Tensor:
+        return self.kernels.normed_sum(self.products(x_TI), self.bias, residual_TD, self.norm)
+
+
+def lay_out_for_gpu(
+    module: nn.Module,
+    *,
+    dtype: torch.dtype,
+    kernels: FusedKernels | None,
+    rest_of_layer: RestOfLayer | None = None,
+) -> str:
+    """Replaces layers below a module, norms too where there are kernels for them; says by what."""
+    for parent, name, child in _children(module):
+        fused: nn.Module | None = fused_bottleneck(child, rest_of_layer)
+        if fused is None and kernels is not None:
+            fused = summed_embeddings(child, kernels)
+        if fused is not None:
+            setattr(parent, name, fused)
+    if kernels is not None:
+        for part in list(module.modules()):
+            _fuse_norms(part, kernels)
+    for parent, name, child in _children(module):
+        replacement = _replacement(parent, child, kernels)
+        if replacement is None and isinstance(child, GroupedLinear):
+            replacement = BatchedGroups(child, kernels)
+        if replacement is not None:
+            setattr(parent, name, replacement)
+    ending = ", GELU (in its tanh form) and ReLU inside products" if dtype in SIXTEEN_BITS else ""
+    return f"linear: cuBLAS ({dtype}){ending}"
+
+
+def choose_layout(module: nn.Module, *, dtype: torch.dtype, device_type: str) -> str:
+    """Lays out for the kernels that this machine has, with both reasons."""
+    kernels, norms = kernels_for(device_type, dtype)
+    rest_of_layer, bottlenecks = None, ""
+    if any(isinstance(part, MobileLayer) for part in module.modules()):
+        rest_of_layer, reason = rest_kernel(device_type, dtype)
+        bottlenecks = f"; {reason}"
+    linear = lay_out_for_gpu(module, dtype=dtype, kernels=kernels, rest_of_layer=rest_of_layer)
+    return f"{linear}; {norms}{bottlenecks}"
+
+
+def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Every module below, with its parent and its name there, parents first."""
+    for name, child in list(module.named_children()):
+        yield module, name, child
+        # What took a child's place has nothing left to replace.
+        if getattr(module, name) is child:
+            yield from _children(child)
+
+
+def _replacement(parent: nn.Module, child: nn.Module, kernels: FusedKernels | None) -> nn.Module | None:
+    if not isinstance(child, ActivatedLinear) or child.linear.bias is None:
+        return None
+    name, linear = child.activation.name, child.linear
+    if linear.bias.dtype not in SIXTEEN_BITS:
+        return None
+    if isinstance(linear, GroupedLinear):
+        return GeluGroups(linear, kernels) if name in GELUS and kernels is not None else None
+    if not isinstance(linear, nn.Linear):
+        return None
+    # A ReLU that made 0 of NaN would hide a broken checkpoint; in a feed-forward part the residual shows it.
+    if name in GELUS or (name == "relu" and isinstance(parent, FeedForward) and _finite(linear)):
+        return EpilogueLinear(linear, gelu=name != "relu")
+    return None
+
+
+def _finite(linear: nn.Module) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in linear.parameters())
+
+
+def _fuse_norms(part: nn.Module, kernels: FusedKernels) -> None:
+    if isinstance(part, PostNormLayer):
+        for inside, place, name in (
+            (part.attention, "output", "attention_norm"),
+            (part.feed_forward, "outer", "feed_forward_norm"),
+        ):
+            norm, linear = Norm.of(getattr(part, name)), getattr(inside, place)
+            if norm is not None and isinstance(linear, nn.Linear | GroupedLinear):
+                setattr(inside, place, SummedNorm(linear, norm, kernels))
+                setattr(part, name, nn.Identity())
+    for name, child in list(part.named_children()):
+        if isinstance(child, NormedLinear) and isinstance(child.linear, nn.Linear):
+            norm = Norm.of(child.norm)
+            if norm is not None:
+                setattr(part, name, SummedNorm(child.linear, norm, kernels))

@@ -1,0 +1,75 @@
+"""An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once a size.
+
+A narrow, deep model in small batches waits for the host: each of its hundreds of kernels takes the device
+less time than the host needs to launch it. A recorded graph launches all of them at once. The padded pass
+gives the same bytes recorded or not, so that it does not matter when a graph was recorded.
+Shape suffixes: T tokens, D width.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from corpusmill.models.gpu.padded_sizes import Bucket, Map, launch_bound
+from corpusmill.models.ops.padding import bucket_for, padded
+from corpusmill.models.outputs import Encoded
+from corpusmill.models.packed import PackedTokens
+from corpusmill.models.request import Request
+
+
+class Runner(Protocol):
+    """Runs an encoder on a batch that is padded to a bucket."""
+
+    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+        """The states (T, D) of all tokens; the caller may keep them."""
+
+
+class Bucketed(nn.Module):
+    """Gives batches of at most `limit` tokens to a runner, padded, and all others to the encoder as they are.
+
+    Without a runner the padded batch goes through the encoder: what graphs are tested against.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, *, positions: int, limit: int, runner: Runner | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.positions = positions
+        self.limit = limit
+        self.runner = runner
+
+    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+        tokens = len(packed.input_ids)
+        if tokens > self.limit or not _plain(packed, request):
+            return self.encoder(packed, request)  # type: ignore[no-any-return]
+        bucket = bucket_for(packed, positions=self.positions)
+        batch = padded(packed, bucket)
+        states_TD = self._run(batch, bucket, request)
+        return Encoded(last_hidden_state=states_TD[:tokens])
+
+    def _run(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+        if self.runner is not None:
+            return self.runner(batch, bucket, request)
+        encoded: Encoded = self.encoder(batch, request)
+        return encoded.last_hidden_state
+
+
+def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
+    """The tokens of a batch below which a GPU would wait for the host, from the encoder's weights alone."""
+    weights = [(name, parameter) for name, parameter in encoder.named_parameters() if parameter.ndim > 1]
+    maps = [
+        Map(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
+        for name, parameter in weights
+        if not name.startswith("embeddings.")
+    ]
+    calls = sum(1 for module in encoder.modules() if not any(True for _ in module.children()))
+    return launch_bound(maps, calls=calls, bytes_per_value=dtype.itemsize)
+
+
+def _plain(packed: PackedTokens, request: Request) -> bool:
+    """Whether nothing is asked for but the last states, of tokens that all see each other."""
+    asked = request.inputs_embeds is not None or request.head_mask is not None
+    kept = request.hidden_states or request.attentions
+    return not (asked or kept or packed.is_masked)

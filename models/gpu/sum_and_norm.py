@@ -1,0 +1,108 @@
+"""What a GPU does in one kernel instead of several: a sum and the norm over it, a bias and the GELU after it.
+
+The functions here say what is computed, in torch; `sum_and_norm_kernels.py` and `embedding_kernels.py` have
+the same as Triton kernels. What a model uses is chosen once, by `kernels_for`, with the reason.
+Shape suffixes: T tokens, D width, E word-vector width, I ids.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from corpusmill.models.errors import in_a_line
+from corpusmill.models.gpu.records import Norm, Rows
+
+
+class FusedKernels(Protocol):
+    """What both implementations offer."""
+
+    def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
+        """The norm of y + bias (+ residual), (T, D)."""
+
+    def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
+        """y + bias, or GELU of it in its tanh form; may be written over y."""
+
+    def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
+        """The norm of each token's word, place and kind added up, (T, D)."""
+
+    def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+
+
+class Plain:
+    """The definitions: each step a pass of its own, sums and norms in float32."""
+
+    def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
+        """The norm of y + bias (+ residual), (T, D)."""
+        x_TD = y_TD.float() + bias_D.float()
+        if residual_TD is not None:
+            x_TD = x_TD + residual_TD.float()
+        return norm.over(x_TD).to(y_TD.dtype)
+
+    def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
+        """y + bias, or GELU of it in its tanh form, as inside of cuBLAS's products."""
+        sum_TD = y_TD.float() + bias_D.float()
+        return (F.gelu(sum_TD, approximate="tanh") if gelu else sum_TD).to(y_TD.dtype)
+
+    def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
+        """The norm of each token's word, place and kind added up, (T, D)."""
+        x_TD = words.looked_up() + places.looked_up()
+        if kinds is not None:
+            x_TD = x_TD + kinds.looked_up()
+        return norm.over(x_TD).to(words.table.dtype)
+
+    def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+        x_TE = words.looked_up()
+        tokens_T = torch.arange(len(x_TE), device=x_TE.device)
+        parts = []
+        for offset in (1, 0, -1):
+            others_T = tokens_T + offset
+            seen_T = (others_T >= bounds[0]) & (others_T < bounds[1])
+            parts.append(torch.where(seen_T[:, None], x_TE[others_T.clamp(0, len(x_TE) - 1)], 0.0))
+        return torch.cat(parts, dim=-1).to(words.table.dtype)
+
+
+@cache
+def kernels_for(device_type: str, dtype: torch.dtype) -> tuple[FusedKernels | None, str]:
+    """The kernels for a device and dtype, None where steps stay apart; and why."""
+    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return None, f"norms: torch's own ({dtype} on {device_type})"
+    try:
+        from corpusmill.models.gpu.sum_and_norm_kernels import TritonSums
+    except ImportError as error:
+        return None, f"norms: torch's own (no Triton: {error})"
+    return checked(TritonSums(), dtype=dtype, device=torch.device(device_type))
+
+
+def checked(
+    kernels: FusedKernels, *, dtype: torch.dtype, device: torch.device
+) -> tuple[FusedKernels | None, str]:
+    """The kernels, if they run here and agree with the definitions; else None, and what is wrong."""
+    try:
+        for found, wanted in zip(*(_tried(each, dtype, device) for each in (kernels, Plain())), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
+    except Exception as error:
+        return None, f"norms: torch's own (the Triton kernels failed: {in_a_line(error)})"
+    return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
+
+
+def _tried(kernels: FusedKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+    """What each kernel makes of a few random rows."""
+    generator = torch.Generator().manual_seed(0)
+    y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))
+    bias_D, weight_D, shift_D = (torch.randn(96, generator=generator).to(device, dtype) for _ in range(3))
+    table, ids = Rows(y_TD, torch.tensor([4, 0, 2], device=device)), torch.tensor([1, 0, 1], device=device)
+    bounds = [torch.tensor(each, dtype=torch.int32, device=device) for each in ([0, 0, 2], [2, 2, 3])]
+    for norm in (Norm(weight_D, shift_D, 1e-12), Norm(weight_D, shift_D, None)):
+        yield kernels.normed_sum(y_TD, bias_D, residual_TD, norm)
+        yield kernels.normed_sum(y_TD, bias_D, None, norm)
+        yield kernels.embedded(table, Rows(residual_TD, ids), Rows(residual_TD, ids + 1), norm)
+        yield kernels.embedded(Rows(y_TD[:3]), Rows(residual_TD, ids), None, norm)
+    yield kernels.trigrams(table, (bounds[0], bounds[1]))
+    for gelu in (True, False):
+        yield kernels.biased(y_TD.clone(), bias_D, gelu=gelu)

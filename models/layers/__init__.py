@@ -1,0 +1,1 @@
+"""Building blocks of the architectures, each defined on one token at a time."""

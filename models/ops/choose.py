@@ -1,0 +1,97 @@
+"""The one place where the kernel of attention is chosen, by device and dtype, with the reason.
+
+Shape suffixes: T tokens of all sequences, H heads, D head width.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from corpusmill.models.cpu.native.bindings import NUMBERS, library
+from corpusmill.models.errors import in_a_line
+from corpusmill.models.ops.attention import (
+    Attend,
+    attend_each,
+    attend_in_c,
+    attend_products,
+    attend_runs,
+    attends_in_bfloat16,
+)
+from corpusmill.models.ops.gpu_attention import attend_varlen
+from corpusmill.models.ops.grouped import has_grouped_maps
+from corpusmill.models.packed import PackedTokens
+
+FLASH = "variable-length flash kernel"
+
+
+def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
+    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
+    kernel, _ = attention_kernel(q_THD.device.type, q_THD.dtype)
+    return kernel(q_THD, k_THD, v_THD, packed)
+
+
+@cache
+def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
+    """The kernel for a device and dtype, and why it is that one."""
+    if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        kernel, reason = sixteen_bit_kernel(dtype)
+        return kernel or attend_runs, reason
+    if device_type == "cpu" and dtype in NUMBERS and library()[0] is not None:
+        return attend_in_c, f"attention: {library()[1]}, each sequence by itself ({dtype} on CPU)"
+    if device_type == "cpu" and dtype is torch.bfloat16 and attends_in_bfloat16():
+        return attend_products, f"attention: batched oneDNN products ({dtype} on CPU)"
+    if device_type == "cpu" and dtype is torch.float32 and has_grouped_maps():
+        return attend_products, f"attention: batched products, convolutions of long texts ({dtype} on CPU)"
+    return attend_runs, f"attention: dense runs of equal length ({dtype} on {device_type})"
+
+
+def sixteen_bit_kernel(dtype: torch.dtype) -> tuple[Attend | None, str]:
+    """The kernel for the current GPU, None where attention has to take runs of equal length; and why."""
+    if torch.cuda.get_device_capability() < (8, 0) or not torch.backends.cuda.is_flash_attention_available():
+        return None, "attention: dense runs of equal length (no flash attention on this GPU)"
+    try:
+        from corpusmill.models.gpu.attention_kernels import attend_tiles
+    except ImportError as error:
+        return attend_varlen, f"attention: {FLASH} ({dtype} on CUDA; no Triton: {error})"
+    wrong = disagreement(attend_tiles, dtype=dtype, device=torch.device("cuda"))
+    if wrong is not None:
+        return attend_varlen, f"attention: {FLASH} ({dtype} on CUDA; the Triton kernel failed: {wrong})"
+    return attend_tiles, f"attention: Triton kernel over tiles of each sequence ({dtype} on CUDA)"
+
+
+def disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What is wrong with a kernel on a device, found on small batches; None if nothing is."""
+    generator = torch.Generator().manual_seed(0)
+    for lengths in ((3, 20, 1), (70, 1, 128), (300, 5)):
+        packed = PackedTokens.from_sequences([[0] * length for length in lengths]).to(device)
+        for width in (32, 64):
+            shape = (sum(lengths), 2, width)
+            q, k, v = (torch.randn(shape, generator=generator).to(device, dtype) for _ in range(3))
+            try:
+                wanted_THD = attend_each(q.float(), k.float(), v.float(), packed)
+                torch.testing.assert_close(kernel(q, k, v, packed).float(), wanted_THD, rtol=2e-2, atol=2e-2)
+            except Exception as error:
+                return in_a_line(error)
+    return None
+
+
+def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | None:
+    """What is wrong with a batch that has sequences of no tokens, for this device's kernel; None if nothing.
+
+    Found by trying, with heads that tiles take and heads that they do not: batches that are padded to a fixed
+    number of sequences have empty ones, and whether flash attention takes them is not documented.
+    """
+    packed = PackedTokens.from_sequences([[0] * length for length in (3, 70, 1)]).to(device)
+    ends_N = packed.cu_seqlens[[0, 1, 1, 2, 3, 3, 3]]
+    generator = torch.Generator().manual_seed(0)
+    for width in (32, 24):
+        q, k, v = (torch.randn(74, 2, width, generator=generator).to(device, dtype) for _ in range(3))
+        wanted_THD = attend_each(q.float(), k.float(), v.float(), packed)
+        try:
+            found_THD = attend(q, k, v, replace(packed, cu_seqlens=ends_N, max_length=128))
+            torch.testing.assert_close(found_THD.float(), wanted_THD, rtol=2e-2, atol=2e-2)
+        except Exception as error:
+            return in_a_line(error)
+    return None

@@ -1,0 +1,135 @@
+"""This node's copies of checkpoints: a folder for each digest, and a note of what each URL held.
+
+A folder appears whole, by a rename, and is checked against its name whenever it is used: one that is damaged
+is fetched again. Processes of a node take turns at a URL, so that one of them fetches.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from corpusmill.pipeline.checkpoints.download import Listing, Takes, fetch
+from corpusmill.pipeline.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which files of a checkpoint are fetched, and what identifies a folder of them."""
+
+    takes: Takes
+    digest: Callable[[Path], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a URL held when it was last fetched here: a source to fetch just this from, and its digest.
+
+    `listing` is None for the hub.
+    """
+
+    source: str
+    digest: str
+    listing: Listing | None
+
+
+def cached(digest: str, wanted: Wanted) -> Path | None:
+    """Return the folder of a digest if it is here and undamaged."""
+    folder = cache_folder() / digest
+    return folder if folder.is_dir() and wanted.digest(folder) == digest else None
+
+
+class Slot:
+    """The cache's files for one URL; all but `locked` is called while holding its lock."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stem = cache_folder() / f".{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait for the other processes of this node that look for, or fetch, the same URL."""
+        try:
+            with turn(self._stem.with_suffix(".lock")):
+                yield
+        except OSError as error:
+            raise InputError(
+                f"{cache_folder()}: the cache of checkpoints cannot be used ({error.strerror or error}); set "
+                "CORPUSMILL_CACHE to a folder with free space"
+            ) from error
+
+    def note(self) -> Note | None:
+        """Read the note; None if there is none, or a damaged one."""
+        try:
+            found: Any = json.loads(self._stem.with_suffix(".json").read_text(encoding="utf-8"))
+            listing = found["listing"] and {
+                str(name): (int(size), str(mark)) for name, (size, mark) in found["listing"].items()
+            }
+            return Note(str(found["source"]), str(found["digest"]), listing)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, note: Note) -> None:
+        """Replace the note."""
+        content = {"url": self._url, "source": note.source, "digest": note.digest, "listing": note.listing}
+        partial = self._stem.with_suffix(".tmp")
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        partial.replace(self._stem.with_suffix(".json"))
+
+    def fetch(self, source: str, wanted: Wanted, expected: str | None = None) -> tuple[Path, str]:
+        """Fetch into the cache; returns the folder, named by its digest, and the address of just these files.
+
+        Files of another digest than the expected one are an InputError.
+        """
+        partial = self._stem.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir()
+        try:
+            accept = (lambda folder: wanted.digest(folder) == expected) if expected else None
+            source = fetch(source, partial, wanted.takes, accept)
+            found = wanted.digest(partial)
+            if expected not in (None, found):
+                raise InputError(
+                    f"{source}: expected the files that the job was started with (digest {expected}), found "
+                    f"others ({found}); restore them, or start a new job with another output.path"
+                )
+            return cached(found, wanted) or _moved(partial, cache_folder() / found), source
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def turn(lock: Path) -> Iterator[None]:
+    """Wait for the other processes of this node that hold a lock file of the cache."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+def cache_folder() -> Path:
+    """Return the folder of this node's cache; it need not be there."""
+    chosen = os.environ.get("CORPUSMILL_CACHE") or "~/.cache/corpusmill/checkpoints"
+    return Path(chosen).expanduser().resolve()
+
+
+def _moved(partial: Path, folder: Path) -> Path:
+    """Put a complete folder in place, a damaged one aside; who reads that one keeps its open files."""
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
+    if folder.is_dir():
+        folder.rename(aside)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another node of a shared cache was first
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder

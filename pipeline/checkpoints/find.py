@@ -1,0 +1,143 @@
+"""A job's checkpoints on this node: a folder as it is, or the cache's copy of what a URL holds.
+
+The driver finds a checkpoint and its digest; a worker uses the files of that digest or fails. A hub address
+without a revision stays what it was when it was first fetched here. A folder in a store is listed each time,
+and fetched again if it has changed; if the store does not answer, the copy is used.
+"""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from corpusmill.pipeline.checkpoints.cache import Note, Slot, Wanted, cached
+from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
+from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
+from corpusmill.pipeline.storage import absolute, filesystem, is_local
+from corpusmill.pipeline.tokenize.tokenizer import FILES, tokenizer_digest
+
+SUFFIXES = (".json", ".safetensors", ".txt")
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A checkpoint's folder on this machine, the address that other nodes fetch it from, and its digest."""
+
+    folder: Path
+    source: str
+    digest: str
+
+
+def find_checkpoint(url: str) -> Found:
+    """Return a checkpoint on this machine, fetching it if it is not; a wrong name is an InputError."""
+    if _is_folder(url):
+        folder = Path(absolute(url)).resolve()
+        if not folder.is_dir():
+            raise InputError(
+                f"{url}: no such folder; expected one with config.json and model.safetensors, or "
+                "hf://org/name[@revision]"
+            )
+        return Found(folder, str(folder), digest(folder))
+    slot = Slot(url)
+    with slot.locked():
+        note = slot.note()
+        listing = _listing(url, note)
+        if note is not None and listing == note.listing:
+            kept = cached(note.digest, CHECKPOINT) or slot.fetch(note.source, CHECKPOINT, note.digest)[0]
+            return Found(kept, note.source, note.digest)
+        folder, source = slot.fetch(url, CHECKPOINT)
+        slot.write(Note(source, folder.name, listing))
+        return Found(folder, source, folder.name)
+
+
+def model_folder(spec: ModelSpec) -> Path:
+    """Return a model's folder on this node, with exactly the files that the driver found."""
+    there = Path(spec.checkpoint)
+    if there.is_dir() and digest(there) == spec.digest:
+        return there
+    return _ensured(spec.source, there, spec.digest, CHECKPOINT)
+
+
+@functools.lru_cache(maxsize=16)
+def tokenizer_folder(spec: TokenizerSpec) -> str:
+    """Return a folder on this node with exactly the tokenizer that the driver found; fetches no weights."""
+    if os.path.isdir(spec.folder) and tokenizer_digest(spec.folder) == spec.digest:
+        return spec.folder
+    names = {str(PurePosixPath(spec.inside, name)) for name in FILES}
+    wanted = Wanted(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
+    return str(_ensured(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
+
+
+def digest(folder: Path) -> str:
+    """Hash everything of a checkpoint that can change a result: configuration, weights, tokenizer."""
+    total = hashlib.sha256()
+    for path in _files(folder):
+        total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                total.update(chunk)
+    return total.hexdigest()
+
+
+def local_files(spec: ModelSpec) -> list[Path]:
+    """Return the files that workers open where the driver has them; none where each node fetches its own."""
+    return _files(Path(spec.source)) if _is_folder(spec.source) else []
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*"))
+    return [path for path in found if _in_checkpoint(path.relative_to(folder).as_posix()) and path.is_file()]
+
+
+def title(url: str) -> str:
+    """Return the last part of a checkpoint's address, for people to read."""
+    return PurePosixPath(url.partition("@")[0] if url.startswith(HUB) else absolute(url)).name
+
+
+def _in_checkpoint(name: str) -> bool:
+    """Say whether a file belongs to a checkpoint: it lies in it, or in a module's folder in it."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix in SUFFIXES and len(path.parts) <= 2 and not hidden
+
+
+CHECKPOINT = Wanted(_in_checkpoint, digest)
+
+
+def _is_folder(url: str) -> bool:
+    protocol, separator, _ = url.partition("://")
+    return not separator or (not url.startswith(HUB) and is_local(filesystem(protocol)))
+
+
+def _listing(url: str, note: Note | None) -> Listing | None:
+    if url.startswith(HUB):
+        return None
+    try:
+        return list_files(url, _in_checkpoint)
+    except Unreachable:
+        if note is None:
+            raise
+        return note.listing
+
+
+def _ensured(source: str, there: Path, expected: str, wanted: Wanted) -> Path:
+    """Return the cache's folder of a digest, fetched once a node; `there` is where the driver has it."""
+    if _is_folder(source):
+        if there.is_dir():
+            raise InputError(
+                f"{there}: expected the files that the job was started with (digest {expected}), found "
+                "others; restore them, or start a new job with another output.path"
+            )
+        raise InputError(
+            f"{there}: no such folder on this worker's machine; put the checkpoint on storage that all "
+            "nodes share, or give a URL (s3://, hf://org/name, ...), which each node fetches from"
+        )
+    kept = cached(expected, wanted)
+    if kept is None:
+        slot = Slot(source)
+        with slot.locked():
+            kept = cached(expected, wanted) or slot.fetch(source, wanted, expected)[0]
+    return kept

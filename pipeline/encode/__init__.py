@@ -1,0 +1,1 @@
+"""From token ids to the outputs of a model: sequences, batches, windows."""

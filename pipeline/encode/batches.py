@@ -1,0 +1,69 @@
+"""A unit's sequences to packed batches: ordered by length, cut at a token budget, order recoverable.
+
+Which sequences share a batch depends on the unit alone, so the same unit gives the same bytes everywhere.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corpusmill.pipeline.encode.sequences import Sequences
+from corpusmill.pipeline.ragged import Int, ranges
+
+LENGTHS = (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Least tokens of each class; the last one has no end."""
+
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Some sequences of a unit, packed: their numbers `rows` (n,), `ids` (T,) flat, `lengths` (n,).
+
+    `types` (T,) are the token types, None where all are 0.
+    """
+
+    rows: Int
+    ids: Int
+    lengths: Int
+    types: Int | None
+
+
+def token_batches(sequences: Sequences, *, tokens_per_batch: int) -> Iterator[TokenBatch]:
+    """Yield all sequences, longest first, in batches of at most `tokens_per_batch` tokens.
+
+    A single sequence longer than the budget is a batch of its own.
+    """
+    tokens = sequences.tokens
+    lengths = tokens.lengths
+    rows = np.argsort(-lengths, kind="stable")
+    for start, stop in _cuts(lengths[rows], tokens_per_batch):
+        chosen = rows[start:stop]
+        where = ranges(tokens.offsets[:-1][chosen], lengths[chosen])
+        types = None if sequences.types is None else sequences.types[where]
+        yield TokenBatch(chosen, tokens.values[where], lengths[chosen], types)
+
+
+def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:
+    ends = np.cumsum(lengths)
+    start, total = 0, 0
+    while start < len(lengths):
+        stop = max(start + 1, int(np.searchsorted(ends, total + budget, side="right")))
+        yield start, stop
+        start, total = stop, int(ends[stop - 1])
+
+
+# How many sequences of which length a model was given: a few counts, which add up over units and workers.
+
+
+def counted(lengths: "np.ndarray[Any, Any]") -> Counts:
+    """Count lengths, of at least one token, by class."""
+    classes = np.searchsorted(LENGTHS, lengths, side="right") - 1
+    return tuple(np.bincount(classes, minlength=len(LENGTHS)).tolist())
+
+
+def together(several: Iterable[Counts]) -> Counts:
+    """Add counts up; none are empty."""
+    return tuple(map(sum, zip(*(counts for counts in several if counts), strict=True)))

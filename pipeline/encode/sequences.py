@@ -1,0 +1,254 @@
+"""What goes through a model: texts cut or windowed, with special tokens around them.
+
+A window is a range of a text's tokens. Under `truncate` each text has one, its beginning; under `window` as
+many as it needs, neighbours sharing `stride` tokens, at most half a window.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from corpusmill.pipeline.encode.items import TokenTable
+from corpusmill.pipeline.errors import TokenizerError
+from corpusmill.pipeline.ragged import Int, Ragged, ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """K windows, those of a text in order: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`."""
+
+    of: Int
+    start: Int
+    stop: Int
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """N model inputs laid end to end, those of an item together and in order.
+
+    `tokens` are their ids, `types` (T,) the token types or None. Sequence n belongs to part `part[n]` (a
+    question, a label, a choice; else 0) of item `item[n]` and holds the tokens `start[n]` to `stop[n]` of the
+    item's text, the first of them at its place `at[n]`.
+    """
+
+    tokens: Ragged
+    types: Int | None
+    item: Int
+    part: Int
+    start: Int
+    stop: Int
+    at: Int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def groups(self) -> Int:
+        """The first sequence of each (item, part), and the number of sequences at the end."""
+        change = (np.diff(self.item, prepend=-1) != 0) | (np.diff(self.part, prepend=-1) != 0)
+        return np.concatenate((np.flatnonzero(change), [len(self)]))
+
+    def take(self, chosen: Int) -> "Sequences":
+        """Return some of the sequences, in the order given."""
+        where = ranges(self.tokens.offsets[:-1][chosen], self.tokens.lengths[chosen])
+        types = None if self.types is None else self.types[where]
+        rest = (self.item, self.part, self.start, self.stop, self.at)
+        return Sequences(self.tokens.take(chosen), types, *(values[chosen] for values in rest))
+
+
+# What a tokenizer puts around texts: `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]`, and their token types.
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special tokens before, between and after the texts, each as (id, type), and the texts' types."""
+
+    specials: tuple[tuple[tuple[int, int], ...], ...]
+    types: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of special tokens."""
+        return sum(map(len, self.specials))
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The frames of a single text and of a pair."""
+
+    single: Frame
+    pair: Frame
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one model's texts become sequences of at most `max_length` tokens; `stride` None means truncate."""
+
+    tokenizer: Tokenizer
+    template: Template
+    max_length: int
+    stride: int | None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, max_length: int, stride: int | None) -> "Layout":
+        """Read the special tokens off the tokenizer."""
+        return cls(tokenizer, read_template(tokenizer), max_length, stride)
+
+    def tokenize(self, texts: Sequence[str]) -> Ragged:
+        """Tokenize a few texts of the job itself, such as questions, without special tokens."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        flat = np.fromiter(chain.from_iterable(ids), np.int32)
+        return Ragged.of_lengths(flat, np.array([len(one) for one in ids], np.int64))
+
+    def singles(self, texts: Ragged, rows: Int) -> Sequences:
+        """Lay out item i as text `rows[i]` alone."""
+        frame = self.template.single
+        room = np.full(len(rows), self.max_length - frame.size)
+        windows = cut_windows(texts.lengths[rows], room, self.stride)
+        part = np.zeros(len(windows.of), np.int64)
+        text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
+        return _sequences(frame, (text,), 0, windows, windows.of, part)
+
+    def pairs_cut_longest(self, first: TokenTable, second: TokenTable, pairs: "Pairs") -> Sequences:
+        """Lay out pairs whose longer text is cut until both fit, as tokenizers' `longest_first`."""
+        frame = self.template.pair
+        room = self.max_length - frame.size
+        lengths = first.lengths[pairs.first], second.lengths[pairs.second]
+        stops = cut_longest_first(*lengths, room)
+        zero = np.zeros(len(pairs.item), np.int64)
+        windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
+        segments = (
+            _Segment(first.ids, pairs.first, zero, stops[0]),
+            _Segment(second.ids, pairs.second, zero, stops[1]),
+        )
+        return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
+
+    def pairs_cut_text(
+        self, texts: Ragged, other: Ragged, pairs: "Pairs", *, text_first: bool = True
+    ) -> Sequences:
+        """Lay out pairs whose text (`pairs.first`) is cut or windowed, and whose other side stays whole.
+
+        The other side is cut where it would take more than half the room. `text_first=False` puts it
+        before the text.
+        """
+        frame = self.template.pair
+        room = self.max_length - frame.size
+        kept = np.minimum(other.lengths[pairs.second], room // 2)
+        windows = cut_windows(texts.lengths[pairs.first], room - kept, self.stride)
+        of = windows.of
+        text = _Segment(texts, pairs.first[of], windows.start, windows.stop)
+        beside = _Segment(other, pairs.second[of], np.zeros(len(of), np.int64), kept[of])
+        segments = (text, beside) if text_first else (beside, text)
+        return _sequences(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """P pairs: text `first[p]` with text `second[p]`, as part `part[p]` of item `item[p]`."""
+
+    item: Int
+    part: Int
+    first: Int
+    second: Int
+
+
+def row_pairs(first: Int, second: Int) -> Pairs:
+    """Pair item i's text with its second text."""
+    return Pairs(np.arange(len(first)), np.zeros(len(first), np.int64), first, second)
+
+
+def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
+    """Return the windows of texts of these lengths where a window of text i holds `room[i]` tokens."""
+    if stride is None:
+        return Windows(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), np.minimum(lengths, room))
+    step = room - np.minimum(stride, room // 2)
+    counts = 1 + np.ceil(np.maximum(lengths - room, 0) / step).astype(np.int64)
+    of = np.repeat(np.arange(len(lengths)), counts)
+    start = ranges(np.zeros(len(counts), np.int64), counts) * step[of]
+    return Windows(of, start, np.minimum(start + room[of], lengths[of]))
+
+
+def cut_longest_first(first: Int, second: Int, room: int) -> tuple[Int, Int]:
+    """Return how many tokens of each pair are kept, as the tokenizers library's `longest_first` decides."""
+    short = np.minimum(first, second)
+    kept_long = np.maximum(short, room - short)
+    both = short + kept_long > room
+    kept_short = np.where(both, room // 2, short)
+    kept_long = np.where(both, room // 2 + room % 2, kept_long)
+    fits = first + second <= room
+    kept_first = np.where(first > second, kept_long, kept_short)
+    kept_second = np.where(first > second, kept_short, kept_long)
+    return np.where(fits, first, kept_first), np.where(fits, second, kept_second)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One text's part of each sequence: tokens `start` to `stop` of text `rows`."""
+
+    texts: Ragged
+    rows: Int
+    start: Int
+    stop: Int
+
+
+def _sequences(
+    frame: Frame, segments: tuple[_Segment, ...], text: int, windows: Windows, item: Int, part: Int
+) -> Sequences:
+    """Put special tokens around the segments; sequences without any token are left out."""
+    lengths = [segment.stop - segment.start for segment in segments]
+    total: Int = frame.size + np.sum(lengths, axis=0)
+    tokens = np.empty(int(total.sum()), np.int32)
+    types = np.zeros(len(tokens), np.int8)
+    place = np.cumsum(total) - total
+    first_of_text = place
+    for index, specials in enumerate(frame.specials):
+        for id_, type_ in specials:
+            tokens[place], types[place] = id_, type_
+            place = place + 1
+        if index < len(segments):
+            segment, length = segments[index], lengths[index]
+            if index == text:
+                first_of_text = place
+            there = ranges(place, length)
+            source = ranges(segment.texts.offsets[:-1][segment.rows] + segment.start, length)
+            tokens[there], types[there] = segment.texts.values[source], frame.types[index]
+            place = place + length
+    at = first_of_text - (np.cumsum(total) - total)
+    kept = total > 0
+    return Sequences(
+        Ragged.of_lengths(tokens, total[kept]),
+        types if len(segments) > 1 or types.any() else None,
+        item[kept],
+        part[kept],
+        windows.start[kept],
+        windows.stop[kept],
+        at[kept],
+    )
+
+
+def read_template(tokenizer: Tokenizer) -> Template:
+    """Find out by trying what a tokenizer adds."""
+    word = min(tokenizer.get_vocab().items(), key=lambda item: item[1])[0]
+    return Template(_frame(tokenizer, word), _frame(tokenizer, word, word))
+
+
+def _frame(tokenizer: Tokenizer, *texts: str) -> Frame:
+    encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
+    specials: list[list[tuple[int, int]]] = [[]]
+    types: list[int] = []
+    for id_, type_, sequence in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+        if sequence is None:
+            specials[-1].append((id_, type_))
+        elif sequence == len(types):
+            types.append(type_)
+            specials.append([])
+    if len(types) != len(texts) or encoding.n_sequences != len(texts):
+        raise TokenizerError(
+            f"expected a tokenizer that puts special tokens around {len(texts)} text(s) in order, got "
+            f"{' '.join(encoding.tokens)}; save the tokenizer again"
+        )
+    return Frame(tuple(map(tuple, specials)), tuple(types))

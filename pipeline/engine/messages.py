@@ -1,0 +1,143 @@
+"""What an engine tells its caller while it runs."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ray.util.metrics import Counter, Gauge
+
+from corpusmill.pipeline.encode.batches import Counts
+from corpusmill.pipeline.engine.stage_times import StageTimes
+from corpusmill.pipeline.input.planning import Pending
+from corpusmill.pipeline.output.receipts import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFailure:
+    """A unit that could not be finished, and why; nothing of it was committed."""
+
+    unit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker that had to be replaced: why, and the unit it was at, if any."""
+
+    model: str
+    pid: int
+    reason: str
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNote:
+    """Something that a worker found when it started and that its user should know."""
+
+    model: str
+    pid: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """A pool's new target, the one before, why, and what it was decided from."""
+
+    model: str
+    before: int
+    after: int
+    workers: int
+    starting: int
+    queued_tokens: int
+    in_flight_tokens: int
+    tokens_per_second: float | None
+    startup_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A model's pool at one moment, and what waits for it.
+
+    Tokens are counted as its queue counts them, before special tokens and windows. `workers` are ready,
+    `draining` finish what they hold and go; `tokens` were encoded so far, `tokens_per_second` lately, all
+    sequences' own. `done_tokens` are done of the queue's, `left_tokens` in it and still to come: projected
+    from the units so far, None before the first.
+    `waiting_share` is the part of the workers' time that went in waiting lately; `pids` are the ready ones'.
+    `lengths` counts the sequences encoded so far, by length.
+    """
+
+    model: str
+    queued_tokens: int
+    workers: int
+    starting: int
+    queued_units: int = 0
+    in_flight_tokens: int = 0
+    draining: int = 0
+    target: int = 1
+    min_workers: int = 1
+    max_workers: int = 1
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+    waiting_share: float = 0.0
+    done_tokens: int = 0
+    left_tokens: int | None = None
+    pids: tuple[int, ...] = ()
+    lengths: Counts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """All pools at one moment; the tokens done and the rows read so far, committed or not."""
+
+    pools: tuple[PoolState, ...] = field(default=())
+    encoded_tokens: int = 0
+    rows_read: int = 0
+
+
+Outcome = Receipt | UnitFailure | WorkerLost | WorkerNote | Scaling | None
+"""None is a heartbeat: nothing new, but a chance to show progress or to stop."""
+
+
+class Engine(Protocol):
+    """Runs what is pending; outcomes come in any order, one Receipt or UnitFailure per unit."""
+
+    def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
+        """Process the units; closing the iterator stops the work, once what is complete is committed."""
+
+    def state(self) -> EngineState:
+        """Return how things stand now."""
+
+    def times(self) -> tuple[StageTimes, ...]:
+        """Return where the time went, in the order of the stages."""
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds of all encoders, from being asked for until gone."""
+
+
+# How the pools stand, as metrics of Ray's own Prometheus exporter: `ray_corpusmill_...`, by model.
+
+
+class Gauges:
+    """Shows each state that it is given; Ray sends the last one to its exporter every few seconds."""
+
+    def __init__(self) -> None:
+        by = ("model",)
+        self._queued = Gauge("corpusmill_queued_tokens", "Tokens that wait for the model.", by)
+        self._workers = Gauge("corpusmill_workers", "Workers that hold the model.", by)
+        self._starting = Gauge("corpusmill_starting_workers", "Workers that are loading it.", by)
+        self._tokens = Counter("corpusmill_encoded_tokens", "Tokens that all models have encoded.")
+        self._seen = 0
+
+    def shown(self, state: EngineState) -> EngineState:
+        """Set the gauges, count what is new, and return the state."""
+        for pool in state.pools:
+            tags = {"model": pool.model}
+            self._queued.set(pool.queued_tokens, tags)
+            self._workers.set(pool.workers, tags)
+            self._starting.set(pool.starting, tags)
+        if state.encoded_tokens > self._seen:
+            self._tokens.inc(state.encoded_tokens - self._seen)
+            self._seen = state.encoded_tokens
+        return state

@@ -1,0 +1,107 @@
+"""Shares of GPUs as Ray places them: a worker's share of one lies on one GPU, several of those whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from corpusmill.pipeline.errors import JobFailed
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec
+
+EXACT = 1e-6
+
+
+def workers_a_gpu(share: float) -> int:
+    """Return how many workers with this share of a GPU one GPU holds."""
+    return int(1 / share + EXACT)
+
+
+def gpu_cost(share: float) -> float:
+    """Return what a worker takes of the GPUs, and nobody can use beside it: 0.6 of one takes it whole."""
+    return 1 / workers_a_gpu(share) if 0 < share <= 1 else share
+
+
+def cost(model: ModelSpec) -> float:
+    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
+    return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
+
+
+def holds(gpus: float, share: float) -> int:
+    """Return how many workers with this share so many GPUs hold."""
+    return int(gpus / gpu_cost(share) + EXACT) if share > 1 else int(gpus + EXACT) * workers_a_gpu(share)
+
+
+def fit(shares: Sequence[float], gpus: float) -> bool:
+    """Say whether workers with these shares fit on so many GPUs together, the largest placed first."""
+    free = [1.0] * int(gpus + EXACT)
+    for share in sorted(shares, reverse=True):
+        if share > 1:
+            whole = [i for i, room in enumerate(free) if room > 1 - EXACT][: round(share)]
+            if len(whole) < round(share):
+                return False
+            for i in whole:
+                free[i] = 0.0
+            continue
+        at = next((i for i, room in enumerate(free) if room + EXACT >= share), None)
+        if at is None:
+            return False
+        free[at] -= share
+    return True
+
+
+# What a cluster cannot hold, said before anything starts: Ray would wait for it in silence, for ever.
+
+
+def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None:
+    """Raise JobFailed where the least that the pools need is more than there is.
+
+    That is each pool's minimum, or one worker, of all models at once: every unit goes through all of them.
+    Beside workers that claim their CPUs, reading takes one.
+    """
+    on_gpu = [model.pool.gpus for model in models for _ in range(_least(model)) if model.pool.gpus]
+    if not fit(on_gpu, gpus):
+        asked = sum(on_gpu)
+        shared = "" if asked > gpus + 1e-6 else ", and a worker's share has to lie on one of them"
+        raise JobFailed(
+            f"the pools need {asked:g} GPUs at least ({_each(models, lambda pool: pool.gpus)}), the "
+            f"cluster has {gpus:g}{shared}; lower models[].pool.min_workers or gpus, or set device: cpu"
+        )
+    claimed = sum(_least(model) * model.pool.claimed_cpus for model in models)
+    if claimed and claimed + 1 > cpus:
+        of_each = _each(models, lambda pool: pool.claimed_cpus)
+        raise JobFailed(
+            f"the pools need {claimed:g} CPUs at least ({of_each}) and reading one, "
+            f"the cluster has {cpus:g}; lower models[].pool.min_workers or cpus, or add nodes"
+        )
+
+
+def crowding(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> Iterator[str]:
+    """Say of each pool that may have more workers than the cluster holds now what will become of the others.
+
+    That is no error: nodes may be added, or the job may have been written for a larger cluster.
+    """
+    for model in models:
+        count, each, fate = _held(model, cpus, gpus)
+        if model.pool.workers > count:
+            yield (
+                f"{model.title}: up to {model.pool.workers} workers of {each} are allowed, "
+                f"the cluster holds {count} now; {fate}"
+            )
+
+
+def _held(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
+    """Return how many workers of a pool the cluster holds, of what, and what becomes of more."""
+    pool = model.pool
+    if pool.gpus:
+        return holds(gpus, pool.gpus), f"{pool.gpus:g} GPUs", "others wait for nodes"
+    if pool.claimed_cpus:
+        count = max(0, int(cpus - 1) // pool.claimed_cpus)
+        return count, f"{pool.claimed_cpus} CPUs beside reading", "others wait for nodes"
+    return int(cpus) // pool.cpus, f"{pool.cpus} threads", "more share the CPUs"
+
+
+def _least(model: ModelSpec) -> int:
+    return max(1, model.pool.min_workers)
+
+
+def _each(models: Sequence[ModelSpec], of: Callable[[PoolSpec], float]) -> str:
+    return ", ".join(
+        f"{model.title}: {_least(model)} x {of(model.pool):g}" for model in models if of(model.pool)
+    )

@@ -1,0 +1,1 @@
+"""From the files of an input to units of rows."""

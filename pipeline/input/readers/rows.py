@@ -1,0 +1,112 @@
+"""From a table of columns to a unit's block: kept columns beside texts, rows with broken text set aside."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpusmill.pipeline.blocks import Reject, UnitBlock
+from corpusmill.pipeline.errors import BadRow
+from corpusmill.pipeline.input.arrow_types import is_list_of_text
+from corpusmill.pipeline.input.units import Unit
+from corpusmill.pipeline.spec import InputSpec
+
+RAW_LIMIT = 2**20
+"""Characters of a rejected row that are kept, so that one row cannot fill a disk."""
+
+
+def build_block(
+    unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rejects: tuple[Reject, ...] = ()
+) -> UnitBlock:
+    """Make the block of a unit from its readable rows and those already rejected.
+
+    Texts become plain `large_string` columns (or lists of them) named `text` and `text_pair`; a row with
+    text that is not UTF-8 is rejected (or, under `on_bad_row: fail`, raises BadRow).
+    """
+    rows_read = table.num_rows + len(rejects)
+    broken = broken_utf8(table)
+    if broken:
+        first = unit.first_row or 0
+        found = tuple(
+            Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i))
+            for i, name in broken.items()
+        )
+        rejects = (*rejects, *found)
+        table = without_rows(table, list(broken))
+    refuse(unit, rejects, spec)
+    kept = table.select(list(spec.keep)).combine_chunks()
+    texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
+    inputs = pa.table({name: _plain_string(column) for name, column in texts.items()})
+    return UnitBlock(unit, kept, inputs, tuple(sorted(rejects, key=lambda r: r.row)), rows_read, last)
+
+
+def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
+    """Raise BadRow for the first reject if the job says that bad rows are failures."""
+    if rejects and spec.on_bad_row == "fail":
+        first = min(rejects, key=lambda reject: reject.row)
+        raise BadRow(
+            f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
+            "to set such rows aside"
+        )
+
+
+def broken_utf8(table: pa.Table) -> dict[int, str]:
+    """Find the rows that hold invalid UTF-8 in text at any depth of a column: row → first such column."""
+    broken: dict[int, str] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            for row, cell in enumerate(column):
+                if not _decodes(cell):
+                    broken.setdefault(row, name)
+    return dict(sorted(broken.items()))
+
+
+def raw_row(table: pa.Table, row: int) -> str:
+    """Show a row as JSON, bytes that are no UTF-8 as escapes; cut at RAW_LIMIT characters."""
+    values: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values[name] = _shown(column[row])
+    return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
+
+
+def without_rows(table: pa.Table, rows: list[int]) -> pa.Table:
+    """Leave out some rows, given in order; by slices, as Arrow cannot filter every type."""
+    starts, stops = [0, *(row + 1 for row in rows)], [*rows, table.num_rows]
+    return pa.concat_tables(
+        [table.slice(start, stop - start) for start, stop in zip(starts, stops, strict=True)]
+    )
+
+
+def _decodes(cell: pa.Scalar) -> bool:
+    try:
+        cell.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(cell: pa.Scalar) -> Any:
+    """Return a value as Python has it, bytes in text that are no UTF-8 as escapes."""
+    if _decodes(cell):
+        return cell.as_py()
+    if isinstance(cell, pa.DictionaryScalar):
+        return _shown(cell.value)
+    if isinstance(cell, pa.StructScalar):
+        return {name: _shown(cell[name]) for name in cell.type.names}
+    if isinstance(cell, pa.ListScalar) and not isinstance(cell, pa.MapScalar):
+        return [_shown(item) for item in cell]
+    if isinstance(cell, pa.StringScalar):
+        return cell.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+    return f"{cell.type} that holds invalid UTF-8"
+
+
+def _plain_string(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts as `large_string`, so that a unit of long documents never overflows 32-bit offsets."""
+    if is_list_of_text(column.type):
+        return pc.cast(column, pa.list_(pa.large_string()))
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return pc.cast(column, pa.large_string())

@@ -1,0 +1,1 @@
+"""From columns to files that are committed exactly once."""

@@ -1,0 +1,82 @@
+"""Rows that a model could not take: left out of every model's results, and written as rejects.
+
+The texts of a tokenized unit are gone but for tasks that cut spans out of them. So the `raw` of such a reject
+holds the kept columns, and the text only where it is kept or still there; `file` and `row` lead to the rest.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from corpusmill.pipeline.blocks import Reject, UnitBlock
+from corpusmill.pipeline.input.readers import READERS
+from corpusmill.pipeline.input.readers.rows import raw_row, refuse, without_rows
+from corpusmill.pipeline.input.units import Split, Unit
+from corpusmill.pipeline.spec import InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A model's columns of a unit's rows from `start` on."""
+
+    start: int
+    columns: pa.Table
+
+
+def join_parts(parts: Sequence[Part], refused: Collection[int]) -> pa.Table:
+    """Put a model's parts of a unit together in row order, without the refused rows."""
+    ordered = sorted(parts, key=lambda part: (part.start, part.columns.num_rows))
+    if len(ordered) == 1 and not refused:
+        return ordered[0].columns
+    tables = []
+    for part in ordered:
+        stop = part.start + part.columns.num_rows
+        inside = sorted(row - part.start for row in refused if part.start <= row < stop)
+        tables.append(without_rows(part.columns, inside))
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def set_aside(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: InputSpec) -> UnitBlock:
+    """Turn rows of a block (row of the block → reason) into rejects; BadRow under `on_bad_row: fail`."""
+    if not refused:
+        return block
+    unit = _numbered(block.unit, split)
+    rows = sorted(refused)
+    in_file = _rows_in_file(block, unit.first_row or 0)
+    shown = _shown(block, rows, spec)
+    found = tuple(
+        Reject(int(in_file[row]), refused[row], raw_row(shown, place)) for place, row in enumerate(rows)
+    )
+    refuse(unit, found, spec)
+    return replace(
+        block,
+        unit=unit,
+        kept=without_rows(block.kept, rows),
+        inputs=without_rows(block.inputs, rows),
+        rejects=tuple(sorted((*block.rejects, *found), key=lambda reject: reject.row)),
+    )
+
+
+def _numbered(unit: Unit, split: Split) -> Unit:
+    """Return the unit with its first row's number in the file; a later byte range has to count for it."""
+    if unit.first_row is not None:
+        return unit
+    before = READERS[split.format].count(replace(split, start=0, stop=split.start))
+    return replace(unit, first_row=before + unit.offset)
+
+
+def _rows_in_file(block: UnitBlock, first: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Return the file's row number of each row of the block: those read, less those rejected already."""
+    read = np.arange(first, first + block.rows_read)
+    return read[~np.isin(read, [reject.row for reject in block.rejects])]
+
+
+def _shown(block: UnitBlock, rows: Sequence[int], spec: InputSpec) -> pa.Table:
+    """Return what is left of some rows: kept columns, and the text where it is not among them."""
+    columns = dict(zip(block.kept.column_names, block.kept.columns, strict=True))
+    if "text" in block.tables and spec.text not in columns:
+        columns[spec.text] = block.tables["text"]["text"].take(block.inputs["text"].combine_chunks())
+    table = pa.table(columns)
+    return pa.concat_tables([table.slice(row, 1) for row in rows])  # Arrow cannot take from every type

@@ -1,0 +1,99 @@
+"""Output formats, one file each: a table to the bytes of a file, and back.
+
+SINKS is the whole registry: a new format is one file here and one line below.
+"""
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class Sink(Protocol):
+    """What the commit asks of a format. The same table gives the same bytes."""
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its files' names."""
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """The compressions it knows."""
+
+    def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
+        """Write a whole file, the table's schema metadata included."""
+
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read a file's schema, with its metadata, without its rows."""
+
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a whole file, or only these of its columns."""
+
+
+# Arrow IPC files (Feather V2): opened without conversion by Arrow, Polars, pandas and DuckDB.
+
+
+class ArrowSink:
+    """Writes one record batch a file."""
+
+    suffix = ".arrow"
+    codecs = ("zstd", "lz4", "none")
+
+    def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
+        """Write the file."""
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_file(stream, table.schema, options=options) as writer:
+            writer.write_table(_compact(table.combine_chunks()))
+
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read the schema from the footer."""
+        return pa.ipc.open_file(stream).schema
+
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the file."""
+        if columns is None:
+            return pa.ipc.open_file(stream).read_all()
+        names = self.schema(stream).names
+        chosen = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
+        return pa.ipc.open_file(stream, options=chosen).read_all()
+
+
+# Parquet files.
+
+
+class ParquetSink:
+    """Writes one row group a file."""
+
+    suffix = ".parquet"
+    codecs = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
+
+    def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
+        """Write the file."""
+        pq.write_table(
+            table, stream, compression=compression or "none", row_group_size=max(table.num_rows, 1)
+        )
+
+    def schema(self, stream: BinaryIO) -> pa.Schema:
+        """Read the schema from the footer."""
+        return pq.ParquetFile(stream).schema_arrow
+
+    def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the file."""
+        return pq.ParquetFile(stream).read(columns)
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Give views of text one buffer of their own: those they came with depend on how the table was read."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(
+                index, field, table.column(index).cast(pa.large_string()).cast(field.type)
+            )
+    return table
+
+
+SINKS: dict[str, Sink] = {
+    "arrow": ArrowSink(),
+    "parquet": ParquetSink(),
+}

@@ -1,0 +1,1 @@
+"""From distinct texts to token ids."""

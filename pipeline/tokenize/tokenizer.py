@@ -1,0 +1,156 @@
+"""Loading a checkpoint's tokenizer: `tokenizer.json`, or `vocab.txt`, with the BERT family's rules.
+
+As transformers 5 does, a BERT class (or none stated) is built anew from the vocabulary and
+tokenizer_config.json: what `tokenizer.json` says of normalization does not count, and a setting that is not
+stated has the class's default (for ConvBertTokenizer alone the file's; a stated one counts there too, which
+transformers 5 ignores). A generic class, or a model that is not WordPiece, is the file as it is.
+
+Three settings transformers 5 ignores, but earlier releases honoured, and so do we: `clean_text: false` leaves
+control characters; `wordpieces_prefix` begins a word's later pieces; the words of `never_split` that are in
+the vocabulary stay whole where they stand as words (no letter or digit beside them; the old slow tokenizer
+asked for white space), those that are not are cut like any other. Unlike transformers, a special token that
+the vocabulary lacks gets no id of its own: the model has no vector for it.
+"""
+
+import functools
+import hashlib
+import os
+from dataclasses import replace
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from corpusmill.pipeline.errors import TokenizerError
+from corpusmill.pipeline.tokenize.added_tokens import Added, added_tokens, read_config, read_json
+
+FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+SETTINGS = {
+    "clean_text": "clean_text",
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+"""The configuration's names of what `tokenizer.json` says of BERT's normalization."""
+GENERIC_CLASSES = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
+UNLIMITED = 10**9
+"""Configurations write "no limit" as a huge `model_max_length`."""
+
+
+def tokenizer_digest(folder: str) -> str:
+    """Hash the files that decide how a text is cut into tokens."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                digest.update(name.encode() + b"\0" + file.read())
+    return digest.hexdigest()
+
+
+def model_max_length(folder: str) -> int | None:
+    """Return the token limit that the tokenizer's configuration states, if any."""
+    limit = read_config(folder).get("model_max_length")
+    return int(limit) if isinstance(limit, (int, float)) and 0 < limit < UNLIMITED else None
+
+
+@functools.lru_cache(maxsize=16)
+def load_tokenizer(folder: str) -> Tokenizer:
+    """Load a tokenizer that never pads and never cuts."""
+    tokenizer = _load(folder)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _load(folder: str) -> Tokenizer:
+    try:
+        if os.path.exists(os.path.join(folder, FILES[0])):
+            return _from_json(folder)
+        if os.path.exists(os.path.join(folder, FILES[1])):
+            vocabulary = models.WordPiece.read_file(os.path.join(folder, FILES[1]))
+            return _wordpiece(vocabulary, added_tokens(folder))
+    except TokenizerError:
+        raise
+    except Exception as error:  # tokenizers raises plain Exception
+        raise TokenizerError(
+            f"{folder}: the tokenizer cannot be read ({error}); save the tokenizer again"
+        ) from None
+    raise TokenizerError(
+        f"{folder}: expected tokenizer.json or vocab.txt, found neither; save the tokenizer beside the model"
+    )
+
+
+def _from_json(folder: str) -> Tokenizer:
+    """Take vocabulary and added tokens of the file for a BERT class, the whole file for any other."""
+    path = os.path.join(folder, FILES[0])
+    content = read_json(path) or {}
+    model = content["model"]
+    name = str(read_config(folder).get("tokenizer_class"))
+    if (
+        name in GENERIC_CLASSES
+        or model.get("type", "WordPiece") != "WordPiece"
+        or not isinstance(model["vocab"], dict)
+    ):
+        return Tokenizer.from_file(path)
+    added = added_tokens(folder)
+    if name.startswith("ConvBert"):
+        normalizer = content.get("normalizer") or {}
+        stated = {ours: normalizer[theirs] for ours, theirs in SETTINGS.items() if theirs in normalizer}
+        added = replace(added, config=stated | added.config)
+    return _wordpiece(model["vocab"], added)
+
+
+def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
+    """Build the BERT tokenizer that a vocabulary and a configuration stand for."""
+    config, names = added.config, added.names
+    tokenizer = Tokenizer(
+        models.WordPiece(
+            vocabulary,
+            unk_token=names["unk_token"].content,
+            max_input_chars_per_word=100,
+            continuing_subword_prefix=config.get("wordpieces_prefix", "##"),
+        )
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=config.get("clean_text", True),
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix=config.get("wordpieces_prefix", "##"))
+    _add(tokenizer, added)
+    start, end = names["cls_token"].content, names["sep_token"].content
+    ids = {name: tokenizer.token_to_id(name) for name in (start, end)}
+    if None in ids.values():
+        raise ValueError(f"expected {start} and {end} in the vocabulary")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[f"{start}:0", "$A:0", f"{end}:0"],
+        pair=[f"{start}:0", "$A:0", f"{end}:0", "$B:1", f"{end}:1"],
+        special_tokens=list(ids.items()),
+    )
+    return tokenizer
+
+
+def _add(tokenizer: Tokenizer, added: Added) -> None:
+    """Add the tokens that are cut out of a text first; a stated id that cannot be given is a ValueError."""
+    # One of the named that the vocabulary lacks would get an id beyond the model's embeddings.
+    known = [token for token in added.names.values() if tokenizer.token_to_id(token.content) is not None]
+    kept = [
+        AddedToken(text, single_word=True, normalized=False)
+        for text in added.config.get("never_split") or ()
+        if tokenizer.token_to_id(text) is not None
+    ]
+    stated = [token for _, token in sorted(added.by_id.items(), key=lambda item: item[0])]
+    taken = {token.content for token in (*stated, *known, *added.extra)}
+    for token in (*stated, *known, *added.extra, *(token for token in kept if token.content not in taken)):
+        (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+    for index, token in added.by_id.items():
+        found = tokenizer.token_to_id(token.content)
+        if found != index:
+            raise ValueError(f"added token {token.content!r}: expected id {index}, got {found}")
