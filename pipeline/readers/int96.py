@@ -5,6 +5,8 @@ which Arrow makes of them by default, hold the years 1677 to 2262 and wrap beyon
 Spark's years, but no fraction of a microsecond and no day some 292,000 years away. Arrow cuts and wraps such
 values silently, so the columns are read twice more: as seconds, which hold every day, and as nanoseconds,
 whose lowest bits are right even where they wrap.
+
+One value stays that cannot be told: of day 0 (4713 BC, what a file of zeros says) Arrow makes 1970-01-01.
 """
 
 from collections.abc import Iterator, Sequence
