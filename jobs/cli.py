@@ -104,11 +104,17 @@ def plan(
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
-        from corpusmill.jobs.placement import dated
         from corpusmill.jobs.plan import plan as plan_job
 
-        config = dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job)
-        result = plan_job(config, origin=job, rates=rates, price=price)
+        config = JobConfig.from_yaml(job, set_ or ())
+        result = plan_job(
+            config,
+            origin=job,
+            rates=rates,
+            price=price,
+            run_date=today_or(run_date),
+            show_notes=True,
+        )
         _print(result, printing.plan_lines, as_json=as_json)
 
     _guarded(act, debug=debug)

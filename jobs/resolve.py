@@ -11,13 +11,14 @@ from typing import TypeVar
 import pyarrow as pa
 
 from corpusmill.jobs.config import InputConfig, JobConfig, ModelConfig, OutputConfig
+from corpusmill.jobs.input_files import list_inputs
 from corpusmill.jobs.models import ResolvedModel, resolve_model
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.recorded import recorded_dtypes
 from corpusmill.models import ModelError
 from corpusmill.pipeline.arrow_types import parse_type
 from corpusmill.pipeline.errors import CorpusmillError
-from corpusmill.pipeline.listing import file_format, list_files
+from corpusmill.pipeline.own_output import OwnOutput
 from corpusmill.pipeline.planning import file_schemas, format_of, plan_splits
 from corpusmill.pipeline.readers.infer import CONFLICT
 from corpusmill.pipeline.schema import FileSchema, check_text, check_texts, column_type, kept_columns
@@ -32,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A job ready to run: the pipeline's own description, and the input cut into splits."""
+    """A job ready to run: the pipeline's own description, and the input cut into splits.
+
+    `notes` say what of the listing may surprise.
+    """
 
     config: JobConfig
     spec: PipelineSpec
@@ -40,6 +44,7 @@ class ResolvedJob:
     files: tuple[StoredFile, ...]
     splits: tuple[Split, ...]
     sizing: UnitSizing
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,9 +68,10 @@ class Checks:
         return None
 
 
-def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
+def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:
     """Check a job against the world; ConfigError lists every problem.
 
+    `template` is the output's path before its date was filled in: no date's output is an input.
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
@@ -76,7 +82,9 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
         _model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i, {}))
         for i, model in enumerate(config.models)
     ]
-    files = checks.run("input.path", lambda: _files(config.input))
+    own = OwnOutput.of(template or config.output.path) if output is not None else None
+    listed = checks.run("input.path", lambda: list_inputs(config.input, own))
+    files = None if listed is None else listed.files
     given = checks.run("input.schema", lambda: _given_types(config.input, files or []))
     schemas = _schemas(config.input, files, given) if files else None
     lists = any(model is not None and model.needs.second == "list" for model in models)
@@ -95,7 +103,8 @@ def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
     )
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
+    notes = () if listed is None else tuple(listed.notes)
+    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing, notes)
 
 
 def _model(
@@ -105,14 +114,6 @@ def _model(
         f"{where}.checkpoint",
         lambda: resolve_model(config, where, pairs=pairs, recorded=recorded),
     )
-
-
-def _files(config: InputConfig) -> list[StoredFile]:
-    files = list_files(config.path, any_name=config.format != "auto")
-    if config.format == "auto":
-        for file in files:
-            file_format(file.url)
-    return files
 
 
 def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:

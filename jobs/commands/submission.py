@@ -64,9 +64,10 @@ def submit(
         from corpusmill.jobs.submission.submit import Package
         from corpusmill.jobs.submission.submit import submit as submit_job
 
-        config = placed(dated(JobConfig.from_yaml(job, set_ or ()), today_or(run_date), job))
-        made = submit_job(config, address, package=Package(wheel, installed), submission=id_)
-        for path in local_paths(config):
+        config = placed(JobConfig.from_yaml(job, set_ or ()))
+        day = today_or(run_date)
+        made = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
+        for path in local_paths(dated(config, day, job)):
             print(f"note: every node of the cluster must have {path}", file=sys.stderr)
         printed(made, _submitted, as_json=as_json)
 

@@ -129,7 +129,7 @@ def test_nanoseconds_are_a_reject(
 
 @dataclass(frozen=True)
 class Stored:
-    """An INT96 as its two numbers, and what becomes of it: microseconds since 1970, or words of the reason."""
+    """An INT96 as its two numbers, and what becomes of it: microseconds, or words of the reason."""
 
     day: int
     nanos: int
