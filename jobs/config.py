@@ -16,6 +16,7 @@ from corpusmill.jobs.section import Auto, Section
 from corpusmill.jobs.yaml_file import load_yaml, repeated_keys
 from corpusmill.pipeline.arrow_types import parse_type
 from corpusmill.pipeline.errors import first_line
+from corpusmill.pipeline.readers.parse import check_readable
 
 
 def _one_or_many(value: Any) -> Any:
@@ -69,7 +70,7 @@ class InputConfig(Section):
     @classmethod
     def _types_are_known(cls, types: dict[str, str] | None) -> dict[str, str] | None:
         for kind in (types or {}).values():
-            parse_type(kind)
+            check_readable(parse_type(kind))
         return types
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from corpusmill.jobs.fingerprint import read_fingerprint
 from corpusmill.jobs.owner import owning
-from corpusmill.jobs.placement import RUN_DATE
 from corpusmill.jobs.plan_file import read_plan, write_plan
 from corpusmill.jobs.recorded import FINGERPRINT
 from corpusmill.jobs.resolve import ResolvedJob
 from corpusmill.jobs.stale import read_stale, stale_splits, write_stale
 from corpusmill.pipeline.manifest import receipts, write_manifest
 from corpusmill.pipeline.output import OutputFolder
+from corpusmill.pipeline.own_output import RUN_DATE, dated_pattern
 from corpusmill.pipeline.storage import absolute, is_local, locate
 from corpusmill.pipeline.units import Split
 
@@ -40,8 +40,7 @@ def _others(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[
     """Yield the outputs of this very job's other dates that have a plan, the oldest first."""
     fs, path = locate(template)
     before, _, after = path.partition(RUN_DATE)
-    day = r"\d{4}-\d\d-\d\d"
-    pattern = re.compile(re.escape(before) + day + re.escape(after).replace(re.escape(RUN_DATE), day))
+    pattern = re.compile(dated_pattern(path))
     wanted = glob.escape(before) + "????-??-??" + glob.escape(after).replace(RUN_DATE, "????-??-??")
     for found in sorted(fs.glob(wanted)):
         url = absolute(found if is_local(fs) else str(fs.unstrip_protocol(found)))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import islice
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 from corpusmill.jobs.config import JobConfig
 from corpusmill.jobs.estimates import Lengths, ModelEstimate, Sample, estimates, measured
+from corpusmill.jobs.placement import dated
 from corpusmill.jobs.plan_size import OutputSize
 from corpusmill.jobs.pools import size_pools
+from corpusmill.jobs.printing import print_notes
 from corpusmill.jobs.problems import ConfigError, Problem
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.pipeline.blocks import UnitBlock
@@ -67,13 +70,18 @@ def plan(
     cpus: int | None = None,
     rates: Mapping[str, float] | None = None,
     price: float | None = None,
+    run_date: date | None = None,
+    show_notes: bool = False,
 ) -> PlanResult:
     """Resolve a job, sample its rows and measure its models on this machine for a moment each.
 
-    `rates` are tokens per second that one worker does, by the model's title, "" for all others:
-    those are not measured. `price` is that of an hour of one worker.
+    `run_date`, today if not given, is what `{run_date}` in the output's path stands for. `show_notes` prints
+    what `run` would note of the input, on standard error. `rates` are tokens per second that one worker does,
+    by the model's title, "" for all others: those are not measured. `price` is that of an hour of one worker.
     """
-    job = resolve(config, origin)
+    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    if show_notes:
+        print_notes(job.notes)
     given = dict(rates or {})
     _check_rates(given, job)
     counts, exact = _rows(job.splits)

@@ -16,6 +16,7 @@ from corpusmill.jobs.owner import Ownership, owning
 from corpusmill.jobs.partitions import shares
 from corpusmill.jobs.placement import dated, is_dated
 from corpusmill.jobs.pools import drain_seconds, size_pools
+from corpusmill.jobs.printing import print_notes
 from corpusmill.jobs.progress import Progress
 from corpusmill.jobs.resolve import ResolvedJob, resolve
 from corpusmill.jobs.result import RunResult
@@ -64,7 +65,9 @@ def run(  # noqa: PLR0913  as many as the command has options
     made of them is marked as stale, and a job with an output a date does only what no other date has.
     """
     settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
-    job = resolve(dated(config, run_date or date.today()), origin)
+    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    if show_progress:
+        print_notes(job.notes)
     if not (incremental and is_dated(config)):
         return _run(job, settings)
     results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]
@@ -102,6 +105,8 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
                 rows_exact=tally.rows_exact,
                 dtypes=[model.dtype_reason for model in job.models],
             )
+            for note in job.notes:
+                events.write("input", note=note)
             failures: list[UnitFailure] = []
             spent = _Spent()
             with Progress(tally, enabled=settings.show_progress) as progress:

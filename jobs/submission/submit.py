@@ -5,10 +5,11 @@ import secrets
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.placement import placed
+from corpusmill.jobs.placement import dated, is_dated, placed
 from corpusmill.jobs.submission.jobs_api import JobsApi
 from corpusmill.jobs.submission.package import COMMAND, stage, version
 from corpusmill.jobs.submission.problems import SubmissionError
@@ -27,15 +28,22 @@ class Package:
 
 
 def submit(
-    config: JobConfig, address: str, *, package: Package = Package(), submission: str | None = None
+    config: JobConfig,
+    address: str,
+    *,
+    package: Package = Package(),
+    submission: str | None = None,
+    run_date: date | None = None,
 ) -> Submission:
     """Send a job to a cluster and note it; SubmissionError where its output is being written already.
 
     Relative paths are taken from the current folder. An id given as `submission` can be used once, so that a
-    command that is repeated does not start a job twice.
+    command that is repeated does not start a job twice. `run_date`, today if not given, is what `{run_date}`
+    in the output's path stands for.
     """
     config = placed(config)
-    output = config.output.path
+    day = run_date or date.today()
+    output = dated(config, day).output.path
     if submission is not None and not NAME.fullmatch(submission):
         raise SubmissionError(f"expected letters, digits, ., _ and -, got {submission!r}").at("--id")
     api = JobsApi(address)
@@ -44,7 +52,8 @@ def submit(
     metadata = {JOB: config.name, OUTPUT: output, VERSION: version()}
     with tempfile.TemporaryDirectory(prefix="corpusmill-submit-") as folder:
         environment = stage(Path(folder), config, wheel=package.wheel, installed=package.installed)
-        api.submit(chosen, COMMAND, environment, metadata)
+        command = f"{COMMAND} --run-date {day.isoformat()}" if is_dated(config) else COMMAND
+        api.submit(chosen, command, environment, metadata)
     made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
     note(made)
     return made
