@@ -39,7 +39,7 @@ def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -
             found |= {file.url: file for file in listed.files}
             own |= listed.own
     files = [found[url] for url in sorted(found)]
-    notes = list(_other_outputs(config.path, files))
+    notes = list(_other_outputs(config.path, files)) if files else []
     if own and output is not None:
         notes.insert(
             0,

@@ -81,7 +81,7 @@ def _checked(config: JobConfig, checks: Checks, template: str | None) -> Resolve
         check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
-    own = OwnOutput.of(template or config.output.path) if output is not None else None
+    own = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
     listed = list_inputs(config.input, own, checks)
     files = listed.files
     lists = any(model is not None and model.needs.second == "list" for model in models)

@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from corpusmill.jobs.config import JobConfig
+from corpusmill.jobs.placement import is_dated
 from corpusmill.jobs.submission.problems import SubmissionError
 
 JOB_FILE = "job.yaml"
@@ -13,6 +15,11 @@ COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --
 """What the cluster runs. `auto` alone takes the head that was started last on its machine."""
 STOP_SECONDS = 60
 """Between SIGTERM and SIGKILL; a run needs some of it to commit what is complete. Ray's own default is 3."""
+
+
+def command(config: JobConfig, run_date: date) -> str:
+    """Return what the cluster runs for a job; an output per date gets its date there."""
+    return f"{COMMAND} --run-date {run_date.isoformat()}" if is_dated(config) else COMMAND
 
 
 def version() -> str:

@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 
 from corpusmill.jobs.config import JobConfig
-from corpusmill.jobs.placement import dated, is_dated, placed
+from corpusmill.jobs.placement import dated, placed
 from corpusmill.jobs.submission.jobs_api import JobsApi
-from corpusmill.jobs.submission.package import COMMAND, stage, version
+from corpusmill.jobs.submission.package import command, stage, version
 from corpusmill.jobs.submission.problems import SubmissionError
 from corpusmill.jobs.submission.records import NAME, Submission, note
 
@@ -52,8 +52,7 @@ def submit(
     metadata = {JOB: config.name, OUTPUT: output, VERSION: version()}
     with tempfile.TemporaryDirectory(prefix="corpusmill-submit-") as folder:
         environment = stage(Path(folder), config, wheel=package.wheel, installed=package.installed)
-        command = f"{COMMAND} --run-date {day.isoformat()}" if is_dated(config) else COMMAND
-        api.submit(chosen, command, environment, metadata)
+        api.submit(chosen, command(config, day), environment, metadata)
     made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
     note(made)
     return made
