@@ -89,7 +89,7 @@ def write_job_file(content: str, target: str, *, force: bool) -> None:
 def _look(paths: Sequence[str]) -> Data:
     """Read the columns of the first files, and some rows of the first one."""
     try:
-        files = list_files(paths)
+        files = list_files(paths).files
         schemas = file_schemas(files[:LOOKED_AT], "auto", None)
     except InputError as error:
         raise error.at("FILES") from None

@@ -117,13 +117,12 @@ def plan(
     rates = rates_of(rate or ())
 
     def act() -> None:
-        from corpusmill.jobs.config.dates import dated
         from corpusmill.jobs.plan.plan import plan as plan_job
         from corpusmill.jobs.resolve.job_file import load_job
 
         today = today_or(run_date)
-        config = dated(load_job(job, set_ or (), run_date=today), today)
-        result = plan_job(config, origin=job, rates=rates, price=price)
+        config = load_job(job, set_ or (), run_date=today)
+        result = plan_job(config, origin=job, rates=rates, price=price, run_date=today, show_notes=True)
         _print(result, printing.plan_lines, as_json=as_json)
 
     _guarded(act, debug=debug)

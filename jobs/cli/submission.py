@@ -64,11 +64,11 @@ def submit(
         from corpusmill.jobs.submission.submit import Package
         from corpusmill.jobs.submission.submit import submit as submit_job
 
-        config = JobConfig.from_yaml(job, set_ or ())
+        config = placed(JobConfig.from_yaml(job, set_ or ()))
         check_placeholders(config, job)
-        config = placed(dated(config, today_or(run_date)))
-        made = submit_job(config, address, package=Package(wheel, installed), submission=id_)
-        for path in local_paths(config):
+        day = today_or(run_date)
+        made = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
+        for path in local_paths(dated(config, day)):
             print(f"note: every node of the cluster must have {path}", file=sys.stderr)
         printed(made, _submitted, as_json=as_json)
 

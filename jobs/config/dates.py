@@ -6,9 +6,9 @@ from typing import Any
 
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
+from corpusmill.pipeline.own_output import RUN_DATE
 from corpusmill.pipeline.storage import absolute
 
-RUN_DATE = "{run_date}"
 _PLACEHOLDER = re.compile(r"\{\w*\}")
 
 

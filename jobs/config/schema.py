@@ -13,6 +13,7 @@ from corpusmill.jobs.config.validation import Reading, read_fields
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.pipeline.errors import first_line
 from corpusmill.pipeline.input.arrow_types import parse_type
+from corpusmill.pipeline.input.readers.parse import check_readable
 
 Auto = Literal["auto"]
 
@@ -80,7 +81,7 @@ class InputConfig(Section):
     @classmethod
     def _types_are_known(cls, types: dict[str, str] | None) -> dict[str, str] | None:
         for kind in (types or {}).values():
-            parse_type(kind)
+            check_readable(parse_type(kind))
         return types
 
 

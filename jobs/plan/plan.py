@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import islice
 
 import numpy as np
 import torch
 
+from corpusmill.jobs.cli.printing import print_notes
+from corpusmill.jobs.config.dates import dated
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.plan.estimates import Lengths, ModelEstimate, OutputSize, Sample, estimates, measured
@@ -66,13 +69,18 @@ def plan(
     cpus: int | None = None,
     rates: Mapping[str, float] | None = None,
     price: float | None = None,
+    run_date: date | None = None,
+    show_notes: bool = False,
 ) -> PlanResult:
     """Resolve a job, sample its rows and measure its models on this machine for a moment each.
 
-    `rates` are tokens per second that one worker does, by the model's title, "" for all others:
-    those are not measured. `price` is that of an hour of one worker.
+    `run_date`, today if not given, is what `{run_date}` in the output's path stands for. `show_notes` prints
+    what `run` would note of the input, on standard error. `rates` are tokens per second that one worker does,
+    by the model's title, "" for all others: those are not measured. `price` is that of an hour of one worker.
     """
-    job = resolve(config, origin)
+    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    if show_notes:
+        print_notes(job.notes)
     given = dict(rates or {})
     _check_rates(given, job)
     counts, exact = _rows(job.splits)

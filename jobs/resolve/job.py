@@ -9,15 +9,15 @@ from functools import partial
 
 import pyarrow as pa
 
-from corpusmill.jobs.config.dates import RUN_DATE, strange_placeholder
+from corpusmill.jobs.config.dates import strange_placeholder
 from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
 from corpusmill.jobs.errors import ConfigError, Problem
+from corpusmill.jobs.input_files import list_inputs
 from corpusmill.jobs.resolve.checks import Checks
 from corpusmill.jobs.resolve.dtype import check_place, recorded_dtypes
 from corpusmill.jobs.resolve.model import CheckedModel, ResolvedModel, check_model
 from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
 from corpusmill.pipeline.input.arrow_types import parse_type
-from corpusmill.pipeline.input.listing import list_files
 from corpusmill.pipeline.input.planning import file_schemas, format_of, plan_splits
 from corpusmill.pipeline.input.readers.infer import CONFLICT
 from corpusmill.pipeline.input.schema import FileSchema, check_text, check_texts, column_type, kept_columns
@@ -25,13 +25,17 @@ from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.sinks import SINKS
+from corpusmill.pipeline.own_output import RUN_DATE, OwnOutput
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
 from corpusmill.pipeline.storage import StoredFile, absolute
 
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A job ready to run: the pipeline's own description, and the input cut into splits."""
+    """A job ready to run: the pipeline's own description, and the input cut into splits.
+
+    `notes` say what of the listing may surprise.
+    """
 
     config: JobConfig
     spec: PipelineSpec
@@ -39,31 +43,36 @@ class ResolvedJob:
     files: tuple[StoredFile, ...]
     splits: tuple[Split, ...]
     sizing: UnitSizing
+    notes: tuple[str, ...] = ()
 
 
-def resolve(config: JobConfig, origin: str = "job") -> ResolvedJob:
+def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:
     """Check a job against the world; ConfigError lists every problem.
 
+    `template` is the output's path before its date was filled in: no date's output is an input.
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
-    job = _checked(config, checks)
+    job = _checked(config, checks, template)
     if job is None:
         raise ConfigError(checks.problems, origin)
     return job
 
 
-def problems_of(config: JobConfig, unread: frozenset[str]) -> list[Problem]:
-    """Return what else is wrong with a job of which some fields could not be read."""
+def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | None = None) -> list[Problem]:
+    """Return what else is wrong with a job of which some fields could not be read.
+
+    `template` is as in `resolve`.
+    """
     checks = Checks(unread)
     try:
-        _checked(config, checks)
+        _checked(config, checks, template)
     except InputError as damage:
         checks.add("input.path", str(damage))
     return checks.problems
 
 
-def _checked(config: JobConfig, checks: Checks) -> ResolvedJob | None:
+def _checked(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
     """Run every check that can run; return the job if there is no problem and nothing unread."""
     pairs = config.input.text_pair is not None
     output = checks.run("output.path", lambda: _output(config.output, checks))
@@ -72,7 +81,9 @@ def _checked(config: JobConfig, checks: Checks) -> ResolvedJob | None:
         check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
-    files = _files(config.input, checks)
+    own = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
+    listed = list_inputs(config.input, own, checks)
+    files = listed.files
     lists = any(model is not None and model.needs.second == "list" for model in models)
     spec_input, damage = _read_input(config.input, files, checks, lists=lists)
     _check_names(config, checks)
@@ -93,24 +104,7 @@ def _checked(config: JobConfig, checks: Checks) -> ResolvedJob | None:
     )
     sizing = _sizing(config, found)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing)
-
-
-def _files(config: InputConfig, checks: Checks) -> list[StoredFile]:
-    """Return the files of all paths that can be listed, in sorted order, each file once."""
-    found: dict[str, StoredFile] = {}
-    for i, path in enumerate(config.path):
-        where = f"input.path[{i}]" if len(config.path) > 1 else "input.path"
-        listed = checks.run(where, partial(_listed, path, config.format), needs=("input.format",))
-        found |= {file.url: file for file in listed or ()}
-    return [found[url] for url in sorted(found)]
-
-
-def _listed(path: str, asked: str) -> list[StoredFile]:
-    files = list_files([path], any_name=asked != "auto")
-    for file in files:
-        format_of(file, asked)
-    return files
+    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing, tuple(listed.notes))
 
 
 def _read_input(

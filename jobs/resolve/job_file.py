@@ -5,7 +5,7 @@ from datetime import date
 
 from corpusmill.jobs.config.dates import dated
 from corpusmill.jobs.config.schema import JobConfig, read_job_file
-from corpusmill.jobs.errors import ConfigError
+from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.resolve.job import problems_of
 
 
@@ -17,6 +17,8 @@ def load_job(path: str, overrides: Sequence[str] = (), *, run_date: date) -> Job
     """
     reading = read_job_file(path, overrides)
     if reading.job is None or reading.problems:
-        rest = problems_of(dated(reading.job, run_date), reading.unread) if reading.job else []
+        rest: list[Problem] = []
+        if job := reading.job:
+            rest = problems_of(dated(job, run_date), reading.unread, template=job.output.path)
         raise ConfigError([*reading.problems, *rest], path)
     return reading.job

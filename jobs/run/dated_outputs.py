@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corpusmill.jobs.config.dates import RUN_DATE
 from corpusmill.jobs.resolve.dtype import FINGERPRINT
 from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.jobs.run.fingerprint import read_fingerprint
@@ -19,6 +18,7 @@ from corpusmill.jobs.run.plan_records import read_plan, read_stale, stale_splits
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import receipts, write_manifest
+from corpusmill.pipeline.own_output import RUN_DATE, dated_pattern
 from corpusmill.pipeline.storage import absolute, is_local, locate
 
 
@@ -39,8 +39,7 @@ def _others(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[
     """Yield the outputs of this very job's other dates that have a plan, the oldest first."""
     fs, path = locate(template)
     before, _, after = path.partition(RUN_DATE)
-    day = r"\d{4}-\d\d-\d\d"
-    pattern = re.compile(re.escape(before) + day + re.escape(after).replace(re.escape(RUN_DATE), day))
+    pattern = re.compile(dated_pattern(path))
     wanted = glob.escape(before) + "????-??-??" + glob.escape(after).replace(RUN_DATE, "????-??-??")
     for found in sorted(fs.glob(wanted)):
         url = absolute(found if is_local(fs) else str(fs.unstrip_protocol(found)))

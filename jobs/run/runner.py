@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Literal
 
+from corpusmill.jobs.cli.printing import print_notes
 from corpusmill.jobs.config.dates import dated, is_dated
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.progress.live import Progress
@@ -64,7 +65,9 @@ def run(  # noqa: PLR0913  as many as the command has options
     made of them is marked as stale, and a job with an output a date does only what no other date has.
     """
     settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
-    job = resolve(dated(config, run_date or date.today()), origin)
+    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    if show_progress:
+        print_notes(job.notes)
     if not (incremental and is_dated(config)):
         return _run(job, settings)
     results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]
@@ -102,6 +105,8 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
                 rows_exact=tally.rows_exact,
                 dtypes=[model.dtype_reason for model in job.models],
             )
+            for note in job.notes:
+                events.write("input", note=note)
             failures: list[UnitFailure] = []
             spent = _Spent()
             with Progress(tally, enabled=settings.show_progress) as progress:

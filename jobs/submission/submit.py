@@ -9,10 +9,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.config.dates import placed
+from corpusmill.jobs.config.dates import dated, is_dated, placed
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import SubmissionError
 from corpusmill.jobs.schedules.state_folder import state_folder
@@ -53,15 +54,22 @@ class Submission:
 
 
 def submit(
-    config: JobConfig, address: str, *, package: Package = Package(), submission: str | None = None
+    config: JobConfig,
+    address: str,
+    *,
+    package: Package = Package(),
+    submission: str | None = None,
+    run_date: date | None = None,
 ) -> Submission:
     """Send a job to a cluster and note it; SubmissionError where its output is being written already.
 
     Relative paths are taken from the current folder. An id given as `submission` can be used once, so that a
-    command that is repeated does not start a job twice.
+    command that is repeated does not start a job twice. `run_date`, today if not given, is what `{run_date}`
+    in the output's path stands for.
     """
     config = placed(config)
-    output = config.output.path
+    day = run_date or date.today()
+    output = dated(config, day).output.path
     if submission is not None and not NAME.fullmatch(submission):
         raise SubmissionError(f"expected letters, digits, ., _ and -, got {submission!r}").at("--id")
     api = JobsApi(address)
@@ -70,7 +78,7 @@ def submit(
     metadata = {JOB: config.name, OUTPUT: output, VERSION: version()}
     with tempfile.TemporaryDirectory(prefix="corpusmill-submit-") as folder:
         environment = stage(Path(folder), config, wheel=package.wheel, installed=package.installed)
-        api.submit(chosen, COMMAND, environment, metadata)
+        api.submit(chosen, command(config, day), environment, metadata)
     made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
     note(made)
     return made
@@ -117,6 +125,11 @@ def _path(submission: str) -> Path:
 
 
 # What travels to the cluster: the job file, and which corpusmill runs it.
+
+
+def command(config: JobConfig, run_date: date) -> str:
+    """Return what the cluster runs for a job; an output per date gets its date there."""
+    return f"{COMMAND} --run-date {run_date.isoformat()}" if is_dated(config) else COMMAND
 
 
 def version() -> str:

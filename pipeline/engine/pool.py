@@ -63,6 +63,13 @@ class Pool:
         """Tokens per second that a worker does, or is taken to do until one was seen."""
         return self.work.rate or TYPICAL[self.spec.device] * self.spec.pool.least_rate
 
+    def fastest_possible(self, now: float) -> float | None:
+        """Return a rate that a worker does not exceed, from how long the first units have taken so far."""
+        at_work = [worker for worker in self.crew if worker.held and now > worker.since]
+        tokens = [self.queue.size(next(iter(worker.held.values()))[1]) for worker in at_work]
+        rates = [count / (now - worker.since) for count, worker in zip(tokens, at_work, strict=True)]
+        return max(rates, default=None)
+
     def resize(self, target: int) -> None:
         """Have so many workers: start those that are missing, let go those that are too many."""
         self.target = target

@@ -44,7 +44,7 @@ class Scaler:
         """Decide and act; `blocked_seconds` is how long since the last step the source had no room."""
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
-        seen = [self._snapshot(i, intake) for i in range(len(self._pools))]
+        seen = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
         settled = decide_all(
             self._seats, seen, self._memory, room=self._room, now=now, drain_seconds=self._drain
         )
@@ -55,7 +55,7 @@ class Scaler:
             if found.target != before:
                 yield _said(pool, snapshot, before, found)
 
-    def _snapshot(self, index: int, intake: Intake) -> PoolSnapshot:
+    def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
         pool, flow = self._pools[index], self._flows[index]
         return PoolSnapshot(
             queued_tokens=pool.queue.tokens,
@@ -63,8 +63,8 @@ class Scaler:
             units=len(pool.queue) + pool.holdings.pieces,
             running=pool.crew.ready,
             starting=pool.crew.starting,
-            # A drain time needs some rate to begin with; a start is worth its price only by a measured one.
-            rate=pool.work.rate if self._drain is None else pool.rate,
+            # A drain time needs some rate to begin with; a start is worth its price only by what was seen.
+            rate=pool.rate if self._drain is not None else pool.work.rate or pool.fastest_possible(now),
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
             max_workers=pool.spec.pool.workers,

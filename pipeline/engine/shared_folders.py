@@ -109,14 +109,13 @@ class SharedFolders:
         self._checked: set[str] = set()
         self._asked: dict[Any, Node] = {}
         self._unseen: list[Unseen] = []
-        self._listed = 0.0
+        self._listed = self._deadline = 0.0
         self._closed = False
 
     def check(self) -> Iterator[None]:
         """Ask every node and wait for the answers, with a heartbeat meanwhile."""
         self._ask()
-        deadline = time.monotonic() + ANSWERED
-        while self._asked and time.monotonic() < deadline:
+        while self._asked and time.monotonic() < self._deadline:
             self._take(HEARTBEAT)
             yield
         self._refuse()
@@ -129,7 +128,7 @@ class SharedFolders:
         self._refuse()
 
     def settle(self) -> None:
-        """Ask the nodes that have joined and wait for all answers: what has failed may be a node's fault."""
+        """Ask the nodes that have joined and wait for their answers: what has failed may be a node's fault."""
         if not (self._closed or self._unseen):
             for _ in self.check():
                 pass
@@ -161,6 +160,7 @@ class SharedFolders:
         for node in nodes:
             if node.id not in self._checked | asked and (files := self._wanted(node)):
                 self._asked[_on(node, files)] = node
+                self._deadline = self._listed + ANSWERED
 
     def _wanted(self, node: Node) -> list[SharedFile]:
         """Return what a node has to see: one that can neither read nor encode may still hold a committer."""

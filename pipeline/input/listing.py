@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from corpusmill.pipeline.errors import InputError
+from corpusmill.pipeline.own_output import OwnOutput
 from corpusmill.pipeline.storage import StoredFile, advice, asked, locate, reason_of, stored_file
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -13,16 +15,31 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 COMPRESSION_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 
 
-def list_files(paths: Iterable[str], *, any_name: bool = False) -> list[StoredFile]:
+@dataclass(frozen=True)
+class InputFiles:
+    """The input files in sorted order, and those left out because they are the job's own output."""
+
+    files: list[StoredFile]
+    own: frozenset[str] = frozenset()
+
+
+def list_files(
+    paths: Iterable[str], *, any_name: bool = False, output: OwnOutput | None = None
+) -> InputFiles:
     """List the files of all paths; a path that matches nothing is an InputError.
 
     Of a folder, files of a known format by their name are taken; with `any_name` all that are not hidden.
+    What lies below `output` is left out; a path that leads there is an InputError.
     """
     found: dict[str, StoredFile] = {}
+    own: set[str] = set()
     for path in paths:
-        for file in _list_path(path, any_name=any_name):
-            found[file.url] = file
-    return [found[url] for url in sorted(found)]
+        for file, is_own in _list_path(path, any_name=any_name, output=output):
+            if is_own:
+                own.add(file.url)
+            else:
+                found[file.url] = file
+    return InputFiles([found[url] for url in sorted(found)], frozenset(own))
 
 
 def file_format(url: str) -> str:
@@ -49,8 +66,14 @@ def _without_compression(url: str) -> str:
     return stem if suffix in COMPRESSION_SUFFIXES else url.lower()
 
 
-def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
+def _list_path(path: str, *, any_name: bool, output: OwnOutput | None) -> list[tuple[StoredFile, bool]]:
+    """Return the files of a path, each with whether it is of the job's own output."""
     fs, inner = locate(path)
+    if output is not None and output.holds(fs, inner, is_link=True):
+        raise InputError(
+            f"{path}: expected input, got the job's own output: output.path is {output.url}; read another "
+            "folder, or write to one that no input.path lies in"
+        )
     try:
         entries, what = asked(fs, lambda: _entries(fs, inner))
     except FileNotFoundError:
@@ -58,13 +81,18 @@ def _list_path(path: str, *, any_name: bool) -> list[StoredFile]:
     except Exception as error:  # clients of stores raise errors of their own
         raise InputError(f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}") from error
     files = [
-        stored_file(fs, name, info)
+        (stored_file(fs, name, info), output is not None and output.holds(fs, name, is_link=_is_link(info)))
         for name, info in entries.items()
         if _is_input(inner, name, info, any_name=any_name)
     ]
-    if not files:
+    if all(is_own for _, is_own in files):
+        what = f"all {len(files)} files found are of the job's own output" if files else what
         raise InputError(f"{path}: {what}; expected at least one Parquet or JSONL file")
     return files
+
+
+def _is_link(info: dict[str, Any]) -> bool:
+    return bool(info.get("islink"))
 
 
 def _entries(fs: Any, path: str) -> tuple[dict[str, dict[str, Any]], str]:

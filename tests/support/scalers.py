@@ -41,7 +41,7 @@ class Ours:
         self._measure(world, now)
         settled = decide_all(
             [Seat("cpu", 1.0)] * len(world.pools),
-            [self._snapshot(world, i) for i in range(len(world.pools))],
+            [self._snapshot(world, i, now) for i in range(len(world.pools))],
             self._memory,
             room={"cpu": world.trace.capacity},
             now=now,
@@ -71,15 +71,16 @@ class Ours:
         self._flow.pass_time(now, blocked - self._blocked)
         self._blocked = blocked
 
-    def _snapshot(self, world: World, index: int) -> PoolSnapshot:
+    def _snapshot(self, world: World, index: int, now: float) -> PoolSnapshot:
         pool = world.pools[index]
+        own = world.trace.drain_seconds is None
         return PoolSnapshot(
             queued_tokens=pool.queue.tokens,
             in_flight_tokens=pool.in_flight,
             units=len(pool.queue) + pool.in_flight_units,
             running=pool.ready - pool.draining,
             starting=len(pool.workers) - pool.ready,
-            rate=pool.rate,
+            rate=pool.rate or (world.fastest_possible(index, now) if own else None),
             startup_seconds=self._start[index].seconds,
             min_workers=pool.model.min_workers,
             max_workers=pool.model.max_workers,

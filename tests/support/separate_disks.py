@@ -50,6 +50,7 @@ class Nodes:
         """What nodes and drivers of this cluster have in common."""
         ours = {"RAY_TMPDIR": str(self.folder), "RAY_AUTH_MODE": "disabled"}
         ours["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
+        ours["PATH"] = os.pathsep.join((str(Path(RAY).parent), os.environ["PATH"]))
         return {**{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}, **ours}
 
     def start(self, *, cpus: int, dashboard: int = 0) -> None:

@@ -146,6 +146,12 @@ class World:
         """Workers of all pools, those draining included."""
         return sum(len(pool.workers) for pool in self.pools)
 
+    def fastest_possible(self, index: int, now: float) -> float | None:
+        """What a worker does not exceed, by how long its unit has taken so far."""
+        held = [worker for worker in self.pools[index].workers if worker.held and now > worker.began]
+        units = self.trace.units
+        return max((units[worker.held[0]][1] / (now - worker.began) for worker in held), default=None)
+
     def start(self, index: int, count: int, now: float) -> None:
         """Start workers, as many as there is capacity for."""
         pool = self.pools[index]

@@ -1,6 +1,7 @@
 """Parquet: one split per row group; a unit is a range of its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pyarrow.parquet as pq
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.errors import InputError, first_line
-from corpusmill.pipeline.input.readers.rows import build_block
+from corpusmill.pipeline.input.readers.int96 import CHECK_UNITS, UNIT, lost_timestamps
+from corpusmill.pipeline.input.readers.rows import build_block, raw_row
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec
@@ -21,7 +23,7 @@ STORE_BUFFER = 16 << 20
 
 
 class ParquetReader:
-    """Reads Parquet files; rows are refused only for text that is not valid UTF-8."""
+    """Reads Parquet files; a row is refused for a value that its column cannot hold, such as broken text."""
 
     name = "parquet"
 
@@ -49,17 +51,14 @@ class ParquetReader:
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
         """Stream the row group, unit by unit."""
-        with _open(split.file) as parquet:
-            batches = parquet.iter_batches(
-                batch_size=split.rows_per_unit,
-                row_groups=[split.index],
-                columns=spec.columns,
-                use_threads=False,
-            )
-            for offset, table in _regroup(_guard(batches, split), split.rows_per_unit):
+        with ExitStack() as opened:
+            parquet = opened.enter_context(_open(split.file))
+            names = _int96_columns(parquet, spec.columns)
+            twins = [opened.enter_context(_open(split.file, unit)) for unit in CHECK_UNITS] if names else []
+            checks = [_tables(twin, split, names) for twin in twins]
+            for (offset, table), *others in zip(_tables(parquet, split, spec.columns), *checks, strict=True):
                 if offset not in skip:
-                    last = split.start + offset + table.num_rows == split.stop
-                    yield build_block(split.unit(offset), _typed(table, split, spec), spec, last=last)
+                    yield _block(split, offset, table, spec, [other for _, other in others])
 
     def count(self, split: Split) -> int:
         """Return the row group's row count as the file states it now."""
@@ -67,9 +66,14 @@ class ParquetReader:
             return int(parquet.metadata.row_group(split.index).num_rows)
 
 
-def _open(file: StoredFile) -> Any:
+def _open(file: StoredFile, int96_unit: str = UNIT) -> Any:
     try:
-        return pq.ParquetFile(open_binary(file.url), pre_buffer=False, buffer_size=_buffer(file.url))
+        return pq.ParquetFile(
+            open_binary(file.url),
+            pre_buffer=False,
+            buffer_size=_buffer(file.url),
+            coerce_int96_timestamp_unit=int96_unit,
+        )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError) as error:
         raise InputError(
             f"{file.url}: expected a complete Parquet file of {file.size} bytes, got one that cannot "
@@ -79,6 +83,21 @@ def _open(file: StoredFile) -> Any:
 
 def _buffer(url: str) -> int:
     return BUFFER if is_local(locate(url)[0]) else STORE_BUFFER
+
+
+def _int96_columns(parquet: Any, names: list[str]) -> list[str]:
+    """Return the columns among the named ones that hold INT96, at any depth."""
+    leaves = [parquet.schema.column(i) for i in range(len(parquet.schema.names))]
+    stored = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
+    return [name for name in names if any(_belongs(path, {name}) for path in stored)]
+
+
+def _tables(parquet: Any, split: Split, names: list[str]) -> Iterator[tuple[int, pa.Table]]:
+    """Stream some columns of the split, unit by unit."""
+    batches = parquet.iter_batches(
+        batch_size=split.rows_per_unit, row_groups=[split.index], columns=names, use_threads=False
+    )
+    return _regroup(_guard(batches, split), split.rows_per_unit)
 
 
 def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
@@ -92,20 +111,61 @@ def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
         ) from None
 
 
-def _typed(table: pa.Table, split: Split, spec: InputSpec) -> pa.Table:
-    """Bring the columns to the types that all files of the job share."""
+def _block(
+    split: Split, offset: int, table: pa.Table, spec: InputSpec, checks: Sequence[pa.Table]
+) -> UnitBlock:
+    """Make a unit's block; rows with values that the columns' types cannot hold are refused alone.
+
+    `checks` are the INT96 columns in CHECK_UNITS. Rejects show them in seconds, which never wrap.
+    """
+    refused = lost_timestamps(table, checks) if checks else {}
+    typed = _typed(table, split, spec, refused)
+    raw = _replaced(table, checks[0]) if refused and checks else table
+    shown = {row: (reason, raw_row(raw, row)) for row, reason in refused.items()}
+    last = split.start + offset + table.num_rows == split.stop
+    return build_block(split.unit(offset), typed, spec, last=last, refused=shown)
+
+
+def _replaced(table: pa.Table, by: pa.Table) -> pa.Table:
+    """Return the table with the columns that another one has, too."""
+    return pa.table({name: (by if name in by.column_names else table)[name] for name in table.column_names})
+
+
+def _typed(table: pa.Table, split: Split, spec: InputSpec, refused: dict[int, str]) -> pa.Table:
+    """Bring the columns to the types that all files of the job share.
+
+    A value that the shared type cannot hold becomes null, and its row is noted in `refused`.
+    """
     columns = []
     for field in spec.read_schema:
         column = table[field.name]
         try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
+            columns.append(column if column.type == field.type else _cast(column, field, refused))
         except pa.ArrowException as error:
             raise InputError(
                 f"{split.file.url}: column {field.name!r} is {column.type}, with other files {field.type}, "
-                f"which cannot hold all its values ({first_line(error)}); rewrite one of the files, or "
+                f"into which it cannot be converted ({first_line(error)}); rewrite one of the files, or "
                 "leave the column out of input.keep"
             ) from None
     return pa.table(columns, schema=spec.read_schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, refused: dict[int, str]) -> pa.ChunkedArray:
+    """Convert a column; where some values do not fit, those become null and their rows are refused."""
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid:
+        fitting: list[int | None] = list(range(len(column)))
+    for row in range(len(column)):
+        alone = column.take(pa.array([row]))  # not a slice: of lists, a slice converts its neighbours too
+        try:
+            alone.cast(field.type)
+        except pa.ArrowInvalid as error:
+            fitting[row] = None
+            refused.setdefault(
+                row, f"column {field.name!r}: expected {field.type}, got {column.type} ({first_line(error)})"
+            )
+    return column.take(pa.array(fitting, pa.int64())).cast(field.type)
 
 
 def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]]:

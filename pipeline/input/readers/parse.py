@@ -1,8 +1,11 @@
 """JSON lines to a table of a known schema; a line that does not fit is set aside alone."""
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -15,18 +18,24 @@ Refused = tuple[int, str, str]
 RAW_LIMIT = 2**20
 
 
+class Inexact(int):
+    """A whole number beyond 64 bits that no double is exactly."""
+
+
 def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Table, list[Refused]]:
     """Parse a batch of lines; the table holds the accepted ones in order.
 
     Fields that the schema does not name are not read; a missing field is null. No value is coerced: a
-    number never becomes text, nor text a date, unless the schema says that type.
+    number never becomes text, nor text a date, unless the schema says that type. A float column takes the
+    nearest float of a fraction, but no whole number that it would round and no number beyond its range.
     """
     fields = [(field.name, field.type, _python_types(field.type)) for field in schema]
+    floats = [name for name, kind, _ in fields if _holds_floats(kind)]
     records: list[dict[str, Any]] = []
     positions: list[int] = []
     refused: list[Refused] = []
     for position, line in enumerate(batch):
-        record, reason = _load(line)
+        record, reason = _load(line, floats)
         if record is not None:
             reason = _misfit_of(record, fields)
         if reason is None and record is not None:
@@ -52,7 +61,7 @@ def show(line: bytes | None) -> str:
     return "" if line is None else line[: 4 * RAW_LIMIT].decode("utf-8", "backslashreplace")[:RAW_LIMIT]
 
 
-def _load(line: bytes | None) -> tuple[dict[str, Any] | None, str | None]:
+def _load(line: bytes | None, floats: Sequence[str]) -> tuple[dict[str, Any] | None, str | None]:
     if line is None:
         return None, f"line longer than {MAX_LINE >> 20} MiB"
     try:
@@ -61,7 +70,34 @@ def _load(line: bytes | None) -> tuple[dict[str, Any] | None, str | None]:
         return None, _why_not_json(line, error)
     if not isinstance(record, dict):
         return None, f"expected a JSON object, got {_json_name(record)}"
+    if any(_holds_long(record.get(name)) for name in floats):
+        try:
+            record = json.loads(line, parse_int=_whole)
+        except RecursionError:
+            return None, "nested too deeply for its long numbers to be read"
     return record, None
+
+
+def _holds_floats(kind: pa.DataType) -> bool:
+    inner = any(_holds_floats(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_floating(kind)) or inner
+
+
+def _holds_long(value: Any) -> bool:
+    """Say whether a value holds what may be a whole number beyond 64 bits: orjson makes a double of one."""
+    if isinstance(value, float):
+        return abs(value) >= 2**63
+    if isinstance(value, (list, dict)):
+        return any(map(_holds_long, value.values() if isinstance(value, dict) else value))
+    return False
+
+
+def _whole(digits: str) -> int | float:
+    """Return a whole number as orjson does, a double where 64 bits cannot hold it; Inexact if that rounds."""
+    value = int(digits)
+    if -(2**63) <= value < 2**64:
+        return value
+    return float(value) if float(value) == value else Inexact(value)
 
 
 def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
@@ -83,6 +119,8 @@ def _misfit_of(
             return f"column {name!r}: expected {kind}, got {_json_name(value)}"
         if kind.num_fields and (inside := _misfit(value, kind)):
             return f"column {name!r}: {inside} inside it"
+        if pa.types.is_floating(kind) and (why := _overflow(value, kind)):
+            return f"column {name!r}: {why}"
     return None
 
 
@@ -93,6 +131,8 @@ def _misfit(value: Any, kind: pa.DataType) -> str | None:
         return None
     if type(value) not in accepted:
         return f"expected {kind}, got {_json_name(value)}"
+    if pa.types.is_floating(kind):
+        return _overflow(value, kind)
     if pa.types.is_struct(kind):
         return next(filter(None, (_misfit(value.get(field.name), field.type) for field in kind)), None)
     return (
@@ -100,6 +140,17 @@ def _misfit(value: Any, kind: pa.DataType) -> str | None:
         if kind.num_fields
         else None
     )
+
+
+def _overflow(value: float, kind: pa.DataType) -> str | None:
+    """Say why a narrow float cannot hold a number, of which Arrow would make infinity or another one."""
+    if pa.types.is_float64(kind):
+        return None  # JSON's numbers are doubles; Arrow refuses whole numbers that a double would round
+    with np.errstate(over="ignore"):
+        held = float(kind.to_pandas_dtype()(value))
+    if math.isinf(held) or (type(value) is int and held != value):
+        return f"expected {kind}, got {value!r:.80}, which it cannot hold"
+    return None
 
 
 def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
@@ -148,6 +199,19 @@ def _build(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind) if written == kind else pa.array(values, written).cast(kind)
 
 
+def check_readable(kind: pa.DataType) -> None:
+    """Refuse a type that no value of JSON can be brought to; ValueError says so."""
+    for i in range(kind.num_fields):
+        check_readable(kind.field(i).type)
+    try:
+        _build([], kind)
+    except pa.ArrowNotImplementedError:
+        raise ValueError(
+            f"{kind} cannot be read from JSON lines; expected a type of text, numbers, booleans, dates or "
+            "timestamps: read the column as string or int64"
+        ) from None
+
+
 def _as_written(kind: pa.DataType) -> pa.DataType:
     """Replace types that JSON writes as text by text, at any depth."""
     if pa.types.is_list(kind):
@@ -163,6 +227,7 @@ def _json_name(value: Any) -> str:
         bool: "a boolean",
         int: "a number",
         float: "a number",
+        Inexact: "a whole number that no double is exactly",
         list: "an array",
         dict: "an object",
     }

@@ -1,6 +1,8 @@
-"""From a table of columns to a unit's block: kept columns beside texts, rows with broken text set aside."""
+"""From a table of columns to a unit's block: kept columns beside texts, invalid rows set aside."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -17,23 +19,27 @@ RAW_LIMIT = 2**20
 
 
 def build_block(
-    unit: Unit, table: pa.Table, spec: InputSpec, *, last: bool, rejects: tuple[Reject, ...] = ()
+    unit: Unit,
+    table: pa.Table,
+    spec: InputSpec,
+    *,
+    last: bool,
+    rejects: tuple[Reject, ...] = (),
+    refused: Mapping[int, tuple[str, str]] = MappingProxyType({}),
 ) -> UnitBlock:
     """Make the block of a unit from its readable rows and those already rejected.
 
+    `refused` names rows of the table that the reader found unusable: row → (reason, raw row).
     Texts become plain `large_string` columns (or lists of them) named `text` and `text_pair`; a row with
-    text that is not UTF-8 is rejected (or, under `on_bad_row: fail`, raises BadRow).
+    text that is not UTF-8, or another value that its type does not allow, is rejected (or, under
+    `on_bad_row: fail`, raises BadRow).
     """
     rows_read = table.num_rows + len(rejects)
-    broken = broken_utf8(table)
-    if broken:
+    invalid = {row: (why, raw_row(table, row)) for row, why in invalid_rows(table).items()} | dict(refused)
+    if invalid:
         first = unit.first_row or 0
-        found = tuple(
-            Reject(first + i, f"column {name!r}: not valid UTF-8", raw_row(table, i))
-            for i, name in broken.items()
-        )
-        rejects = (*rejects, *found)
-        table = without_rows(table, list(broken))
+        rejects = (*rejects, *(Reject(first + row, *found) for row, found in invalid.items()))
+        table = without_rows(table, sorted(invalid))
     refuse(unit, rejects, spec)
     kept = table.select(list(spec.keep)).combine_chunks()
     texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
@@ -51,17 +57,21 @@ def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
         )
 
 
-def broken_utf8(table: pa.Table) -> dict[int, str]:
-    """Find the rows that hold invalid UTF-8 in text at any depth of a column: row → first such column."""
-    broken: dict[int, str] = {}
+def invalid_rows(table: pa.Table) -> dict[int, str]:
+    """Find the rows with a value, at any depth of a column, that its type does not allow: row → reason.
+
+    That is text that is not UTF-8, a decimal of too many digits, a time beyond its day: files hold such
+    values, Arrow reads them unchecked, and some are written as others.
+    """
+    found: dict[int, str] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
-            for row, cell in enumerate(column):
-                if not _decodes(cell):
-                    broken.setdefault(row, name)
-    return dict(sorted(broken.items()))
+            for row in range(table.num_rows):
+                if row not in found and (why := _why_invalid(column, row)):
+                    found[row] = f"column {name!r}: {why}"
+    return found
 
 
 def raw_row(table: pa.Table, row: int) -> str:
@@ -80,18 +90,43 @@ def without_rows(table: pa.Table, rows: list[int]) -> pa.Table:
     )
 
 
+def _why_invalid(column: pa.ChunkedArray, row: int) -> str | None:
+    if not _decodes(column[row]):
+        return "not valid UTF-8"
+    if pa.types.is_dictionary(column.type):
+        return None  # a row taken alone still has the whole dictionary, with what other rows refer to
+    try:
+        column.take(pa.array([row])).validate(full=True)
+    except pa.ArrowNotImplementedError:
+        return None  # a type that Arrow cannot take from
+    except pa.ArrowInvalid as error:
+        return str(error).splitlines()[0].rpartition("Invalid: ")[2]
+    return None
+
+
 def _decodes(cell: pa.Scalar) -> bool:
     try:
         cell.as_py()
     except UnicodeDecodeError:
         return False
+    except (ValueError, OverflowError):
+        return True  # a time that Python's own types cannot hold
     return True
 
 
 def _shown(cell: pa.Scalar) -> Any:
-    """Return a value as Python has it, bytes in text that are no UTF-8 as escapes."""
-    if _decodes(cell):
+    """Return a value as Python has it; where Python has none, text with escapes and times as numbers."""
+    try:
         return cell.as_py()
+    except (ValueError, OverflowError):
+        pass
+    if pa.types.is_temporal(cell.type):
+        return f"{cell.value} as {cell.type}"
+    return _escaped(cell)
+
+
+def _escaped(cell: pa.Scalar) -> Any:
+    """Return a value that holds text with bytes that are no UTF-8, those as escapes."""
     if isinstance(cell, pa.DictionaryScalar):
         return _shown(cell.value)
     if isinstance(cell, pa.StructScalar):

@@ -222,6 +222,8 @@ def test_all_problems_are_said_at_once_with_their_paths() -> None:
         ("input__path", [], "at least 1 item, got []"),
         ("input__path", None, "list, got None"),
         ("input__schema", {"a": "integer"}, "expected an Arrow type such as string"),
+        ("input__schema", {"a": "list<time32[s]>"}, "time32[s] cannot be read from JSON lines; expected"),
+        ("input__schema", {"a": "duration[us]"}, "duration[us] cannot be read from JSON lines; expected"),
         ("models", [], "at least 1 item, got []"),
         ("models__0__max_length", "512", "got '512'"),
         ("models__0__stride", 1.5, "integer, got 1.5"),

@@ -79,8 +79,8 @@ def test_the_night_the_clocks_go_forward(tmp_path: Path) -> None:
 
 def test_times_that_were_missed_are_one_run(tmp_path: Path) -> None:
     """Of the last one's date, on whatever day the server comes back."""
-    store = added(tmp_path, AUTUMN - 9 * DAY, schedule("nightly", "0 2 * * *"))
-    assert starts(store, SetClock(AUTUMN), 2) == ["nightly 2026-10-24 at 24 12:00"]
+    store = added(tmp_path, AUTUMN - 9 * DAY, schedule("late", "50 23 * * *"))
+    assert starts(store, SetClock(AUTUMN), 2) == ["late 2026-10-23 at 24 12:00"]
 
 
 def test_a_clock_that_is_set_forward_loses_nothing(tmp_path: Path) -> None:

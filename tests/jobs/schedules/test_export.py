@@ -91,6 +91,18 @@ def test_the_schemas_refuse_what_is_wrong(
         check(document)
 
 
+def test_days_are_written_as_every_cron_reads_them(office: Office) -> None:
+    """A range of days beyond Saturday is accepted here and refused by cron and by Kubernetes."""
+    office.add(cron="0 2 * * fri-sun")
+    assert (
+        office.call("export", "nightly", "--to", "crontab")
+        .stdout.splitlines()[2]
+        .startswith("0 2 * * 5,6,0 ")
+    )
+    manifests = office.call("export", "nightly", "--to", "kubernetes", "--image", "registry/cm:1").stdout
+    assert "schedule: 0 2 * * 5,6,0\n" in manifests
+
+
 def test_the_crontab_line_runs_the_job(office: Office, tmp_path: Path) -> None:
     """From any folder; a percent sign, which ends a command in a crontab, is escaped."""
     office.add("--on-failure", "date +%s > failed")

@@ -182,7 +182,7 @@ def test_a_run_without_an_address_leaves_the_machines_own_cluster_alone(desk: De
 
 @pytest.mark.slow
 def test_a_node_that_does_not_see_the_output_is_named_in_the_log_and_the_status(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver runs on the head; who has submitted reads the same line as with `run`."""
     if reason := why_not():

@@ -1,5 +1,6 @@
 """What the commands say where there is no cluster, and what is shipped to one."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from support.ray_head import Desk, free_port
 from corpusmill.jobs import JobConfig
 from corpusmill.jobs.config.dates import placed
 from corpusmill.jobs.errors import SubmissionError
-from corpusmill.jobs.submission.submit import stage, version
+from corpusmill.jobs.submission.submit import command, stage, version
 
 
 @pytest.mark.parametrize("command", [("submit", "job.yaml"), ("list",)])
@@ -53,6 +54,17 @@ def test_the_shipped_job_means_the_same_elsewhere(
     assert shipped.models[0].checkpoint.startswith("/")
     assert shipped.models[1].checkpoint == "hf://org/name"
     assert shipped.output.path == str(desk.output)
+
+
+def test_a_dated_output_gets_its_date_where_it_runs(desk: Desk, tmp_path: Path) -> None:
+    """The job that is shipped knows the outputs of all dates, so that none is read as input."""
+    day = date(2026, 11, 26)
+    config = placed(JobConfig.from_yaml(desk.folder / "job.yaml", ["output.path=in/{run_date}"]))
+    stage(tmp_path, config, wheel=None, installed=True)
+    shipped = JobConfig.from_yaml(tmp_path / "job.yaml")
+    assert shipped.output.path == str(desk.folder / "in/{run_date}")
+    assert command(shipped, day).endswith(" --json --run-date 2026-11-26")
+    assert command(placed(JobConfig.from_yaml(desk.folder / "job.yaml")), day).endswith(" --json")
 
 
 def test_the_package_is_pinned_unless_told_otherwise(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import torch
 from support.slow import starter
 
 from corpusmill.jobs import JobConfig, run
+from corpusmill.pipeline.autoscaling.meters import StartMeter
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.messages import EngineState
 from corpusmill.pipeline.errors import JobFailed
@@ -53,11 +54,12 @@ def test_workers_of_two_models_share_one_gpu(
 
 def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: dict[str, Any]) -> None:
     """Three halves of one GPU, and two of 0.6 although nothing else is on it."""
-    job["models"][1] |= SAME | {"pool": {"gpus": 0.5, "min_workers": 3}}
+    job["models"] = job["models"][1:]
+    job["models"][0] |= SAME | {"pool": {"gpus": 0.5, "min_workers": 3}}
     with pytest.raises(JobFailed, match=r"need 1\.5 GPUs at least \(c: 3 x 0\.5\), the cluster has 1;"):
         run(JobConfig.from_dict(job))
     job["output"]["path"] += "-2"
-    job["models"][1] |= SAME | {"pool": {"gpus": 0.6, "min_workers": 2}}
+    job["models"][0] |= SAME | {"pool": {"gpus": 0.6, "min_workers": 2}}
     with pytest.raises(JobFailed, match=r"c: 2 x 0\.6"):
         run(JobConfig.from_dict(job))
 
@@ -69,6 +71,7 @@ def test_no_more_halves_are_asked_for_than_the_gpu_holds(
     job["models"] = job["models"][1:]
     job["models"][0] |= SAME | {"pool": {"gpus": 0.5, "min_workers": 0, "max_workers": 4}}
     job["autoscaling"] = {"target_drain_seconds": 1}
+    monkeypatch.setattr(StartMeter, "seconds", property(lambda _: 1.0))
     monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 1.0}))
     run(JobConfig.from_dict(job))
     assert max(pool.workers + pool.starting for state in states for pool in state.pools) == 2

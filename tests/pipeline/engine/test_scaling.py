@@ -68,7 +68,8 @@ def test_two_pools_follow_their_own_queues(
     job["models"][1]["pool"] = {"min_workers": 0, "max_workers": 3, "cpus": 1}
     job["autoscaling"] = {"target_drain_seconds": 3}
     quick_starts(monkeypatch)
-    monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 1.5}))
+    # Both have work for longer than a start takes: they compete for the room.
+    monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 1.5, "e_": 0.6}))
     killed: list[int] = []
     seen = RayEngine.state
 
@@ -141,12 +142,11 @@ def test_a_job_of_its_own_machine_uses_the_cores_that_are_there(
     """Without a drain time the model with most work gets the second core; the other ends before it."""
     quick_starts(monkeypatch)
     monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 0.7}))
-    result = run(JobConfig.from_dict(job))
+    run(JobConfig.from_dict(job))
     assert {p.name: p.read_bytes() for p in (Path(job["output"]["path"]) / "data").iterdir()} == undisturbed
     slow, fast = scaling(job, "c"), scaling(job, "e")
     assert (slow[0]["before"], slow[0]["after"]) == (1, 2)
     assert "s of one worker's work are left" in slow[0]["reason"]
     assert (fast[-1]["after"], fast[-1]["reason"]) == (0, "nothing more will come")
-    assert result.workers_peak == 3
     assert any(pool.workers + pool.starting == 0 for pool in of(states, "e"))
     assert max(pool.workers for pool in of(states, "c")) == 2

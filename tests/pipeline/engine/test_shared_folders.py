@@ -112,11 +112,18 @@ def test_folders_that_all_nodes_share_are_used(
 
 SCRIPT = """
 import sys
+from pathlib import Path
 from support.slow import starter
 from corpusmill.jobs.cli.app import app
 from corpusmill.pipeline.engine import ray_engine
 
-ray_engine.start_encoder = starter({"c_": 1e6})
+slow = starter({"c_": 1e6})
+
+def start(spec):
+    Path(sys.argv[3]).touch()
+    return slow(spec)
+
+ray_engine.start_encoder = start
 app(["run", sys.argv[1], "--address", sys.argv[2]])
 """
 
@@ -124,18 +131,17 @@ app(["run", sys.argv[1], "--address", sys.argv[2]])
 def test_a_node_that_joins_later_is_asked_too(job: dict[str, Any], elsewhere: Path, tmp_path: Path) -> None:
     """A job whose first unit is never done ends as soon as there is a node that does not see its output."""
     job["output"]["path"] = str(elsewhere / "out")
-    path = tmp_path / "job.yaml"
+    path, working = tmp_path / "job.yaml", tmp_path / "working"
     path.write_text(json.dumps(job), encoding="utf-8")
     with separate_disks() as nodes:
         nodes.start(cpus=3)
         paths = f"{TESTS}:{nodes.environment.get('PYTHONPATH', '')}"
-        command = [sys.executable, "-c", SCRIPT, str(path), nodes.address]
+        command = [sys.executable, "-c", SCRIPT, str(path), nodes.address, str(working)]
         with subprocess.Popen(
             command, env={**nodes.environment, "PYTHONPATH": paths}, stdout=-1, stderr=-1, text=True
         ) as process:
             try:
-                events = elsewhere / "out" / "_job" / "events.jsonl"
-                while not (events.exists() and '"progress"' in events.read_text(encoding="utf-8")):
+                while not working.exists():
                     assert process.poll() is None, process.communicate()
                     time.sleep(0.05)
                 nodes.join(cpus=2, hidden=elsewhere)

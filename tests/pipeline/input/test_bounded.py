@@ -35,7 +35,7 @@ def peak():
 
 before = peak()
 spec = InputSpec("text", None, (), pa.schema([("text", pa.string())]))
-files = list_files([sys.argv[1]])
+files = list_files([sys.argv[1]]).files
 errors, rows, rejects, units, largest = [], 0, [], 0, 0
 try:
     file_schemas(files, "auto", None)

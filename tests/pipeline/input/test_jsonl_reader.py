@@ -259,6 +259,12 @@ NOT_COERCED = [
     ("int64", "null"),
     ("list<struct<a: list<string>>>", '[{"a": ["x"]}]'),
     ("float", "0.5"),
+    ("float", "16777216"),
+    ("halffloat", "2048"),
+    ("halffloat", "65504.0"),
+    ("double", "18446744073709551616"),
+    ("double", "100000000000000000000"),
+    ("list<double>", "[1e25, 0.5]"),
 ]
 
 
@@ -308,6 +314,22 @@ MISFITS = [
     ("date32", '"2020-13-01"', "'2020-13-01'"),
     ("list<timestamp[s]>", '["x"]', "an array"),
     ("binary", "1", "a number"),
+    ("double", "18446744073709551617", "a whole number that no double is exactly"),
+    ("double", "-123456789012345678901234567890", "a whole number that no double is exactly"),
+    ("list<struct<a: double>>", '[{"a": 18446744073709551617}]', "a whole number that no double is exactly"),
+    ("float", "18446744073709551617", "a whole number that no double is exactly"),
+    ("float", "16777217", "16777217"),
+    ("float", "1e300", "1e+300"),
+    ("float", "-3.5e38", "-3.5e+38"),
+    ("halffloat", "2049", "2049"),
+    ("halffloat", "70000", "70000"),
+    ("halffloat", "65520.0", "65520.0"),
+    ("list<float>", "[1e300]", "1e+300"),
+    ("struct<a: halffloat>", '{"a": 2049}', "2049"),
+    ("int32", "2147483648", "2147483648"),
+    ("timestamp[ns]", '"9999-12-31"', "'9999-12-31'"),
+    ("timestamp[us]", '"2024-01-01T00:00:00.1234567"', "'2024"),
+    ("date32", '"2024-01-01T12:00:00"', "'2024"),
 ]
 
 

@@ -12,7 +12,7 @@ from corpusmill.pipeline.storage import absolute, current
 
 
 def names(folder: Path, *paths: str) -> list[str]:
-    return [os.path.relpath(file.url, folder) for file in list_files(paths)]
+    return [os.path.relpath(file.url, folder) for file in list_files(paths).files]
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def test_a_file_listed_twice_is_read_once(corpus: Path, monkeypatch: pytest.Monk
     found = list_files(
         [f"{corpus}/a.jsonl", "a.jsonl", "./*.jsonl", f"file://{corpus}/a.jsonl", "deep/../a.jsonl"]
     )
-    assert [file.url for file in found] == [f"{corpus}/a.jsonl"]
+    assert [file.url for file in found.files] == [f"{corpus}/a.jsonl"]
 
 
 def test_relative_paths_become_absolute(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers have another working directory."""
     monkeypatch.chdir(corpus)
     monkeypatch.setenv("HOME", str(corpus))
-    assert [file.url for file in list_files(["a.jsonl"])] == [f"{corpus}/a.jsonl"]
-    assert [file.url for file in list_files(["~/a.jsonl"])] == [f"{corpus}/a.jsonl"]
+    assert [file.url for file in list_files(["a.jsonl"]).files] == [f"{corpus}/a.jsonl"]
+    assert [file.url for file in list_files(["~/a.jsonl"]).files] == [f"{corpus}/a.jsonl"]
     assert absolute("out") == f"{corpus}/out"
 
 
@@ -115,7 +115,7 @@ def test_a_url_of_another_store_works() -> None:
     store.pipe_file("/listing/a.jsonl", b"{}\n")
     store.pipe_file("/listing/_SUCCESS", b"")
     for path in ("memory://listing/a.jsonl", "memory://listing", "memory://listing/*.jsonl"):
-        (file,) = list_files([path])
+        (file,) = list_files([path]).files
         assert (file.url, file.size) == ("memory:///listing/a.jsonl", 3)
         assert current(file.url) == file
 

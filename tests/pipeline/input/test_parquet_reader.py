@@ -1,7 +1,11 @@
 """The Parquet reader: which rows a unit holds, their types, and what a damaged file says."""
 
+import json
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -280,14 +284,66 @@ def test_types_that_lose_something_together_are_refused(one: pa.DataType, other:
     assert raised.value.field == "input.keep"
 
 
-def test_a_value_that_the_common_type_cannot_hold_names_the_file(
-    parquet: Write, asking: Ask, reading: Read
+@dataclass(frozen=True)
+class Widened:
+    """Values of a column that has a common type with another file: one that fits, and one that does not."""
+
+    kind: pa.DataType
+    common: pa.DataType
+    fitting: Any
+    beyond: Any
+
+
+WIDENED = [
+    Widened(pa.int64(), pa.float64(), 2**53, 2**53 + 1),
+    Widened(pa.int32(), pa.float32(), 2**24, 2**24 + 1),
+    Widened(pa.uint64(), pa.float64(), 7, 2**64 - 1),
+    Widened(pa.decimal128(38, 0), pa.decimal128(38, 10), Decimal(10**27), Decimal(10**30)),
+    Widened(pa.timestamp("us"), pa.timestamp("ns"), datetime(2262, 1, 1), datetime(9999, 12, 31)),
+    Widened(pa.timestamp("s", "UTC"), pa.timestamp("ns", "UTC"), 0, 10**12),
+    Widened(pa.date32(), pa.timestamp("ns"), date(1700, 1, 1), date(1, 1, 1)),
+    Widened(pa.duration("s"), pa.duration("ns"), 9, 10**12),
+    Widened(pa.list_(pa.int64()), pa.list_(pa.float64()), [1, None], [1, 2**53 + 1]),
+    Widened(pa.struct([("a", pa.int64())]), pa.struct([("a", pa.float64())]), {"a": 1}, {"a": 2**53 + 1}),
+]
+
+
+@pytest.mark.parametrize("widened", WIDENED, ids=lambda widened: f"{widened.kind}-{widened.common}")
+def test_a_value_that_the_common_type_cannot_hold_is_a_reject(
+    parquet: Write, asking: Ask, reading: Read, widened: Widened
 ) -> None:
-    """A whole number that no double is exactly: an error, never a rounded number."""
-    file = parquet(pa.table({"text": ["a"], "n": pa.array([2**60 + 1])}))
-    spec = asking(pa.schema([("text", pa.string()), ("n", pa.float64())]), "n")
-    with pytest.raises(InputError, match=r"in\.parquet: .*'n'.*double"):
+    """That row alone, with the value in `raw`; its neighbours are exactly what they were."""
+    values = pa.array([widened.fitting, widened.beyond, None, widened.fitting], widened.kind)
+    file = parquet(pa.table({"text": ["a", "b", "c", "d"], "n": values}))
+    (block,) = reading(file, asking(pa.schema([("text", pa.string()), ("n", widened.common)]), "n"))
+    assert block.inputs["text"].to_pylist() == ["a", "c", "d"]
+    expected = pa.array([widened.fitting, None, widened.fitting], widened.kind).cast(widened.common)
+    assert block.kept["n"].combine_chunks() == expected
+    (reject,) = block.rejects
+    assert (reject.row, block.rows_read) == (1, 4)
+    assert reject.reason.startswith(f"column 'n': expected {widened.common}, got ")
+    assert json.loads(reject.raw)["text"] == "b"
+
+
+def test_types_without_a_conversion_name_the_file(parquet: Write, asking: Ask, reading: Read) -> None:
+    """An error: no row of the file could be used."""
+    file = parquet(pa.table({"text": ["a"], "n": pa.array([True])}))
+    spec = asking(pa.schema([("text", pa.string()), ("n", pa.date32())]), "n")
+    with pytest.raises(InputError, match=r"in\.parquet: .*'n'.*date32"):
         reading(file, spec)
+
+
+def test_a_decimal_beyond_its_precision_is_a_reject(parquet: Write, asking: Ask, reading: Read) -> None:
+    """Files can hold such; written to Parquet again it would lose its first digits."""
+    numbers = b"".join(number.to_bytes(16, "little") for number in (123, 99999, 100000))
+    values = pa.Array.from_buffers(pa.decimal128(5, 2), 3, [None, pa.py_buffer(numbers)])
+    table = pa.table({"text": ["a", "b", "c"], "n": values})
+    file = parquet(table, store_decimal_as_integer=True)
+    (block,) = reading(file, asking(table.schema, "n"))
+    assert [str(value) for value in block.kept["n"].to_pylist()] == ["1.23", "999.99"]
+    (reject,) = block.rejects
+    assert reject.row == 2
+    assert "100000 does not fit in precision of decimal128(5, 2)" in reject.reason
 
 
 def test_a_missing_column_names_those_there_are(parquet: Write) -> None:
