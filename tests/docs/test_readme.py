@@ -77,6 +77,7 @@ def test_the_readmes_targets_are_in_the_makefile() -> None:
     assert {"demo", "test"} <= set(asked) <= set(targets)
 
 
+@pytest.mark.slow
 def test_the_demo_embeds_labels_and_tags_every_document(demo: tuple[Path, str]) -> None:
     """Every line of the corpus is there; samples, spans, neighbours and a DuckDB line are shown."""
     folder, printed = demo
@@ -105,6 +106,7 @@ def test_the_demo_embeds_labels_and_tags_every_document(demo: tuple[Path, str]) 
     assert "section_label" in read.stdout
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_run(demo: tuple[Path, str]) -> None:
     """Every corpusmill command of the README succeeds after the demo; the run finds nothing left to do."""
     asked = [
@@ -141,6 +143,7 @@ def test_the_readmes_extras_exist() -> None:
     assert set(extras) <= set(known)
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(demo: tuple[Path, str]) -> None:
     """The Python example runs on a job file named as in the README."""
     (example,) = blocks("python")

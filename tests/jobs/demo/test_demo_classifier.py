@@ -57,6 +57,7 @@ def test_the_card_tells_the_measured_figures(metrics: dict[str, Any]) -> None:
         assert f"{metrics[row]['accuracy']:.3f} | {metrics[row]['macro_f1']:.3f}" in card
 
 
+@pytest.mark.slow
 def test_the_recorded_accuracy_is_reproduced(model: Any, tokenizer: Any, metrics: dict[str, Any]) -> None:
     """Within a point on the Python it was trained on; elsewhere the corpus differs: above the majority."""
     documents = [document for document in collect() if section_of(document.module)]

@@ -31,6 +31,7 @@ def documents() -> list[Document]:
     return list(collect())
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large_and_same_on_every_call(documents: list[Document]) -> None:
     """More than 5,000 documents, twice in the same order."""
     assert len(documents) > 5_000

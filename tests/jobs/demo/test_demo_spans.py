@@ -129,6 +129,7 @@ def test_offsets_are_code_points() -> None:
     assert [text[span.start : span.end] for span in true_spans(text)] == ["os.path"]
 
 
+@pytest.mark.slow
 def test_spans_of_the_corpus_are_disjoint_in_order_and_of_every_label() -> None:
     """Enough of each to learn from."""
     spans = [true_spans(document.text) for document in collect()]

@@ -65,6 +65,7 @@ def test_the_promise_is_kept(metrics: dict[str, Any]) -> None:
     assert metrics["first"]["all"]["f1"] >= LEAST_F1
 
 
+@pytest.mark.slow
 def test_the_recorded_scores_are_reproduced_by_a_job(workshop: Workshop, metrics: dict[str, Any]) -> None:
     """On the texts it never saw, by `evaluate`, as the demo runs it; another Python's corpus differs."""
     held_out = [document.text for document in collect() if is_held_out(document.text)]

@@ -154,6 +154,7 @@ def wait_for(units: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_continued_to_the_same_objects(
     workshop: Workshop, job: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -220,6 +221,7 @@ def test_throttling_costs_time_only(
     assert stored() == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_endless_throttling_is_said_in_words(
     workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes]
@@ -252,7 +254,7 @@ def test_credentials_that_are_not_accepted_are_told(
     assert stored() == {}
 
 
-@pytest.mark.parametrize("part", ["/data/", "/in/"])
+@pytest.mark.parametrize("part", ["/data/", pytest.param("/in/", marks=pytest.mark.slow)])
 def test_credentials_that_expire_in_the_middle_are_told(
     workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes], part: str
 ) -> None:

@@ -87,6 +87,7 @@ def costs(workshop: Workshop, folder: Path, units: int) -> dict[str, Cost]:
     return found
 
 
+@pytest.mark.slow
 def test_units_cost_a_name_each(workshop: Workshop, tmp_path: Path) -> None:
     """No file is opened, no folder listed for a committed unit, and it takes little memory."""
     costs(workshop, tmp_path / "warm", 10)

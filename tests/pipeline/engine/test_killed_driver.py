@@ -94,7 +94,8 @@ def inline(job: dict[str, Any], out: Path) -> dict[str, bytes]:
     return data_files(other)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 25])
 def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path: Path, kills: int) -> None:
     """SIGKILL of the driver at random moments, then the same command: the bytes of an undisturbed run.
 
@@ -128,6 +129,7 @@ def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path:
     assert left_of(path) == []
 
 
+@pytest.mark.slow
 def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -> None:
     """One JSON object on standard output, nothing of Ray's, beside a user's `models/` and `jobs/`."""
     for name in ("models", "jobs", "pipeline"):

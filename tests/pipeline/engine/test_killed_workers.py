@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize(
     "stage",
     [
-        "reading",
+        pytest.param("reading", marks=pytest.mark.slow),
         "encoding",
         pytest.param("tokenizing", marks=pytest.mark.slow),
         pytest.param("committing", marks=pytest.mark.slow),
@@ -36,6 +36,7 @@ def test_a_process_killed_at_work_costs_nothing(
     assert lost == (["died"] if stage == "encoding" else [])
 
 
+@pytest.mark.slow
 def test_a_worker_that_ray_kills_for_its_memory_is_replaced(
     job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

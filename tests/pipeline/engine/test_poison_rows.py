@@ -99,6 +99,7 @@ def test_rows_that_fail_or_do_not_fit_in_memory_are_refused_without_a_death(
     assert events(job, "worker_lost") == []
 
 
+@pytest.mark.slow
 def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not answer is killed and replaced until the row is found."""
     job = poisoned({44: "mountain"})
