@@ -1,7 +1,6 @@
 """What the commands print for people, line by line; `--json` prints the same records whole."""
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,12 +10,6 @@ if TYPE_CHECKING:
     from corpusmill.jobs.verify.verify import VerifyResult
 
 BAR = 40
-
-
-def print_notes(notes: Iterable[str]) -> None:
-    """Print notes on standard error, where they are in no result's way."""
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def run_lines(result: "RunResult") -> Iterator[str]:

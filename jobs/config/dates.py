@@ -6,7 +6,7 @@ from typing import Any
 
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
-from corpusmill.pipeline.own_output import RUN_DATE
+from corpusmill.pipeline.input.own_output import RUN_DATE
 from corpusmill.pipeline.storage import absolute
 
 _PLACEHOLDER = re.compile(r"\{\w*\}")

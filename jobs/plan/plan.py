@@ -9,7 +9,6 @@ from itertools import islice
 import numpy as np
 import torch
 
-from corpusmill.jobs.cli.printing import print_notes
 from corpusmill.jobs.config.dates import dated
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
@@ -80,7 +79,7 @@ def plan(
     """
     job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
     if show_notes:
-        print_notes(job.notes)
+        job.print_notes()
     given = dict(rates or {})
     _check_rates(given, job)
     counts, exact = _rows(job.splits)

@@ -3,6 +3,7 @@
 Everything that can be known before the first row is read is checked here, and all problems are said at once.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,13 @@ import pyarrow as pa
 from corpusmill.jobs.config.dates import strange_placeholder
 from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
 from corpusmill.jobs.errors import ConfigError, Problem
-from corpusmill.jobs.input_files import list_inputs
 from corpusmill.jobs.resolve.checks import Checks
 from corpusmill.jobs.resolve.dtype import check_place, recorded_dtypes
+from corpusmill.jobs.resolve.input_files import list_inputs
 from corpusmill.jobs.resolve.model import CheckedModel, ResolvedModel, check_model
 from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
 from corpusmill.pipeline.input.arrow_types import parse_type
+from corpusmill.pipeline.input.own_output import RUN_DATE, OwnOutput
 from corpusmill.pipeline.input.planning import file_schemas, format_of, plan_splits
 from corpusmill.pipeline.input.readers.infer import CONFLICT
 from corpusmill.pipeline.input.schema import FileSchema, check_text, check_texts, column_type, kept_columns
@@ -25,7 +27,6 @@ from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.sinks import SINKS
-from corpusmill.pipeline.own_output import RUN_DATE, OwnOutput
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
 from corpusmill.pipeline.storage import StoredFile, absolute
 
@@ -44,6 +45,11 @@ class ResolvedJob:
     splits: tuple[Split, ...]
     sizing: UnitSizing
     notes: tuple[str, ...] = ()
+
+    def print_notes(self) -> None:
+        """Print the notes on standard error, which no result is printed on."""
+        for note in self.notes:
+            print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:

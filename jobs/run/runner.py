@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Literal
 
-from corpusmill.jobs.cli.printing import print_notes
 from corpusmill.jobs.config.dates import dated, is_dated
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.progress.live import Progress
@@ -67,7 +66,7 @@ def run(  # noqa: PLR0913  as many as the command has options
     settings = _Settings(executor, address, debug, show_progress, take_over, incremental)
     job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
     if show_progress:
-        print_notes(job.notes)
+        job.print_notes()
     if not (incremental and is_dated(config)):
         return _run(job, settings)
     results = [_run(share, settings) for share in shares(job, config.output.path, fingerprint(job))]

@@ -128,7 +128,7 @@ class SharedFolders:
         self._refuse()
 
     def settle(self) -> None:
-        """Ask the nodes that have joined and wait for their answers: what has failed may be a node's fault."""
+        """Ask the nodes that have joined and wait for answers: what has failed may be the fault of a node."""
         if not (self._closed or self._unseen):
             for _ in self.check():
                 pass

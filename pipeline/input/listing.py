@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from corpusmill.pipeline.errors import InputError
-from corpusmill.pipeline.own_output import OwnOutput
+from corpusmill.pipeline.input.own_output import OwnOutput
 from corpusmill.pipeline.storage import StoredFile, advice, asked, locate, reason_of, stored_file
 
 PARQUET_SUFFIXES = (".parquet", ".pq")

@@ -116,12 +116,15 @@ def _block(
 ) -> UnitBlock:
     """Make a unit's block; rows with values that the columns' types cannot hold are refused alone.
 
-    `checks` are the INT96 columns in CHECK_UNITS. Rejects show them in seconds, which never wrap.
+    `checks` are the INT96 columns in CHECK_UNITS. Rows refused for them show seconds, which never wrap.
     """
-    refused = lost_timestamps(table, checks) if checks else {}
+    lost = lost_timestamps(table, checks) if checks else {}
+    refused = dict(lost)
     typed = _typed(table, split, spec, refused)
-    raw = _replaced(table, checks[0]) if refused and checks else table
-    shown = {row: (reason, raw_row(raw, row)) for row, reason in refused.items()}
+    in_seconds = _replaced(table, checks[0]) if lost else table
+    shown = {
+        row: (reason, raw_row(in_seconds if row in lost else table, row)) for row, reason in refused.items()
+    }
     last = split.start + offset + table.num_rows == split.stop
     return build_block(split.unit(offset), typed, spec, last=last, refused=shown)
 

@@ -59,12 +59,13 @@ def test_the_shipped_job_means_the_same_elsewhere(
 def test_a_dated_output_gets_its_date_where_it_runs(desk: Desk, tmp_path: Path) -> None:
     """The job that is shipped knows the outputs of all dates, so that none is read as input."""
     day = date(2026, 11, 26)
+    plain = placed(JobConfig.from_yaml(desk.folder / "job.yaml"))
     config = placed(JobConfig.from_yaml(desk.folder / "job.yaml", ["output.path=in/{run_date}"]))
     stage(tmp_path, config, wheel=None, installed=True)
     shipped = JobConfig.from_yaml(tmp_path / "job.yaml")
     assert shipped.output.path == str(desk.folder / "in/{run_date}")
     assert command(shipped, day).endswith(" --json --run-date 2026-11-26")
-    assert command(placed(JobConfig.from_yaml(desk.folder / "job.yaml")), day).endswith(" --json")
+    assert command(plain, day).endswith(" --json")
 
 
 def test_the_package_is_pinned_unless_told_otherwise(desk: Desk) -> None:

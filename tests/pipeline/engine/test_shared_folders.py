@@ -88,6 +88,7 @@ def test_an_input_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "input.path", str(elsewhere / "a.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_checkpoint_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "models[].checkpoint", str(elsewhere))
 
 
+@pytest.mark.slow
 def test_folders_that_all_nodes_share_are_used(
     nodes: Nodes, job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -128,6 +130,7 @@ app(["run", sys.argv[1], "--address", sys.argv[2]])
 """
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_later_is_asked_too(job: dict[str, Any], elsewhere: Path, tmp_path: Path) -> None:
     """A job whose first unit is never done ends as soon as there is a node that does not see its output."""
     job["output"]["path"] = str(elsewhere / "out")

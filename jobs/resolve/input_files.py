@@ -11,9 +11,9 @@ from corpusmill.jobs.resolve.checks import Checks
 from corpusmill.jobs.resolve.dtype import FINGERPRINT
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.input.listing import InputFiles, list_files
+from corpusmill.pipeline.input.own_output import OwnOutput
 from corpusmill.pipeline.input.planning import format_of
 from corpusmill.pipeline.output.folder import OutputFolder
-from corpusmill.pipeline.own_output import OwnOutput
 from corpusmill.pipeline.storage import StoredFile, absolute
 
 
