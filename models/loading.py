@@ -21,8 +21,7 @@ from corpusmill.models.gpu.graphs import with_graphs
 from corpusmill.models.layers.norm_folding import Folding
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attends_in_bfloat16
-from corpusmill.models.ops.choose import attention_kernel
-from corpusmill.models.ops.windows import convolutions
+from corpusmill.models.ops.choose import attention_kernel, window_kernels
 
 # What runs between the layers and is stored where a layer is not quantized.
 DTYPES = {
@@ -74,7 +73,7 @@ def _for_gpu(
 ) -> tuple[str, ...]:
     """Has small batches run as graphs, and says what only some models have kernels for."""
     depthwise = any(name.endswith(".depthwise") for name, _ in parts.named_parameters())
-    convolving = (convolutions(device.type)[1],) if depthwise else ()
+    convolving = (window_kernels(device.type)[1],) if depthwise else ()
     parts["encoder"], graphs = with_graphs(
         parts["encoder"],
         positions=checkpoint.max_positions,

@@ -14,7 +14,7 @@ from corpusmill.models.errors import InputError
 from corpusmill.models.heads import HEADS
 from corpusmill.models.heads.losses import expect_shape
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request, Targets
+from corpusmill.models.request import EncoderRequest, HeadTargets
 
 
 class Model(nn.Module):
@@ -69,7 +69,7 @@ class Model(nn.Module):
         Raises InputError for ids, types, positions or lengths that the checkpoint has no vectors for, and
         for options that the head does not take.
         """
-        targets = Targets(
+        targets = HeadTargets(
             labels, start_positions, end_positions, next_sentence_label, num_choices, scored_tokens
         )
         self._check_targets(targets)
@@ -81,7 +81,7 @@ class Model(nn.Module):
         packed = packed.to(self.device)
         if position_ids is not None:
             packed = replace(packed, position_ids=position_ids.to(self.device))
-        request = Request(
+        request = EncoderRequest(
             inputs_embeds=self._weights(inputs_embeds),
             head_mask=self._weights(self._head_mask(head_mask)),
             hidden_states=output_hidden_states,
@@ -90,7 +90,7 @@ class Model(nn.Module):
         )
         return self.head(self.encoder(packed, request), packed, self._moved(targets))
 
-    def _check_targets(self, targets: Targets) -> None:
+    def _check_targets(self, targets: HeadTargets) -> None:
         head = HEADS[self.checkpoint.task]
         for name in targets.given:
             if name not in head.targets:
@@ -131,7 +131,7 @@ class Model(nn.Module):
     def _weights(self, values: Tensor | None) -> Tensor | None:
         return None if values is None else values.to(device=self.device, dtype=self.dtype)
 
-    def _moved(self, targets: Targets) -> Targets:
+    def _moved(self, targets: HeadTargets) -> HeadTargets:
         values: dict[str, Any] = {name: getattr(targets, name) for name in targets.given}
         tensors = {name: x for name, x in values.items() if isinstance(x, Tensor)}
         return replace(targets, **{name: x.to(self.device) for name, x in tensors.items()})  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ Attentions = tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Recorded:
+class ModelOutput:
     """What every record may hold on request.
 
     `hidden_states` has the embeddings' output and each layer's, (T, D); `attentions[layer][sequence]` is that
@@ -23,56 +23,56 @@ class Recorded:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Encoded(Recorded):
+class EncoderOutput(ModelOutput):
     """What an encoder hands to a head: one (T, D) state a token."""
 
     last_hidden_state: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BaseOutput(Encoded):
+class BaseOutput(EncoderOutput):
     """The encoder alone; `pooler_output` (N, D) where the checkpoint has a pooler."""
 
     pooler_output: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EmbeddingOutput(Recorded):
+class EmbeddingOutput(ModelOutput):
     """One vector a sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
 
     embeddings: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SparseEmbeddingOutput(Recorded):
+class SparseEmbeddingOutput(ModelOutput):
     """One weight a word of the vocabulary for each sequence: `weights` (N, V), float32, 0 for most words."""
 
     weights: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judged(Recorded):
+class OutputWithLoss(ModelOutput):
     """`loss` is a scalar in float32 where labels were given."""
 
     loss: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(Judged):
+class SequenceClassifierOutput(OutputWithLoss):
     """One score a label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TokenClassifierOutput(Judged):
+class TokenClassifierOutput(OutputWithLoss):
     """One score a label for each token: `logits` (T, L)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuestionAnsweringOutput(Judged):
+class QuestionAnsweringOutput(OutputWithLoss):
     """For each token, how well an answer starts and ends there: (T,) each."""
 
     start_logits: Tensor
@@ -80,7 +80,7 @@ class QuestionAnsweringOutput(Judged):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedLMOutput(Judged):
+class MaskedLMOutput(OutputWithLoss):
     """For each token, one score a word of the vocabulary: `logits` (T, V).
 
     Where `scored_tokens` named P tokens, a row for each of these: (P, V).
@@ -90,21 +90,21 @@ class MaskedLMOutput(Judged):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MultipleChoiceOutput(Judged):
+class MultipleChoiceOutput(OutputWithLoss):
     """One row a question, one score a choice: `logits` (N / num_choices, num_choices)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class NextSentenceOutput(Judged):
+class NextSentenceOutput(OutputWithLoss):
     """Whether the second part follows the first (column 0) or is a random one (column 1): `logits` (N, 2)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PreTrainingOutput(Judged):
+class PreTrainingOutput(OutputWithLoss):
     """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2).
 
     Where `scored_tokens` named P tokens, `prediction_logits` are theirs: (P, V).

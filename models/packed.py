@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from corpusmill.models.errors import InputError
-from corpusmill.models.gpu.tiles import cut
 
 
 @dataclass(frozen=True)
-class Run:
+class LengthRun:
     """Neighbouring sequences of one length: the tokens `start` to `start + count * length`."""
 
     start: int
@@ -44,7 +43,7 @@ class PackedTokens:
     cu_seqlens: Tensor
     lengths: Tensor
     max_length: int
-    runs: tuple[Run, ...]
+    runs: tuple[LengthRun, ...]
     key_mask: Tensor | None = None
 
     def __len__(self) -> int:
@@ -124,9 +123,9 @@ class PackedTokens:
         return starts_T, ends_T
 
     def tiles(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What `cut` in `gpu/tiles.py` makes of the batch, made once for all layers."""
+        """Return what `cut_into_tiles` returns for the batch; computed once for all layers."""
         if size not in self._tiles:
-            self._tiles[size] = cut(self.cu_seqlens, tokens=len(self.input_ids), size=size)
+            self._tiles[size] = cut_into_tiles(self.cu_seqlens, tokens=len(self.input_ids), size=size)
         return self._tiles[size]
 
     @cached_property
@@ -148,6 +147,21 @@ class PackedTokens:
         tensors = {name: getattr(self, name) for name in names}
         there: dict[str, Any] = {name: moved(x, target) for name, x in tensors.items() if x is not None}
         return replace(self, **there)
+
+
+def cut_into_tiles(cu_seqlens: Tensor, *, tokens: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each tile's first token of at most `size`, and where its sequence begins and ends, all int32.
+
+    As many tiles as any batch of so many tokens and sequences may have; one beyond the last begins at its
+    end or after it. The host is asked for nothing, so that a graph can record it.
+    """
+    starts_N, ends_N = cu_seqlens[:-1], cu_seqlens[1:]
+    counts_N = (ends_N - starts_N + (size - 1)) // size
+    until_N = counts_N.cumsum(0, dtype=torch.int32)
+    numbers = torch.arange(tokens // size + len(starts_N), dtype=torch.int32, device=until_N.device)
+    own = torch.searchsorted(until_N, numbers, right=True).clamp(max=len(starts_N) - 1)
+    firsts = starts_N[own] + (numbers - (until_N - counts_N)[own]) * size
+    return firsts, starts_N[own], ends_N[own]
 
 
 def moved(x: Tensor, target: torch.device) -> Tensor:
@@ -237,11 +251,11 @@ def _key_mask(mask_T: "np.ndarray[Any, Any]", lengths_N: "np.ndarray[Any, Any]")
     return torch.from_numpy(kept_T)
 
 
-def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[Run, ...]:
+def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[LengthRun, ...]:
     firsts = np.flatnonzero(np.diff(lengths_N, prepend=-1))
     counts = np.diff(firsts, append=len(lengths_N))
     starts_N = np.cumsum(lengths_N) - lengths_N
     return tuple(
-        Run(start=int(starts_N[first]), count=int(count), length=int(lengths_N[first]))
+        LengthRun(start=int(starts_N[first]), count=int(count), length=int(lengths_N[first]))
         for first, count in zip(firsts, counts, strict=True)
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class EncoderRequest:
     """What the encoder is to do.
 
     `inputs_embeds` (T, E) stands in for the word vectors. `head_mask` (layers, heads) scales what each
@@ -25,7 +25,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
+class HeadTargets:
     """What a head is to compare its results with, and which to give; None where nothing is asked.
 
     `num_choices` says how many neighbouring sequences are one question's, `scored_tokens` (P,) which tokens

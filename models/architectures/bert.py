@@ -15,9 +15,9 @@ from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class BertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 

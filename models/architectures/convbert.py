@@ -29,10 +29,10 @@ from corpusmill.models.layers.blocks import (
     TokenEmbeddings,
     attend_heads,
 )
-from corpusmill.models.ops.windows import depthwise_convolution, dynamic_convolution
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.ops.choose import depthwise_convolution, dynamic_convolution
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 # transformers' `summary_type` of multiple choice; without token numbers, cls_index is the last token.
 SUMMARY_TYPES = {"last": "lasttoken", "first": "cls", "mean": "mean", "cls_index": "lasttoken"}
@@ -171,7 +171,7 @@ class ConvBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -207,7 +207,7 @@ SPEC = Architecture(
     heads=ConvBertConfig.head_design,
     prefix="convbert.",
     renames=RENAMES,
-    layouts=(
+    tensor_layouts=(
         (".attention.depthwise", DEPTHWISE),
         (".attention.pointwise.weight", CONVOLUTION),
         (".attention.pointwise.bias", COLUMN),

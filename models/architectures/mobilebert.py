@@ -23,9 +23,9 @@ from corpusmill.models.layers.blocks import FeedForward, Stack, Tap, attend_head
 from corpusmill.models.layers.norm_folding import fold_alone, fold_chain
 from corpusmill.models.layers.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 # Two norms of the reference are made without the config's eps, and get torch's default.
 TORCH_EPS = 1e-5
@@ -214,7 +214,7 @@ class MobileBertEncoder(nn.Module):
         self.embeddings = MobileEmbeddings(config)
         self.layers = Stack(MobileLayer(config) for _ in range(config.layers))
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -242,7 +242,7 @@ SPEC = Architecture(
     heads=MobileBertConfig.head_design,
     prefix="mobilebert.",
     renames=(*POOLER, *PREDICTIONS, *LABELS, *RENAMES),
-    layouts=(("head.words.rest.weight", TRANSPOSED),),
+    tensor_layouts=(("head.words.rest.weight", TRANSPOSED),),
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
     idle_tensors=(".bottleneck.attention.", "embeddings.embedding_transformation."),
     output_bias="cls.predictions.bias",

@@ -18,9 +18,9 @@ from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 LAYER_EPS = 1e-12
 
@@ -122,7 +122,7 @@ class SqueezeBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -155,7 +155,7 @@ SPEC = Architecture(
     heads=SqueezeBertConfig.head_design,
     prefix="transformer.",
     renames=RENAMES,
-    layouts=tuple((ending, CONVOLUTION) for ending in CONVOLUTIONS),
+    tensor_layouts=tuple((ending, CONVOLUTION) for ending in CONVOLUTIONS),
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
     output_bias="cls.predictions.bias",
     lacks=("next-sentence-prediction", "pretraining"),

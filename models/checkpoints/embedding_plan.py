@@ -30,7 +30,7 @@ class EmbeddingOptions:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncate:
     """The first values of a vector, the others dropped."""
 
     dimensions: int
@@ -42,7 +42,7 @@ class EmbeddingPlan:
 
     layer: int
     pooling: tuple[str, ...]
-    steps: tuple[Dense | Normalize | Cut, ...]
+    steps: tuple[Dense | Normalize | Truncate, ...]
     dimension: int
 
     @property
@@ -105,16 +105,16 @@ def _normalized(
     return (*steps, Normalize()) if normalize and not _ends_at_unit_length(steps) else steps
 
 
-def _ends_at_unit_length(steps: tuple[Dense | Normalize | Cut, ...]) -> bool:
+def _ends_at_unit_length(steps: tuple[Dense | Normalize | Truncate, ...]) -> bool:
     return bool(steps) and isinstance(steps[-1], Normalize)
 
 
-def _cut(dimensions: int | None, whole: int) -> tuple[Cut, ...]:
+def _cut(dimensions: int | None, whole: int) -> tuple[Truncate, ...]:
     if dimensions is None or dimensions == whole:
         return ()
     if not 1 <= dimensions < whole:
         raise OptionError(f"dimensions: expected 1 to {whole}, the checkpoint's own; got {dimensions}")
-    return (Cut(dimensions),)
+    return (Truncate(dimensions),)
 
 
 def _layer(layer: int | None, layers: int) -> int:

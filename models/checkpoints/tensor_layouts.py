@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
+class TensorLayout:
     """`stored` gives the checkpoint's shape for one of ours; `ours` turns its tensor into that shape."""
 
     stored: Callable[[Shape], Shape]
@@ -38,8 +38,8 @@ def _from_depthwise(tensor_D1K: Tensor, ours: Shape) -> Tensor:
     return tensor_D1K.squeeze(1).T.contiguous().reshape(ours)
 
 
-AS_STORED = Layout(stored=lambda ours: ours, ours=lambda tensor, _: tensor)
-TRANSPOSED = Layout(stored=lambda ours: ours[::-1], ours=lambda tensor, _: tensor.T.contiguous())
-CONVOLUTION = Layout(stored=_convolution_shape, ours=_from_convolution)
-DEPTHWISE = Layout(stored=lambda ours: (ours[1], 1, ours[0]), ours=_from_depthwise)
-COLUMN = Layout(stored=lambda ours: (*ours, 1), ours=lambda tensor, ours: tensor.reshape(ours))
+AS_STORED = TensorLayout(stored=lambda ours: ours, ours=lambda tensor, _: tensor)
+TRANSPOSED = TensorLayout(stored=lambda ours: ours[::-1], ours=lambda tensor, _: tensor.T.contiguous())
+CONVOLUTION = TensorLayout(stored=_convolution_shape, ours=_from_convolution)
+DEPTHWISE = TensorLayout(stored=lambda ours: (ours[1], 1, ours[0]), ours=_from_depthwise)
+COLUMN = TensorLayout(stored=lambda ours: (*ours, 1), ours=lambda tensor, ours: tensor.reshape(ours))

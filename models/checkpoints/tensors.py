@@ -9,7 +9,7 @@ from corpusmill.models.checkpoints.embedding_plan import TOKEN_POOLINGS
 from corpusmill.models.checkpoints.safetensors_headers import StoredTensor, read_headers
 from corpusmill.models.checkpoints.sentence_modules import Dense
 from corpusmill.models.checkpoints.spec import Architecture
-from corpusmill.models.checkpoints.tensor_layouts import AS_STORED, Layout, Shape
+from corpusmill.models.checkpoints.tensor_layouts import AS_STORED, Shape, TensorLayout
 from corpusmill.models.errors import OptionError, TensorError, indent
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -73,9 +73,11 @@ def checkpoint_name(ours: str, architecture: Architecture) -> str:
     return ours
 
 
-def layout_of(ours: str, architecture: Architecture) -> Layout:
+def layout_of(ours: str, architecture: Architecture) -> TensorLayout:
     """How the family's checkpoints shape one of our parameters."""
-    return next((layout for ending, layout in architecture.layouts if ours.endswith(ending)), AS_STORED)
+    return next(
+        (layout for ending, layout in architecture.tensor_layouts if ours.endswith(ending)), AS_STORED
+    )
 
 
 def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> dict[str, StoredTensor]:

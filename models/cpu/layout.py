@@ -33,7 +33,7 @@ from corpusmill.models.layers.blocks import (
     Projections,
     added,
 )
-from corpusmill.models.layers.fused_qkv import JointProjections, joined, replace_modules
+from corpusmill.models.layers.fused_qkv import FusedQKV, fuse_qkv, replace_modules
 from corpusmill.models.layers.norm_folding import Folding
 
 
@@ -59,7 +59,7 @@ def fold_norms(module: nn.Module) -> None:
 
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
     """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
-    replace_modules(module, joined)
+    replace_modules(module, fuse_qkv)
     if device.type == "cuda":
         return choose_layout(module, dtype=dtype, device_type=device.type)
     native, reason = native_layout(dtype)
@@ -78,7 +78,7 @@ def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
 
     `attention` is what query, key and value are handed over in. `lay_out` serves whatever is left.
     """
-    replace_modules(encoder, joined)
+    replace_modules(encoder, fuse_qkv)
     layers: nn.Module = encoder.layers  # type: ignore[assignment]
     if native_layout(torch.float32)[0]:
         count = maps_in_c(layers, int8=True, attention=attention)
@@ -148,7 +148,7 @@ def _pair(module: nn.Module) -> nn.Module | None:
 
 
 def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
-    if isinstance(module, JointProjections | Projections):
+    if isinstance(module, FusedQKV | Projections):
         replace_modules(module, partial(_quantized, result=attention))
         return module
     if isinstance(module, ActivatedLinear):

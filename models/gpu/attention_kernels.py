@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from corpusmill.models.ops.gpu_attention import attend_varlen
+from corpusmill.models.ops.attention import attend_varlen
 from corpusmill.models.packed import PackedTokens
 
 LOG2_E = 1.4426950408889634

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from corpusmill.models.architectures.mobilebert import MobileEmbeddings
 from corpusmill.models.gpu.records import Norm, Rows
-from corpusmill.models.gpu.sum_and_norm import FusedKernels
+from corpusmill.models.gpu.sum_and_norm import SumAndNormKernels
 from corpusmill.models.layers.blocks import TokenEmbeddings, types_of
 from corpusmill.models.packed import PackedTokens
 
@@ -16,7 +16,7 @@ class SummedEmbeddings(nn.Module):
     """Token embeddings whose sum is normed in one kernel."""
 
     def __init__(
-        self, embeddings: TokenEmbeddings | MobileEmbeddings, norm: Norm, kernels: FusedKernels
+        self, embeddings: TokenEmbeddings | MobileEmbeddings, norm: Norm, kernels: SumAndNormKernels
     ) -> None:
         super().__init__()
         self.words = embeddings.words
@@ -35,7 +35,7 @@ class SummedEmbeddings(nn.Module):
 class SummedTokens(SummedEmbeddings):
     """Those of all architectures but MobileBERT."""
 
-    def __init__(self, embeddings: TokenEmbeddings, norm: Norm, kernels: FusedKernels) -> None:
+    def __init__(self, embeddings: TokenEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
         self.projection = embeddings.projection
 
@@ -48,7 +48,7 @@ class SummedTokens(SummedEmbeddings):
 class SummedTrigrams(SummedEmbeddings):
     """MobileBERT's, whose words are widened from trigrams."""
 
-    def __init__(self, embeddings: MobileEmbeddings, norm: Norm, kernels: FusedKernels) -> None:
+    def __init__(self, embeddings: MobileEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
         assert embeddings.widen is not None
         self.widen: nn.Module = embeddings.widen
@@ -59,7 +59,7 @@ class SummedTrigrams(SummedEmbeddings):
         return self.summed(Rows(x_TD), packed)
 
 
-def summed_embeddings(module: nn.Module, kernels: FusedKernels) -> SummedEmbeddings | None:
+def summed_embeddings(module: nn.Module, kernels: SumAndNormKernels) -> SummedEmbeddings | None:
     """The embeddings that a module is, in one kernel; None for another module, and for another layout."""
     if not isinstance(module, TokenEmbeddings | MobileEmbeddings):
         return None

@@ -5,7 +5,6 @@ Shape suffixes: T tokens, D width, B bottleneck width, I inner width of all feed
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -36,22 +35,7 @@ def plain_rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest)
     return torch.addcmul(rest.addend.float(), left_TD, rest.factor.float()).to(dtype)
 
 
-@cache
-def rest_kernel(device_type: str, dtype: torch.dtype) -> tuple[RestOfLayer | None, str]:
-    """The kernel for a device and dtype, None where layers keep their maps apart; and why."""
-    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
-        return None, f"bottlenecks: map by map ({dtype} on {device_type})"
-    try:
-        from corpusmill.models.gpu.mobilebert_kernels import rest_of_layer
-    except ImportError as error:
-        return None, f"bottlenecks: map by map (no Triton: {error})"
-    wrong = disagreement(rest_of_layer, dtype=dtype, device=torch.device(device_type))
-    if wrong is not None:
-        return None, f"bottlenecks: map by map (the Triton kernel failed: {wrong})"
-    return rest_of_layer, f"bottlenecks: one Triton kernel after attention ({dtype} on {device_type})"
-
-
-def disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.device) -> str | None:
+def bottleneck_disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.device) -> str | None:
     """What is wrong with a kernel on a device, found on a small batch; None if nothing is."""
     rest, inputs = example(dtype=dtype, device=device)
     try:

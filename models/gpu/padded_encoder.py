@@ -11,21 +11,21 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.gpu.padded_sizes import Bucket, Map, launch_bound
-from corpusmill.models.ops.padding import bucket_for, padded
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.gpu.padded_sizes import LinearMap, PaddedSize, launch_bound
+from corpusmill.models.ops.padding import padded, padded_size_of
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 class Runner(Protocol):
-    """Runs an encoder on a batch that is padded to a bucket."""
+    """Runs an encoder on a batch that is padded to a size."""
 
-    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+    def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
         """The states (T, D) of all tokens; the caller may keep them."""
 
 
-class Bucketed(nn.Module):
+class PaddedEncoder(nn.Module):
     """Gives batches of at most `limit` tokens to a runner, padded, and all others to the encoder as they are.
 
     Without a runner the padded batch goes through the encoder: what graphs are tested against.
@@ -40,19 +40,19 @@ class Bucketed(nn.Module):
         self.limit = limit
         self.runner = runner
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         tokens = len(packed.input_ids)
         if tokens > self.limit or not _plain(packed, request):
             return self.encoder(packed, request)  # type: ignore[no-any-return]
-        bucket = bucket_for(packed, positions=self.positions)
-        batch = padded(packed, bucket)
-        states_TD = self._run(batch, bucket, request)
-        return Encoded(last_hidden_state=states_TD[:tokens])
+        size = padded_size_of(packed, positions=self.positions)
+        batch = padded(packed, size)
+        states_TD = self._run(batch, size, request)
+        return EncoderOutput(last_hidden_state=states_TD[:tokens])
 
-    def _run(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+    def _run(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
         if self.runner is not None:
-            return self.runner(batch, bucket, request)
-        encoded: Encoded = self.encoder(batch, request)
+            return self.runner(batch, size, request)
+        encoded: EncoderOutput = self.encoder(batch, request)
         return encoded.last_hidden_state
 
 
@@ -60,7 +60,7 @@ def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
     """The tokens of a batch below which a GPU would wait for the host, from the encoder's weights alone."""
     weights = [(name, parameter) for name, parameter in encoder.named_parameters() if parameter.ndim > 1]
     maps = [
-        Map(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
+        LinearMap(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
         for name, parameter in weights
         if not name.startswith("embeddings.")
     ]
@@ -68,7 +68,7 @@ def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
     return launch_bound(maps, calls=calls, bytes_per_value=dtype.itemsize)
 
 
-def _plain(packed: PackedTokens, request: Request) -> bool:
+def _plain(packed: PackedTokens, request: EncoderRequest) -> bool:
     """Whether nothing is asked for but the last states, of tokens that all see each other."""
     asked = request.inputs_embeds is not None or request.head_mask is not None
     kept = request.hidden_states or request.attentions

@@ -20,7 +20,7 @@ LARGEST = 32_768
 
 
 @dataclass(frozen=True)
-class Bucket:
+class PaddedSize:
     """Sizes that a batch is padded to: tokens in all, sequences (empty ones too), tokens of the longest."""
 
     tokens: int
@@ -34,19 +34,19 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Map:
+class LinearMap:
     """A linear map: its weights, and the values that it reads and writes of a token."""
 
     weights: int
     values: int
 
 
-def bucket_of(*, tokens: int, sequences: int, longest: int, positions: int) -> Bucket:
+def padded_size(*, tokens: int, sequences: int, longest: int, positions: int) -> PaddedSize:
     """The smallest size that holds a batch and its padding; `positions` is the longest that can be."""
     size = padded_tokens(tokens)
     reach = min(_doubled(longest, SHORTEST), max(positions, longest))
     pieces = -(-(size - tokens) // min(PIECE, reach))
-    return Bucket(size, _doubled(sequences + pieces, FEWEST_SEQUENCES), reach)
+    return PaddedSize(size, _doubled(sequences + pieces, FEWEST_SEQUENCES), reach)
 
 
 def padded_tokens(tokens: int) -> int:
@@ -57,7 +57,7 @@ def padded_tokens(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
-def launch_bound(maps: Iterable[Map], *, calls: int, bytes_per_value: int) -> int:
+def launch_bound(maps: Iterable[LinearMap], *, calls: int, bytes_per_value: int) -> int:
     """The tokens of a batch below which a GPU waits for the host, at most `LARGEST`; a size of its own.
 
     `calls` are the kernels of a pass. A batch's time on the device is taken from its linear maps.

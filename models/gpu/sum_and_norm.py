@@ -6,7 +6,6 @@ Shape suffixes: T tokens, D width, E word-vector width, I ids.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -17,7 +16,7 @@ from corpusmill.models.errors import in_a_line
 from corpusmill.models.gpu.records import Norm, Rows
 
 
-class FusedKernels(Protocol):
+class SumAndNormKernels(Protocol):
     """What both implementations offer."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
@@ -33,7 +32,7 @@ class FusedKernels(Protocol):
         """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
 
 
-class Plain:
+class PlainSumAndNorm:
     """The definitions: each step a pass of its own, sums and norms in float32."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
@@ -67,31 +66,21 @@ class Plain:
         return torch.cat(parts, dim=-1).to(words.table.dtype)
 
 
-@cache
-def kernels_for(device_type: str, dtype: torch.dtype) -> tuple[FusedKernels | None, str]:
-    """The kernels for a device and dtype, None where steps stay apart; and why."""
-    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
-        return None, f"norms: torch's own ({dtype} on {device_type})"
-    try:
-        from corpusmill.models.gpu.sum_and_norm_kernels import TritonSums
-    except ImportError as error:
-        return None, f"norms: torch's own (no Triton: {error})"
-    return checked(TritonSums(), dtype=dtype, device=torch.device(device_type))
-
-
-def checked(
-    kernels: FusedKernels, *, dtype: torch.dtype, device: torch.device
-) -> tuple[FusedKernels | None, str]:
+def checked_sum_and_norm(
+    kernels: SumAndNormKernels, *, dtype: torch.dtype, device: torch.device
+) -> tuple[SumAndNormKernels | None, str]:
     """The kernels, if they run here and agree with the definitions; else None, and what is wrong."""
     try:
-        for found, wanted in zip(*(_tried(each, dtype, device) for each in (kernels, Plain())), strict=True):
+        for found, wanted in zip(
+            *(_tried(each, dtype, device) for each in (kernels, PlainSumAndNorm())), strict=True
+        ):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
         return None, f"norms: torch's own (the Triton kernels failed: {in_a_line(error)})"
     return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
 
 
-def _tried(kernels: FusedKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+def _tried(kernels: SumAndNormKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
     """What each kernel makes of a few random rows."""
     generator = torch.Generator().manual_seed(0)
     y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))

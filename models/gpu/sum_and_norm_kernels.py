@@ -19,8 +19,8 @@ from corpusmill.models.gpu.records import Norm, Rows
 ROWS, COLUMNS = 16, 256
 
 
-class TritonSums:
-    """`FusedKernels` for a GPU."""
+class TritonSumAndNorm:
+    """`SumAndNormKernels` for a GPU."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
         """The norm of y + bias (+ residual), (T, D)."""

@@ -9,9 +9,9 @@ from corpusmill.models.checkpoints.spec import Summary, WordHead
 from corpusmill.models.layers.activations import Activation
 from corpusmill.models.layers.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
 class SequenceSummary(nn.Module):
@@ -49,7 +49,7 @@ class WordScores(nn.Module):
         return self.decoder(x_TD[:, : self.tied_width]) + self.rest(x_TD[:, self.tied_width :])  # type: ignore[no-any-return]
 
 
-def states_to_score(encoded: Encoded, targets: Targets) -> Tensor:
+def states_to_score(encoded: EncoderOutput, targets: HeadTargets) -> Tensor:
     """The states (P, D) of the tokens that word scores are asked for; without a choice, of all."""
     states_TD = encoded.last_hidden_state
     return states_TD if targets.scored_tokens is None else states_TD[targets.scored_tokens]

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from corpusmill.models.layers.activations import Activation
 from corpusmill.models.ops.attention import attend_with_scores
 from corpusmill.models.ops.choose import attend
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 class TokenEmbeddings(nn.Module):
@@ -225,21 +225,21 @@ class Stack(nn.ModuleList):
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__(layers)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, x_TD: Tensor, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         states = [x_TD]
         kept: list[tuple[Tensor, ...]] | None = [] if request.attentions else None
         for index, layer in enumerate(islice(self, request.layers)):
             x_TD = layer(x_TD, packed, _tap(request, index, kept))
             if request.hidden_states:
                 states.append(x_TD)
-        return Encoded(
+        return EncoderOutput(
             last_hidden_state=x_TD,
             hidden_states=tuple(states) if request.hidden_states else None,
             attentions=None if kept is None else tuple(kept),
         )
 
 
-def _tap(request: Request, layer: int, kept: list[tuple[Tensor, ...]] | None) -> Tap | None:
+def _tap(request: EncoderRequest, layer: int, kept: list[tuple[Tensor, ...]] | None) -> Tap | None:
     if request.head_mask is None and kept is None:
         return None
     return Tap(None if request.head_mask is None else request.head_mask[layer], kept)

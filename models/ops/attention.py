@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corpusmill.models.ops.grouped import grouped_map, reordered
 from corpusmill.models.ops.native_attention import attend_native
-from corpusmill.models.packed import PackedTokens, Run
+from corpusmill.models.packed import LengthRun, PackedTokens
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 
@@ -70,7 +70,7 @@ def attend_products(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedT
     return out_THD
 
 
-def _multiply(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, out_THD: Tensor, run: Run) -> None:
+def _multiply(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, out_THD: Tensor, run: LengthRun) -> None:
     """Products over all heads of a run, few enough at a time for their scores to stay in cache."""
     q_BLD, k_BLD, v_BLD = (_dense(x_THD, run).flatten(0, 1) for x_THD in (q_THD, k_THD, v_THD))
     out_BLD = torch.empty_like(q_BLD)
@@ -108,6 +108,21 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
     return s_BLL.to_mkldnn().softmax(-1).to_dense()
 
 
+def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
+    """One flash-attention call for all sequences (CUDA, 16-bit); masked keys are left out of it."""
+    # Not above: it imports torch's compiler, tens of megabytes that a CPU has no use for.
+    from torch.nn.attention.varlen import varlen_attn
+
+    cu, longest = packed.cu_seqlens, packed.max_length
+    cu_keys = cu
+    if packed.key_mask is not None:
+        k_THD, v_THD = k_THD[packed.key_mask], v_THD[packed.key_mask]
+        cu_keys = F.pad(packed.key_mask.cumsum(0, dtype=torch.int32), (1, 0))[cu]
+    out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu_keys, longest, longest)
+    assert isinstance(out_THD, Tensor)
+    return out_THD
+
+
 def attend_each(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """The plain definition, one sequence at a time: what the kernels are tested against."""
     return attend_with_scores(q_THD, k_THD, v_THD, packed)[0]
@@ -135,11 +150,11 @@ def _masks(packed: PackedTokens) -> tuple[Tensor | None, ...]:
     return (None,) * len(packed) if packed.key_mask is None else packed.split(packed.key_mask)
 
 
-def _dense(x_THD: Tensor, run: Run) -> Tensor:
+def _dense(x_THD: Tensor, run: LengthRun) -> Tensor:
     part = x_THD[run.start : run.start + run.count * run.length]
     return part.view(run.count, run.length, *part.shape[1:]).transpose(1, 2)
 
 
-def _dense_mask(mask_T: Tensor, run: Run) -> Tensor:
+def _dense_mask(mask_T: Tensor, run: LengthRun) -> Tensor:
     part = mask_T[run.start : run.start + run.count * run.length]
     return part.view(run.count, 1, 1, run.length)

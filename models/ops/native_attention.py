@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from corpusmill.models.cpu.native.bindings import NUMBERS, Attention, check, library
+from corpusmill.models.cpu.native.bindings import NUMBERS, AttentionCall, check, library
 from corpusmill.models.packed import PackedTokens
 
 
@@ -24,7 +24,7 @@ def attend_native(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTok
             f"{name}_stride": by_token * x_THD.itemsize,
             f"{name}_head": by_head * x_THD.itemsize,
         }
-    call = Attention(
+    call = AttentionCall(
         **places,
         starts=packed.cu_seqlens.data_ptr(),
         sequences=len(packed),

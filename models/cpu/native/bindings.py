@@ -57,7 +57,7 @@ class Step(ctypes.Structure):
     ]
 
 
-class Attention(ctypes.Structure):
+class AttentionCall(ctypes.Structure):
     """Heads that lie side by side in rows, and where sequences begin."""
 
     _fields_ = [
@@ -96,7 +96,9 @@ def library() -> tuple[ctypes.CDLL | None, str]:
         supported, sizes = loaded.corpusmill_supported(), loaded.corpusmill_sizes()
     except (OSError, AttributeError) as error:
         return None, f"they cannot be loaded: {in_a_line(error)}"
-    if sizes != sum(ctypes.sizeof(each) << 8 * place for place, each in enumerate((Buffer, Step, Attention))):
+    if sizes != sum(
+        ctypes.sizeof(each) << 8 * place for place, each in enumerate((Buffer, Step, AttentionCall))
+    ):
         return None, "they were compiled from another version of corpusmill: install it again"
     if not supported:
         return None, "this CPU lacks AVX-512 with VNNI and bfloat16"

@@ -43,7 +43,7 @@ class NormedMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class BottleneckParts:
     """A layer whose query and key share a bottleneck of their own."""
 
     entry: NormedMap
@@ -80,7 +80,7 @@ class Parts:
 class NativeMobileLayer(nn.Module):
     """Into the bottleneck, query, key and value in one pass; attention; the rest in another."""
 
-    def __init__(self, parts: Parts, *, heads: int, number: torch.dtype) -> None:
+    def __init__(self, parts: BottleneckParts, *, heads: int, number: torch.dtype) -> None:
         super().__init__()
         self.heads = heads
         self.number = number
@@ -90,7 +90,7 @@ class NativeMobileLayer(nn.Module):
     @classmethod
     def of(cls, layer: nn.Module, *, number: torch.dtype) -> Self | None:
         """The layer, if all of its maps are on the kernels; `number` is its rows' dtype."""
-        parts = Parts.of(layer)
+        parts = BottleneckParts.of(layer)
         if parts is None:
             return None
         assert isinstance(layer, MobileLayer)
@@ -106,7 +106,7 @@ class NativeMobileLayer(nn.Module):
         self._after.run(y_TB, x_TB, x_TD, out_TD)
         return out_TD
 
-    def _entry(self, parts: Parts) -> Program:
+    def _entry(self, parts: BottleneckParts) -> Program:
         program, number = Program(), self.number
         x, entered, joint = (
             program.outer(number, each) for each in (self.width, self.narrow, 3 * self.narrow)
@@ -118,7 +118,7 @@ class NativeMobileLayer(nn.Module):
             part.add_to(program, source, joint, column=place * self.narrow)
         return program
 
-    def _rest(self, parts: Parts) -> Program:
+    def _rest(self, parts: BottleneckParts) -> Program:
         program, number = Program(), self.number
         y, entered = program.outer(number, self.narrow), program.outer(number, self.narrow)
         x, out = program.outer(number, self.width), program.outer(number, self.width)

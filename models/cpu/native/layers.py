@@ -16,7 +16,7 @@ from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, Tap
 from corpusmill.models.packed import PackedTokens
 
 
-class Attention(Protocol):
+class AttentionBeforeOutput(Protocol):
     """An attention whose last map is left to its layer."""
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
@@ -57,7 +57,7 @@ class NativePostNormLayer(nn.Module):
         return cls(layer.attention, (maps[0], maps[1], maps[2]), (first, second), number=number)
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        y_TD = cast(Attention, self.attention).attended(x_TD, packed, tap)
+        y_TD = cast(AttentionBeforeOutput, self.attention).attended(x_TD, packed, tap)
         program = self._programs.get(y_TD.dtype)
         if program is None:
             program = self._programs[y_TD.dtype] = self._program(y_TD.dtype)

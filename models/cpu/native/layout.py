@@ -11,7 +11,7 @@ from corpusmill.models.cpu.native.bottleneck import NativeMobileLayer
 from corpusmill.models.cpu.native.layers import NativePostNormLayer
 from corpusmill.models.cpu.native.maps import NativeMap, native_map
 from corpusmill.models.layers.blocks import FeedForward, Projections
-from corpusmill.models.layers.fused_qkv import JointProjections, replace_modules
+from corpusmill.models.layers.fused_qkv import FusedQKV, replace_modules
 
 
 def native_layout(dtype: torch.dtype) -> tuple[bool, str]:
@@ -42,7 +42,7 @@ def layers_in_c(module: nn.Module, *, number: torch.dtype) -> None:
 
 
 def _replacement(module: nn.Module, *, int8: bool, attention: torch.dtype | None) -> nn.Module | None:
-    if isinstance(module, JointProjections | Projections):
+    if isinstance(module, FusedQKV | Projections):
         replace_modules(module, partial(native_map, int8=int8, result=attention))
         return module
     if isinstance(module, FeedForward) and int8:
