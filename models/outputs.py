@@ -12,7 +12,7 @@ Attentions = tuple[tuple[Tensor, ...], ...]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelOutput:
-    """What every record may hold on request.
+    """The fields that every output may have on request.
 
     `hidden_states` has the embeddings' output and each layer's, (T, D); `attentions[layer][sequence]` is that
     sequence's (heads, length, length).
@@ -24,7 +24,7 @@ class ModelOutput:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EncoderOutput(ModelOutput):
-    """What an encoder hands to a head: one (T, D) state a token."""
+    """The output of an encoder, which heads read: one state per token, (T, D)."""
 
     last_hidden_state: Tensor
 
@@ -38,35 +38,35 @@ class BaseOutput(EncoderOutput):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EmbeddingOutput(ModelOutput):
-    """One vector a sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
+    """One vector per sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
 
     embeddings: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SparseEmbeddingOutput(ModelOutput):
-    """One weight a word of the vocabulary for each sequence: `weights` (N, V), float32, 0 for most words."""
+    """One weight per sequence and word of the vocabulary: `weights` (N, V), float32, 0 for most words."""
 
     weights: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OutputWithLoss(ModelOutput):
-    """`loss` is a scalar in float32 where labels were given."""
+    """An output with a `loss`: a scalar in float32, None without labels."""
 
     loss: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SequenceClassifierOutput(OutputWithLoss):
-    """One score a label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
+    """One score per label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TokenClassifierOutput(OutputWithLoss):
-    """One score a label for each token: `logits` (T, L)."""
+    """One score per label for each token: `logits` (T, L)."""
 
     logits: Tensor
 
@@ -81,9 +81,9 @@ class QuestionAnsweringOutput(OutputWithLoss):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskedLMOutput(OutputWithLoss):
-    """For each token, one score a word of the vocabulary: `logits` (T, V).
+    """One score per word of the vocabulary for each token: `logits` (T, V).
 
-    Where `scored_tokens` named P tokens, a row for each of these: (P, V).
+    With `scored_tokens` (P,) they have one row for each of these tokens: (P, V).
     """
 
     logits: Tensor
@@ -91,7 +91,7 @@ class MaskedLMOutput(OutputWithLoss):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MultipleChoiceOutput(OutputWithLoss):
-    """One row a question, one score a choice: `logits` (N / num_choices, num_choices)."""
+    """One row per question, one score per choice: `logits` (N / num_choices, num_choices)."""
 
     logits: Tensor
 
@@ -107,7 +107,7 @@ class NextSentenceOutput(OutputWithLoss):
 class PreTrainingOutput(OutputWithLoss):
     """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2).
 
-    Where `scored_tokens` named P tokens, `prediction_logits` are theirs: (P, V).
+    With `scored_tokens` (P,) `prediction_logits` have one row for each of these tokens: (P, V).
     """
 
     prediction_logits: Tensor

@@ -36,7 +36,7 @@ class BertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("position_embedding_type", "absolute")
         fields.only("is_decoder", False)
@@ -60,12 +60,12 @@ class BertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """Every head but the taggers reads the tanh pooler."""
+        """Return the head design: every head but the taggers reads the tanh pooler."""
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=self.eps)
         return HeadDesign(pooler=Summary(), classifier=Summary(), choice=Summary(), words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
         return self.layers * (linear + attention_flops(width=width, length=length))

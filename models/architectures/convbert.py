@@ -58,7 +58,7 @@ class ConvBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("is_decoder", False)
         fields.only("add_cross_attention", False)
@@ -89,13 +89,13 @@ class ConvBertConfig:
         )
 
     def head_design(self) -> HeadDesign:
-        """No pooler; the classifier has a map of its own, and word scores are always gelu's."""
+        """Return the head design: no pooler, a map of the classifier's own, and gelu before word scores."""
         classifier = Summary(activation=self.activation)
         words = WordHead("gelu", width=self.embedding_size, tied_width=self.embedding_size, eps=self.eps)
         return HeadDesign(pooler=None, classifier=classifier, choice=self.choice, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the encoder for one token of a sequence of this length."""
+        """Return floating-point operations of the encoder for one token of a sequence of this length."""
         width, half = self.width, self.width // 2
         mixing = linear_flops((width, 5 * half), (half, self.heads * self.kernel), (width, width))
         convolving = 2 * self.kernel * (width + half)
@@ -106,7 +106,7 @@ class ConvBertConfig:
 
 
 def _choice(fields: Fields) -> Summary:
-    """How multiple choice summarises a sequence: its last token, unless the config says otherwise."""
+    """Return how multiple choice summarises a sequence: its last token, unless the config names another."""
     fields.only("summary_type", *SUMMARY_TYPES)
     mapped = fields.get("summary_use_proj", False)
     if mapped:
@@ -136,7 +136,7 @@ class MixedAttention(nn.Module):
         return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What heads and convolutions give, side by side: what the last map reads."""
+        """Return the results of heads and convolutions side by side, which the last map reads."""
         q_TA, k_TA, v_TA = self.projections(x_TD)
         attended_TA = attend_heads(q_TA, k_TA, v_TA, packed, heads=self.heads, tap=tap)
         spans_TA = self.pointwise(depthwise_convolution(x_TD, self.depthwise, packed))

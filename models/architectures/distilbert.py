@@ -38,7 +38,7 @@ class DistilBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
         fields.divisible("dim", by="n_heads")
@@ -57,13 +57,13 @@ class DistilBertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """The classifier's own ReLU layer takes the place of a pooler."""
+        """Return the head design: the classifier's own ReLU layer replaces a pooler."""
         summary = Summary(activation="relu")
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=EPS)
         return HeadDesign(pooler=None, classifier=summary, choice=summary, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
         return self.layers * (linear + attention_flops(width=width, length=length))

@@ -47,7 +47,7 @@ class SqueezeBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
         fields.divisible("hidden_size", by="num_attention_heads")
@@ -82,12 +82,12 @@ class SqueezeBertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """As BERT's."""
+        """Return the head design, which is BERT's."""
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=self.eps)
         return HeadDesign(pooler=Summary(), classifier=Summary(), choice=Summary(), words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         attention = linear_flops(*((width, width // groups) for groups in self.attention_groups))
         first, second = self.feed_forward_groups

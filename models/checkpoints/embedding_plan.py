@@ -1,4 +1,4 @@
-"""How a sequence's vector is made: as the checkpoint says, changed by what the caller asks for."""
+"""The plan of a sequence's vector: the checkpoint's own, changed by the caller's options."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from corpusmill.models.errors import OptionError
 
 TOKEN_POOLINGS = tuple(POOLING_FLAGS.values())
 POOLER = "pooler"
-# What a checkpoint without sentence-transformers files, or of a sparse encoder, is taken to say.
+# The modules of a checkpoint without sentence-transformers files, and of a sparse encoder.
 PLAIN = SentenceModules(transformer="", pooling=("mean",), steps=(), max_seq_length=None)
 
 
@@ -57,9 +57,9 @@ class EmbeddingPlan:
 def plan_embedding(
     options: EmbeddingOptions, own: SentenceModules, *, width: int, layers: int, pooler: bool
 ) -> EmbeddingPlan:
-    """Puts the options in the place of the checkpoint's `own` modules; `pooler`: the architecture has one.
+    """Replace the checkpoint's `own` modules by what the options say; `pooler`: the architecture has one.
 
-    Raises OptionError for a value that this checkpoint has no meaning for.
+    Raises OptionError for a value that this checkpoint cannot use.
     """
     whole = own.dimension(width)
     _check_pooling(options.pooling, own, width=width, pooler=pooler)
@@ -118,7 +118,7 @@ def _cut(dimensions: int | None, whole: int) -> tuple[Truncate, ...]:
 
 
 def _layer(layer: int | None, layers: int) -> int:
-    """The number of layers to run."""
+    """Return the number of layers to run."""
     if layer is None:
         return layers
     if not -layers - 1 <= layer <= layers:

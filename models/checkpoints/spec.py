@@ -35,7 +35,7 @@ class EncoderConfig(Protocol):
         """Number of token types; 0 where the model has none."""
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the encoder for one token of a sequence of this length."""
+        """Return floating-point operations of the encoder for one token of a sequence of this length."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class WordHead:
-    """How words are predicted: linear map to `width`, activation, norm, and one score a word.
+    """How words are predicted: linear map to `width`, activation, norm, and one score per word.
 
     The output matrix is that of the word vectors, `tied_width` wide, where the checkpoint ties them; where
     `width` is larger, a matrix of its own reads the rest.

@@ -1,4 +1,4 @@
-"""Parameters that a checkpoint keeps in another shape than we do.
+"""Parameters that a checkpoint stores in another shape than the model's.
 
 Shape suffixes: G groups, I inputs and O outputs of a group, K kernel size, D width.
 """
@@ -13,14 +13,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """`stored` gives the checkpoint's shape for one of ours; `ours` turns its tensor into that shape."""
+    """`stored` returns the checkpoint's shape of our parameter; `ours` reshapes its tensor to our shape."""
 
     stored: Callable[[Shape], Shape]
     ours: Callable[[Tensor, Shape], Tensor]
 
 
 def _convolution_shape(ours: Shape) -> Shape:
-    """(O, I) or (G, I, O) of a linear map as a convolution of kernel size 1: (G * O, I, 1)."""
+    """Return the shape of a linear map, (O, I) or (G, I, O), as a convolution of size 1: (G * O, I, 1)."""
     if len(ours) == 2:
         return (*ours, 1)
     groups, inputs, outputs = ours

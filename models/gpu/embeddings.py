@@ -1,4 +1,4 @@
-"""Embeddings laid out for a GPU: a norm and the sum that it is over in one kernel. Inference only.
+"""Embeddings laid out for a GPU: their sum and its norm in one kernel. Inference only.
 
 Shape suffixes: T tokens, D width, E word-vector width.
 """
@@ -26,14 +26,14 @@ class SummedEmbeddings(nn.Module):
         self.kernels = kernels
 
     def summed(self, words: Rows, packed: PackedTokens) -> Tensor:
-        """The norm of each token's word, position and type added up, (T, D)."""
+        """Return the norm of each token's word, position and type added up, (T, D)."""
         places = Rows(self.positions.weight, packed.position_ids)
         kinds = None if self.token_types is None else Rows(self.token_types.weight, types_of(packed))
         return self.kernels.embedded(words, places, kinds, self.norm)
 
 
 class SummedTokens(SummedEmbeddings):
-    """Those of all architectures but MobileBERT."""
+    """The embeddings of all architectures but MobileBERT."""
 
     def __init__(self, embeddings: TokenEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
@@ -46,7 +46,7 @@ class SummedTokens(SummedEmbeddings):
 
 
 class SummedTrigrams(SummedEmbeddings):
-    """MobileBERT's, whose words are widened from trigrams."""
+    """MobileBERT's embeddings, whose words are widened from trigrams."""
 
     def __init__(self, embeddings: MobileEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
@@ -60,7 +60,7 @@ class SummedTrigrams(SummedEmbeddings):
 
 
 def summed_embeddings(module: nn.Module, kernels: SumAndNormKernels) -> SummedEmbeddings | None:
-    """The embeddings that a module is, in one kernel; None for another module, and for another layout."""
+    """Return the embeddings with sum and norm in one kernel; None for other modules and layouts."""
     if not isinstance(module, TokenEmbeddings | MobileEmbeddings):
         return None
     norm = Norm.of(module.norm)

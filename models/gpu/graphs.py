@@ -1,7 +1,7 @@
-"""CUDA graphs of an encoder: recorded once a size, then replayed. Only for a GPU.
+"""CUDA graphs of an encoder: recorded once per size, then replayed. Only for a GPU.
 
-All graphs read the same slots and write the same states, and share one pool of memory: they never run at the
-same time, also where several threads and streams use the model.
+All graphs read the same inputs, write the same states and share one pool of memory. A lock keeps two of them
+from running at the same time where several threads and streams use the model.
 Shape suffixes: T tokens, D width.
 """
 
@@ -21,12 +21,12 @@ from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import EncoderRequest
 
 MOST = 96
-"""Graphs kept. A batch of a further size runs padded, without one."""
+"""The most graphs that are kept. A batch of a further size runs padded, without a graph."""
 Key = tuple[PaddedSize, int | None]
 
 
 class Graphs:
-    """Runs padded batches: the first of a size as they are, and a recorded graph from the second on."""
+    """Runner of padded batches: the first of a size runs as it is, later ones as a recorded graph."""
 
     def __init__(self, encoder: nn.Module, *, tokens: int, width: int, dtype: torch.dtype) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
@@ -43,7 +43,7 @@ class Graphs:
         self.failure: str | None = None
 
     def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
-        """The states (T, D) of all tokens, the caller's own."""
+        """Return the states (T, D) of all tokens; the caller may keep them."""
         key = (size, request.layers)
         with self._lock:
             if key not in self._recorded and not self._record(key, batch, request):
@@ -57,7 +57,7 @@ class Graphs:
             return states_TD
 
     def _record(self, key: Key, batch: PackedTokens, request: EncoderRequest) -> bool:
-        """Record a size that has been seen before; say whether there is a graph now."""
+        """Record a size that has been seen before; return whether there is a graph now."""
         if key not in self._seen or self.failure is not None or len(self._recorded) >= MOST:
             self._seen.add(key)
             return False
@@ -69,7 +69,7 @@ class Graphs:
         return True
 
     def record(self, size: PaddedSize, batch: PackedTokens, request: EncoderRequest) -> torch.cuda.CUDAGraph:
-        """A graph of the pass over a size; `batch` is an example of it."""
+        """Record the encoder's pass over a size and return the graph; `batch` is an example of the size."""
         torch.cuda.synchronize()
         self._slots.fill(batch)
         # Once without recording: kernels are compiled and libraries make their workspaces.
@@ -91,7 +91,7 @@ class Graphs:
 def with_graphs(
     encoder: nn.Module, *, positions: int, width: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[nn.Module, str]:
-    """The encoder, with graphs for small batches where this machine can record them; and why, or why not."""
+    """Return the encoder with graphs for small batches where they can be recorded, and the reason."""
     if device.type != "cuda":
         return encoder, f"graphs: none (on {device.type})"
     if attention_kernel(device.type, dtype)[0] is attend_runs:
@@ -112,7 +112,7 @@ def with_graphs(
 
 @torch.inference_mode()
 def _tried(encoder: nn.Module, *, positions: int, tokens: int, width: int, dtype: torch.dtype) -> Graphs:
-    """Graphs, after recording the smallest size."""
+    """Return graphs after recording the smallest size."""
     graphs = Graphs(encoder, tokens=tokens, width=width, dtype=dtype)
     batch = PackedTokens.from_sequences([[0] * min(5, positions), [0]]).to("cuda")
     size = padded_size(

@@ -116,7 +116,7 @@ def lay_out_for_gpu(
     kernels: SumAndNormKernels | None,
     rest_of_layer: RestOfLayer | None = None,
 ) -> str:
-    """Replaces layers below a module, norms too where there are kernels for them; says by what."""
+    """Replace layers below a module, and norms where there are kernels for them; return by what."""
     for parent, name, child in _children(module):
         fused: nn.Module | None = fused_bottleneck(child, rest_of_layer)
         if fused is None and kernels is not None:
@@ -137,7 +137,7 @@ def lay_out_for_gpu(
 
 
 def choose_layout(module: nn.Module, *, dtype: torch.dtype, device_type: str) -> str:
-    """Lays out for the kernels that this machine has, with both reasons."""
+    """Lay out a module for the kernels that this machine has; return all reasons."""
     kernels, norms = choose_sum_and_norm(device_type, dtype)
     rest_of_layer, bottlenecks = None, ""
     if any(isinstance(part, MobileLayer) for part in module.modules()):
@@ -149,7 +149,7 @@ def choose_layout(module: nn.Module, *, dtype: torch.dtype, device_type: str) ->
 
 @cache
 def choose_sum_and_norm(device_type: str, dtype: torch.dtype) -> tuple[SumAndNormKernels | None, str]:
-    """The kernels for a device and dtype, None where steps stay apart; and why."""
+    """Return the kernels for a device and dtype, or None where steps stay apart, and the reason."""
     if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return None, f"norms: torch's own ({dtype} on {device_type})"
     try:
@@ -161,7 +161,7 @@ def choose_sum_and_norm(device_type: str, dtype: torch.dtype) -> tuple[SumAndNor
 
 @cache
 def choose_rest_of_layer(device_type: str, dtype: torch.dtype) -> tuple[RestOfLayer | None, str]:
-    """The kernel for a device and dtype, None where layers keep their maps apart; and why."""
+    """Return the kernel for a device and dtype, or None where maps stay apart, and the reason."""
     if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return None, f"bottlenecks: map by map ({dtype} on {device_type})"
     try:
@@ -175,7 +175,7 @@ def choose_rest_of_layer(device_type: str, dtype: torch.dtype) -> tuple[RestOfLa
 
 
 def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Every module below, with its parent and its name there, parents first."""
+    """Yield every module below, with its parent and its name there, parents first."""
     for name, child in list(module.named_children()):
         yield module, name, child
         # What took a child's place has nothing left to replace.

@@ -1,6 +1,6 @@
-"""What a MobileBERT layer does after its attention, as one step: its weights, its definition and its kernel.
+"""A MobileBERT layer after its attention, as one step: its definition, and the check of its kernel.
 
-Everything there works token by token on a narrow sum, which need not leave the chip between ten products.
+All of it works token by token on a narrow sum, which can stay on the chip through ten products.
 Shape suffixes: T tokens, D width, B bottleneck width, I inner width of all feed-forward parts.
 """
 
@@ -17,7 +17,7 @@ RestOfLayer = Callable[[Tensor, Tensor, Tensor, Rest], Tensor]
 
 
 def plain_rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest) -> Tensor:
-    """The definition: sums in float32, what products read in the input's dtype; (T, D)."""
+    """Return the definition's result (T, D): sums in float32, inputs of products in the input's dtype."""
     dtype, narrow = y_TB.dtype, y_TB.shape[1]
 
     def product(read: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def plain_rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest)
 
 
 def bottleneck_disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a kernel on a device, found on a small batch; None if nothing is."""
+    """Return what is wrong with a kernel on a device, found on a small batch; None if nothing is."""
     rest, inputs = example(dtype=dtype, device=device)
     try:
         found, wanted = (each(*inputs, rest).float() for each in (kernel, plain_rest_of_layer))
@@ -49,7 +49,7 @@ def bottleneck_disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: 
 def example(
     *, dtype: torch.dtype, device: torch.device, narrow: int = 32, width: int = 64, tokens: int = 37
 ) -> tuple[Rest, tuple[Tensor, Tensor, Tensor]]:
-    """Random weights of three feed-forward parts, and inputs for them."""
+    """Return random weights of three feed-forward parts, and inputs for them."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:

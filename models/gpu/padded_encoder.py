@@ -1,7 +1,7 @@
-"""An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once a size.
+"""An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once per size.
 
-A narrow, deep model in small batches waits for the host: each of its hundreds of kernels takes the device
-less time than the host needs to launch it. A recorded graph launches all of them at once. The padded pass
+A narrow, deep model waits for the host in small batches: the host needs longer to launch each of hundreds of
+kernels than the device needs to run it. A recorded graph launches all of them at once. The padded pass
 gives the same bytes recorded or not, so that it does not matter when a graph was recorded.
 Shape suffixes: T tokens, D width.
 """
@@ -19,16 +19,16 @@ from corpusmill.models.request import EncoderRequest
 
 
 class Runner(Protocol):
-    """Runs an encoder on a batch that is padded to a size."""
+    """A function that runs an encoder on a padded batch."""
 
     def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
-        """The states (T, D) of all tokens; the caller may keep them."""
+        """Return the states (T, D) of all tokens; the caller may keep them."""
 
 
 class PaddedEncoder(nn.Module):
-    """Gives batches of at most `limit` tokens to a runner, padded, and all others to the encoder as they are.
+    """An encoder that pads batches of at most `limit` tokens for a runner; larger ones run as they are.
 
-    Without a runner the padded batch goes through the encoder: what graphs are tested against.
+    Without a runner the padded batch runs through the encoder, which graphs are tested against.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PaddedEncoder(nn.Module):
 
 
 def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
-    """The tokens of a batch below which a GPU would wait for the host, from the encoder's weights alone."""
+    """Return the tokens of a batch below which a GPU would wait for the host, from the encoder's weights."""
     weights = [(name, parameter) for name, parameter in encoder.named_parameters() if parameter.ndim > 1]
     maps = [
         LinearMap(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
@@ -69,7 +69,7 @@ def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
 
 
 def _plain(packed: PackedTokens, request: EncoderRequest) -> bool:
-    """Whether nothing is asked for but the last states, of tokens that all see each other."""
+    """Return whether only the last states are asked for, of tokens that all see each other."""
     asked = request.inputs_embeds is not None or request.head_mask is not None
     kept = request.hidden_states or request.attentions
     return not (asked or kept or packed.is_masked)

@@ -1,4 +1,4 @@
-"""One vector a sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
+"""One vector per sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
 
 Shape suffixes: N sequences, D width.
 """
@@ -19,14 +19,14 @@ from corpusmill.models.request import HeadTargets
 
 
 class UnitLength(nn.Module):
-    """Divides each vector by its Euclidean length."""
+    """Division of each vector by its Euclidean length."""
 
     def forward(self, x_ND: Tensor) -> Tensor:
         return F.normalize(x_ND, dim=-1)
 
 
 class FirstValues(nn.Module):
-    """Keeps the first of each vector's values."""
+    """The first values of each vector."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()

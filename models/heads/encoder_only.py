@@ -10,7 +10,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class EncoderOnlyHead(nn.Module):
-    """`pooler=None` for architectures and checkpoints without one."""
+    """The hidden states and the pooler's vectors; `pooler` is None where there is none."""
 
     def __init__(self, pooler: nn.Module | None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The word at each token: one score a word of the vocabulary.
+"""The word at each token: one score per word of the vocabulary.
 
 Shape suffixes: P tokens to be scored (all, where none are named), V vocabulary.
 """
@@ -14,7 +14,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class FillMaskHead(nn.Module):
-    """Scores for every token, masked or not, or for the `scored_tokens`; labels are one a row of scores."""
+    """Scores for every token, masked or not, or for the `scored_tokens`; labels are one per row of scores."""
 
     def __init__(self, words: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which of several continuations fits: one score a sequence, in rows of `num_choices`."""
+"""The choice among several continuations: one score per sequence, in rows of `num_choices`."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Whether the second part of a pair follows the first: two scores a sequence."""
+"""Whether the second part of a pair follows the first: two scores per sequence."""
 
 from torch import nn
 

@@ -1,7 +1,6 @@
 """BERT's two first tasks at once: the word at each token, and whether the second part follows the first.
 
-Shape suffixes: P tokens to be scored (all, where none are named), N sequences,
-V vocabulary.
+Shape suffixes: P tokens to be scored (all, where none are named), N sequences, V vocabulary.
 """
 
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Where an answer starts and ends: two scores a token."""
+"""Where an answer starts and ends: two scores per token."""
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class QuestionAnsweringHead(nn.Module):
-    """The same in every family."""
+    """Two scores per token, the same in every family."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class QuestionAnsweringHead(nn.Module):
 
 
 def _loss(start_T: Tensor, end_T: Tensor, packed: PackedTokens, targets: HeadTargets) -> Tensor | None:
-    """Positions count from the first token of a sequence."""
+    """Return the mean loss of both positions, which count from the first token of a sequence."""
     starts_N, ends_N = targets.start_positions, targets.end_positions
     if starts_N is None and ends_N is None:
         return None

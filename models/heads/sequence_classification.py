@@ -1,4 +1,4 @@
-"""Labels for a whole sequence: the family's summary of it, then a linear map to one score a label."""
+"""Labels for a whole sequence: the family's summary of it, then a linear map to one score per label."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""One weight a word for each sequence, from the scores that a masked language model gives its tokens.
+"""One weight per word for each sequence, from the scores that a masked language model gives its tokens.
 
 SPLADE (Formal et al., 2021, https://arxiv.org/abs/2109.10086), after sentence-transformers' SpladePooling;
 special tokens count. Shape suffixes: T tokens of all sequences, N sequences, V vocabulary.
@@ -47,7 +47,7 @@ class SparseEmbeddingHead(nn.Module):
 
 
 def _dampen(scores: Tensor, *, times: int) -> Tensor:
-    """Replaces scores by log(1 + x) of what is positive, some times over."""
+    """Replace scores by log(1 + x) of their positive part, `times` times."""
     scores.relu_()
     for _ in range(times):
         scores.log1p_()

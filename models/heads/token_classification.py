@@ -1,4 +1,4 @@
-"""Labels for each token: a linear map to one score a label."""
+"""Labels for each token: a linear map to one score per label."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class TokenClassifierHead(nn.Module):
-    """The same in every family."""
+    """One score per label for each token, the same in every family."""
 
     def __init__(self, *, width: int, labels: int) -> None:
         super().__init__()

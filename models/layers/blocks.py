@@ -1,4 +1,4 @@
-"""The parts that architectures are composed from. They take sizes and sub-modules, never a config.
+"""The parts of architectures. They take sizes and sub-modules, never a config.
 
 Shape suffixes: T tokens of all sequences, D width, E word-vector width, H heads, d head width, G groups,
 I inputs and O outputs of a group.
@@ -51,7 +51,7 @@ class TokenEmbeddings(nn.Module):
 
 
 def types_of(packed: PackedTokens) -> Tensor:
-    """The token types; 0 for every token where none are given."""
+    """Return the token types; 0 for every token where none are given."""
     return torch.zeros_like(packed.input_ids) if packed.token_types is None else packed.token_types
 
 
@@ -63,7 +63,7 @@ class Linear(nn.Linear):
 
 
 def added(y_TO: Tensor, residual_TO: Tensor | None) -> Tensor:
-    """The sum, where there is something to add."""
+    """Return the sum; the first tensor alone where there is no residual."""
     return y_TO if residual_TO is None else y_TO + residual_TO
 
 
@@ -83,7 +83,7 @@ class GroupedLinear(nn.Module):
 
 
 def linear(in_features: int, out_features: int, *, groups: int = 1) -> nn.Module:
-    """A linear map, in groups or not."""
+    """Return a linear map, in groups or not."""
     if groups == 1:
         return Linear(in_features, out_features)
     return GroupedLinear(in_features, out_features, groups)
@@ -104,7 +104,7 @@ class Projections(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Tap:
-    """A caller's hold on one layer's attention: a factor a head (H,), and a list to keep attentions in."""
+    """Options for one layer's attention: a factor per head (H,), and a list that keeps attentions."""
 
     head_factors: Tensor | None
     kept: list[tuple[Tensor, ...]] | None
@@ -120,7 +120,7 @@ def attend_heads(
     tap: Tap | None,
     keep_scores: bool = False,
 ) -> Tensor:
-    """Multi-head attention inside each sequence; a tap keeps probabilities, or the scores before them."""
+    """Return multi-head attention inside each sequence; a tap keeps probabilities, or their scores."""
     q_THd, k_THd, v_THd = (x_TD.view(len(x_TD), heads, -1) for x_TD in (q_TD, k_TD, v_TD))
     if tap is None:
         return attend(q_THd, k_THd, v_THd, packed).flatten(1)
@@ -160,7 +160,7 @@ class SelfAttention(nn.Module):
         return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What the heads give, side by side: what the last map reads."""
+        """Return the results of the heads side by side, which the last map reads."""
         q_TD, k_TD, v_TD = self.projections(x_TD)
         return attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
 
@@ -220,7 +220,7 @@ class PostNormLayer(nn.Module):
 
 
 class Stack(nn.ModuleList):
-    """Layers one after another, all or the first ones, remembering on request what passes between them."""
+    """Layers in sequence, all or the first ones; on request it keeps the states between them."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__(layers)

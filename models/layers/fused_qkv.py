@@ -1,4 +1,4 @@
-"""Query, key and value as one map, and how modules are replaced by others that do the same.
+"""Query, key and value as one map, and the replacement of modules by equivalent ones.
 
 Shape suffixes: T tokens, D width.
 """
@@ -23,7 +23,7 @@ class FusedQKV(nn.Module):
 
 
 def replace_modules(module: nn.Module, replacement_of: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Replaces every module below for which there is a replacement; what is below others is tried in turn."""
+    """Replace every module below that has a replacement; look inside the others."""
     for name, child in module.named_children():
         replacement = replacement_of(child)
         if replacement is None:
@@ -33,7 +33,7 @@ def replace_modules(module: nn.Module, replacement_of: Callable[[nn.Module], nn.
 
 
 def fuse_qkv(module: nn.Module) -> FusedQKV | None:
-    """Three plain maps of one input as one; None for whatever else."""
+    """Return three plain maps of one input as one map; None for another module."""
     if not isinstance(module, Projections):
         return None
     parts = [each for each in (module.query, module.key, module.value) if isinstance(each, nn.Linear)]

@@ -30,14 +30,14 @@ FLASH = "variable-length flash kernel"
 
 
 def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
+    """Return softmax attention of each token over the unmasked tokens of its own sequence, (T, H, D)."""
     kernel, _ = attention_kernel(q_THD.device.type, q_THD.dtype)
     return kernel(q_THD, k_THD, v_THD, packed)
 
 
 @cache
 def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
-    """The kernel for a device and dtype, and why it is that one."""
+    """Return the kernel for a device and dtype, and the reason."""
     if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
         kernel, reason = sixteen_bit_kernel(dtype)
         return kernel or attend_runs, reason
@@ -51,7 +51,7 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
 
 
 def sixteen_bit_kernel(dtype: torch.dtype) -> tuple[Attend | None, str]:
-    """The kernel for the current GPU, None where attention has to take runs of equal length; and why."""
+    """Return the kernel for the current GPU, or None where only `attend_runs` works, and the reason."""
     if torch.cuda.get_device_capability() < (8, 0) or not torch.backends.cuda.is_flash_attention_available():
         return None, "attention: dense runs of equal length (no flash attention on this GPU)"
     try:
@@ -65,7 +65,7 @@ def sixteen_bit_kernel(dtype: torch.dtype) -> tuple[Attend | None, str]:
 
 
 def attention_disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a kernel on a device, found on small batches; None if nothing is."""
+    """Return what is wrong with a kernel on a device, found on small batches; None if nothing is."""
     generator = torch.Generator().manual_seed(0)
     for lengths in ((3, 20, 1), (70, 1, 128), (300, 5)):
         packed = PackedTokens.from_sequences([[0] * length for length in lengths]).to(device)
@@ -81,10 +81,10 @@ def attention_disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.
 
 
 def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a batch that has sequences of no tokens, for this device's kernel; None if nothing.
+    """Return what is wrong with empty sequences in this device's kernel; None if nothing is.
 
-    Found by trying, with heads that tiles take and heads that they do not: batches that are padded to a fixed
-    number of sequences have empty ones, and whether flash attention takes them is not documented.
+    Batches that are padded to a fixed number of sequences have empty ones. Whether flash attention accepts
+    them is not documented, so this function tries: with heads for tiles, and with heads for flash attention.
     """
     packed = PackedTokens.from_sequences([[0] * length for length in (3, 70, 1)]).to(device)
     ends_N = packed.cu_seqlens[[0, 1, 1, 2, 3, 3, 3]]
@@ -101,18 +101,18 @@ def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | Non
 
 
 def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
-    """Each feature's window, weighted by K weights of its own; K is odd."""
+    """Return each feature's window, weighted by K weights of its own; K is odd."""
     return window_kernels(x_TD.device.type)[0].depthwise(x_TD, weight_KD, packed)
 
 
 def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """Each token's window, weighted head by head with K weights of the token's own; K is odd."""
+    """Return each token's window, weighted head by head with K weights of the token's own; K is odd."""
     return window_kernels(x_THd.device.type)[0].dynamic(x_THd, kernel_THK, packed)
 
 
 @cache
 def window_kernels(device_type: str) -> tuple[Convolutions, str]:
-    """The implementations for a device, and why they are these."""
+    """Return the convolutions for a device, and the reason."""
     apart = Convolutions(depthwise_laid_apart, dynamic_laid_apart)
     if device_type != "cuda":
         return apart, f"windows: laid apart (on {device_type})"
@@ -129,7 +129,7 @@ def window_kernels(device_type: str) -> tuple[Convolutions, str]:
 
 
 def window_disagreement(kernels: Convolutions, device: torch.device) -> str | None:
-    """What is wrong with some convolutions on a device, found on a small batch; None if nothing is."""
+    """Return what is wrong with convolutions on a device, found on a small batch; None if nothing is."""
     packed = PackedTokens.from_sequences([[0] * length for length in (1, 5, 2, 40)]).to(device)
     generator = torch.Generator().manual_seed(0)
     x_THd, kernel_THK = (torch.randn(48, 2, size, generator=generator).to(device) for size in (24, 9))

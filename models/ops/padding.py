@@ -1,7 +1,7 @@
-"""A batch padded to a fixed size by sequences of its own, which nothing real can see.
+"""A batch padded to a fixed size by further sequences, which no real sequence attends to.
 
-Padding is no longer a special case then: it is further sequences of the batch, short ones and empty ones,
-and what holds for neighbours holds for it. Results of the first tokens are those of the batch.
+Padding is no special case: it consists of sequences, short and empty ones, and no sequence can change the
+results of another. The results of the first tokens are those of the batch.
 Shape suffixes: T tokens, N sequences.
 """
 
@@ -17,7 +17,7 @@ from corpusmill.models.packed import LengthRun, PackedTokens, moved
 
 
 def padded_size_of(packed: PackedTokens, *, positions: int) -> PaddedSize:
-    """The size that a batch is padded to."""
+    """Return the size that a batch is padded to."""
     return padded_size(
         tokens=len(packed.input_ids),
         sequences=len(packed),
@@ -27,7 +27,7 @@ def padded_size_of(packed: PackedTokens, *, positions: int) -> PaddedSize:
 
 
 def padded(packed: PackedTokens, size: PaddedSize) -> PackedTokens:
-    """The batch with sequences of word 0 after it, and empty ones, up to the size."""
+    """Return the batch, then sequences of word 0 and empty ones, up to the size."""
     tokens, device = len(packed.input_ids), packed.input_ids.device
     extra = size.tokens - tokens
     whole, rest = divmod(extra, size.piece)
@@ -58,7 +58,7 @@ def _runs(pieces: list[int], *, start: int) -> tuple[LengthRun, ...]:
 
 @dataclass(frozen=True, eq=False)
 class GraphInputs:
-    """Memory that batches are copied to, for a graph to read; smaller sizes use the beginning of it."""
+    """The memory that a graph reads its batch from; smaller sizes use the beginning of it."""
 
     input_ids: Tensor
     token_types: Tensor
@@ -67,7 +67,7 @@ class GraphInputs:
 
     @classmethod
     def of(cls, *, tokens: int, device: torch.device) -> Self:
-        """Room for batches of so many tokens, whatever their sequences."""
+        """Return room for batches of this many tokens, whatever their sequences."""
         ids, types, places = (torch.zeros(tokens, dtype=torch.int64, device=device) for _ in range(3))
         sequences = padded_size(tokens=tokens, sequences=tokens, longest=1, positions=1).sequences
         return cls(ids, types, places, torch.zeros(sequences + 1, dtype=torch.int32, device=device))
@@ -84,9 +84,9 @@ class GraphInputs:
             slot[: len(values)].copy_(values)
 
     def batch(self, size: PaddedSize) -> PackedTokens:
-        """A batch of a size that is whatever has been copied here; a new one for each recording.
+        """Return a batch of this size that views these inputs; a new one for each recording.
 
-        It has no lengths or runs: they are the host's, and a graph cannot ask the host.
+        It has no lengths and no runs: these lie on the host, and a graph cannot read from the host.
         """
         tokens = size.tokens
         return PackedTokens(

@@ -1,4 +1,4 @@
-"""What a token sees of its neighbours: zeros outside its own sequence, as if the sequence were alone.
+"""Windows over neighbouring tokens, with zeros outside a token's own sequence.
 
 Sequences are laid apart with as many rows of zeros between them as a window reaches. A window that stays in
 that layout is then a shifted slice of it, and none can reach a neighbouring sequence.
@@ -34,27 +34,27 @@ class _Apart:
     reach: int
 
     def spread(self, x: Tensor) -> Tensor:
-        """The tokens' values with zeros between the sequences, and beyond the first and the last."""
+        """Return the tokens' values with zeros between sequences, before the first and after the last."""
         return x.new_zeros(self.rows, *x.shape[1:]).index_copy_(0, self.places, x)
 
     def shifted(self, x: Tensor, offset: int) -> Tensor:
-        """A view of laid-out values in which each row that is no margin sees the row at this offset."""
+        """Return a view of laid-out values: for each row but the margins, the row at this offset."""
         return x[self.reach + offset : self.rows - self.reach + offset]
 
     def gather(self, x: Tensor) -> Tensor:
-        """The tokens' values back from a sum of shifted views."""
+        """Return the tokens' values back from a sum of shifted views."""
         return x.index_select(0, self.places - self.reach)
 
 
 def neighbours(x_TD: Tensor, packed: PackedTokens, *, reach: int) -> tuple[Tensor, ...]:
-    """For each offset from -reach to reach, the vector that far from each token, (T, D)."""
+    """Return, for each offset from -reach to reach, the vector that far from each token, (T, D)."""
     apart = _lay_apart(packed, reach)
     x_PD = apart.spread(x_TD)
     return tuple(apart.gather(apart.shifted(x_PD, offset)) for offset in range(-reach, reach + 1))
 
 
 def depthwise_laid_apart(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
-    """As one grouped convolution over all sequences, laid apart."""
+    """Convolve each feature in one grouped convolution over all sequences, laid apart."""
     apart = _lay_apart(packed, len(weight_KD) // 2)
     # As an image of one row whose features lie together, which is how this layout lies in memory.
     x_1D1P = apart.spread(x_TD)[None, None].permute(0, 3, 1, 2)
@@ -63,7 +63,7 @@ def depthwise_laid_apart(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) 
 
 
 def dynamic_laid_apart(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """As a sum of shifted products over all sequences, laid apart."""
+    """Convolve with each token's own weights, as a sum of shifted products over sequences laid apart."""
     size = kernel_THK.shape[-1]
     reach = size // 2
     apart = _lay_apart(packed, reach)
@@ -75,7 +75,7 @@ def dynamic_laid_apart(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) 
 
 
 def convolve_each(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """The plain definition, one sequence at a time: what the convolutions are tested against."""
+    """Convolve one sequence at a time: the plain definition that the convolutions are tested against."""
     outs = []
     for x_LHd, kernel_LHK in zip(packed.split(x_THd), packed.split(kernel_THK), strict=True):
         reach = kernel_LHK.shape[-1] // 2

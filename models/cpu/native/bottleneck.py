@@ -27,7 +27,7 @@ class NormedMap:
 
     @classmethod
     def of(cls, part: nn.Module | None) -> Self | None:
-        """The map on the kernels, or None where it or its norm is something else."""
+        """Return the map on the kernels, or None if it or its norm is of another kind."""
         if not isinstance(part, NormedLinear) or not isinstance(part.linear, NativeMap):
             return None
         norm = Norm.of(part.norm)
@@ -36,7 +36,7 @@ class NormedMap:
     def add_to(
         self, program: Program, source: int, target: int, *, total: int, residual: int | None = None
     ) -> None:
-        """Adds its steps; what a norm reads goes by way of `total`."""
+        """Add the steps of the map; the input of a norm is written to `total`."""
         self.map.add_to(program, source, target if self.norm is None else total, residual=residual)
         if self.norm is not None:
             program.norm(self.norm, total, target)
@@ -55,7 +55,7 @@ class BottleneckParts:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Self | None:
-        """The layer's parts, if all are on the kernels."""
+        """Return the layer's parts, if all are on the kernels."""
         if not isinstance(layer, MobileLayer):
             return None
         attention = layer.attention
@@ -89,7 +89,7 @@ class NativeMobileLayer(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Module, *, number: torch.dtype) -> Self | None:
-        """The layer, if all of its maps are on the kernels; `number` is its rows' dtype."""
+        """Return the layer, if all of its maps are on the kernels; `number` is its rows' dtype."""
         parts = BottleneckParts.of(layer)
         if parts is None:
             return None

@@ -20,7 +20,7 @@ class AttentionBeforeOutput(Protocol):
     """An attention whose last map is left to its layer."""
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What its last map reads."""
+        """Return the input of the attention's last map."""
 
 
 class NativePostNormLayer(nn.Module):
@@ -43,7 +43,7 @@ class NativePostNormLayer(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Module, *, number: torch.dtype) -> Self | None:
-        """The layer, if all that follows its attention is on the kernels; `number` is its rows' dtype."""
+        """Return the layer if all maps after attention are on the kernels; `number` is its rows' dtype."""
         if not isinstance(layer, PostNormLayer) or not isinstance(layer.feed_forward, FeedForward):
             return None
         if not hasattr(layer.attention, "attended"):
