@@ -21,7 +21,7 @@ STORE_BUFFER = 16 << 20
 
 
 class ParquetReader:
-    """Reads Parquet files; rows are refused only for text that is not valid UTF-8."""
+    """Reader of Parquet files; rows are refused only for text that is not valid UTF-8."""
 
     name = "parquet"
 
