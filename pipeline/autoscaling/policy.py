@@ -110,7 +110,7 @@ def _waits_for_room(pool: PoolSnapshot) -> bool:
 
 
 def _fed(pool: PoolSnapshot, seconds: float) -> float:
-    """Return the workers that the source could keep busy without being held back, by its rate and its rest."""
+    """Return the workers that the source could keep busy if it were not held back: by its rate and rest."""
     if pool.rate is None or not _waits_for_room(pool):
         return 0.0
     return min(pool.feed_rate or 0.0, pool.backlog_tokens / seconds) / pool.rate
