@@ -26,7 +26,7 @@ from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.models import PackedTokens
-from corpusmill.models.outputs import EmbeddingOutput, Encoded
+from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
 from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
 from corpusmill.pipeline.encode.batches import token_batches
 from corpusmill.pipeline.encode.encoder import Encoder
@@ -45,8 +45,8 @@ class Nothing(nn.Module):
         super().__init__()
         self.states_TD = torch.zeros(1, width, dtype=torch.bfloat16)
 
-    def forward(self, _packed: PackedTokens, _request: Any) -> Encoded:
-        return Encoded(last_hidden_state=self.states_TD)
+    def forward(self, _packed: PackedTokens, _request: Any) -> EncoderOutput:
+        return EncoderOutput(last_hidden_state=self.states_TD)
 
 
 class Slices(nn.Module):
@@ -56,7 +56,7 @@ class Slices(nn.Module):
         super().__init__()
         self.vectors_ND = torch.randn(TOKENS_PER_BATCH, width)
 
-    def forward(self, _encoded: Encoded, packed: PackedTokens, _targets: Any) -> EmbeddingOutput:
+    def forward(self, _encoded: EncoderOutput, packed: PackedTokens, _targets: Any) -> EmbeddingOutput:
         return EmbeddingOutput(embeddings=self.vectors_ND[: len(packed)].clone())
 
 

@@ -29,7 +29,7 @@ from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.models import PackedTokens
-from corpusmill.models.outputs import EmbeddingOutput, Encoded
+from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
 from corpusmill.pipeline.blocks import to_row
 from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.encode.overlap import Ahead
@@ -57,7 +57,7 @@ class Clock(Slices):
         self.rate, self.free, self.lock = rate, 0.0, threading.Lock()
         self.busy = 0.0
 
-    def forward(self, _encoded: Encoded, packed: PackedTokens, _targets: Any) -> EmbeddingOutput:
+    def forward(self, _encoded: EncoderOutput, packed: PackedTokens, _targets: Any) -> EmbeddingOutput:
         launched = time.perf_counter() + LAUNCH
         while time.perf_counter() < launched:
             pass

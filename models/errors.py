@@ -1,4 +1,4 @@
-"""What can go wrong with a model, as one tree of exceptions.
+"""The exceptions of `corpusmill.models`, as one tree.
 
 ::
 
@@ -36,10 +36,10 @@ class InputError(ModelError):
 
 
 def indent(lines: list[str]) -> str:
-    """Joins the lines of a message, each on its own line under the first."""
+    """Return the lines of a message, each on its own line and indented."""
     return "".join(f"\n  {line}" for line in lines)
 
 
 def in_a_line(error: BaseException) -> str:
-    """The error's name and the first line that it says, for a reason that stands among others."""
+    """Return the error's class and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -1,4 +1,4 @@
-"""From a folder to a model that is ready to run."""
+"""Loading: from a checkpoint's folder to a model that is ready to run."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -21,8 +21,7 @@ from corpusmill.models.gpu.graphs import with_graphs
 from corpusmill.models.layers.norm_folding import Folding
 from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attends_in_bfloat16
-from corpusmill.models.ops.choose import attention_kernel
-from corpusmill.models.ops.windows import convolutions
+from corpusmill.models.ops.choose import attention_kernel, window_kernels
 
 # What runs between the layers and is stored where a layer is not quantized.
 DTYPES = {
@@ -41,10 +40,10 @@ def load_model(
     device: str = "cpu",
     embedding: EmbeddingOptions | None = None,
 ) -> Model:
-    """Loads a checkpoint for a task, in evaluation mode and without gradients.
+    """Load a checkpoint for a task, in evaluation mode and without gradients.
 
-    Every tensor comes from the checkpoint: none is ever initialised at random. `embedding` changes how
-    vectors are made. An OptionError names a dtype that would ruin this architecture's results, and why.
+    Every tensor comes from the checkpoint; none is initialised at random. `embedding` changes how vectors
+    are made. An OptionError refuses a dtype that would ruin this architecture's results, with the reason.
     """
     target = _device(device)
     checkpoint = read_checkpoint(path, task, embedding=embedding)
@@ -61,7 +60,7 @@ def load_model(
 def _lay_out(
     parts: nn.ModuleDict, *, int8: bool, dtype: torch.dtype, device: torch.device
 ) -> tuple[str, ...]:
-    """Chooses the kernels, and says which and why."""
+    """Choose the kernels; return which, and why."""
     if not int8:
         return lay_out(parts, dtype=dtype, device=device), attention_kernel(device.type, dtype)[1]
     attention = torch.bfloat16 if attends_in_bfloat16() else dtype
@@ -72,9 +71,9 @@ def _lay_out(
 def _for_gpu(
     parts: nn.ModuleDict, checkpoint: Checkpoint, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[str, ...]:
-    """Has small batches run as graphs, and says what only some models have kernels for."""
+    """Let small batches run as graphs; return the reasons of graphs and of window kernels."""
     depthwise = any(name.endswith(".depthwise") for name, _ in parts.named_parameters())
-    convolving = (convolutions(device.type)[1],) if depthwise else ()
+    convolving = (window_kernels(device.type)[1],) if depthwise else ()
     parts["encoder"], graphs = with_graphs(
         parts["encoder"],
         positions=checkpoint.max_positions,
@@ -88,7 +87,7 @@ def _for_gpu(
 def _fill(
     checkpoint: Checkpoint, plan: TensorPlan, *, dtype: torch.dtype, device: torch.device
 ) -> nn.ModuleDict:
-    """Gives the meta-device skeleton the checkpoint's tensors as its parameters."""
+    """Give the skeleton on the meta device the checkpoint's tensors as its parameters."""
     parts = skeleton(checkpoint, pooler=plan.pooler)
     architecture = ARCHITECTURES[checkpoint.model_type]
     folding = [f"{name}." for name, part in parts.named_modules() if isinstance(part, Folding)]
@@ -104,7 +103,7 @@ def _fill(
 def _read(
     plan: TensorPlan, stored_as: Mapping[str, torch.dtype], *, device: torch.device
 ) -> dict[str, Tensor]:
-    """Each parameter's tensor; a tensor that two of them share is read once."""
+    """Return each parameter's tensor; a tensor that two of them share is read once."""
 
     @cache
     def tensor(source: StoredTensor, stored_as: torch.dtype) -> Tensor:
@@ -114,10 +113,10 @@ def _read(
 
 
 def _tensor(source: StoredTensor) -> Tensor:
-    """A tensor as a view of its file, opened for it alone.
+    """Return a tensor as a view of its file, opened for it alone.
 
-    The pages of a file that were read stay in memory while any tensor views it: of one that was opened for
-    all, they would all stay beside what is made of them.
+    The pages of a file that were read stay in memory while any tensor views that file. A file opened once
+    for all tensors would keep all of its pages, beside the copies made of them.
     """
     with safe_open(source.file, framework="pt") as opened:
         read: Tensor = opened.get_tensor(source.name)
@@ -125,9 +124,10 @@ def _tensor(source: StoredTensor) -> Tensor:
 
 
 def _stored_as(ours: str, dtype: torch.dtype, folding: Iterable[str]) -> torch.dtype:
-    """Projections of embeddings stay in float32: a row a sequence costs nothing, and so is their input.
+    """Return the dtype to store a parameter in.
 
-    Layers that fold norms do so before they are rounded.
+    Projections of embeddings stay in float32, as their input does: they cost one row per sequence. Layers
+    that fold norms stay in float32 until the norms are folded.
     """
     return torch.float32 if ours.startswith(("head.steps.", *folding)) else dtype
 

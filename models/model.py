@@ -14,13 +14,13 @@ from corpusmill.models.errors import InputError
 from corpusmill.models.heads import HEADS
 from corpusmill.models.heads.losses import expect_shape
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request, Targets
+from corpusmill.models.request import EncoderRequest, HeadTargets
 
 
 class Model(nn.Module):
-    """Turns packed tokens into the task's output record.
+    """A model that turns packed tokens into the task's output record.
 
-    `kernel_reason` says which linear and attention kernels were chosen, and why.
+    `kernel_reason` names the chosen linear and attention kernels, with the reasons.
     """
 
     def __init__(
@@ -57,19 +57,21 @@ class Model(nn.Module):
         num_choices: int | None = None,
         scored_tokens: Tensor | None = None,
     ) -> Any:
-        """Runs the batch.
+        """Run the batch and return the task's output record.
 
-        `position_ids` (T,) replaces each sequence's 0, 1, 2, ...; `inputs_embeds` (T, E) the vectors of the
-        input ids; `head_mask` (heads,) or (layers, heads) scales what attention heads give. With labels the
-        output has a `loss`: (N,) for one answer a sequence (floats, or (N, L), for regression and several
-        labels at once), (T,) for one a token, with -100 for tokens that do not count, one a question where
-        `num_choices` neighbouring sequences are its choices. `scored_tokens` (P,), int64, names the tokens of
-        the batch that get word scores; logits and labels are then (P, V) and (P,), in its order.
+        `position_ids` (T,) replaces each sequence's 0, 1, 2, ...; `inputs_embeds` (T, E) replaces the vectors
+        of the input ids; `head_mask` (heads,) or (layers, heads) scales the results of attention heads.
+
+        With labels the output has a `loss`. Labels are (N,) for one answer per sequence: integers for
+        classes, floats for regression, and (N, L) for several labels at once. They are (T,) for one answer
+        per token, with -100 for tokens that do not count, and one per question where `num_choices`
+        neighbouring sequences are its choices. `scored_tokens` (P,), int64, names the tokens of the batch
+        that get word scores; logits and labels are then (P, V) and (P,), in its order.
 
         Raises InputError for ids, types, positions or lengths that the checkpoint has no vectors for, and
         for options that the head does not take.
         """
-        targets = Targets(
+        targets = HeadTargets(
             labels, start_positions, end_positions, next_sentence_label, num_choices, scored_tokens
         )
         self._check_targets(targets)
@@ -81,7 +83,7 @@ class Model(nn.Module):
         packed = packed.to(self.device)
         if position_ids is not None:
             packed = replace(packed, position_ids=position_ids.to(self.device))
-        request = Request(
+        request = EncoderRequest(
             inputs_embeds=self._weights(inputs_embeds),
             head_mask=self._weights(self._head_mask(head_mask)),
             hidden_states=output_hidden_states,
@@ -90,7 +92,7 @@ class Model(nn.Module):
         )
         return self.head(self.encoder(packed, request), packed, self._moved(targets))
 
-    def _check_targets(self, targets: Targets) -> None:
+    def _check_targets(self, targets: HeadTargets) -> None:
         head = HEADS[self.checkpoint.task]
         for name in targets.given:
             if name not in head.targets:
@@ -118,7 +120,7 @@ class Model(nn.Module):
             _check_range("token_types", packed.token_types, config.token_types)
 
     def _head_mask(self, head_mask: Tensor | None) -> Tensor | None:
-        """The factors by layer and head."""
+        """Return the factors by layer and head."""
         if head_mask is None:
             return None
         config = self.checkpoint.config
@@ -131,7 +133,7 @@ class Model(nn.Module):
     def _weights(self, values: Tensor | None) -> Tensor | None:
         return None if values is None else values.to(device=self.device, dtype=self.dtype)
 
-    def _moved(self, targets: Targets) -> Targets:
+    def _moved(self, targets: HeadTargets) -> HeadTargets:
         values: dict[str, Any] = {name: getattr(targets, name) for name in targets.given}
         tensors = {name: x for name, x in values.items() if isinstance(x, Tensor)}
         return replace(targets, **{name: x.to(self.device) for name, x in tensors.items()})  # type: ignore[arg-type]
@@ -153,7 +155,7 @@ def _check_tokens_of(packed: PackedTokens, tokens_P: Tensor) -> None:
 
 
 def _check_range(name: str, ids_T: Tensor, limit: int) -> None:
-    """Checks on the CPU only, where it costs nothing; asking a GPU would make it wait."""
+    """Check ids on the CPU only, where it costs nothing; a check on a GPU would make the host wait."""
     if ids_T.device.type == "cpu":
         low, high = (int(bound) for bound in ids_T.aminmax())
         if low < 0 or high >= limit:

@@ -11,8 +11,8 @@ Attentions = tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Recorded:
-    """What every record may hold on request.
+class ModelOutput:
+    """The fields that every output may have on request.
 
     `hidden_states` has the embeddings' output and each layer's, (T, D); `attentions[layer][sequence]` is that
     sequence's (heads, length, length).
@@ -23,56 +23,56 @@ class Recorded:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Encoded(Recorded):
-    """What an encoder hands to a head: one (T, D) state a token."""
+class EncoderOutput(ModelOutput):
+    """The output of an encoder, which heads read: one state per token, (T, D)."""
 
     last_hidden_state: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BaseOutput(Encoded):
+class BaseOutput(EncoderOutput):
     """The encoder alone; `pooler_output` (N, D) where the checkpoint has a pooler."""
 
     pooler_output: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EmbeddingOutput(Recorded):
-    """One vector a sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
+class EmbeddingOutput(ModelOutput):
+    """One vector per sequence: `embeddings` (N, D) in float32, whatever the model's dtype."""
 
     embeddings: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SparseEmbeddingOutput(Recorded):
-    """One weight a word of the vocabulary for each sequence: `weights` (N, V), float32, 0 for most words."""
+class SparseEmbeddingOutput(ModelOutput):
+    """One weight per sequence and word of the vocabulary: `weights` (N, V), float32, 0 for most words."""
 
     weights: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judged(Recorded):
-    """`loss` is a scalar in float32 where labels were given."""
+class OutputWithLoss(ModelOutput):
+    """An output with a `loss`: a scalar in float32, None without labels."""
 
     loss: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(Judged):
-    """One score a label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
+class SequenceClassifierOutput(OutputWithLoss):
+    """One score per label for each sequence: `logits` (N, L), before any softmax or sigmoid."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TokenClassifierOutput(Judged):
-    """One score a label for each token: `logits` (T, L)."""
+class TokenClassifierOutput(OutputWithLoss):
+    """One score per label for each token: `logits` (T, L)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuestionAnsweringOutput(Judged):
+class QuestionAnsweringOutput(OutputWithLoss):
     """For each token, how well an answer starts and ends there: (T,) each."""
 
     start_logits: Tensor
@@ -80,34 +80,34 @@ class QuestionAnsweringOutput(Judged):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedLMOutput(Judged):
-    """For each token, one score a word of the vocabulary: `logits` (T, V).
+class MaskedLMOutput(OutputWithLoss):
+    """One score per word of the vocabulary for each token: `logits` (T, V).
 
-    Where `scored_tokens` named P tokens, a row for each of these: (P, V).
+    With `scored_tokens` (P,) they have one row for each of these tokens: (P, V).
     """
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MultipleChoiceOutput(Judged):
-    """One row a question, one score a choice: `logits` (N / num_choices, num_choices)."""
+class MultipleChoiceOutput(OutputWithLoss):
+    """One row per question, one score per choice: `logits` (N / num_choices, num_choices)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class NextSentenceOutput(Judged):
+class NextSentenceOutput(OutputWithLoss):
     """Whether the second part follows the first (column 0) or is a random one (column 1): `logits` (N, 2)."""
 
     logits: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PreTrainingOutput(Judged):
+class PreTrainingOutput(OutputWithLoss):
     """Both of BERT's first tasks: `prediction_logits` (T, V) and `seq_relationship_logits` (N, 2).
 
-    Where `scored_tokens` named P tokens, `prediction_logits` are theirs: (P, V).
+    With `scored_tokens` (P,) `prediction_logits` have one row for each of these tokens: (P, V).
     """
 
     prediction_logits: Tensor

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from corpusmill.models.errors import InputError
-from corpusmill.models.gpu.tiles import cut
 
 
 @dataclass(frozen=True)
-class Run:
+class LengthRun:
     """Neighbouring sequences of one length: the tokens `start` to `start + count * length`."""
 
     start: int
@@ -34,8 +33,8 @@ class PackedTokens:
 
     `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
     device; `lengths` is (N,) int64 and stays on the CPU. `key_mask` (T,) is False for tokens that no token of
-    their sequence attends to, though they have results of their own and are neighbours like any other; None
-    where there are none. Order sequences by length to get few, long `runs`.
+    their sequence attends to; they still have results, and windows read them. It is None where all tokens
+    are attended to. Order sequences by length to get few, long `runs`.
     """
 
     input_ids: Tensor
@@ -44,7 +43,7 @@ class PackedTokens:
     cu_seqlens: Tensor
     lengths: Tensor
     max_length: int
-    runs: tuple[Run, ...]
+    runs: tuple[LengthRun, ...]
     key_mask: Tensor | None = None
 
     def __len__(self) -> int:
@@ -57,7 +56,7 @@ class PackedTokens:
         token_types: Sequence[Any] | None = None,
         key_masks: Sequence[Any] | None = None,
     ) -> Self:
-        """Packs lists, numpy arrays or tensors of ids, one a sequence; types and masks likewise."""
+        """Pack lists, numpy arrays or tensors of ids, one per sequence; types and masks likewise."""
         arrays = [_ids(sequence, name="input_ids") for sequence in sequences]
         lengths = np.array([len(array) for array in arrays], dtype=np.int64)
         return cls.from_flat(
@@ -69,10 +68,10 @@ class PackedTokens:
 
     @classmethod
     def from_padded(cls, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Self:
-        """Packs (N, L) padded tensors; positions count from a row's first token.
+        """Pack (N, L) padded tensors; positions count from a row's first token.
 
-        Zeros of the mask at either end of a row are padding, and dropped. A zero between ones is a token that
-        stays, and that the others do not attend to.
+        Zeros of the mask at either end of a row are padding, and are dropped. A token with a zero between
+        ones stays, but no token attends to it.
         """
         ids_NL = _array(input_ids)
         mask_NL = _mask(_array(attention_mask), shape=ids_NL.shape)
@@ -90,7 +89,7 @@ class PackedTokens:
 
     @classmethod
     def from_flat(cls, ids: Any, lengths: Any, token_types: Any = None, key_mask: Any = None) -> Self:
-        """Packs ids that already lie end to end, as in the values of an Arrow list column."""
+        """Pack ids that already lie end to end, as in the values of an Arrow list column."""
         ids_T, lengths_N = _ids(ids, name="ids"), _ids(lengths, name="lengths")
         _check_lengths(lengths_N, tokens=len(ids_T))
         types_T = None if token_types is None else _ids(token_types, name="token_types")
@@ -124,9 +123,9 @@ class PackedTokens:
         return starts_T, ends_T
 
     def tiles(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What `cut` in `gpu/tiles.py` makes of the batch, made once for all layers."""
+        """Return what `cut_into_tiles` returns for the batch; computed once for all layers."""
         if size not in self._tiles:
-            self._tiles[size] = cut(self.cu_seqlens, tokens=len(self.input_ids), size=size)
+            self._tiles[size] = cut_into_tiles(self.cu_seqlens, tokens=len(self.input_ids), size=size)
         return self._tiles[size]
 
     @cached_property
@@ -134,13 +133,13 @@ class PackedTokens:
         return {}
 
     def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
-        """Views of each sequence's part of a tensor whose first dimension is T."""
+        """View of each sequence's part of a tensor whose first dimension is T."""
         if len(x_T) != len(self.input_ids):
             raise InputError(f"split: expected {len(self.input_ids)} tokens, got a tensor of {len(x_T)}")
         return torch.split(x_T, self.lengths.tolist())
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch with its token tensors on a device; copies to a GPU do not keep the host waiting."""
+        """Return the batch with its token tensors on a device; copies to a GPU do not block the host."""
         target = torch.device(device)
         if self.input_ids.device.type == target.type and target.index in (None, self.input_ids.device.index):
             return self
@@ -150,8 +149,24 @@ class PackedTokens:
         return replace(self, **there)
 
 
+def cut_into_tiles(cu_seqlens: Tensor, *, tokens: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each tile's first token, and where its sequence begins and ends, all int32.
+
+    A tile has at most `size` tokens, all of one sequence. The number of tiles is the most that any batch of
+    this many tokens and sequences has; a tile beyond the last begins at its sequence's end or later. Nothing
+    is read from the host, so that a graph can record the function. N is the number of sequences.
+    """
+    starts_N, ends_N = cu_seqlens[:-1], cu_seqlens[1:]
+    counts_N = (ends_N - starts_N + (size - 1)) // size
+    until_N = counts_N.cumsum(0, dtype=torch.int32)
+    numbers = torch.arange(tokens // size + len(starts_N), dtype=torch.int32, device=until_N.device)
+    own = torch.searchsorted(until_N, numbers, right=True).clamp(max=len(starts_N) - 1)
+    firsts = starts_N[own] + (numbers - (until_N - counts_N)[own]) * size
+    return firsts, starts_N[own], ends_N[own]
+
+
 def moved(x: Tensor, target: torch.device) -> Tensor:
-    """A copy on a device; from memory that a GPU reads by itself, which torch keeps until it has."""
+    """Return a copy on a device; for a GPU from pinned memory, which torch keeps until it was read."""
     if target.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(target, non_blocking=True)
     return x.to(target)
@@ -195,7 +210,7 @@ def _check_lengths(lengths_N: "np.ndarray[Any, Any]", *, tokens: int) -> None:
 def _joined(
     parts: Sequence[Any] | None, lengths_N: "np.ndarray[Any, Any]", *, name: str
 ) -> "np.ndarray[Any, Any] | None":
-    """One value a token, after checking that each sequence has as many as it has tokens."""
+    """Return one value per token, after checking the length of each sequence's part."""
     if parts is None:
         return None
     arrays = [_ids(part, name=name, kinds="biu") for part in parts]
@@ -225,7 +240,7 @@ def _booleans(mask: "np.ndarray[Any, Any]", *, name: str) -> "np.ndarray[Any, np
 
 
 def _key_mask(mask_T: "np.ndarray[Any, Any]", lengths_N: "np.ndarray[Any, Any]") -> Tensor:
-    """The mask, after checking that each sequence keeps a token that can be attended to."""
+    """Return the mask, after checking that each sequence keeps a token that can be attended to."""
     if mask_T.shape != (lengths_N.sum(),):
         raise InputError(f"key_mask: expected shape ({lengths_N.sum()},), one a token, got {mask_T.shape}")
     kept_T = _booleans(mask_T, name="key_mask")
@@ -237,11 +252,11 @@ def _key_mask(mask_T: "np.ndarray[Any, Any]", lengths_N: "np.ndarray[Any, Any]")
     return torch.from_numpy(kept_T)
 
 
-def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[Run, ...]:
+def _runs(lengths_N: "np.ndarray[Any, Any]") -> tuple[LengthRun, ...]:
     firsts = np.flatnonzero(np.diff(lengths_N, prepend=-1))
     counts = np.diff(firsts, append=len(lengths_N))
     starts_N = np.cumsum(lengths_N) - lengths_N
     return tuple(
-        Run(start=int(starts_N[first]), count=int(count), length=int(lengths_N[first]))
+        LengthRun(start=int(starts_N[first]), count=int(count), length=int(lengths_N[first]))
         for first, count in zip(firsts, counts, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Which dtype `auto` means, by trying: half precision collapses on CPUs without instructions for it."""
+"""The choice of dtype `auto`, by measuring: half precision is slow on CPUs without instructions for it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class DtypeChoice:
 
 
 def measure(width: int, dtypes: Sequence[str]) -> DtypeChoice:
-    """The choice among dtypes, after a product of this width in each; some 0.1 s on torch's threads."""
+    """Return the choice among dtypes, after measuring a product of this width in each for about 0.1 s."""
     return pick(product_seconds(width, dtypes))
 
 
@@ -38,7 +38,7 @@ def choose_dtype(
     allow_int8: bool = False,
     measured: Callable[[int, Sequence[str]], DtypeChoice] = measure,
 ) -> DtypeChoice:
-    """float32 or bfloat16, or int8 if that is allowed; on a CPU as `measured` at the checkpoint's width."""
+    """Choose float32 or bfloat16, or int8 if allowed; on a CPU by `measured` at the checkpoint's width."""
     if "float16" in checkpoint.refused_dtypes:
         return DtypeChoice("float32", f"float32: {checkpoint.refused_dtypes['float16']}")
     if torch.device(device).type == "cuda":
@@ -52,7 +52,7 @@ def choose_dtype(
 
 
 def pick(seconds: Mapping[str, float]) -> DtypeChoice:
-    """The choice, where a product takes this long in each dtype, from most bits to fewest."""
+    """Return the choice for these seconds of a product in each dtype, from most bits to fewest."""
     exact = seconds["float32"]
     chosen = "float32"
     for name, taken in seconds.items():
@@ -67,9 +67,9 @@ def pick(seconds: Mapping[str, float]) -> DtypeChoice:
 
 
 def product_seconds(width: int, dtypes: Sequence[str]) -> dict[str, float]:
-    """The best times of a feed-forward map, laid out as a loaded model's; those that cannot be are left out.
+    """Return the best times of a feed-forward map, laid out as in a loaded model, for each possible dtype.
 
-    They take turns, so that a busy machine is busy for all of them.
+    The dtypes take turns, so that other work on the machine slows all of them alike.
     """
     layers = {name: layer for name in dtypes if (layer := _layer(width, name)) is not None}
     inputs = {name: torch.ones(TOKENS, width, dtype=_floating(name)) for name in layers}

@@ -1,4 +1,4 @@
-"""How fast a device multiplies plain matrices: what a model's own rate is a share of."""
+"""The rate at which a device multiplies plain matrices, which a model's own rate is compared with."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def product_rate(width: int, *, dtype: str, device: str) -> float:
-    """Operations a second of a feed-forward map of this width on torch's threads.
+    """Return the operations per second of a feed-forward map of this width on torch's threads.
 
-    For int8 of the bytes' product alone, without what makes bytes of numbers; 0 for a width that is not
-    computed in int8.
+    For int8 the rate is that of the product of bytes, without the quantization before it; 0 for a width that
+    is not computed in int8.
     """
     if torch.device(device).type == "cuda":
         return 8.0 * CUDA_TOKENS * width * width / _cuda_seconds(width, DTYPES[dtype])
@@ -36,7 +36,7 @@ def _int8_rate(width: int) -> float:
 
 
 def _best(call: Callable[[], object]) -> float:
-    """The least seconds of several calls, after one that warms up."""
+    """Return the least seconds of several calls, after one that warms up."""
     seconds = []
     for _ in range(ROUNDS + 1):
         start = time.perf_counter()

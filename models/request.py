@@ -1,4 +1,4 @@
-"""What a caller asks of a model beyond its results for the tokens.
+"""The options of a call: what the encoder and the head do beyond the results for the tokens.
 
 Shape suffixes: T tokens, N sequences, E word-vector width.
 """
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """What the encoder is to do.
+class EncoderRequest:
+    """The options of an encoder's call.
 
-    `inputs_embeds` (T, E) stands in for the word vectors. `head_mask` (layers, heads) scales what each
-    attention head gives. `hidden_states` and `attentions` say what to keep. `layers` is how many to run from
-    the first, None all of them; `hidden_states` are then of these.
+    `inputs_embeds` (T, E) replaces the word vectors. `head_mask` (layers, heads) scales the result of each
+    attention head. `hidden_states` and `attentions` are True for what to keep. `layers` is the number of
+    layers to run from the first, None for all; `hidden_states` are those of the layers run.
     """
 
     inputs_embeds: Tensor | None = None
@@ -25,11 +25,11 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
-    """What a head is to compare its results with, and which to give; None where nothing is asked.
+class HeadTargets:
+    """The labels that a head compares its results with, and which results it returns.
 
-    `num_choices` says how many neighbouring sequences are one question's, `scored_tokens` (P,) which tokens
-    of the batch get word scores.
+    `num_choices` is the number of neighbouring sequences that belong to one question. `scored_tokens` (P,)
+    names the tokens of the batch that get word scores.
     """
 
     labels: Tensor | None = None

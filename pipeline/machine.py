@@ -64,7 +64,7 @@ def leave_out_pandas() -> None:
 
 
 class Release:
-    """Hands back to the system what has been freed: at first what loading took, then once in a while.
+    """The return of freed memory to the system: after loading, then at intervals.
 
     Plans and buffers lie between one another, and what is left between them adds up. A release takes 5 ms,
     and what is needed again has to be got page by page: too much for every batch, little for every minute.

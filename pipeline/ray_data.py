@@ -30,7 +30,7 @@ _TEXT = "value"
 
 
 class Tokenize:
-    """Adds a text column's tokens to an Arrow table; equal texts of a batch are tokenized once.
+    """A stage that adds a text column's tokens to an Arrow table; equal texts of a batch are tokenized once.
 
     A null text has null tokens. `text_pair` names the second column, of tasks that read two.
     """
@@ -59,7 +59,7 @@ class Tokenize:
 
 
 class Encode:
-    """Replaces the tokens that `Tokenize` added by a model's results; loads the model where it is made.
+    """A stage that replaces the tokens of `Tokenize` by a model's results; each instance loads the model.
 
     Rows without text have null results. A row that the model cannot take is an InputError. `keep_tokens`
     leaves the tokens for another model that shares the tokenizer.

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from corpusmill.models import Model, PackedTokens, load_model
-from corpusmill.models.gpu.padded_encoder import Bucketed
+from corpusmill.models.gpu.layout import choose_sum_and_norm
+from corpusmill.models.gpu.padded_encoder import PaddedEncoder
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.gpu.sum_and_norm import Plain, kernels_for
-from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences
-from corpusmill.models.ops.windows import convolutions, depthwise_laid_apart, dynamic_laid_apart
+from corpusmill.models.gpu.sum_and_norm import PlainSumAndNorm
+from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences, window_kernels
+from corpusmill.models.ops.windows import depthwise_laid_apart, dynamic_laid_apart
 from on_gpu.machine import seconds, settle
 from on_gpu.workload import POISON, draw_lengths
 
@@ -21,17 +22,17 @@ SIZES = (256, 1024, 4096, 16384)
 def check(*, device: str, small: bool) -> dict[str, Any]:
     """Which kernels were chosen and why; their errors in bfloat16, and times beside the definitions'."""
     dtype, there = torch.bfloat16, torch.device(device)
-    kernels, reason = kernels_for(there.type, dtype)
+    kernels, reason = choose_sum_and_norm(there.type, dtype)
     found: dict[str, Any] = {
         "attention": attention_kernel(there.type, dtype)[1],
         "norms": reason,
-        "windows": convolutions(there.type)[1],
+        "windows": window_kernels(there.type)[1],
         "empty sequences in attention": takes_empty_sequences(dtype, there) or "taken",
     }
     tokens, width = (512, 96) if small else (65536, 768)
     y_TD, residual_TD = (torch.randn(tokens, width, device=there, dtype=dtype) for _ in range(2))
     bias_D, weight_D = (torch.randn(width, device=there, dtype=dtype) for _ in range(2))
-    norm, plain = Norm(weight_D, bias_D, 1e-12), Plain()
+    norm, plain = Norm(weight_D, bias_D, 1e-12), PlainSumAndNorm()
     if kernels is not None:
         found |= _compared(
             "sum and norm",
@@ -44,7 +45,7 @@ def check(*, device: str, small: bool) -> dict[str, Any]:
     weight_KD = torch.randn(9, width, device=there, dtype=dtype)
     x_THd = torch.randn(size, width // 48, 24, device=there, dtype=dtype)
     kernel_THK = torch.randn(size, width // 48, 9, device=there, dtype=dtype).softmax(-1)
-    convolve = convolutions(there.type)[0]
+    convolve = window_kernels(there.type)[0]
     x_TD = torch.randn(size, width, device=there, dtype=dtype)
     found |= _compared(
         "depthwise convolution",
@@ -71,18 +72,18 @@ def launching(folder: Path, *, device: str) -> dict[str, Any]:
     """Times of a pass by batch size, with graphs and without, and whether their bytes agree."""
     model = load_model(folder, task="base", device=device, dtype="bfloat16")
     found: dict[str, Any] = {"graphs": model.kernel_reason.rpartition("; ")[2]}
-    bucketed = model.encoder
+    padded_encoder = model.encoder
     for tokens in SIZES:
         batch = packed_of(tokens).to(device)
         row: dict[str, Any] = {"as a job": round(1e3 * _pass(model, batch, device), 3)}
-        if isinstance(bucketed, Bucketed):
-            row["replayed and padded agree to the bit"] = _same(model, bucketed, batch)
-            model.encoder = bucketed.encoder
+        if isinstance(padded_encoder, PaddedEncoder):
+            row["replayed and padded agree to the bit"] = _same(model, padded_encoder, batch)
+            model.encoder = padded_encoder.encoder
             row["plain"] = round(1e3 * _pass(model, batch, device), 3)
-            model.encoder = bucketed
+            model.encoder = padded_encoder
         found[f"{len(batch.input_ids)} tokens, ms"] = row
-    if isinstance(bucketed, Bucketed) and bucketed.runner is not None:
-        found["recording failed"] = getattr(bucketed.runner, "failure", None)
+    if isinstance(padded_encoder, PaddedEncoder) and padded_encoder.runner is not None:
+        found["recording failed"] = getattr(padded_encoder.runner, "failure", None)
     return found
 
 
@@ -90,12 +91,12 @@ def _pass(model: Model, batch: PackedTokens, device: str) -> float:
     return seconds(lambda: model(batch), device=device, rounds=10, warmups=3)
 
 
-def _same(model: Model, bucketed: Bucketed, batch: PackedTokens) -> bool:
+def _same(model: Model, padded_encoder: PaddedEncoder, batch: PackedTokens) -> bool:
     """Whether a replay gives what the padded batch gives without one."""
     replayed = model(batch).last_hidden_state
-    runner, bucketed.runner = bucketed.runner, None
+    runner, padded_encoder.runner = padded_encoder.runner, None
     padded = model(batch).last_hidden_state
-    bucketed.runner = runner
+    padded_encoder.runner = runner
     return bool(torch.equal(replayed, padded))
 
 

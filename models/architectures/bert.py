@@ -15,9 +15,9 @@ from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("position_embedding_type", "absolute")
         fields.only("is_decoder", False)
@@ -60,12 +60,12 @@ class BertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """Every head but the taggers reads the tanh pooler."""
+        """Return the head design: every head but the taggers reads the tanh pooler."""
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=self.eps)
         return HeadDesign(pooler=Summary(), classifier=Summary(), choice=Summary(), words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
         return self.layers * (linear + attention_flops(width=width, length=length))
@@ -93,7 +93,7 @@ class BertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 

@@ -29,10 +29,10 @@ from corpusmill.models.layers.blocks import (
     TokenEmbeddings,
     attend_heads,
 )
-from corpusmill.models.ops.windows import depthwise_convolution, dynamic_convolution
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.ops.choose import depthwise_convolution, dynamic_convolution
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 # transformers' `summary_type` of multiple choice; without token numbers, cls_index is the last token.
 SUMMARY_TYPES = {"last": "lasttoken", "first": "cls", "mean": "mean", "cls_index": "lasttoken"}
@@ -58,7 +58,7 @@ class ConvBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("is_decoder", False)
         fields.only("add_cross_attention", False)
@@ -89,13 +89,13 @@ class ConvBertConfig:
         )
 
     def head_design(self) -> HeadDesign:
-        """No pooler; the classifier has a map of its own, and word scores are always gelu's."""
+        """Return the head design: no pooler, a map of the classifier's own, and gelu before word scores."""
         classifier = Summary(activation=self.activation)
         words = WordHead("gelu", width=self.embedding_size, tied_width=self.embedding_size, eps=self.eps)
         return HeadDesign(pooler=None, classifier=classifier, choice=self.choice, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the encoder for one token of a sequence of this length."""
+        """Return floating-point operations of the encoder for one token of a sequence of this length."""
         width, half = self.width, self.width // 2
         mixing = linear_flops((width, 5 * half), (half, self.heads * self.kernel), (width, width))
         convolving = 2 * self.kernel * (width + half)
@@ -106,7 +106,7 @@ class ConvBertConfig:
 
 
 def _choice(fields: Fields) -> Summary:
-    """How multiple choice summarises a sequence: its last token, unless the config says otherwise."""
+    """Return how multiple choice summarises a sequence: its last token, unless the config names another."""
     fields.only("summary_type", *SUMMARY_TYPES)
     mapped = fields.get("summary_use_proj", False)
     if mapped:
@@ -136,7 +136,7 @@ class MixedAttention(nn.Module):
         return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What heads and convolutions give, side by side: what the last map reads."""
+        """Return the results of heads and convolutions side by side, which the last map reads."""
         q_TA, k_TA, v_TA = self.projections(x_TD)
         attended_TA = attend_heads(q_TA, k_TA, v_TA, packed, heads=self.heads, tap=tap)
         spans_TA = self.pointwise(depthwise_convolution(x_TD, self.depthwise, packed))
@@ -171,7 +171,7 @@ class ConvBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -207,7 +207,7 @@ SPEC = Architecture(
     heads=ConvBertConfig.head_design,
     prefix="convbert.",
     renames=RENAMES,
-    layouts=(
+    tensor_layouts=(
         (".attention.depthwise", DEPTHWISE),
         (".attention.pointwise.weight", CONVOLUTION),
         (".attention.pointwise.bias", COLUMN),

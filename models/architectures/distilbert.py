@@ -16,9 +16,9 @@ from corpusmill.models.checkpoints.spec import Architecture, HeadDesign, Summary
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 EPS = 1e-12
 
@@ -38,7 +38,7 @@ class DistilBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
         fields.divisible("dim", by="n_heads")
@@ -57,13 +57,13 @@ class DistilBertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """The classifier's own ReLU layer takes the place of a pooler."""
+        """Return the head design: the classifier's own ReLU layer replaces a pooler."""
         summary = Summary(activation="relu")
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=EPS)
         return HeadDesign(pooler=None, classifier=summary, choice=summary, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         linear = linear_flops((width, 4 * width), (width, inner), (inner, width))
         return self.layers * (linear + attention_flops(width=width, length=length))
@@ -91,7 +91,7 @@ class DistilBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 

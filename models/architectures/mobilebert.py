@@ -23,9 +23,9 @@ from corpusmill.models.layers.blocks import FeedForward, Stack, Tap, attend_head
 from corpusmill.models.layers.norm_folding import fold_alone, fold_chain
 from corpusmill.models.layers.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 # Two norms of the reference are made without the config's eps, and get torch's default.
 TORCH_EPS = 1e-5
@@ -60,7 +60,7 @@ class MobileBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
         fields.only("normalization_type", "no_norm", "layer_norm")
@@ -90,7 +90,7 @@ class MobileBertConfig:
         return config
 
     def check(self, narrow_field: str) -> None:
-        """Refuses sizes that do not fit together."""
+        """Refuse sizes that do not fit together."""
         if self.narrow % self.heads:
             wanted = f"expected a multiple of num_attention_heads ({self.heads})"
             raise ConfigError(f"{narrow_field}: {wanted}, got {self.narrow}")
@@ -110,13 +110,16 @@ class MobileBertConfig:
         return 3 * self.embedding_size if self.trigram else narrower * self.embedding_size
 
     def head_design(self) -> HeadDesign:
-        """Pooled heads read the first token, through a tanh map only where `classifier_activation` is set."""
+        """Return the head design: pooled heads read the first token.
+
+        They read it through a tanh map only where `classifier_activation` is set.
+        """
         pooler = Summary() if self.pooler_map else Summary(linear=False, activation="linear")
         words = WordHead(self.activation, width=self.width, tied_width=self.embedding_size, eps=self.eps)
         return HeadDesign(pooler=pooler, classifier=pooler, choice=pooler, words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the encoder for one token of a sequence of this length."""
+        """Return floating-point operations of the encoder for one token of a sequence of this length."""
         width, narrow = self.width, self.narrow
         value = narrow if self.all_narrow or not self.bottleneck else width
         attention = linear_flops((narrow, 2 * narrow), (value, narrow), (narrow, narrow))
@@ -128,7 +131,7 @@ class MobileBertConfig:
 
 
 def feed_forward(config: MobileBertConfig, *, eps: float) -> FeedForward:
-    """A feed-forward part with a norm over its sum."""
+    """Return a feed-forward part with a norm over its sum."""
     outer = NormedLinear(config.inner, config.narrow, make_norm(config.norm, config.narrow, eps))
     return FeedForward(config.narrow, config.inner, config.activation, outer=outer)
 
@@ -178,7 +181,7 @@ class MobileLayer(nn.Module):
         return x_TB if self.leave is None else self.leave(x_TB, x_TD)  # type: ignore[no-any-return]
 
     def fold_norms(self) -> None:
-        """Leaves norms that only scale and shift to the linear maps beside them."""
+        """Fold norms that only scale and shift into the linear maps beside them."""
         for door in filter(None, (self.entry, self.ask)):
             fold_alone(door)
         if self.leave is not None:
@@ -214,7 +217,7 @@ class MobileBertEncoder(nn.Module):
         self.embeddings = MobileEmbeddings(config)
         self.layers = Stack(MobileLayer(config) for _ in range(config.layers))
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -242,7 +245,7 @@ SPEC = Architecture(
     heads=MobileBertConfig.head_design,
     prefix="mobilebert.",
     renames=(*POOLER, *PREDICTIONS, *LABELS, *RENAMES),
-    layouts=(("head.words.rest.weight", TRANSPOSED),),
+    tensor_layouts=(("head.words.rest.weight", TRANSPOSED),),
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
     idle_tensors=(".bottleneck.attention.", "embeddings.embedding_transformation."),
     output_bias="cls.predictions.bias",

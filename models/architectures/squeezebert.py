@@ -18,9 +18,9 @@ from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, SelfAttention, Stack, TokenEmbeddings
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 LAYER_EPS = 1e-12
 
@@ -47,7 +47,7 @@ class SqueezeBertConfig:
 
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
-        """Reads transformers' names, with its defaults for the optional ones."""
+        """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
         fields.only("pruned_heads", {})
         fields.divisible("hidden_size", by="num_attention_heads")
@@ -82,12 +82,12 @@ class SqueezeBertConfig:
         return self.width
 
     def head_design(self) -> HeadDesign:
-        """As BERT's."""
+        """Return the head design, which is BERT's."""
         words = WordHead(self.activation, width=self.width, tied_width=self.width, eps=self.eps)
         return HeadDesign(pooler=Summary(), classifier=Summary(), choice=Summary(), words=words)
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of all layers for one token of a sequence of this length."""
+        """Return floating-point operations of all layers for one token of a sequence of this length."""
         width, inner = self.width, self.inner
         attention = linear_flops(*((width, width // groups) for groups in self.attention_groups))
         first, second = self.feed_forward_groups
@@ -122,7 +122,7 @@ class SqueezeBertEncoder(nn.Module):
             for _ in range(config.layers)
         )
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         return self.layers.forward(self.embeddings(packed, request.inputs_embeds), packed, request)
 
 
@@ -155,7 +155,7 @@ SPEC = Architecture(
     heads=SqueezeBertConfig.head_design,
     prefix="transformer.",
     renames=RENAMES,
-    layouts=tuple((ending, CONVOLUTION) for ending in CONVOLUTIONS),
+    tensor_layouts=tuple((ending, CONVOLUTION) for ending in CONVOLUTIONS),
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
     output_bias="cls.predictions.bias",
     lacks=("next-sentence-prediction", "pretraining"),

@@ -1,4 +1,4 @@
-"""What is known of a checkpoint without its weights."""
+"""The record of a checkpoint, read without its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -90,13 +90,13 @@ class Checkpoint:
         return ARCHITECTURES[self.model_type].refused_dtypes
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the layers run, for one token of a sequence of this length."""
+        """Return floating-point operations of the layers run, for one token of a sequence of this length."""
         config: EncoderConfig = replace(self.config, layers=self.layers_run)  # type: ignore[type-var]
         return config.flops_per_token(length)
 
 
 def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
-    """The encoder and head with shapes but no storage (torch's meta device)."""
+    """Return the encoder and head with shapes but no storage (torch's meta device)."""
     architecture = ARCHITECTURES[checkpoint.model_type]
     parts = HeadParts(
         design=architecture.heads(checkpoint.config),
@@ -114,7 +114,7 @@ def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out the values that layers begin with.
+    """Skip the values that layers begin with.
 
     There is nothing to fill on the meta device, and torch brings its compiler to do so: 75 MB.
     """

@@ -1,4 +1,4 @@
-"""Reading values out of a checkpoint's JSON with errors that name the field."""
+"""Values of a checkpoint's JSON files, with errors that name the field."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from corpusmill.models.errors import CheckpointError, ConfigError
 
 T = TypeVar("T", int, float, bool, str)
 LARGEST = 1 << 24
-"""Of any size: a file that says more is damaged, and nothing is to be built of it."""
+"""The largest size that is accepted: a larger value means a damaged file."""
 MOST_LAYERS = 1 << 10
 
 
@@ -21,30 +21,30 @@ class Fields:
         self.raw = raw
 
     def require(self, name: str, kind: type[T]) -> T:
-        """The value of a key that must be there."""
+        """Return the value of a mandatory key."""
         if self.raw.get(name) is None:
             raise ConfigError(f"{name}: expected {_article(kind)}, but the key is missing")
         return self._typed(name, self.raw[name], kind)
 
     def get(self, name: str, default: T) -> T:
-        """The value of a key, or transformers' default where it is absent or null."""
+        """Return the value of a key, or transformers' default where it is absent or null."""
         value = self.raw.get(name)
         return default if value is None else self._typed(name, value, type(default))
 
     def size(self, name: str, *, at_most: int = LARGEST) -> int:
-        """A mandatory positive integer."""
+        """Return a mandatory positive integer."""
         return positive(name, self.require(name, int), at_most=at_most)
 
     def get_size(self, name: str, default: int, *, at_most: int = LARGEST) -> int:
-        """A positive integer, or transformers' default."""
+        """Return a positive integer, or transformers' default."""
         return positive(name, self.get(name, default), at_most=at_most)
 
     def layers(self, name: str) -> int:
-        """A mandatory number of layers."""
+        """Return a mandatory number of layers."""
         return self.size(name, at_most=MOST_LAYERS)
 
     def groups(self, name: str, default: int, *widths: int) -> int:
-        """A number of groups that divides every width of the map it is for."""
+        """Return a number of groups that divides every width of the map it is for."""
         groups = self.get_size(name, default)
         for width in widths:
             if width % groups:
@@ -52,7 +52,7 @@ class Fields:
         return groups
 
     def only(self, name: str, *allowed: object) -> None:
-        """Refuses any value but these (null and absent are always fine)."""
+        """Refuse any value but these; null and an absent key are accepted."""
         value = self.raw.get(name)
         if value is not None and value not in allowed:
             listed = " or ".join(repr(choice) for choice in allowed)
@@ -60,7 +60,7 @@ class Fields:
             raise ConfigError(f"{name}: {wanted}, got {value!r}, which this version does not support")
 
     def divisible(self, name: str, *, by: str) -> None:
-        """Refuses a width that the heads cannot share evenly."""
+        """Refuse a width that is not a multiple of the number of heads."""
         width, heads = self.size(name), self.size(by)
         if width % heads:
             raise ConfigError(f"{name}: expected a multiple of {by} ({heads}), got {width}")
@@ -74,7 +74,7 @@ class Fields:
 
 
 def read_json(path: Path) -> Any:
-    """Parses a JSON file of a checkpoint."""
+    """Parse a JSON file of a checkpoint."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Parses a JSON file that must hold an object."""
+    """Parse a JSON file that must hold an object."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(value).__name__}")
@@ -93,7 +93,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def located(path: Path) -> Iterator[None]:
-    """Puts the file's name before the message of a ConfigError."""
+    """Put the file's name before the message of a ConfigError."""
     try:
         yield
     except ConfigError as error:
@@ -101,7 +101,7 @@ def located(path: Path) -> Iterator[None]:
 
 
 def positive(name: str, value: int, *, at_most: int) -> int:
-    """The value itself where it is above zero and no larger than any model's."""
+    """Return the value if it is above zero and at most `at_most`."""
     if value < 1:
         raise ConfigError(f"{name}: expected a positive number, got {value}")
     if value > at_most:
@@ -117,7 +117,7 @@ def _article(kind: type[Any]) -> str:
 
 
 def inside(folder: Path, name: str, *, named_by: Path) -> Path:
-    """The path of a file or folder of a checkpoint; a CheckpointError if it would lie elsewhere.
+    """Return the path of a checkpoint's file or folder; raise CheckpointError if it lies outside.
 
     Links inside the folder are followed: the Hugging Face cache is made of links.
     """

@@ -1,4 +1,4 @@
-"""How a sequence's vector is made: as the checkpoint says, changed by what the caller asks for."""
+"""The plan of a sequence's vector: the checkpoint's own, changed by the caller's options."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from corpusmill.models.errors import OptionError
 
 TOKEN_POOLINGS = tuple(POOLING_FLAGS.values())
 POOLER = "pooler"
-# What a checkpoint without sentence-transformers files, or of a sparse encoder, is taken to say.
+# The modules of a checkpoint without sentence-transformers files, and of a sparse encoder.
 PLAIN = SentenceModules(transformer="", pooling=("mean",), steps=(), max_seq_length=None)
 
 
@@ -30,7 +30,7 @@ class EmbeddingOptions:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncate:
     """The first values of a vector, the others dropped."""
 
     dimensions: int
@@ -42,7 +42,7 @@ class EmbeddingPlan:
 
     layer: int
     pooling: tuple[str, ...]
-    steps: tuple[Dense | Normalize | Cut, ...]
+    steps: tuple[Dense | Normalize | Truncate, ...]
     dimension: int
 
     @property
@@ -57,9 +57,9 @@ class EmbeddingPlan:
 def plan_embedding(
     options: EmbeddingOptions, own: SentenceModules, *, width: int, layers: int, pooler: bool
 ) -> EmbeddingPlan:
-    """Puts the options in the place of the checkpoint's `own` modules; `pooler`: the architecture has one.
+    """Replace the checkpoint's `own` modules by what the options say; `pooler`: the architecture has one.
 
-    Raises OptionError for a value that this checkpoint has no meaning for.
+    Raises OptionError for a value that this checkpoint cannot use.
     """
     whole = own.dimension(width)
     _check_pooling(options.pooling, own, width=width, pooler=pooler)
@@ -105,20 +105,20 @@ def _normalized(
     return (*steps, Normalize()) if normalize and not _ends_at_unit_length(steps) else steps
 
 
-def _ends_at_unit_length(steps: tuple[Dense | Normalize | Cut, ...]) -> bool:
+def _ends_at_unit_length(steps: tuple[Dense | Normalize | Truncate, ...]) -> bool:
     return bool(steps) and isinstance(steps[-1], Normalize)
 
 
-def _cut(dimensions: int | None, whole: int) -> tuple[Cut, ...]:
+def _cut(dimensions: int | None, whole: int) -> tuple[Truncate, ...]:
     if dimensions is None or dimensions == whole:
         return ()
     if not 1 <= dimensions < whole:
         raise OptionError(f"dimensions: expected 1 to {whole}, the checkpoint's own; got {dimensions}")
-    return (Cut(dimensions),)
+    return (Truncate(dimensions),)
 
 
 def _layer(layer: int | None, layers: int) -> int:
-    """The number of layers to run."""
+    """Return the number of layers to run."""
     if layer is None:
         return layers
     if not -layers - 1 <= layer <= layers:

@@ -1,4 +1,4 @@
-"""From a checkpoint's JSON files to its record."""
+"""Reading a checkpoint's JSON files into its record."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "r
 def read_checkpoint(
     path: str | Path, task: str | None = None, *, embedding: EmbeddingOptions | None = None
 ) -> Checkpoint:
-    """Reads and checks everything but the weights; `task=None` takes what the checkpoint was made for.
+    """Read and check everything but the weights; without `task`, use the checkpoint's own.
 
     `embedding` changes how vectors are made; for any other task an OptionError refuses it.
     """
@@ -90,7 +90,7 @@ def _classes(raw: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _task_of(classes: tuple[str, ...]) -> str | None:
-    """The task of the first class in the config; a config that names none is an encoder."""
+    """Return the task of the config's first class; a config without classes is a plain encoder."""
     if not classes:
         return "base"
     endings = ((ending, task) for task, head in HEADS.items() for ending in head.classes)
@@ -129,7 +129,7 @@ def _check_options(options: EmbeddingOptions, task: str) -> None:
 
 
 def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
-    """Label names by id, as transformers would complete them: LABEL_0, LABEL_1, ... where none are given."""
+    """Return label names by id; LABEL_0, LABEL_1, ... where the config has none, as in transformers."""
     named = raw.get("id2label")
     if not named:
         return tuple(

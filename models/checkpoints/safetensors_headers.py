@@ -23,7 +23,7 @@ class StoredTensor:
 
 
 def read_headers(folder: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a folder by its name, from the single file or from all shards of the index."""
+    """Return every tensor of a folder by its name, from the single file or from all shards of the index."""
     return {tensor.name: tensor for file in _weight_files(folder) for tensor in _read_header(file)}
 
 

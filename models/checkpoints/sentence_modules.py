@@ -64,7 +64,7 @@ class SentenceModules:
     splade: Splade | None = None
 
     def dimension(self, width: int) -> int:
-        """Width of the resulting vectors, after checking that each projection fits the one before."""
+        """Return the width of the vectors; refuse a projection that does not fit the one before."""
         dimension = width * len(self.pooling)
         for step in self.steps:
             if isinstance(step, Dense):
@@ -76,7 +76,7 @@ class SentenceModules:
 
 
 def read_sentence_modules(root: Path) -> SentenceModules | None:
-    """The record of a sentence-transformers folder, or None where there is no modules.json."""
+    """Return the record of a sentence-transformers folder, or None where there is no modules.json."""
     listing = root / "modules.json"
     if not listing.is_file():
         return None
@@ -108,7 +108,7 @@ def _check_chain(kinds: list[str], listing: Path) -> None:
 
 
 def _check_transformer(folder: Path, kinds: list[str]) -> None:
-    """Since version 5.4 a Transformer may be any model, and its own file says which, if not the encoder."""
+    """Refuse a Transformer that is not the encoder; since version 5.4 its own file may name another model."""
     words = kinds[1] == "SpladePooling"
     path, fields = _transformer_fields(folder)
     with located(path):
@@ -151,7 +151,7 @@ def _dense(root: Path, folder: str) -> Dense:
 
 
 def _torch_activation(name: str) -> str:
-    """Our name for a class of torch.nn; any other import path is refused, never imported."""
+    """Return our name of a class of torch.nn; refuse any other import path, and import nothing."""
     package, _, kind = name.rpartition(".")
     if package not in ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear"):
         kind = ""
@@ -170,6 +170,6 @@ def _max_seq_length(folder: Path) -> int | None:
 
 
 def _transformer_fields(folder: Path) -> tuple[Path, Fields]:
-    """The Transformer's own file, under the first of its names; without one it has no fields."""
+    """Return the path and fields of the Transformer's own file; no fields where there is no file."""
     path = next((folder / name for name in TRANSFORMER_FILES if (folder / name).is_file()), None)
     return (folder / TRANSFORMER_FILES[0], Fields({})) if path is None else (path, Fields(read_object(path)))

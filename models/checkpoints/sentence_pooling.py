@@ -24,7 +24,7 @@ SPLADE_LOGARITHMS = {"relu": 1, "log1p_relu": 2}
 
 @dataclass(frozen=True)
 class Splade:
-    """How a sparse encoder makes a weight a word of its tokens' scores: `strategy` max or sum.
+    """How a sparse encoder turns its tokens' scores into one weight per word: `strategy` max or sum.
 
     `logarithms` is how often log(1 + x) is applied to what is positive of a score: once in SPLADE
     (https://arxiv.org/abs/2109.10086), twice in its variant with an l0 activation
@@ -36,7 +36,7 @@ class Splade:
 
 
 def read_pooling(path: Path) -> tuple[str, ...]:
-    """Our names of the modes that a Pooling's config asks for, in the order of concatenation."""
+    """Return our names of a Pooling's modes, in the order of concatenation."""
     raw = read_object(path)
     named = raw.get("pooling_mode")
     if named is None:
@@ -56,7 +56,7 @@ def _pooling_name(name: Any, path: Path) -> str:
 
 
 def read_splade(path: Path) -> Splade:
-    """The record of a SpladePooling's config; its chunk_size is a matter of memory only."""
+    """Read a SpladePooling's config; its chunk_size changes memory use only."""
     fields = Fields(read_object(path))
     with located(path):
         fields.only("pooling_strategy", *STRATEGIES)

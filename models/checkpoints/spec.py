@@ -8,10 +8,7 @@ from torch import nn
 
 from corpusmill.models.checkpoints.embedding_plan import EmbeddingPlan
 from corpusmill.models.checkpoints.sentence_pooling import Splade
-from corpusmill.models.checkpoints.tensor_layouts import Layout
-from corpusmill.models.outputs import Encoded
-from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.checkpoints.tensor_layouts import TensorLayout
 
 
 class EncoderConfig(Protocol):
@@ -38,13 +35,7 @@ class EncoderConfig(Protocol):
         """Number of token types; 0 where the model has none."""
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of the encoder for one token of a sequence of this length."""
-
-
-class Encoder(Protocol):
-    """The forward of an architecture: packed tokens to one (T, D) state a token."""
-
-    def __call__(self, packed: PackedTokens, request: Request) -> Encoded: ...
+        """Return floating-point operations of the encoder for one token of a sequence of this length."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class WordHead:
-    """How words are predicted: linear map to `width`, activation, norm, and one score a word.
+    """How words are predicted: linear map to `width`, activation, norm, and one score per word.
 
     The output matrix is that of the word vectors, `tied_width` wide, where the checkpoint ties them; where
     `width` is larger, a matrix of its own reads the rest.
@@ -84,12 +75,12 @@ class HeadDesign:
 class Architecture:
     """One `model_type`.
 
-    `renames` are replaced one after the other in our parameter names to get the checkpoint's; `layouts` are
-    by the end of our name, for those stored in another shape. `prefix` is what task models put before the
-    encoder's names. `head_tensors` begin the names of the family's heads, which may be left unused;
-    `idle_tensors` are parts of names that some configs store and never use. `output_bias` is a second name
-    of the output matrix's bias. `lacks` are tasks that the family has no head for. `refused_dtypes` says
-    why, by dtype.
+    `renames` are applied in order to our parameter names and give the checkpoint's names. `tensor_layouts`
+    list, by the ending of our name, the parameters that are stored in another shape. `prefix` stands before
+    the encoder's names in the checkpoints of task models. `head_tensors` are the beginnings of the names of
+    the family's heads, which may stay unused. `idle_tensors` are parts of the names of tensors that some
+    checkpoints store and no model uses. `output_bias` is a second name of the output matrix's bias. `lacks`
+    lists the tasks that the family has no head for. `refused_dtypes` gives the reason for each refused dtype.
     """
 
     model_type: str
@@ -100,7 +91,7 @@ class Architecture:
     prefix: str
     renames: tuple[tuple[str, str], ...]
     head_tensors: tuple[str, ...]
-    layouts: tuple[tuple[str, Layout], ...] = ()
+    tensor_layouts: tuple[tuple[str, TensorLayout], ...] = ()
     idle_tensors: tuple[str, ...] = ()
     output_bias: str | None = None
     lacks: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Parameters that a checkpoint keeps in another shape than we do.
+"""Parameters that a checkpoint stores in another shape than the model's.
 
 Shape suffixes: G groups, I inputs and O outputs of a group, K kernel size, D width.
 """
@@ -12,15 +12,15 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """`stored` gives the checkpoint's shape for one of ours; `ours` turns its tensor into that shape."""
+class TensorLayout:
+    """`stored` returns the checkpoint's shape of our parameter; `ours` reshapes its tensor to our shape."""
 
     stored: Callable[[Shape], Shape]
     ours: Callable[[Tensor, Shape], Tensor]
 
 
 def _convolution_shape(ours: Shape) -> Shape:
-    """(O, I) or (G, I, O) of a linear map as a convolution of kernel size 1: (G * O, I, 1)."""
+    """Return the shape of a linear map, (O, I) or (G, I, O), as a convolution of size 1: (G * O, I, 1)."""
     if len(ours) == 2:
         return (*ours, 1)
     groups, inputs, outputs = ours
@@ -38,8 +38,8 @@ def _from_depthwise(tensor_D1K: Tensor, ours: Shape) -> Tensor:
     return tensor_D1K.squeeze(1).T.contiguous().reshape(ours)
 
 
-AS_STORED = Layout(stored=lambda ours: ours, ours=lambda tensor, _: tensor)
-TRANSPOSED = Layout(stored=lambda ours: ours[::-1], ours=lambda tensor, _: tensor.T.contiguous())
-CONVOLUTION = Layout(stored=_convolution_shape, ours=_from_convolution)
-DEPTHWISE = Layout(stored=lambda ours: (ours[1], 1, ours[0]), ours=_from_depthwise)
-COLUMN = Layout(stored=lambda ours: (*ours, 1), ours=lambda tensor, ours: tensor.reshape(ours))
+AS_STORED = TensorLayout(stored=lambda ours: ours, ours=lambda tensor, _: tensor)
+TRANSPOSED = TensorLayout(stored=lambda ours: ours[::-1], ours=lambda tensor, _: tensor.T.contiguous())
+CONVOLUTION = TensorLayout(stored=_convolution_shape, ours=_from_convolution)
+DEPTHWISE = TensorLayout(stored=lambda ours: (ours[1], 1, ours[0]), ours=_from_depthwise)
+COLUMN = TensorLayout(stored=lambda ours: (*ours, 1), ours=lambda tensor, ours: tensor.reshape(ours))

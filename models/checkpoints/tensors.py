@@ -9,7 +9,7 @@ from corpusmill.models.checkpoints.embedding_plan import TOKEN_POOLINGS
 from corpusmill.models.checkpoints.safetensors_headers import StoredTensor, read_headers
 from corpusmill.models.checkpoints.sentence_modules import Dense
 from corpusmill.models.checkpoints.spec import Architecture
-from corpusmill.models.checkpoints.tensor_layouts import AS_STORED, Layout, Shape
+from corpusmill.models.checkpoints.tensor_layouts import AS_STORED, Shape, TensorLayout
 from corpusmill.models.errors import OptionError, TensorError, indent
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -46,7 +46,7 @@ class _Group:
 
 
 def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
-    """Compares the headers with what the config asks for; a TensorError lists every difference."""
+    """Compare the headers with the config; a TensorError lists every difference."""
     architecture = ARCHITECTURES[checkpoint.model_type]
     stored = _canonical(read_headers(checkpoint.folder), architecture)
     pooler = _has_pooler(checkpoint, architecture, stored)
@@ -67,19 +67,21 @@ def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
 
 
 def checkpoint_name(ours: str, architecture: Architecture) -> str:
-    """A checkpoint's name for one of our parameters, without the family's prefix."""
+    """Return a checkpoint's name for one of our parameters, without the family's prefix."""
     for old, new in architecture.renames:
         ours = ours.replace(old, new)
     return ours
 
 
-def layout_of(ours: str, architecture: Architecture) -> Layout:
-    """How the family's checkpoints shape one of our parameters."""
-    return next((layout for ending, layout in architecture.layouts if ours.endswith(ending)), AS_STORED)
+def layout_of(ours: str, architecture: Architecture) -> TensorLayout:
+    """Return the layout in which the family's checkpoints store one of our parameters."""
+    return next(
+        (layout for ending, layout in architecture.tensor_layouts if ours.endswith(ending)), AS_STORED
+    )
 
 
 def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> dict[str, StoredTensor]:
-    """The same tensors without prefix, legacy endings, and saved position numbers."""
+    """Return the same tensors without prefix, legacy endings, and saved position numbers."""
     canonical: dict[str, StoredTensor] = {}
     for name, tensor in stored.items():
         short = name.removeprefix(architecture.prefix)
@@ -95,7 +97,7 @@ def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> d
 
 
 def _has_pooler(checkpoint: Checkpoint, architecture: Architecture, stored: dict[str, StoredTensor]) -> bool:
-    """A pooler without weights is always there; one with weights where the checkpoint has them."""
+    """Return whether there is a pooler: always if it has no weights, else if they are stored."""
     summary = architecture.heads(checkpoint.config).pooler
     if summary is None or not summary.linear:
         return summary is not None
@@ -128,7 +130,7 @@ def _main_group(checkpoint: Checkpoint, stored: dict[str, StoredTensor], shapes:
 
 
 def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
-    """Where else a parameter may be: tied matrices are stored under either name, or both.
+    """Return each parameter's second name: tied matrices are stored under either name, or both.
 
     A matrix stored under both names is read under its own, as transformers does.
     """
@@ -140,7 +142,7 @@ def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[st
 
 
 def _dense_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
-    """The projections of sentence-transformers, each in a folder of its own."""
+    """Yield the projections of sentence-transformers, each from its own folder."""
     for index, step in enumerate(checkpoint.embedding_plan.steps if checkpoint.task == "embedding" else ()):
         if isinstance(step, Dense):
             start = f"head.steps.{index}."

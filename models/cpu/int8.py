@@ -64,7 +64,7 @@ class _Blocked(nn.Module):
         return y_TO
 
     def block(self, x_BD: Tensor) -> Tensor:
-        """The result for a few tokens, in float32."""
+        """Return the result for a few tokens, in float32."""
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class QuantizedLinear(_Blocked):
         self.activation = None if activation == "linear" else ACTIVATIONS[activation]
 
     def block(self, x_BD: Tensor) -> Tensor:
-        """The result for a few tokens, in float32."""
+        """Return the result for a few tokens, in float32."""
         bytes_BD = in_bytes(x_BD)
         tail_B2 = bytes_BD[:, -TAIL:].view(torch.float32)
         y_BO = self.product(bytes_BD)
@@ -100,13 +100,13 @@ class QuantizedLinear(_Blocked):
         return y_BO if self.activation is None else self.activation(y_BO)
 
     def product(self, bytes_BD: Tensor) -> Tensor:
-        """The bytes (B, D + TAIL) times the weights and their scales, in float32."""
+        """Return the bytes (B, D + TAIL) times the weights and their scales, in float32."""
         weight = (self.weight, self.scale_O, self.zero_O)
         return torch.ops.onednn.qlinear_pointwise(bytes_BD, 1.0, 0, *weight, None, *PLAIN_RESULT)  # type: ignore[no-any-return]
 
 
 def in_bytes(x_BD: Tensor) -> Tensor:
-    """Each token as bytes between its least and greatest value, and behind them its scale and offset."""
+    """Return each token as bytes between its least and greatest value, followed by its scale and offset."""
     return torch.ops.quantized.embedding_bag_byte_prepack(x_BD.float().contiguous())  # type: ignore[no-any-return]
 
 
@@ -120,18 +120,18 @@ class QuantizedPair(_Blocked):
         self.outer = outer
 
     def block(self, x_BD: Tensor) -> Tensor:
-        """The result for a few tokens, in float32."""
+        """Return the result for a few tokens, in float32."""
         return self.outer.block(self.inner.block(x_BD))
 
 
 def has_int8_products() -> bool:
-    """Whether oneDNN multiplies bytes exactly: without VNNI it adds pairs in 16 bits, which overflow."""
+    """Return whether oneDNN multiplies bytes exactly; without VNNI it adds pairs in 16 bits and overflows."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(available and torch.cpu._is_vnni_supported())
 
 
 def quantize(weight_OD: Tensor) -> QuantizedWeight:
-    """Rounds each row to 255 steps between its largest weight's size and the negative of it.
+    """Round each row to whole steps from -127 to 127, where 127 is its largest weight's size.
 
     Raises TensorError for NaN and infinities, which integers would hide.
     """
@@ -145,7 +145,7 @@ def quantize(weight_OD: Tensor) -> QuantizedWeight:
 
 
 def worth_quantizing(linear: nn.Linear) -> QuantizedWeight | None:
-    """A map's weights in 8 bits, or None where that would cost time or accuracy.
+    """Return a map's weights in 8 bits, or None where that would cost time or accuracy.
 
     Raises TensorError for weights and biases that are not finite.
     """
@@ -162,7 +162,7 @@ def worth_quantizing(linear: nn.Linear) -> QuantizedWeight | None:
 def quantized_linear(
     linear: nn.Linear, activation: str = "linear", *, result: torch.dtype = torch.float32
 ) -> QuantizedLinear | None:
-    """The layer in 8 bits, or None where that would cost time or accuracy."""
+    """Return the layer in 8 bits, or None where that would cost time or accuracy."""
     weight = worth_quantizing(linear)
     if weight is None:
         return None

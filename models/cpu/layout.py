@@ -1,9 +1,9 @@
 """Linear layers laid out for the machine at load time.
 
-Query, key and value become one matrix everywhere. On a CPU that has what they need, maps and layers are on
-kernels in C (`native/`). On others weights are reordered once for oneDNN, and the activation after a layer
-runs inside its matrix product. For int8 the layers' weights are quantized first. For a GPU, `gpu/layout.py`
-goes on.
+Query, key and value become one matrix everywhere. CPUs with the needed instructions run maps and layers on
+kernels in C (`native/`). Other CPUs use oneDNN: weights are reordered once, and the activation after a layer
+runs inside its matrix product. For int8 the layers' weights are quantized first. `gpu/layout.py` does the
+rest for GPUs.
 Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
@@ -33,7 +33,7 @@ from corpusmill.models.layers.blocks import (
     Projections,
     added,
 )
-from corpusmill.models.layers.fused_qkv import JointProjections, joined, replace_modules
+from corpusmill.models.layers.fused_qkv import FusedQKV, fuse_qkv, replace_modules
 from corpusmill.models.layers.norm_folding import Folding
 
 
@@ -51,15 +51,15 @@ class SeparateGroups(nn.Module):
 
 
 def fold_norms(module: nn.Module) -> None:
-    """Folds the norms that only scale and shift into the linear layers below a module."""
+    """Fold the norms that only scale and shift into the linear layers below a module."""
     for part in module.modules():
         if isinstance(part, Folding):
             part.fold_norms()
 
 
 def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
-    """Replaces the linear layers below a module by the machine's fastest, and says which those are."""
-    replace_modules(module, joined)
+    """Replace the linear layers below a module by the machine's fastest; return which, and why."""
+    replace_modules(module, fuse_qkv)
     if device.type == "cuda":
         return choose_layout(module, dtype=dtype, device_type=device.type)
     native, reason = native_layout(dtype)
@@ -74,11 +74,11 @@ def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> s
 
 
 def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
-    """Replaces the linear layers of an encoder's layers by 8-bit ones where that pays, and says how many.
+    """Replace the linear layers of an encoder's layers by 8-bit ones where that pays; return how many.
 
-    `attention` is what query, key and value are handed over in. `lay_out` serves whatever is left.
+    `attention` is the dtype of query, key and value. `lay_out` replaces the other layers.
     """
-    replace_modules(encoder, joined)
+    replace_modules(encoder, fuse_qkv)
     layers: nn.Module = encoder.layers  # type: ignore[assignment]
     if native_layout(torch.float32)[0]:
         count = maps_in_c(layers, int8=True, attention=attention)
@@ -90,13 +90,13 @@ def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
 
 
 def eight_bit_map(linear: nn.Linear) -> nn.Module | None:
-    """A map in 8 bits as `quantize_layers` would make it, or None where it would leave it as it is."""
+    """Return a map in 8 bits as `quantize_layers` would, or None where it would not replace the map."""
     native = native_layout(torch.float32)[0]
     return native_map(linear, int8=True) if native else quantized_linear(linear)
 
 
 def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
-    """Whether oneDNN's prepacked layers can be used, and why."""
+    """Return whether oneDNN's prepacked layers can be used, and why."""
     if device_type != "cpu":
         return False, f"linear: torch.nn.Linear ({dtype} on {device_type})"
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -116,7 +116,7 @@ def _prepack(module: nn.Module) -> nn.Module | None:
 
 
 def _activated(module: nn.Module, fused: Container[str]) -> nn.Module | None:
-    """The layer with its activation inside the product, unless that could hide NaN."""
+    """Return the layer with its activation inside the product; None where that could hide NaN."""
     if not isinstance(module, ActivatedLinear) or module.activation.name not in fused:
         return None
     if module.activation.name not in FUSED and not _finite(module):
@@ -135,7 +135,7 @@ def _prepacked(linear: nn.Module, activation: str) -> nn.Module | None:
 
 
 def _pair(module: nn.Module) -> nn.Module | None:
-    """Runs the two 8-bit layers of a feed-forward part, or those of each group, block by block."""
+    """Run the two 8-bit layers of a feed-forward part, or those of each group, block by block."""
     if isinstance(module, FeedForward):
         inner, outer = module.inner, module.outer
         if isinstance(inner, SeparateGroups) and isinstance(outer, SeparateGroups):
@@ -148,7 +148,7 @@ def _pair(module: nn.Module) -> nn.Module | None:
 
 
 def _quantize(module: nn.Module, *, attention: torch.dtype) -> nn.Module | None:
-    if isinstance(module, JointProjections | Projections):
+    if isinstance(module, FusedQKV | Projections):
         replace_modules(module, partial(_quantized, result=attention))
         return module
     if isinstance(module, ActivatedLinear):

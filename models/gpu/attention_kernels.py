@@ -14,14 +14,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from corpusmill.models.ops.gpu_attention import attend_varlen
+from corpusmill.models.ops.attention import attend_varlen
 from corpusmill.models.packed import PackedTokens
 
 LOG2_E = 1.4426950408889634
 
 
 WIDTHS = (16, 32, 64, 128)
-"""Widths of heads that a program takes; others, and batches with masked keys, are flash attention's."""
+"""Widths of heads that a program takes; flash attention takes others, and batches with masked keys."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Tiling:
 
 
 def tiling_for(longest: int) -> Tiling:
-    """The fastest tiling on an H200 for batches whose longest sequence has so many tokens."""
+    """Return the tiling for batches with this longest sequence: the fastest on an H200."""
     if longest <= 32:
         return Tiling(queries=32, keys=32, warps=2, stages=1)
     return Tiling(queries=64, keys=32 if longest <= 128 else 64, warps=4, stages=2 if longest <= 128 else 3)
 
 
 def attend_tiles(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
+    """Return softmax attention of each token over the unmasked tokens of its own sequence, (T, H, D)."""
     _, heads, width = q_THD.shape
     if packed.key_mask is not None or width not in WIDTHS:
         return attend_varlen(q_THD, k_THD, v_THD, packed)

@@ -19,7 +19,7 @@ TOKENS = 16
 
 
 def embedded(words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-    """The norm of each token's word, place and kind added up, (T, D)."""
+    """Return the norm of each token's word, place and kind added up, (T, D)."""
     assert places.ids is not None
     tokens, width = len(places.ids), places.table.shape[1]
     out_TD = torch.empty(tokens, width, dtype=words.table.dtype, device=words.table.device)
@@ -44,7 +44,7 @@ def embedded(words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tenso
 
 
 def trigrams(words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
-    """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+    """Return each token's next, own and previous word, (T, 3E); zeros beyond its sequence."""
     table_E = words.table.contiguous()
     tokens, width = len(table_E if words.ids is None else words.ids), table_E.shape[1]
     out_TE = torch.empty(tokens, 3 * width, dtype=words.table.dtype, device=words.table.device)

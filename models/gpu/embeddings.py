@@ -1,4 +1,4 @@
-"""Embeddings laid out for a GPU: a norm and the sum that it is over in one kernel. Inference only.
+"""Embeddings laid out for a GPU: their sum and its norm in one kernel. Inference only.
 
 Shape suffixes: T tokens, D width, E word-vector width.
 """
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from corpusmill.models.architectures.mobilebert import MobileEmbeddings
 from corpusmill.models.gpu.records import Norm, Rows
-from corpusmill.models.gpu.sum_and_norm import FusedKernels
+from corpusmill.models.gpu.sum_and_norm import SumAndNormKernels
 from corpusmill.models.layers.blocks import TokenEmbeddings, types_of
 from corpusmill.models.packed import PackedTokens
 
@@ -16,7 +16,7 @@ class SummedEmbeddings(nn.Module):
     """Token embeddings whose sum is normed in one kernel."""
 
     def __init__(
-        self, embeddings: TokenEmbeddings | MobileEmbeddings, norm: Norm, kernels: FusedKernels
+        self, embeddings: TokenEmbeddings | MobileEmbeddings, norm: Norm, kernels: SumAndNormKernels
     ) -> None:
         super().__init__()
         self.words = embeddings.words
@@ -26,16 +26,16 @@ class SummedEmbeddings(nn.Module):
         self.kernels = kernels
 
     def summed(self, words: Rows, packed: PackedTokens) -> Tensor:
-        """The norm of each token's word, position and type added up, (T, D)."""
+        """Return the norm of each token's word, position and type added up, (T, D)."""
         places = Rows(self.positions.weight, packed.position_ids)
         kinds = None if self.token_types is None else Rows(self.token_types.weight, types_of(packed))
         return self.kernels.embedded(words, places, kinds, self.norm)
 
 
 class SummedTokens(SummedEmbeddings):
-    """Those of all architectures but MobileBERT."""
+    """The embeddings of all architectures but MobileBERT."""
 
-    def __init__(self, embeddings: TokenEmbeddings, norm: Norm, kernels: FusedKernels) -> None:
+    def __init__(self, embeddings: TokenEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
         self.projection = embeddings.projection
 
@@ -46,9 +46,9 @@ class SummedTokens(SummedEmbeddings):
 
 
 class SummedTrigrams(SummedEmbeddings):
-    """MobileBERT's, whose words are widened from trigrams."""
+    """MobileBERT's embeddings, whose words are widened from trigrams."""
 
-    def __init__(self, embeddings: MobileEmbeddings, norm: Norm, kernels: FusedKernels) -> None:
+    def __init__(self, embeddings: MobileEmbeddings, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__(embeddings, norm, kernels)
         assert embeddings.widen is not None
         self.widen: nn.Module = embeddings.widen
@@ -59,8 +59,8 @@ class SummedTrigrams(SummedEmbeddings):
         return self.summed(Rows(x_TD), packed)
 
 
-def summed_embeddings(module: nn.Module, kernels: FusedKernels) -> SummedEmbeddings | None:
-    """The embeddings that a module is, in one kernel; None for another module, and for another layout."""
+def summed_embeddings(module: nn.Module, kernels: SumAndNormKernels) -> SummedEmbeddings | None:
+    """Return the embeddings with sum and norm in one kernel; None for other modules and layouts."""
     if not isinstance(module, TokenEmbeddings | MobileEmbeddings):
         return None
     norm = Norm.of(module.norm)

@@ -1,7 +1,7 @@
-"""CUDA graphs of an encoder: recorded once a size, then replayed. Only for a GPU.
+"""CUDA graphs of an encoder: recorded once per size, then replayed. Only for a GPU.
 
-All graphs read the same slots and write the same states, and share one pool of memory: they never run at the
-same time, also where several threads and streams use the model.
+All graphs read the same inputs, write the same states and share one pool of memory. A lock keeps two of them
+from running at the same time where several threads and streams use the model.
 Shape suffixes: T tokens, D width.
 """
 
@@ -11,27 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from corpusmill.models.errors import in_a_line
-from corpusmill.models.gpu.padded_encoder import Bucketed, limit_of
-from corpusmill.models.gpu.padded_sizes import Bucket, bucket_of
+from corpusmill.models.gpu.padded_encoder import PaddedEncoder, limit_of
+from corpusmill.models.gpu.padded_sizes import PaddedSize, padded_size
 from corpusmill.models.ops.attention import attend_runs
 from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences
-from corpusmill.models.ops.padding import Slots
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.ops.padding import GraphInputs, padded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 MOST = 96
-"""Graphs kept. A batch of a further size runs padded, without one."""
-Key = tuple[Bucket, int | None]
+"""The most graphs that are kept. A batch of a further size runs padded, without a graph."""
+Key = tuple[PaddedSize, int | None]
 
 
 class Graphs:
-    """Runs padded batches: the first of a size as they are, and a recorded graph from the second on."""
+    """Runner of padded batches: the first of a size runs as it is, later ones as a recorded graph."""
 
     def __init__(self, encoder: nn.Module, *, tokens: int, width: int, dtype: torch.dtype) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
         self._encoder = encoder
-        self._slots = Slots.of(tokens=tokens, device=device)
+        self._slots = GraphInputs.of(tokens=tokens, device=device)
         self._states = torch.zeros(tokens, width, dtype=dtype, device=device)
         self._pool = torch.cuda.graph_pool_handle()
         self._recorded: dict[Key, torch.cuda.CUDAGraph] = {}
@@ -42,9 +42,9 @@ class Graphs:
         self._free = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.failure: str | None = None
 
-    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
-        """The states (T, D) of all tokens, the caller's own."""
-        key = (bucket, request.layers)
+    def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
+        """Return the states (T, D) of all tokens; the caller may keep them."""
+        key = (size, request.layers)
         with self._lock:
             if key not in self._recorded and not self._record(key, batch, request):
                 return self._through(batch, request)
@@ -52,12 +52,12 @@ class Graphs:
             stream.wait_event(self._free)
             self._slots.fill(batch)
             self._recorded[key].replay()
-            states_TD = self._states[: bucket.tokens].clone()
+            states_TD = self._states[: size.tokens].clone()
             self._free.record(stream)
             return states_TD
 
-    def _record(self, key: Key, batch: PackedTokens, request: Request) -> bool:
-        """Record a size that has been seen before; say whether there is a graph now."""
+    def _record(self, key: Key, batch: PackedTokens, request: EncoderRequest) -> bool:
+        """Record a size that has been seen before; return whether there is a graph now."""
         if key not in self._seen or self.failure is not None or len(self._recorded) >= MOST:
             self._seen.add(key)
             return False
@@ -68,30 +68,30 @@ class Graphs:
             return False
         return True
 
-    def record(self, bucket: Bucket, batch: PackedTokens, request: Request) -> torch.cuda.CUDAGraph:
-        """A graph of the pass over a bucket; `batch` is an example of it."""
+    def record(self, size: PaddedSize, batch: PackedTokens, request: EncoderRequest) -> torch.cuda.CUDAGraph:
+        """Record the encoder's pass over a size and return the graph; `batch` is an example of the size."""
         torch.cuda.synchronize()
         self._slots.fill(batch)
         # Once without recording: kernels are compiled and libraries make their workspaces.
         self._side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side):
-            self._through(self._slots.batch(bucket), request)
+            self._through(self._slots.batch(size), request)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"):
-            self._states[: bucket.tokens].copy_(self._through(self._slots.batch(bucket), request))
+            self._states[: size.tokens].copy_(self._through(self._slots.batch(size), request))
         torch.cuda.synchronize()
         return graph
 
-    def _through(self, batch: PackedTokens, request: Request) -> Tensor:
-        encoded: Encoded = self._encoder(batch, request)
+    def _through(self, batch: PackedTokens, request: EncoderRequest) -> Tensor:
+        encoded: EncoderOutput = self._encoder(batch, request)
         return encoded.last_hidden_state
 
 
 def with_graphs(
     encoder: nn.Module, *, positions: int, width: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[nn.Module, str]:
-    """The encoder, with graphs for small batches where this machine can record them; and why, or why not."""
+    """Return the encoder with graphs for small batches where they can be recorded, and the reason."""
     if device.type != "cuda":
         return encoder, f"graphs: none (on {device.type})"
     if attention_kernel(device.type, dtype)[0] is attend_runs:
@@ -106,19 +106,17 @@ def with_graphs(
         graphs = _tried(encoder, positions=positions, tokens=limit, width=width, dtype=dtype)
     except Exception as error:
         return encoder, f"graphs: none (recording failed: {in_a_line(error)})"
-    bucketed = Bucketed(encoder, positions=positions, limit=limit, runner=graphs)
-    return bucketed, f"graphs: batches of up to {limit} tokens, padded to sizes an eighth apart"
+    padded_encoder = PaddedEncoder(encoder, positions=positions, limit=limit, runner=graphs)
+    return padded_encoder, f"graphs: batches of up to {limit} tokens, padded to sizes an eighth apart"
 
 
 @torch.inference_mode()
 def _tried(encoder: nn.Module, *, positions: int, tokens: int, width: int, dtype: torch.dtype) -> Graphs:
-    """Graphs, after recording the smallest size."""
-    from corpusmill.models.ops.padding import padded
-
+    """Return graphs after recording the smallest size."""
     graphs = Graphs(encoder, tokens=tokens, width=width, dtype=dtype)
     batch = PackedTokens.from_sequences([[0] * min(5, positions), [0]]).to("cuda")
-    bucket = bucket_of(
+    size = padded_size(
         tokens=len(batch.input_ids), sequences=len(batch), longest=min(5, positions), positions=positions
     )
-    graphs.record(bucket, padded(batch, bucket), Request())
+    graphs.record(size, padded(batch, size), EncoderRequest())
     return graphs

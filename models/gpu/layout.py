@@ -6,16 +6,17 @@ Shape suffixes: T tokens, D width, I inputs and O outputs of all groups, G group
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from corpusmill.models.architectures.mobilebert import MobileLayer
 from corpusmill.models.gpu.embeddings import summed_embeddings
-from corpusmill.models.gpu.mobilebert import RestOfLayer, rest_kernel
+from corpusmill.models.gpu.mobilebert import RestOfLayer, bottleneck_disagreement
 from corpusmill.models.gpu.mobilebert_layer import fused_bottleneck
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.gpu.sum_and_norm import FusedKernels, kernels_for
+from corpusmill.models.gpu.sum_and_norm import SumAndNormKernels, checked_sum_and_norm
 from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward, GroupedLinear, PostNormLayer, added
 from corpusmill.models.layers.norms import NormedLinear
 
@@ -45,7 +46,7 @@ class EpilogueLinear(nn.Module):
         return torch._addmm_activation(self.bias, x_TD, self.weight.t(), use_gelu=self.gelu)
 
 
-class Products(nn.Module):
+class LinearWithoutBias(nn.Module):
     """A linear map without its bias: (T, I) to (T, O)."""
 
     def __init__(self, linear: nn.Linear | GroupedLinear) -> None:
@@ -66,9 +67,9 @@ class Products(nn.Module):
 class BatchedGroups(nn.Module):
     """A grouped linear map as batched products that write their results side by side."""
 
-    def __init__(self, linear: GroupedLinear, kernels: FusedKernels | None) -> None:
+    def __init__(self, linear: GroupedLinear, kernels: SumAndNormKernels | None) -> None:
         super().__init__()
-        self.products = Products(linear)
+        self.products = LinearWithoutBias(linear)
         self.bias = linear.bias
         self.kernels = kernels
 
@@ -84,9 +85,9 @@ class BatchedGroups(nn.Module):
 class GeluGroups(nn.Module):
     """A grouped linear map, its bias and the GELU after it, the last two in one kernel."""
 
-    def __init__(self, linear: GroupedLinear, kernels: FusedKernels) -> None:
+    def __init__(self, linear: GroupedLinear, kernels: SumAndNormKernels) -> None:
         super().__init__()
-        self.products = Products(linear)
+        self.products = LinearWithoutBias(linear)
         self.bias = linear.bias
         self.kernels = kernels
 
@@ -97,9 +98,9 @@ class GeluGroups(nn.Module):
 class SummedNorm(nn.Module):
     """A linear map; then its bias, the residual and the norm over their sum in one kernel."""
 
-    def __init__(self, linear: nn.Linear | GroupedLinear, norm: Norm, kernels: FusedKernels) -> None:
+    def __init__(self, linear: nn.Linear | GroupedLinear, norm: Norm, kernels: SumAndNormKernels) -> None:
         super().__init__()
-        self.products = Products(linear)
+        self.products = LinearWithoutBias(linear)
         self.bias = linear.bias
         self.norm = norm
         self.kernels = kernels
@@ -112,10 +113,10 @@ def lay_out_for_gpu(
     module: nn.Module,
     *,
     dtype: torch.dtype,
-    kernels: FusedKernels | None,
+    kernels: SumAndNormKernels | None,
     rest_of_layer: RestOfLayer | None = None,
 ) -> str:
-    """Replaces layers below a module, norms too where there are kernels for them; says by what."""
+    """Replace layers below a module, and norms where there are kernels for them; return by what."""
     for parent, name, child in _children(module):
         fused: nn.Module | None = fused_bottleneck(child, rest_of_layer)
         if fused is None and kernels is not None:
@@ -136,18 +137,45 @@ def lay_out_for_gpu(
 
 
 def choose_layout(module: nn.Module, *, dtype: torch.dtype, device_type: str) -> str:
-    """Lays out for the kernels that this machine has, with both reasons."""
-    kernels, norms = kernels_for(device_type, dtype)
+    """Lay out a module for the kernels that this machine has; return all reasons."""
+    kernels, norms = choose_sum_and_norm(device_type, dtype)
     rest_of_layer, bottlenecks = None, ""
     if any(isinstance(part, MobileLayer) for part in module.modules()):
-        rest_of_layer, reason = rest_kernel(device_type, dtype)
+        rest_of_layer, reason = choose_rest_of_layer(device_type, dtype)
         bottlenecks = f"; {reason}"
     linear = lay_out_for_gpu(module, dtype=dtype, kernels=kernels, rest_of_layer=rest_of_layer)
     return f"{linear}; {norms}{bottlenecks}"
 
 
+@cache
+def choose_sum_and_norm(device_type: str, dtype: torch.dtype) -> tuple[SumAndNormKernels | None, str]:
+    """Return the kernels for a device and dtype, or None where steps stay apart, and the reason."""
+    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return None, f"norms: torch's own ({dtype} on {device_type})"
+    try:
+        from corpusmill.models.gpu.sum_and_norm_kernels import TritonSumAndNorm
+    except ImportError as error:
+        return None, f"norms: torch's own (no Triton: {error})"
+    return checked_sum_and_norm(TritonSumAndNorm(), dtype=dtype, device=torch.device(device_type))
+
+
+@cache
+def choose_rest_of_layer(device_type: str, dtype: torch.dtype) -> tuple[RestOfLayer | None, str]:
+    """Return the kernel for a device and dtype, or None where maps stay apart, and the reason."""
+    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return None, f"bottlenecks: map by map ({dtype} on {device_type})"
+    try:
+        from corpusmill.models.gpu.mobilebert_kernels import rest_of_layer
+    except ImportError as error:
+        return None, f"bottlenecks: map by map (no Triton: {error})"
+    wrong = bottleneck_disagreement(rest_of_layer, dtype=dtype, device=torch.device(device_type))
+    if wrong is not None:
+        return None, f"bottlenecks: map by map (the Triton kernel failed: {wrong})"
+    return rest_of_layer, f"bottlenecks: one Triton kernel after attention ({dtype} on {device_type})"
+
+
 def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Every module below, with its parent and its name there, parents first."""
+    """Yield every module below, with its parent and its name there, parents first."""
     for name, child in list(module.named_children()):
         yield module, name, child
         # What took a child's place has nothing left to replace.
@@ -155,7 +183,7 @@ def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
             yield from _children(child)
 
 
-def _replacement(parent: nn.Module, child: nn.Module, kernels: FusedKernels | None) -> nn.Module | None:
+def _replacement(parent: nn.Module, child: nn.Module, kernels: SumAndNormKernels | None) -> nn.Module | None:
     if not isinstance(child, ActivatedLinear) or child.linear.bias is None:
         return None
     name, linear = child.activation.name, child.linear
@@ -175,7 +203,7 @@ def _finite(linear: nn.Module) -> bool:
     return all(bool(parameter.isfinite().all()) for parameter in linear.parameters())
 
 
-def _fuse_norms(part: nn.Module, kernels: FusedKernels) -> None:
+def _fuse_norms(part: nn.Module, kernels: SumAndNormKernels) -> None:
     if isinstance(part, PostNormLayer):
         for inside, place, name in (
             (part.attention, "output", "attention_norm"),

@@ -1,11 +1,10 @@
-"""What a MobileBERT layer does after its attention, as one step: its weights, its definition and its kernel.
+"""A MobileBERT layer after its attention, as one step: its definition, and the check of its kernel.
 
-Everything there works token by token on a narrow sum, which need not leave the chip between ten products.
+All of it works token by token on a narrow sum, which can stay on the chip through ten products.
 Shape suffixes: T tokens, D width, B bottleneck width, I inner width of all feed-forward parts.
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ RestOfLayer = Callable[[Tensor, Tensor, Tensor, Rest], Tensor]
 
 
 def plain_rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest) -> Tensor:
-    """The definition: sums in float32, what products read in the input's dtype; (T, D)."""
+    """Return the definition's result (T, D): sums in float32, inputs of products in the input's dtype."""
     dtype, narrow = y_TB.dtype, y_TB.shape[1]
 
     def product(read: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
@@ -36,23 +35,8 @@ def plain_rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest)
     return torch.addcmul(rest.addend.float(), left_TD, rest.factor.float()).to(dtype)
 
 
-@cache
-def rest_kernel(device_type: str, dtype: torch.dtype) -> tuple[RestOfLayer | None, str]:
-    """The kernel for a device and dtype, None where layers keep their maps apart; and why."""
-    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
-        return None, f"bottlenecks: map by map ({dtype} on {device_type})"
-    try:
-        from corpusmill.models.gpu.mobilebert_kernels import rest_of_layer
-    except ImportError as error:
-        return None, f"bottlenecks: map by map (no Triton: {error})"
-    wrong = disagreement(rest_of_layer, dtype=dtype, device=torch.device(device_type))
-    if wrong is not None:
-        return None, f"bottlenecks: map by map (the Triton kernel failed: {wrong})"
-    return rest_of_layer, f"bottlenecks: one Triton kernel after attention ({dtype} on {device_type})"
-
-
-def disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a kernel on a device, found on a small batch; None if nothing is."""
+def bottleneck_disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.device) -> str | None:
+    """Return what is wrong with a kernel on a device, found on a small batch; None if nothing is."""
     rest, inputs = example(dtype=dtype, device=device)
     try:
         found, wanted = (each(*inputs, rest).float() for each in (kernel, plain_rest_of_layer))
@@ -65,7 +49,7 @@ def disagreement(kernel: RestOfLayer, *, dtype: torch.dtype, device: torch.devic
 def example(
     *, dtype: torch.dtype, device: torch.device, narrow: int = 32, width: int = 64, tokens: int = 37
 ) -> tuple[Rest, tuple[Tensor, Tensor, Tensor]]:
-    """Random weights of three feed-forward parts, and inputs for them."""
+    """Return random weights of three feed-forward parts, and inputs for them."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:

@@ -21,7 +21,7 @@ TOKENS, INNER, WIDTH, WARPS, STAGES = 64, 64, 128, 4, 3
 
 
 def rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest) -> Tensor:
-    """What the layer gives, (T, D)."""
+    """Return the layer's result (T, D)."""
     out_TD = torch.empty_like(x_TD)
     width, narrow = rest.leave.shape
     inner = len(rest.inner) // rest.parts

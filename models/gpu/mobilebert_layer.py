@@ -1,7 +1,7 @@
 """A MobileBERT layer laid out for a GPU: one product, attention, one kernel for the rest. Inference only.
 
-What enters the bottleneck, query, key and value are linear in the layer's input once the norms between are
-folded: one product gives all four. `mobilebert.py` has the rest.
+The bottleneck's entry, query, key and value are linear in the layer's input once the norms between them are
+folded: one product computes all four. `mobilebert.py` has the rest.
 Shape suffixes: T tokens, D width, B bottleneck width.
 """
 
@@ -33,7 +33,10 @@ class FusedBottleneck(nn.Module):
 
 
 def fused_bottleneck(layer: nn.Module, rest_of_layer: RestOfLayer | None) -> FusedBottleneck | None:
-    """The layer fused, if there is a kernel for one like it; weights that are not finite would be hidden."""
+    """Return the fused layer; None without a kernel for it, and for weights that are not finite.
+
+    The kernel could hide what such weights give.
+    """
     if rest_of_layer is None or not isinstance(layer, MobileLayer) or not _fits(layer):
         return None
     return FusedBottleneck(layer, rest_of_layer)
@@ -53,7 +56,7 @@ def _fits(layer: MobileLayer) -> bool:
 
 
 def _even(layer: MobileLayer) -> bool:
-    """Whether the kernel's tiles fill the widths."""
+    """Return whether the kernel's tiles fill the widths."""
     width, narrow = _map(layer.leave).weight.shape
     inner = {len(_maps(part)[0].weight) for part in _parts(layer)}
     return narrow in (16, 32, 64, 128) and len(inner) == 1 and inner.pop() % 16 == 0 and width % 16 == 0
@@ -81,7 +84,7 @@ def _map(part: nn.Module | None) -> nn.Linear:
 
 
 def _door(layer: MobileLayer) -> nn.Linear:
-    """What enters the bottleneck, query, key and value, in one map of the layer's input."""
+    """Return one map of the layer's input to the bottleneck's entry, query, key and value."""
     attention, entry, asked = layer.attention, _map(layer.entry), _map(layer.ask)
     parts = [(entry.weight.double(), entry.bias.double())]
     for asks in (attention.query, attention.key):
@@ -96,7 +99,7 @@ def _door(layer: MobileLayer) -> nn.Linear:
 
 
 def _rest(layer: MobileLayer) -> Rest:
-    """The weights after attention of a layer whose inner norms are folded away."""
+    """Return the weights after attention of a layer whose inner norms are folded."""
     assert layer.leave is not None
     maps = [_maps(part) for part in _parts(layer)]
     output, leave, norm = _map(layer.attention.output), _map(layer.leave), layer.leave.norm

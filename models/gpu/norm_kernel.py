@@ -10,7 +10,7 @@ VALUES = 2048
 
 
 def block_of(width: int) -> tuple[int, int]:
-    """The rows that a program takes of a tensor so wide, and its columns, a power of two."""
+    """Return how many rows of this width a program takes, and its columns, a power of two."""
     columns = triton.next_power_of_2(width)
     return max(1, VALUES // columns), columns
 
@@ -26,7 +26,7 @@ def _normed_source(
     eps: "Any",
     NORMALIZES: tl.constexpr,
 ) -> "Any":
-    """Rows normalized, or only scaled and shifted; columns that are not used hold zeros before."""
+    """Return rows normalized, or only scaled and shifted; unused columns must hold zeros."""
     if NORMALIZES:
         mean = tl.sum(x, axis=1)[:, None] / width
         x = tl.where(used, x - mean, 0.0)

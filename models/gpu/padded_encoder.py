@@ -1,7 +1,7 @@
-"""An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once a size.
+"""An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once per size.
 
-A narrow, deep model in small batches waits for the host: each of its hundreds of kernels takes the device
-less time than the host needs to launch it. A recorded graph launches all of them at once. The padded pass
+A narrow, deep model waits for the host in small batches: the host needs longer to launch each of hundreds of
+kernels than the device needs to run it. A recorded graph launches all of them at once. The padded pass
 gives the same bytes recorded or not, so that it does not matter when a graph was recorded.
 Shape suffixes: T tokens, D width.
 """
@@ -11,24 +11,24 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from corpusmill.models.gpu.padded_sizes import Bucket, Map, launch_bound
-from corpusmill.models.ops.padding import bucket_for, padded
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.gpu.padded_sizes import LinearMap, PaddedSize, launch_bound
+from corpusmill.models.ops.padding import padded, padded_size_of
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 class Runner(Protocol):
-    """Runs an encoder on a batch that is padded to a bucket."""
+    """A function that runs an encoder on a padded batch."""
 
-    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
-        """The states (T, D) of all tokens; the caller may keep them."""
+    def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
+        """Return the states (T, D) of all tokens; the caller may keep them."""
 
 
-class Bucketed(nn.Module):
-    """Gives batches of at most `limit` tokens to a runner, padded, and all others to the encoder as they are.
+class PaddedEncoder(nn.Module):
+    """An encoder that pads batches of at most `limit` tokens for a runner; larger ones run as they are.
 
-    Without a runner the padded batch goes through the encoder: what graphs are tested against.
+    Without a runner the padded batch runs through the encoder, which graphs are tested against.
     """
 
     def __init__(
@@ -40,27 +40,27 @@ class Bucketed(nn.Module):
         self.limit = limit
         self.runner = runner
 
-    def forward(self, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         tokens = len(packed.input_ids)
         if tokens > self.limit or not _plain(packed, request):
             return self.encoder(packed, request)  # type: ignore[no-any-return]
-        bucket = bucket_for(packed, positions=self.positions)
-        batch = padded(packed, bucket)
-        states_TD = self._run(batch, bucket, request)
-        return Encoded(last_hidden_state=states_TD[:tokens])
+        size = padded_size_of(packed, positions=self.positions)
+        batch = padded(packed, size)
+        states_TD = self._run(batch, size, request)
+        return EncoderOutput(last_hidden_state=states_TD[:tokens])
 
-    def _run(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
+    def _run(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
         if self.runner is not None:
-            return self.runner(batch, bucket, request)
-        encoded: Encoded = self.encoder(batch, request)
+            return self.runner(batch, size, request)
+        encoded: EncoderOutput = self.encoder(batch, request)
         return encoded.last_hidden_state
 
 
 def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
-    """The tokens of a batch below which a GPU would wait for the host, from the encoder's weights alone."""
+    """Return the tokens of a batch below which a GPU would wait for the host, from the encoder's weights."""
     weights = [(name, parameter) for name, parameter in encoder.named_parameters() if parameter.ndim > 1]
     maps = [
-        Map(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
+        LinearMap(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
         for name, parameter in weights
         if not name.startswith("embeddings.")
     ]
@@ -68,8 +68,8 @@ def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
     return launch_bound(maps, calls=calls, bytes_per_value=dtype.itemsize)
 
 
-def _plain(packed: PackedTokens, request: Request) -> bool:
-    """Whether nothing is asked for but the last states, of tokens that all see each other."""
+def _plain(packed: PackedTokens, request: EncoderRequest) -> bool:
+    """Return whether only the last states are asked for, of tokens that all see each other."""
     asked = request.inputs_embeds is not None or request.head_mask is not None
     kept = request.hidden_states or request.attentions
     return not (asked or kept or packed.is_masked)

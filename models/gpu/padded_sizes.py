@@ -13,15 +13,15 @@ STEPS = 8
 PIECE = 64
 """Tokens of a sequence of padding, at most."""
 LAUNCH_SECONDS = 7e-5
-"""What a module's kernels cost the host: PyTorch's, Triton's and Python's part of one call, measured."""
+"""Seconds of the host for one module's call: PyTorch's, Triton's and Python's part, measured."""
 FLOPS, BYTES = 4e14, 2.5e12
-"""What a large GPU does a second in practice, of products and of memory read and written."""
+"""Operations of products, and bytes read and written, that a large GPU reaches per second in practice."""
 LARGEST = 32_768
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """Sizes that a batch is padded to: tokens in all, sequences (empty ones too), tokens of the longest."""
+class PaddedSize:
+    """A size that batches are padded to: all tokens, sequences (empty ones too), tokens of the longest."""
 
     tokens: int
     sequences: int
@@ -34,31 +34,31 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Map:
-    """A linear map: its weights, and the values that it reads and writes of a token."""
+class LinearMap:
+    """The cost of a linear map: its weights, and the values that it reads and writes per token."""
 
     weights: int
     values: int
 
 
-def bucket_of(*, tokens: int, sequences: int, longest: int, positions: int) -> Bucket:
-    """The smallest size that holds a batch and its padding; `positions` is the longest that can be."""
+def padded_size(*, tokens: int, sequences: int, longest: int, positions: int) -> PaddedSize:
+    """Return the smallest size that holds a batch and its padding; `positions` limits a sequence's length."""
     size = padded_tokens(tokens)
     reach = min(_doubled(longest, SHORTEST), max(positions, longest))
     pieces = -(-(size - tokens) // min(PIECE, reach))
-    return Bucket(size, _doubled(sequences + pieces, FEWEST_SEQUENCES), reach)
+    return PaddedSize(size, _doubled(sequences + pieces, FEWEST_SEQUENCES), reach)
 
 
 def padded_tokens(tokens: int) -> int:
-    """The next of the sizes: multiples of an eighth of the power of two below."""
+    """Return the next size in tokens: multiples of an eighth of the power of two below."""
     if tokens <= FEWEST_TOKENS:
         return FEWEST_TOKENS
     step = (1 << (tokens - 1).bit_length() - 1) // STEPS
     return -(-tokens // step) * step
 
 
-def launch_bound(maps: Iterable[Map], *, calls: int, bytes_per_value: int) -> int:
-    """The tokens of a batch below which a GPU waits for the host, at most `LARGEST`; a size of its own.
+def launch_bound(maps: Iterable[LinearMap], *, calls: int, bytes_per_value: int) -> int:
+    """Return the tokens of a batch below which a GPU waits for the host: a padded size of at most `LARGEST`.
 
     `calls` are the kernels of a pass. A batch's time on the device is taken from its linear maps.
     """
@@ -70,5 +70,5 @@ def launch_bound(maps: Iterable[Map], *, calls: int, bytes_per_value: int) -> in
 
 
 def _doubled(number: int, least: int) -> int:
-    """The next power of two, and at least so many."""
+    """Return the next power of two, and at least `least`."""
     return max(least, 1 << (number - 1).bit_length())

@@ -1,4 +1,4 @@
-"""What the kernels of a GPU read: a norm, rows of a table, and the rest of a MobileBERT layer.
+"""The records that layers and kernels read: a norm, rows of a table, and the rest of a MobileBERT layer.
 
 Shape suffixes: T tokens, D width, B bottleneck width, I ids, or the inner width of all feed-forward parts.
 """
@@ -21,7 +21,7 @@ class Norm:
     eps: float | None
 
     def over(self, x_TD: Tensor) -> Tensor:
-        """The norm of values in float32."""
+        """Return the norm of values in float32."""
         weight_D, shift_D = self.weight.float(), self.bias.float()
         if self.eps is None:
             return torch.addcmul(shift_D, x_TD, weight_D)
@@ -29,7 +29,7 @@ class Norm:
 
     @classmethod
     def of(cls, module: nn.Module) -> "Norm | None":
-        """The norm that a module is, or None for another module."""
+        """Return the norm that a module is, or None for another module."""
         if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
             return cls(module.weight.detach(), module.bias.detach(), module.eps)
         if isinstance(module, ScaleAndShift):
@@ -39,18 +39,18 @@ class Norm:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a table (I, D) that ids (T,) name; all of them in their order, (T, D), without ids."""
+    """Rows of a table (I, D) by ids (T,); without ids, all rows in order, (T, D)."""
 
     table: Tensor
     ids: Tensor | None = None
 
     def looked_up(self) -> Tensor:
-        """The rows, in float32."""
+        """Return the rows, in float32."""
         return (self.table if self.ids is None else F.embedding(self.ids, self.table)).float()
 
 
 class Rest(nn.Module):
-    """Weights of a layer after its attention, each (outputs, inputs) but `outer`.
+    """The weights of a layer after its attention, each (outputs, inputs) but `outer`.
 
     `inner` and `outer` are (I, B): those of all feed-forward parts one after another, as are `inner_bias`
     (I,) and `outer_bias` (parts * B,). The norm at the end multiplies by `factor` and adds `addend`, (D,).

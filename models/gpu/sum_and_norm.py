@@ -1,12 +1,11 @@
-"""What a GPU does in one kernel instead of several: a sum and the norm over it, a bias and the GELU after it.
+"""Steps that a GPU runs in one kernel: a sum and the norm over it, a bias and the GELU after it.
 
-The functions here say what is computed, in torch; `sum_and_norm_kernels.py` and `embedding_kernels.py` have
-the same as Triton kernels. What a model uses is chosen once, by `kernels_for`, with the reason.
+The functions here are the definitions in torch; `sum_and_norm_kernels.py` and `embedding_kernels.py` have the
+same as Triton kernels. `choose_sum_and_norm` in `layout.py` chooses between them once per device and dtype.
 Shape suffixes: T tokens, D width, E word-vector width, I ids.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -17,46 +16,46 @@ from corpusmill.models.errors import in_a_line
 from corpusmill.models.gpu.records import Norm, Rows
 
 
-class FusedKernels(Protocol):
-    """What both implementations offer."""
+class SumAndNormKernels(Protocol):
+    """The functions of both implementations."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
-        """The norm of y + bias (+ residual), (T, D)."""
+        """Return the norm of y + bias (+ residual), (T, D)."""
 
     def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
-        """y + bias, or GELU of it in its tanh form; may be written over y."""
+        """Return y + bias, or GELU of it in its tanh form; may overwrite y."""
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """The norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, place and kind added up, (T, D)."""
 
     def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
-        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+        """Return each token's next, own and previous word, (T, 3E); zeros beyond its sequence."""
 
 
-class Plain:
+class PlainSumAndNorm:
     """The definitions: each step a pass of its own, sums and norms in float32."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
-        """The norm of y + bias (+ residual), (T, D)."""
+        """Return the norm of y + bias (+ residual), (T, D)."""
         x_TD = y_TD.float() + bias_D.float()
         if residual_TD is not None:
             x_TD = x_TD + residual_TD.float()
         return norm.over(x_TD).to(y_TD.dtype)
 
     def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
-        """y + bias, or GELU of it in its tanh form, as inside of cuBLAS's products."""
+        """Return y + bias, or GELU of it in its tanh form, as inside cuBLAS's products."""
         sum_TD = y_TD.float() + bias_D.float()
         return (F.gelu(sum_TD, approximate="tanh") if gelu else sum_TD).to(y_TD.dtype)
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """The norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, place and kind added up, (T, D)."""
         x_TD = words.looked_up() + places.looked_up()
         if kinds is not None:
             x_TD = x_TD + kinds.looked_up()
         return norm.over(x_TD).to(words.table.dtype)
 
     def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
-        """Each token's next word, its own and the one before it, (T, 3E); zeros beyond its sequence."""
+        """Return each token's next, own and previous word, (T, 3E); zeros beyond its sequence."""
         x_TE = words.looked_up()
         tokens_T = torch.arange(len(x_TE), device=x_TE.device)
         parts = []
@@ -67,32 +66,22 @@ class Plain:
         return torch.cat(parts, dim=-1).to(words.table.dtype)
 
 
-@cache
-def kernels_for(device_type: str, dtype: torch.dtype) -> tuple[FusedKernels | None, str]:
-    """The kernels for a device and dtype, None where steps stay apart; and why."""
-    if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
-        return None, f"norms: torch's own ({dtype} on {device_type})"
+def checked_sum_and_norm(
+    kernels: SumAndNormKernels, *, dtype: torch.dtype, device: torch.device
+) -> tuple[SumAndNormKernels | None, str]:
+    """Return the kernels if they agree with the definitions here, else None, and the reason."""
     try:
-        from corpusmill.models.gpu.sum_and_norm_kernels import TritonSums
-    except ImportError as error:
-        return None, f"norms: torch's own (no Triton: {error})"
-    return checked(TritonSums(), dtype=dtype, device=torch.device(device_type))
-
-
-def checked(
-    kernels: FusedKernels, *, dtype: torch.dtype, device: torch.device
-) -> tuple[FusedKernels | None, str]:
-    """The kernels, if they run here and agree with the definitions; else None, and what is wrong."""
-    try:
-        for found, wanted in zip(*(_tried(each, dtype, device) for each in (kernels, Plain())), strict=True):
+        for found, wanted in zip(
+            *(_tried(each, dtype, device) for each in (kernels, PlainSumAndNorm())), strict=True
+        ):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
         return None, f"norms: torch's own (the Triton kernels failed: {in_a_line(error)})"
     return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
 
 
-def _tried(kernels: FusedKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
-    """What each kernel makes of a few random rows."""
+def _tried(kernels: SumAndNormKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+    """Yield the result of each kernel on a few random rows."""
     generator = torch.Generator().manual_seed(0)
     y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))
     bias_D, weight_D, shift_D = (torch.randn(96, generator=generator).to(device, dtype) for _ in range(3))

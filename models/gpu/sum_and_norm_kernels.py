@@ -19,11 +19,11 @@ from corpusmill.models.gpu.records import Norm, Rows
 ROWS, COLUMNS = 16, 256
 
 
-class TritonSums:
-    """`FusedKernels` for a GPU."""
+class TritonSumAndNorm:
+    """`SumAndNormKernels` for a GPU."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
-        """The norm of y + bias (+ residual), (T, D)."""
+        """Return the norm of y + bias (+ residual), (T, D)."""
         y_TD = y_TD.contiguous()
         tokens, width = y_TD.shape
         out_TD = torch.empty_like(y_TD)
@@ -47,7 +47,7 @@ class TritonSums:
         return out_TD
 
     def biased(self, y_TD: Tensor, bias_D: Tensor, *, gelu: bool) -> Tensor:
-        """y + bias, or GELU of it in its tanh form, written over y."""
+        """Overwrite y with y + bias, or GELU of it in its tanh form, and return it."""
         assert y_TD.is_contiguous()
         tokens, width = y_TD.shape
         if tokens:
@@ -56,11 +56,11 @@ class TritonSums:
         return y_TD
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """The norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, place and kind added up, (T, D)."""
         return embedded(words, places, kinds, norm)
 
     def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
-        """Each token's next word, its own and the one before it, (T, 3E)."""
+        """Return each token's next, own and previous word, (T, 3E); zeros beyond its sequence."""
         return trigrams(words, bounds)
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from corpusmill.models.packed import PackedTokens
 
 TOKENS, FEATURES = 32, 64
-"""What a program computes, of a depthwise convolution; of a dynamic one a whole head."""
+"""Tokens and features of a program of the depthwise convolution; the dynamic one takes a whole head."""
 
 
 def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
-    """Each feature's window, weighted by K weights of its own; K is odd."""
+    """Return each feature's window, weighted by K weights of its own; K is odd."""
     x_TD, weight_KD = x_TD.contiguous(), weight_KD.contiguous()
     tokens, width = x_TD.shape
     out_TD = torch.empty_like(x_TD)
@@ -39,7 +39,7 @@ def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens)
 
 
 def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """Each token's window, weighted head by head with K weights of the token's own; K is odd."""
+    """Return each token's window, weighted head by head with K weights of the token's own; K is odd."""
     x_THd, kernel_THK = x_THd.contiguous(), kernel_THK.contiguous()
     tokens, heads, width = x_THd.shape
     out_THd = torch.empty_like(x_THd)

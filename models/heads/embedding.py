@@ -1,4 +1,4 @@
-"""One vector a sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
+"""One vector per sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
 
 Shape suffixes: N sequences, D width.
 """
@@ -7,26 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corpusmill.models.checkpoints.embedding_plan import Cut
+from corpusmill.models.checkpoints.embedding_plan import Truncate
 from corpusmill.models.checkpoints.sentence_modules import Dense, Normalize
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.layers.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
-from corpusmill.models.outputs import EmbeddingOutput, Encoded
+from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
 class UnitLength(nn.Module):
-    """Divides each vector by its Euclidean length."""
+    """Division of each vector by its Euclidean length."""
 
     def forward(self, x_ND: Tensor) -> Tensor:
         return F.normalize(x_ND, dim=-1)
 
 
 class FirstValues(nn.Module):
-    """Keeps the first of each vector's values."""
+    """The first values of each vector."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class TokenPoolings(nn.Module):
         return torch.cat([pool(states_TD, packed) for pool in self.poolings], dim=-1)
 
 
-class Embedding(nn.Module):
+class EmbeddingHead(nn.Module):
     """A pooler or poolings, then projections and normalization, in float32 from the pooling on."""
 
     def __init__(self, pooler: nn.Module, steps: list[nn.Module]) -> None:
@@ -56,7 +56,7 @@ class Embedding(nn.Module):
         self.pooler = pooler
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> EmbeddingOutput:
+    def forward(self, encoded: EncoderOutput, packed: PackedTokens, _targets: HeadTargets) -> EmbeddingOutput:
         x_ND = self.pooler(encoded.last_hidden_state, packed).float()
         for step in self.steps:
             x_ND = step(x_ND)
@@ -65,9 +65,9 @@ class Embedding(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> Embedding:
+def _build(parts: HeadParts) -> EmbeddingHead:
     plan = parts.embedding
-    return Embedding(
+    return EmbeddingHead(
         pooler=_pretrained_pooler(parts) if plan.needs_pooler else TokenPoolings(plan.pooling),
         steps=[_step(step) for step in plan.steps],
     )
@@ -79,10 +79,10 @@ def _pretrained_pooler(parts: HeadParts) -> nn.Module:
     return SequenceSummary(pooler, parts.width)
 
 
-def _step(step: Dense | Normalize | Cut) -> nn.Module:
+def _step(step: Dense | Normalize | Truncate) -> nn.Module:
     if isinstance(step, Dense):
         return ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
-    return FirstValues(step.dimensions) if isinstance(step, Cut) else UnitLength()
+    return FirstValues(step.dimensions) if isinstance(step, Truncate) else UnitLength()
 
 
 SPEC = Head(task="embedding", classes=(), build=_build, job_task="embedding")

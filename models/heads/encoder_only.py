@@ -4,19 +4,19 @@ from torch import nn
 
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.parts import SequenceSummary
-from corpusmill.models.outputs import BaseOutput, Encoded
+from corpusmill.models.outputs import BaseOutput, EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class EncoderOnly(nn.Module):
-    """`pooler=None` for architectures and checkpoints without one."""
+class EncoderOnlyHead(nn.Module):
+    """The hidden states and the pooler's vectors; `pooler` is None where there is none."""
 
     def __init__(self, pooler: nn.Module | None) -> None:
         super().__init__()
         self.pooler = pooler
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> BaseOutput:
+    def forward(self, encoded: EncoderOutput, packed: PackedTokens, _targets: HeadTargets) -> BaseOutput:
         states_TD = encoded.last_hidden_state
         return BaseOutput(
             last_hidden_state=states_TD,
@@ -26,9 +26,9 @@ class EncoderOnly(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> EncoderOnly:
+def _build(parts: HeadParts) -> EncoderOnlyHead:
     pooler = parts.design.pooler if parts.pooler else None
-    return EncoderOnly(SequenceSummary(pooler, parts.width) if pooler else None)
+    return EncoderOnlyHead(SequenceSummary(pooler, parts.width) if pooler else None)
 
 
 SPEC = Head(task="base", classes=("Model",), build=_build, job_task="embedding")

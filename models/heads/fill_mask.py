@@ -1,4 +1,4 @@
-"""The word at each token: one score a word of the vocabulary.
+"""The word at each token: one score per word of the vocabulary.
 
 Shape suffixes: P tokens to be scored (all, where none are named), V vocabulary.
 """
@@ -8,19 +8,19 @@ from torch import nn
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.losses import class_loss
 from corpusmill.models.heads.parts import WordScores, states_to_score
-from corpusmill.models.outputs import Encoded, MaskedLMOutput
+from corpusmill.models.outputs import EncoderOutput, MaskedLMOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class FillMask(nn.Module):
-    """Scores for every token, masked or not, or for the `scored_tokens`; labels are one a row of scores."""
+class FillMaskHead(nn.Module):
+    """Scores for every token, masked or not, or for the `scored_tokens`; labels are one per row of scores."""
 
     def __init__(self, words: nn.Module) -> None:
         super().__init__()
         self.words = words
 
-    def forward(self, encoded: Encoded, _packed: PackedTokens, targets: Targets) -> MaskedLMOutput:
+    def forward(self, encoded: EncoderOutput, _packed: PackedTokens, targets: HeadTargets) -> MaskedLMOutput:
         logits_PV = self.words(states_to_score(encoded, targets))
         return MaskedLMOutput(
             logits=logits_PV,
@@ -30,8 +30,8 @@ class FillMask(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> FillMask:
-    return FillMask(WordScores(parts.design.words, width=parts.width, vocab_size=parts.vocab_size))
+def _build(parts: HeadParts) -> FillMaskHead:
+    return FillMaskHead(WordScores(parts.design.words, width=parts.width, vocab_size=parts.vocab_size))
 
 
 SPEC = Head(

@@ -10,13 +10,13 @@ from corpusmill.models.errors import InputError
 
 
 def class_loss(logits_RC: Tensor, labels_R: Tensor, *, name: str = "labels") -> Tensor:
-    """Mean cross-entropy; rows labelled -100 do not count."""
+    """Return the mean cross-entropy; rows labelled -100 do not count."""
     expect_shape(name, labels_R, (len(logits_RC),))
     return F.cross_entropy(logits_RC.float(), labels_R)
 
 
 def sequence_loss(logits_NL: Tensor, labels: Tensor, *, problem_type: str | None) -> Tensor:
-    """The loss of a sequence classifier, by the checkpoint's problem type.
+    """Return the loss of a sequence classifier, by the checkpoint's problem type.
 
     Without one, a single label is a regression, whole numbers are classes, and other numbers are several
     labels at once.
@@ -33,7 +33,7 @@ def sequence_loss(logits_NL: Tensor, labels: Tensor, *, problem_type: str | None
 
 
 def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuses a tensor of another shape."""
+    """Refuse a tensor of another shape."""
     if tuple(tensor.shape) != shape:
         raise InputError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}")
 

@@ -1,4 +1,4 @@
-"""Which of several continuations fits: one score a sequence, in rows of `num_choices`."""
+"""The choice among several continuations: one score per sequence, in rows of `num_choices`."""
 
 from torch import nn
 
@@ -6,12 +6,12 @@ from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
 from corpusmill.models.heads.losses import class_loss
 from corpusmill.models.heads.parts import SequenceSummary
-from corpusmill.models.outputs import Encoded, MultipleChoiceOutput
+from corpusmill.models.outputs import EncoderOutput, MultipleChoiceOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class MultipleChoice(nn.Module):
+class MultipleChoiceHead(nn.Module):
     """A question's choices are neighbouring sequences."""
 
     def __init__(self, summary: nn.Module, scorer: nn.Module) -> None:
@@ -19,7 +19,9 @@ class MultipleChoice(nn.Module):
         self.summary = summary
         self.scorer = scorer
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> MultipleChoiceOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, targets: HeadTargets
+    ) -> MultipleChoiceOutput:
         choices = _choices(targets.num_choices, sequences=len(packed))
         logits = self.scorer(self.summary(encoded.last_hidden_state, packed)).view(-1, choices)
         return MultipleChoiceOutput(
@@ -38,8 +40,8 @@ def _choices(num_choices: int | None, *, sequences: int) -> int:
     return num_choices
 
 
-def _build(parts: HeadParts) -> MultipleChoice:
-    return MultipleChoice(SequenceSummary(parts.design.choice, parts.width), nn.Linear(parts.width, 1))
+def _build(parts: HeadParts) -> MultipleChoiceHead:
+    return MultipleChoiceHead(SequenceSummary(parts.design.choice, parts.width), nn.Linear(parts.width, 1))
 
 
 SPEC = Head(

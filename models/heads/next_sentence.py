@@ -1,16 +1,16 @@
-"""Whether the second part of a pair follows the first: two scores a sequence."""
+"""Whether the second part of a pair follows the first: two scores per sequence."""
 
 from torch import nn
 
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.losses import class_loss
 from corpusmill.models.heads.parts import SequenceSummary
-from corpusmill.models.outputs import Encoded, NextSentenceOutput
+from corpusmill.models.outputs import EncoderOutput, NextSentenceOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class NextSentence(nn.Module):
+class NextSentenceHead(nn.Module):
     """Label 0 is "follows", 1 is "a random one"."""
 
     def __init__(self, pooler: nn.Module, width: int) -> None:
@@ -18,7 +18,9 @@ class NextSentence(nn.Module):
         self.pooler = pooler
         self.relationship = nn.Linear(width, 2)
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> NextSentenceOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, targets: HeadTargets
+    ) -> NextSentenceOutput:
         logits_N2 = self.relationship(self.pooler(encoded.last_hidden_state, packed))
         return NextSentenceOutput(
             logits=logits_N2,
@@ -28,8 +30,8 @@ class NextSentence(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> NextSentence:
-    return NextSentence(SequenceSummary(parts.design.classifier, parts.width), parts.width)
+def _build(parts: HeadParts) -> NextSentenceHead:
+    return NextSentenceHead(SequenceSummary(parts.design.classifier, parts.width), parts.width)
 
 
 SPEC = Head(

@@ -1,4 +1,4 @@
-"""What several heads are built from: a vector a sequence, and scores of words.
+"""Parts of several heads: one vector per sequence, and scores of words.
 
 Shape suffixes: T tokens of all sequences, P tokens to be scored, N sequences, D width, V vocabulary.
 """
@@ -9,13 +9,13 @@ from corpusmill.models.checkpoints.spec import Summary, WordHead
 from corpusmill.models.layers.activations import Activation
 from corpusmill.models.layers.blocks import ActivatedLinear
 from corpusmill.models.ops.pooling import POOLINGS
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
 class SequenceSummary(nn.Module):
-    """One vector a sequence, (N, D)."""
+    """One vector per sequence, (N, D)."""
 
     def __init__(self, summary: Summary, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class SequenceSummary(nn.Module):
 
 
 class WordScores(nn.Module):
-    """One score a word for each token, (T, V)."""
+    """One score per word for each token, (T, V)."""
 
     def __init__(self, words: WordHead, *, width: int, vocab_size: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class WordScores(nn.Module):
         return self.decoder(x_TD[:, : self.tied_width]) + self.rest(x_TD[:, self.tied_width :])  # type: ignore[no-any-return]
 
 
-def states_to_score(encoded: Encoded, targets: Targets) -> Tensor:
-    """The states (P, D) of the tokens that word scores are asked for; without a choice, of all."""
+def states_to_score(encoded: EncoderOutput, targets: HeadTargets) -> Tensor:
+    """Return the states (P, D) of the tokens to score; of all tokens where none are named."""
     states_TD = encoded.last_hidden_state
     return states_TD if targets.scored_tokens is None else states_TD[targets.scored_tokens]

@@ -1,7 +1,6 @@
 """BERT's two first tasks at once: the word at each token, and whether the second part follows the first.
 
-Shape suffixes: P tokens to be scored (all, where none are named), N sequences,
-V vocabulary.
+Shape suffixes: P tokens to be scored (all, where none are named), N sequences, V vocabulary.
 """
 
 from torch import Tensor, nn
@@ -10,12 +9,12 @@ from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
 from corpusmill.models.heads.losses import class_loss
 from corpusmill.models.heads.parts import SequenceSummary, WordScores, states_to_score
-from corpusmill.models.outputs import Encoded, PreTrainingOutput
+from corpusmill.models.outputs import EncoderOutput, PreTrainingOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class PreTraining(nn.Module):
+class PreTrainingHead(nn.Module):
     """The loss is the sum of both tasks' losses."""
 
     def __init__(self, words: nn.Module, pooler: nn.Module, width: int) -> None:
@@ -24,7 +23,9 @@ class PreTraining(nn.Module):
         self.pooler = pooler
         self.relationship = nn.Linear(width, 2)
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> PreTrainingOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, targets: HeadTargets
+    ) -> PreTrainingOutput:
         words_PV = self.words(states_to_score(encoded, targets))
         follows_N2 = self.relationship(self.pooler(encoded.last_hidden_state, packed))
         return PreTrainingOutput(
@@ -36,7 +37,7 @@ class PreTraining(nn.Module):
         )
 
 
-def _loss(words_PV: Tensor, follows_N2: Tensor, targets: Targets) -> Tensor | None:
+def _loss(words_PV: Tensor, follows_N2: Tensor, targets: HeadTargets) -> Tensor | None:
     labels_P, follows_N = targets.labels, targets.next_sentence_label
     if labels_P is None and follows_N is None:
         return None
@@ -45,9 +46,9 @@ def _loss(words_PV: Tensor, follows_N2: Tensor, targets: Targets) -> Tensor | No
     return class_loss(words_PV, labels_P) + class_loss(follows_N2, follows_N, name="next_sentence_label")
 
 
-def _build(parts: HeadParts) -> PreTraining:
+def _build(parts: HeadParts) -> PreTrainingHead:
     words = WordScores(parts.design.words, width=parts.width, vocab_size=parts.vocab_size)
-    return PreTraining(words, SequenceSummary(parts.design.classifier, parts.width), parts.width)
+    return PreTrainingHead(words, SequenceSummary(parts.design.classifier, parts.width), parts.width)
 
 
 SPEC = Head(

@@ -1,4 +1,4 @@
-"""Where an answer starts and ends: two scores a token."""
+"""Where an answer starts and ends: two scores per token."""
 
 from torch import Tensor, nn
 
@@ -6,19 +6,21 @@ from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.errors import InputError
 from corpusmill.models.heads.losses import expect_shape
 from corpusmill.models.ops.losses import position_loss
-from corpusmill.models.outputs import Encoded, QuestionAnsweringOutput
+from corpusmill.models.outputs import EncoderOutput, QuestionAnsweringOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class QuestionAnswering(nn.Module):
-    """The same in every family."""
+class QuestionAnsweringHead(nn.Module):
+    """Two scores per token, the same in every family."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.spans = nn.Linear(width, 2)
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> QuestionAnsweringOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, targets: HeadTargets
+    ) -> QuestionAnsweringOutput:
         start_T, end_T = self.spans(encoded.last_hidden_state).unbind(-1)
         return QuestionAnsweringOutput(
             start_logits=start_T,
@@ -29,8 +31,8 @@ class QuestionAnswering(nn.Module):
         )
 
 
-def _loss(start_T: Tensor, end_T: Tensor, packed: PackedTokens, targets: Targets) -> Tensor | None:
-    """Positions count from the first token of a sequence."""
+def _loss(start_T: Tensor, end_T: Tensor, packed: PackedTokens, targets: HeadTargets) -> Tensor | None:
+    """Return the mean loss of both positions, which count from the first token of a sequence."""
     starts_N, ends_N = targets.start_positions, targets.end_positions
     if starts_N is None and ends_N is None:
         return None
@@ -41,8 +43,8 @@ def _loss(start_T: Tensor, end_T: Tensor, packed: PackedTokens, targets: Targets
     return (position_loss(start_T, starts_N, packed) + position_loss(end_T, ends_N, packed)) / 2
 
 
-def _build(parts: HeadParts) -> QuestionAnswering:
-    return QuestionAnswering(parts.width)
+def _build(parts: HeadParts) -> QuestionAnsweringHead:
+    return QuestionAnsweringHead(parts.width)
 
 
 SPEC = Head(

@@ -1,16 +1,16 @@
-"""Labels for a whole sequence: the family's summary of it, then a linear map to one score a label."""
+"""Labels for a whole sequence: the family's summary of it, then a linear map to one score per label."""
 
 from torch import nn
 
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.losses import sequence_loss
 from corpusmill.models.heads.parts import SequenceSummary
-from corpusmill.models.outputs import Encoded, SequenceClassifierOutput
+from corpusmill.models.outputs import EncoderOutput, SequenceClassifierOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class SequenceClassifier(nn.Module):
+class SequenceClassifierHead(nn.Module):
     """The architectures differ in the summary's activation and in the checkpoint's names only."""
 
     def __init__(self, pooler: nn.Module, classifier: nn.Module, *, problem_type: str | None) -> None:
@@ -19,7 +19,9 @@ class SequenceClassifier(nn.Module):
         self.classifier = classifier
         self.problem_type = problem_type
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, targets: Targets) -> SequenceClassifierOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, targets: HeadTargets
+    ) -> SequenceClassifierOutput:
         logits_NL = self.classifier(self.pooler(encoded.last_hidden_state, packed))
         labels = targets.labels
         return SequenceClassifierOutput(
@@ -30,8 +32,8 @@ class SequenceClassifier(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> SequenceClassifier:
-    return SequenceClassifier(
+def _build(parts: HeadParts) -> SequenceClassifierHead:
+    return SequenceClassifierHead(
         SequenceSummary(parts.design.classifier, parts.width),
         nn.Linear(parts.width, parts.labels),
         problem_type=parts.problem_type,

@@ -1,4 +1,4 @@
-"""One weight a word for each sequence, from the scores that a masked language model gives its tokens.
+"""One weight per word for each sequence, from the scores that a masked language model gives its tokens.
 
 SPLADE (Formal et al., 2021, https://arxiv.org/abs/2109.10086), after sentence-transformers' SpladePooling;
 special tokens count. Shape suffixes: T tokens of all sequences, N sequences, V vocabulary.
@@ -12,12 +12,12 @@ from corpusmill.models.checkpoints.sentence_pooling import Splade
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.parts import WordScores
 from corpusmill.models.ops.vocabulary import largest, total
-from corpusmill.models.outputs import Encoded, SparseEmbeddingOutput
+from corpusmill.models.outputs import EncoderOutput, SparseEmbeddingOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class SparseEmbedding(nn.Module):
+class SparseEmbeddingHead(nn.Module):
     """The largest (or all) of a sequence's scores for a word, on a logarithmic scale."""
 
     def __init__(self, words: nn.Module, *, vocabulary: int, splade: Splade) -> None:
@@ -26,7 +26,9 @@ class SparseEmbedding(nn.Module):
         self.vocabulary = vocabulary
         self.splade = splade
 
-    def forward(self, encoded: Encoded, packed: PackedTokens, _targets: Targets) -> SparseEmbeddingOutput:
+    def forward(
+        self, encoded: EncoderOutput, packed: PackedTokens, _targets: HeadTargets
+    ) -> SparseEmbeddingOutput:
         states_TD = encoded.last_hidden_state
         return SparseEmbeddingOutput(
             weights=self._weights(states_TD, packed),
@@ -45,16 +47,16 @@ class SparseEmbedding(nn.Module):
 
 
 def _dampen(scores: Tensor, *, times: int) -> Tensor:
-    """Replaces scores by log(1 + x) of what is positive, some times over."""
+    """Replace scores by log(1 + x) of their positive part, `times` times."""
     scores.relu_()
     for _ in range(times):
         scores.log1p_()
     return scores
 
 
-def _build(parts: HeadParts) -> SparseEmbedding:
+def _build(parts: HeadParts) -> SparseEmbeddingHead:
     words = WordScores(parts.design.words, width=parts.width, vocab_size=parts.vocab_size)
-    return SparseEmbedding(words, vocabulary=parts.vocab_size, splade=parts.splade)
+    return SparseEmbeddingHead(words, vocabulary=parts.vocab_size, splade=parts.splade)
 
 
 SPEC = Head(task="sparse-embedding", classes=(), build=_build, job_task="sparse-embedding")

@@ -1,22 +1,24 @@
-"""Labels for each token: a linear map to one score a label."""
+"""Labels for each token: a linear map to one score per label."""
 
 from torch import nn
 
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.losses import class_loss
-from corpusmill.models.outputs import Encoded, TokenClassifierOutput
+from corpusmill.models.outputs import EncoderOutput, TokenClassifierOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Targets
+from corpusmill.models.request import HeadTargets
 
 
-class TokenClassifier(nn.Module):
-    """The same in every family."""
+class TokenClassifierHead(nn.Module):
+    """One score per label for each token, the same in every family."""
 
     def __init__(self, *, width: int, labels: int) -> None:
         super().__init__()
         self.tagger = nn.Linear(width, labels)
 
-    def forward(self, encoded: Encoded, _packed: PackedTokens, targets: Targets) -> TokenClassifierOutput:
+    def forward(
+        self, encoded: EncoderOutput, _packed: PackedTokens, targets: HeadTargets
+    ) -> TokenClassifierOutput:
         logits_TL = self.tagger(encoded.last_hidden_state)
         return TokenClassifierOutput(
             logits=logits_TL,
@@ -26,8 +28,8 @@ class TokenClassifier(nn.Module):
         )
 
 
-def _build(parts: HeadParts) -> TokenClassifier:
-    return TokenClassifier(width=parts.width, labels=parts.labels)
+def _build(parts: HeadParts) -> TokenClassifierHead:
+    return TokenClassifierHead(width=parts.width, labels=parts.labels)
 
 
 SPEC = Head(

@@ -79,7 +79,7 @@ class Activation(nn.Module):
 
 
 def known_activation(name: object, *, field: str = "activation") -> str:
-    """The name itself, or a ConfigError that lists the known ones."""
+    """Return the name itself, or raise a ConfigError that lists the known names."""
     if isinstance(name, str) and name in ACTIVATIONS:
         return name
     raise ConfigError(f"{field}: expected one of {', '.join(ACTIVATIONS)}; got {name!r}")

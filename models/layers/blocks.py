@@ -1,4 +1,4 @@
-"""The parts that architectures are composed from. They take sizes and sub-modules, never a config.
+"""The parts of architectures. They take sizes and sub-modules, never a config.
 
 Shape suffixes: T tokens of all sequences, D width, E word-vector width, H heads, d head width, G groups,
 I inputs and O outputs of a group.
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from corpusmill.models.layers.activations import Activation
 from corpusmill.models.ops.attention import attend_with_scores
 from corpusmill.models.ops.choose import attend
-from corpusmill.models.outputs import Encoded
+from corpusmill.models.outputs import EncoderOutput
 from corpusmill.models.packed import PackedTokens
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 
 class TokenEmbeddings(nn.Module):
@@ -51,7 +51,7 @@ class TokenEmbeddings(nn.Module):
 
 
 def types_of(packed: PackedTokens) -> Tensor:
-    """The token types; 0 for every token where none are given."""
+    """Return the token types; 0 for every token where none are given."""
     return torch.zeros_like(packed.input_ids) if packed.token_types is None else packed.token_types
 
 
@@ -63,7 +63,7 @@ class Linear(nn.Linear):
 
 
 def added(y_TO: Tensor, residual_TO: Tensor | None) -> Tensor:
-    """The sum, where there is something to add."""
+    """Return the sum; the first tensor alone where there is no residual."""
     return y_TO if residual_TO is None else y_TO + residual_TO
 
 
@@ -83,7 +83,7 @@ class GroupedLinear(nn.Module):
 
 
 def linear(in_features: int, out_features: int, *, groups: int = 1) -> nn.Module:
-    """A linear map, in groups or not."""
+    """Return a linear map, in groups or not."""
     if groups == 1:
         return Linear(in_features, out_features)
     return GroupedLinear(in_features, out_features, groups)
@@ -104,7 +104,7 @@ class Projections(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Tap:
-    """A caller's hold on one layer's attention: a factor a head (H,), and a list to keep attentions in."""
+    """Options for one layer's attention: a factor per head (H,), and a list that keeps attentions."""
 
     head_factors: Tensor | None
     kept: list[tuple[Tensor, ...]] | None
@@ -120,7 +120,7 @@ def attend_heads(
     tap: Tap | None,
     keep_scores: bool = False,
 ) -> Tensor:
-    """Multi-head attention inside each sequence; a tap keeps probabilities, or the scores before them."""
+    """Return multi-head attention inside each sequence; a tap keeps probabilities, or their scores."""
     q_THd, k_THd, v_THd = (x_TD.view(len(x_TD), heads, -1) for x_TD in (q_TD, k_TD, v_TD))
     if tap is None:
         return attend(q_THd, k_THd, v_THd, packed).flatten(1)
@@ -160,7 +160,7 @@ class SelfAttention(nn.Module):
         return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What the heads give, side by side: what the last map reads."""
+        """Return the results of the heads side by side, which the last map reads."""
         q_TD, k_TD, v_TD = self.projections(x_TD)
         return attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
 
@@ -220,26 +220,26 @@ class PostNormLayer(nn.Module):
 
 
 class Stack(nn.ModuleList):
-    """Layers one after another, all or the first ones, remembering on request what passes between them."""
+    """Layers in sequence, all or the first ones; on request it keeps the states between them."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__(layers)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, request: Request) -> Encoded:
+    def forward(self, x_TD: Tensor, packed: PackedTokens, request: EncoderRequest) -> EncoderOutput:
         states = [x_TD]
         kept: list[tuple[Tensor, ...]] | None = [] if request.attentions else None
         for index, layer in enumerate(islice(self, request.layers)):
             x_TD = layer(x_TD, packed, _tap(request, index, kept))
             if request.hidden_states:
                 states.append(x_TD)
-        return Encoded(
+        return EncoderOutput(
             last_hidden_state=x_TD,
             hidden_states=tuple(states) if request.hidden_states else None,
             attentions=None if kept is None else tuple(kept),
         )
 
 
-def _tap(request: Request, layer: int, kept: list[tuple[Tensor, ...]] | None) -> Tap | None:
+def _tap(request: EncoderRequest, layer: int, kept: list[tuple[Tensor, ...]] | None) -> Tap | None:
     if request.head_mask is None and kept is None:
         return None
     return Tap(None if request.head_mask is None else request.head_mask[layer], kept)

@@ -1,4 +1,4 @@
-"""Query, key and value as one map, and how modules are replaced by others that do the same.
+"""Query, key and value as one map, and the replacement of modules by equivalent ones.
 
 Shape suffixes: T tokens, D width.
 """
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from corpusmill.models.layers.blocks import Linear, Projections
 
 
-class JointProjections(nn.Module):
+class FusedQKV(nn.Module):
     """Query, key and value in one matrix product."""
 
-    def __init__(self, joint: nn.Module) -> None:
+    def __init__(self, fused: nn.Module) -> None:
         super().__init__()
-        self.joint = joint
+        self.fused = fused
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, ...]:
-        return self.joint(x_TD).chunk(3, dim=-1)  # type: ignore[no-any-return]
+        return self.fused(x_TD).chunk(3, dim=-1)  # type: ignore[no-any-return]
 
 
 def replace_modules(module: nn.Module, replacement_of: Callable[[nn.Module], nn.Module | None]) -> None:
-    """Replaces every module below for which there is a replacement; what is below others is tried in turn."""
+    """Replace every module below that has a replacement; look inside the others."""
     for name, child in module.named_children():
         replacement = replacement_of(child)
         if replacement is None:
@@ -32,14 +32,14 @@ def replace_modules(module: nn.Module, replacement_of: Callable[[nn.Module], nn.
             setattr(module, name, replacement)
 
 
-def joined(module: nn.Module) -> JointProjections | None:
-    """Three plain maps of one input as one; None for whatever else."""
+def fuse_qkv(module: nn.Module) -> FusedQKV | None:
+    """Return three plain maps of one input as one map; None for another module."""
     if not isinstance(module, Projections):
         return None
     parts = [each for each in (module.query, module.key, module.value) if isinstance(each, nn.Linear)]
     if len(parts) < 3 or any(type(part) not in (nn.Linear, Linear) for part in parts):
         return None
-    joint = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
-    joint.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
-    joint.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
-    return JointProjections(joint)
+    fused = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts), device="meta")
+    fused.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    fused.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+    return FusedQKV(fused)

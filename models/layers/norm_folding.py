@@ -1,9 +1,9 @@
 """Norms that only scale and shift, folded into the linear maps on either side of them.
 
-MobileBERT's four feed-forward parts each add their result to what they read, and then scale and shift the
-sum feature by feature. Here the sum is kept as it was: the next map that reads it gets weights that scale and
-shift, and the next map that adds to it weights that undo that. Exact but for rounding, which a feature's
-factor does not change; what remains of a part are two matrix products.
+MobileBERT's four feed-forward parts each add their result to their input, and then scale and shift the sum
+feature by feature. Here the sum is kept unchanged. The next map that reads it gets weights that scale and
+shift; the next map that adds to it gets weights that undo this. The result is exact but for rounding, which a
+feature's factor does not change. Two matrix products remain of each part.
 """
 
 from collections.abc import Iterable
@@ -26,25 +26,25 @@ class Folding(Protocol):
     """A module that can fold norms within itself, once its weights are there."""
 
     def fold_norms(self) -> None:
-        """Changes weights and leaves norms out; the function stays."""
+        """Change weights and remove norms; the function stays the same."""
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """What a kept sum has to be multiplied by and what has to be added to it, a feature each, in float64."""
+    """What a kept sum has to be multiplied by and what has to be added to it, one per feature, in float64."""
 
     scale: Tensor
     shift: Tensor
 
     @classmethod
     def nothing(cls, like: Tensor) -> Self:
-        """To be used as it is."""
+        """Return the record of a sum that needs no change."""
         ones = torch.ones_like(like, dtype=torch.float64)
         return cls(ones, torch.zeros_like(ones))
 
 
 def fold_alone(part: NormedLinear) -> None:
-    """Folds a norm into the map before it, where nothing is added between them."""
+    """Fold a norm into the map before it, where nothing is added between them."""
     if isinstance(part.norm, ScaleAndShift):
         scale, shift = part.norm.weight.double(), part.norm.bias.double()
         linear = _linear(part)
@@ -53,7 +53,7 @@ def fold_alone(part: NormedLinear) -> None:
 
 
 def fold_chain(first: NormedLinear, parts: Iterable[nn.Module], last: NormedLinear) -> None:
-    """Folds the norms along a sum: `first` begins it, the parts read it and add to it, `last` reads it."""
+    """Fold the norms along a sum: `first` begins it, the parts read it and add to it, `last` reads it."""
     if not isinstance(first.norm, ScaleAndShift):
         return
     kept = _fold_into(first, Affine.nothing(_linear(first).bias))
@@ -67,14 +67,14 @@ def fold_chain(first: NormedLinear, parts: Iterable[nn.Module], last: NormedLine
 
 
 def _read(reader: nn.Module, kept: Affine) -> None:
-    """Lets a map read the kept sum as if it were scaled and shifted."""
+    """Let a map read the kept sum as if it were scaled and shifted."""
     assert isinstance(reader, nn.Linear)
     weight_OD = reader.weight.double()
     _set(reader, weight_OD * kept.scale, weight_OD @ kept.shift + reader.bias)
 
 
 def _fold_into(part: NormedLinear, kept: Affine) -> Affine:
-    """Lets a map add to the kept sum as it is, and returns what is then kept."""
+    """Let a map add to the kept sum as it is; return the factors and addends that are then left."""
     norm, linear = part.norm, _linear(part)
     assert isinstance(norm, ScaleAndShift)
     _set(linear, linear.weight / kept.scale[:, None], linear.bias / kept.scale)

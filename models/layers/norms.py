@@ -1,4 +1,4 @@
-"""Norms and what stands in for them, by themselves and after a linear map.
+"""Norms and their replacement, alone and after a linear map.
 
 Shape suffixes: T tokens, D width.
 """
@@ -10,7 +10,7 @@ from corpusmill.models.layers.blocks import Linear
 
 
 class ScaleAndShift(nn.Module):
-    """MobileBERT's NoNorm: a factor and an addend a feature."""
+    """MobileBERT's NoNorm: one factor and one addend per feature."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -34,5 +34,5 @@ class NormedLinear(nn.Module):
 
 
 def make_norm(kind: str, width: int, eps: float) -> nn.Module:
-    """What a MobileBERT config calls "no_norm" or "layer_norm"; the former has no use for eps."""
+    """Return the norm that a MobileBERT config calls "no_norm" or "layer_norm"; the former ignores eps."""
     return ScaleAndShift(width) if kind == "no_norm" else nn.LayerNorm(width, eps=eps)

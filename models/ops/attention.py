@@ -12,12 +12,12 @@ from torch import Tensor
 
 from corpusmill.models.ops.grouped import grouped_map, reordered
 from corpusmill.models.ops.native_attention import attend_native
-from corpusmill.models.packed import PackedTokens, Run
+from corpusmill.models.packed import LengthRun, PackedTokens
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 
-# Scores that a thread of `attend_products` keeps at once: 1 MB of them and 2 MB of probabilities stay in a
-# core's cache.
+# Scores that a thread of `attend_products` keeps at once: their 1 MB and the 2 MB of probabilities stay in
+# a core's cache.
 SCORES = 1 << 19
 # oneDNN's softmax is twice as fast and writes 16 bits itself, but getting there and back takes 20 us.
 WORTH_ONEDNN = 1 << 16
@@ -27,20 +27,20 @@ LONG, ROWS = 160, 256
 
 
 def attends_in_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices through oneDNN."""
+    """Return whether this CPU multiplies bfloat16 matrices through oneDNN."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def attend_in_c(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """By the kernels in C, which have no masks of keys; batches with those go the slower way."""
+    """Attend with the kernels in C; batches with masked keys, which these lack, use `attend_runs`."""
     if packed.key_mask is not None:
         return attend_runs(q_THD, k_THD, v_THD, packed)
     return attend_native(q_THD, k_THD, v_THD, packed)
 
 
 def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Views each run of equal lengths as a dense batch, which needs no mask unless keys are masked."""
+    """Attend to each run of equal lengths as a dense batch, which needs a mask only for masked keys."""
     out_THD = torch.empty(q_THD.shape, dtype=q_THD.dtype, device=q_THD.device)
     for run in packed.runs:
         q_nHLD, k_nHLD, v_nHLD = (_dense(x_THD, run) for x_THD in (q_THD, k_THD, v_THD))
@@ -51,11 +51,11 @@ def attend_runs(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToken
 
 
 def attend_products(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Two products a run, and a float32 softmax between them.
+    """Attend with two products per run and a float32 softmax between them.
 
-    In bfloat16 two to three times faster than torch's fused CPU kernel, which does not use the CPU's bfloat16
-    products as well; in float32 as fast on one thread and a tenth faster on two. Long texts in float32 are
-    convolved, which takes a third less time there.
+    In bfloat16 this is two to three times faster than torch's fused CPU kernel, which uses the CPU's bfloat16
+    products less well. In float32 it is as fast on one thread and a tenth faster on two. Long texts in
+    float32 are convolved, which takes a third less time.
     """
     if packed.key_mask is not None:
         return attend_runs(q_THD, k_THD, v_THD, packed)
@@ -70,8 +70,8 @@ def attend_products(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedT
     return out_THD
 
 
-def _multiply(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, out_THD: Tensor, run: Run) -> None:
-    """Products over all heads of a run, few enough at a time for their scores to stay in cache."""
+def _multiply(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, out_THD: Tensor, run: LengthRun) -> None:
+    """Multiply over the heads of a run, few enough at a time for their scores to stay in cache."""
     q_BLD, k_BLD, v_BLD = (_dense(x_THD, run).flatten(0, 1) for x_THD in (q_THD, k_THD, v_THD))
     out_BLD = torch.empty_like(q_BLD)
     step = max(1, torch.get_num_threads() * SCORES // run.length**2)
@@ -83,7 +83,7 @@ def _multiply(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, out_THD: Tensor, run:
 
 
 def _convolve(q_LHD: Tensor, k_LHD: Tensor, v_LHD: Tensor, out_LHD: Tensor) -> None:
-    """Two linear maps of one sequence with a group a head, whose weights are its keys and its values."""
+    """Attend inside one sequence with two grouped linear maps whose weights are its keys and its values."""
     length, heads, width = k_LHD.shape
     keys_HLD = torch.empty(heads, length, width)
     torch.mul(k_LHD.transpose(0, 1), width**-0.5, out=keys_HLD)
@@ -100,7 +100,7 @@ def _convolve(q_LHD: Tensor, k_LHD: Tensor, v_LHD: Tensor, out_LHD: Tensor) -> N
 
 
 def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
-    """The softmax of the scores, computed in float32 whichever kernel runs it."""
+    """Return the softmax of the scores, computed in float32 by every kernel."""
     scale = q_BLD.shape[-1] ** -0.5
     s_BLL = torch.baddbmm(q_BLD.new_zeros(1), q_BLD, k_BLD.transpose(1, 2), beta=0, alpha=scale)
     if s_BLL.dtype is torch.float32 or s_BLL.numel() < WORTH_ONEDNN:
@@ -108,15 +108,30 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
     return s_BLL.to_mkldnn().softmax(-1).to_dense()
 
 
+def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
+    """Attend with one flash-attention call for all sequences (CUDA, 16 bits); masked keys are left out."""
+    # Not above: it imports torch's compiler, tens of megabytes that a CPU has no use for.
+    from torch.nn.attention.varlen import varlen_attn
+
+    cu, longest = packed.cu_seqlens, packed.max_length
+    cu_keys = cu
+    if packed.key_mask is not None:
+        k_THD, v_THD = k_THD[packed.key_mask], v_THD[packed.key_mask]
+        cu_keys = F.pad(packed.key_mask.cumsum(0, dtype=torch.int32), (1, 0))[cu]
+    out_THD = varlen_attn(q_THD, k_THD, v_THD, cu, cu_keys, longest, longest)
+    assert isinstance(out_THD, Tensor)
+    return out_THD
+
+
 def attend_each(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """The plain definition, one sequence at a time: what the kernels are tested against."""
+    """Attend to one sequence at a time: the plain definition that the kernels are tested against."""
     return attend_with_scores(q_THD, k_THD, v_THD, packed)[0]
 
 
 def attend_with_scores(
     q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The attended values, and each sequence's (H, L, L) scores before the softmax.
+    """Return the attended values, and each sequence's (H, L, L) scores before the softmax.
 
     Scores of masked keys are the dtype's lowest number, as in transformers.
     """
@@ -135,11 +150,11 @@ def _masks(packed: PackedTokens) -> tuple[Tensor | None, ...]:
     return (None,) * len(packed) if packed.key_mask is None else packed.split(packed.key_mask)
 
 
-def _dense(x_THD: Tensor, run: Run) -> Tensor:
+def _dense(x_THD: Tensor, run: LengthRun) -> Tensor:
     part = x_THD[run.start : run.start + run.count * run.length]
     return part.view(run.count, run.length, *part.shape[1:]).transpose(1, 2)
 
 
-def _dense_mask(mask_T: Tensor, run: Run) -> Tensor:
+def _dense_mask(mask_T: Tensor, run: LengthRun) -> Tensor:
     part = mask_T[run.start : run.start + run.count * run.length]
     return part.view(run.count, 1, 1, run.length)

@@ -1,6 +1,8 @@
-"""The one place where the kernel of attention is chosen, by device and dtype, with the reason.
+"""The one place where the kernels that look across token positions are chosen, with the reason.
 
-Shape suffixes: T tokens of all sequences, H heads, D head width.
+Attention depends on device and dtype, convolutions over windows on the device. Pooling has one
+implementation. The kernels of layers are chosen in `cpu/layout.py` and `gpu/layout.py`.
+Shape suffixes: T tokens of all sequences, H heads, D width (of a head in attention), d head width, K window.
 """
 
 from dataclasses import replace
@@ -17,24 +19,25 @@ from corpusmill.models.ops.attention import (
     attend_in_c,
     attend_products,
     attend_runs,
+    attend_varlen,
     attends_in_bfloat16,
 )
-from corpusmill.models.ops.gpu_attention import attend_varlen
 from corpusmill.models.ops.grouped import has_grouped_maps
+from corpusmill.models.ops.windows import Convolutions, depthwise_laid_apart, dynamic_laid_apart
 from corpusmill.models.packed import PackedTokens
 
 FLASH = "variable-length flash kernel"
 
 
 def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the unmasked tokens of its own sequence, as (T, H, D)."""
+    """Return softmax attention of each token over the unmasked tokens of its own sequence, (T, H, D)."""
     kernel, _ = attention_kernel(q_THD.device.type, q_THD.dtype)
     return kernel(q_THD, k_THD, v_THD, packed)
 
 
 @cache
 def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]:
-    """The kernel for a device and dtype, and why it is that one."""
+    """Return the kernel for a device and dtype, and the reason."""
     if device_type == "cuda" and dtype in (torch.bfloat16, torch.float16):
         kernel, reason = sixteen_bit_kernel(dtype)
         return kernel or attend_runs, reason
@@ -48,21 +51,21 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
 
 
 def sixteen_bit_kernel(dtype: torch.dtype) -> tuple[Attend | None, str]:
-    """The kernel for the current GPU, None where attention has to take runs of equal length; and why."""
+    """Return the kernel for the current GPU, or None where only `attend_runs` works, and the reason."""
     if torch.cuda.get_device_capability() < (8, 0) or not torch.backends.cuda.is_flash_attention_available():
         return None, "attention: dense runs of equal length (no flash attention on this GPU)"
     try:
         from corpusmill.models.gpu.attention_kernels import attend_tiles
     except ImportError as error:
         return attend_varlen, f"attention: {FLASH} ({dtype} on CUDA; no Triton: {error})"
-    wrong = disagreement(attend_tiles, dtype=dtype, device=torch.device("cuda"))
+    wrong = attention_disagreement(attend_tiles, dtype=dtype, device=torch.device("cuda"))
     if wrong is not None:
         return attend_varlen, f"attention: {FLASH} ({dtype} on CUDA; the Triton kernel failed: {wrong})"
     return attend_tiles, f"attention: Triton kernel over tiles of each sequence ({dtype} on CUDA)"
 
 
-def disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a kernel on a device, found on small batches; None if nothing is."""
+def attention_disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) -> str | None:
+    """Return what is wrong with a kernel on a device, found on small batches; None if nothing is."""
     generator = torch.Generator().manual_seed(0)
     for lengths in ((3, 20, 1), (70, 1, 128), (300, 5)):
         packed = PackedTokens.from_sequences([[0] * length for length in lengths]).to(device)
@@ -78,10 +81,10 @@ def disagreement(kernel: Attend, *, dtype: torch.dtype, device: torch.device) ->
 
 
 def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a batch that has sequences of no tokens, for this device's kernel; None if nothing.
+    """Return what is wrong with empty sequences in this device's kernel; None if nothing is.
 
-    Found by trying, with heads that tiles take and heads that they do not: batches that are padded to a fixed
-    number of sequences have empty ones, and whether flash attention takes them is not documented.
+    Batches that are padded to a fixed number of sequences have empty ones. Whether flash attention accepts
+    them is not documented, so this function tries: with heads for tiles, and with heads for flash attention.
     """
     packed = PackedTokens.from_sequences([[0] * length for length in (3, 70, 1)]).to(device)
     ends_N = packed.cu_seqlens[[0, 1, 1, 2, 3, 3, 3]]
@@ -94,4 +97,49 @@ def takes_empty_sequences(dtype: torch.dtype, device: torch.device) -> str | Non
             torch.testing.assert_close(found_THD.float(), wanted_THD, rtol=2e-2, atol=2e-2)
         except Exception as error:
             return in_a_line(error)
+    return None
+
+
+def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
+    """Return each feature's window, weighted by K weights of its own; K is odd."""
+    return window_kernels(x_TD.device.type)[0].depthwise(x_TD, weight_KD, packed)
+
+
+def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
+    """Return each token's window, weighted head by head with K weights of the token's own; K is odd."""
+    return window_kernels(x_THd.device.type)[0].dynamic(x_THd, kernel_THK, packed)
+
+
+@cache
+def window_kernels(device_type: str) -> tuple[Convolutions, str]:
+    """Return the convolutions for a device, and the reason."""
+    apart = Convolutions(depthwise_laid_apart, dynamic_laid_apart)
+    if device_type != "cuda":
+        return apart, f"windows: laid apart (on {device_type})"
+    try:
+        from corpusmill.models.gpu.window_kernels import depthwise_convolution as depthwise
+        from corpusmill.models.gpu.window_kernels import dynamic_convolution as dynamic
+    except ImportError as error:
+        return apart, f"windows: laid apart (no Triton: {error})"
+    kernels = Convolutions(depthwise, dynamic)
+    wrong = window_disagreement(kernels, torch.device(device_type))
+    if wrong is not None:
+        return apart, f"windows: laid apart (the Triton kernels failed: {wrong})"
+    return kernels, "windows: Triton kernels over packed windows (on cuda)"
+
+
+def window_disagreement(kernels: Convolutions, device: torch.device) -> str | None:
+    """Return what is wrong with convolutions on a device, found on a small batch; None if nothing is."""
+    packed = PackedTokens.from_sequences([[0] * length for length in (1, 5, 2, 40)]).to(device)
+    generator = torch.Generator().manual_seed(0)
+    x_THd, kernel_THK = (torch.randn(48, 2, size, generator=generator).to(device) for size in (24, 9))
+    x_TD, weight_KD = x_THd.flatten(1), kernel_THK.flatten(1)[:9].repeat(1, 3)[:, :48]
+    try:
+        for found, wanted in (
+            (kernels.depthwise(x_TD, weight_KD, packed), depthwise_laid_apart(x_TD, weight_KD, packed)),
+            (kernels.dynamic(x_THd, kernel_THK, packed), dynamic_laid_apart(x_THd, kernel_THK, packed)),
+        ):
+            torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
+    except Exception as error:
+        return in_a_line(error)
     return None

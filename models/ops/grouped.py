@@ -13,13 +13,13 @@ NO_EXTENT = ([0, 0], [1, 1], [1, 1])
 
 
 def has_grouped_maps() -> bool:
-    """Whether this torch has oneDNN's convolutions with weights of the caller's layout."""
+    """Return whether this torch has oneDNN's convolutions with weights of the caller's layout."""
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(available and hasattr(torch.ops.mkldnn, "_convolution_pointwise"))
 
 
 def reordered(weight_OI: Tensor, groups: int, *, rows: int) -> Tensor:
-    """The weights as oneDNN wants them for so many rows; any number of rows works with the result."""
+    """Return the weights in oneDNN's order for this many rows; the result works for any number of rows."""
     outputs, inputs = weight_OI.shape
     weight_OI11 = weight_OI.view(outputs, inputs, 1, 1).contiguous(memory_format=torch.channels_last)
     shape = [1, groups * inputs, 1, rows]
@@ -35,7 +35,7 @@ def grouped_map(
     attribute: str = "none",
     algorithm: str = "",
 ) -> Tensor:
-    """(T, D) to (T, O): each group's inputs times its weights, plain (O, I, 1, 1) or `reordered` ones.
+    """Return (T, O) from (T, D): each group's inputs times its weights, plain (O, I, 1, 1) or `reordered`.
 
     `attribute` and `algorithm` name an activation as oneDNN does.
     """

@@ -1,4 +1,4 @@
-"""The loss that needs to know where a sequence ends: the place of an answer among its own tokens.
+"""The loss of an answer's position among the tokens of its own sequence, which needs the sequence's ends.
 
 Shape suffixes: T tokens of all sequences, N sequences, L one sequence's tokens.
 """
@@ -11,7 +11,7 @@ from corpusmill.models.packed import PackedTokens
 
 
 def position_loss(logits_T: Tensor, positions_N: Tensor, packed: PackedTokens) -> Tensor:
-    """Mean cross-entropy of a position within each sequence; those beyond a sequence's end do not count.
+    """Return the mean cross-entropy of a position in each sequence; positions beyond its end do not count.
 
     As transformers computes it for a sequence alone: negative positions count as 0, and where no position
     counts the loss is NaN.

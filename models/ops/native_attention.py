@@ -5,12 +5,12 @@ import ctypes
 import torch
 from torch import Tensor
 
-from corpusmill.models.cpu.native.bindings import NUMBERS, Attention, check, library
+from corpusmill.models.cpu.native.bindings import NUMBERS, AttentionCall, check, library
 from corpusmill.models.packed import PackedTokens
 
 
 def attend_native(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
-    """Softmax attention of each token over the tokens of its own sequence, (T, H, D), none of them masked."""
+    """Return softmax attention of each token over its own sequence, (T, H, D); no key is masked."""
     loaded, reason = library()
     assert loaded is not None, reason
     _, heads, width = q_THD.shape
@@ -24,7 +24,7 @@ def attend_native(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTok
             f"{name}_stride": by_token * x_THD.itemsize,
             f"{name}_head": by_head * x_THD.itemsize,
         }
-    call = Attention(
+    call = AttentionCall(
         **places,
         starts=packed.cu_seqlens.data_ptr(),
         sequences=len(packed),
@@ -38,5 +38,5 @@ def attend_native(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTok
 
 
 def _side_by_side(x_THD: Tensor) -> Tensor:
-    """The tensor itself, or a copy, with the numbers of a head side by side."""
+    """Return the tensor, or a copy, with the numbers of a head side by side."""
     return x_THD if x_THD.stride(2) == 1 else x_THD.contiguous()

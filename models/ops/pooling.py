@@ -12,32 +12,32 @@ from corpusmill.models.packed import PackedTokens
 
 
 def first(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The hidden state of each sequence's first token ([CLS])."""
+    """Return the hidden state of each sequence's first token ([CLS])."""
     return x_TD[packed.cu_seqlens[:-1]]
 
 
 def last(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The hidden state of each sequence's last token."""
+    """Return the hidden state of each sequence's last token."""
     return x_TD[packed.cu_seqlens[1:] - 1]
 
 
 def mean(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The average over a sequence's tokens, special tokens included."""
+    """Return the average over a sequence's tokens, special tokens included."""
     return _sum(x_TD, packed) / _lengths(x_TD, packed)
 
 
 def mean_sqrt_len(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The sum over a sequence's tokens, divided by the square root of their number."""
+    """Return the sum over a sequence's tokens, divided by the square root of their number."""
     return _sum(x_TD, packed) / _lengths(x_TD, packed).sqrt()
 
 
 def maximum(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The largest value of each feature in a sequence."""
+    """Return the largest value of each feature in a sequence."""
     return torch.segment_reduce(x_TD, "max", lengths=packed.cu_seqlens.diff().long(), axis=0, unsafe=True)
 
 
 def weighted_mean(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """The average with weights 1, 2, 3, ... in token order (SGPT)."""
+    """Return the average with weights 1, 2, 3, ... in token order (SGPT)."""
     lengths_N1 = _lengths(x_TD, packed)
     starts_T = torch.repeat_interleave(packed.cu_seqlens[:-1], packed.cu_seqlens.diff())
     weights_T = torch.arange(1, len(x_TD) + 1, device=x_TD.device) - starts_T
@@ -55,7 +55,7 @@ POOLINGS: dict[str, Callable[[Tensor, PackedTokens], Tensor]] = {
 
 
 def _sum(x_TD: Tensor, packed: PackedTokens) -> Tensor:
-    """Adds up each sequence in token order, so that a neighbour cannot change even the rounding."""
+    """Add up each sequence in token order, so that a neighbour cannot change even the rounding."""
     return torch.segment_reduce(x_TD, "sum", lengths=packed.cu_seqlens.diff().long(), axis=0, unsafe=True)
 
 

@@ -1,4 +1,4 @@
-"""From the word scores of each sequence's tokens to one score a word, a slice of tokens at a time.
+"""One score per word and sequence from the word scores of its tokens, a slice of tokens at a time.
 
 The scores of a whole batch would fill gigabytes; those of a slice fit in a few tens of megabytes. All slices
 but the last have the same size, whatever the sequences, so that one layout of a matrix product serves all.
@@ -23,7 +23,7 @@ SCORES_AT_ONCE = 2**22
 def largest(
     states_TD: Tensor, packed: PackedTokens, score: Scorer, *, vocabulary: int, at_once: int = SCORES_AT_ONCE
 ) -> Tensor:
-    """The largest score of each word in a sequence, (N, V) in float32; `at_once` bounds a slice's scores."""
+    """Return each word's largest score in a sequence, (N, V), float32; `at_once` bounds a slice's scores."""
     y_NV = states_TD.new_full((len(packed), vocabulary), float("-inf"), dtype=torch.float32)
     for rows, scores_CLV in _scored(states_TD, packed, score, limit=max(1, at_once // vocabulary)):
         y_NV[rows] = torch.maximum(y_NV[rows], scores_CLV.amax(dim=1).float())
@@ -33,7 +33,7 @@ def largest(
 def total(
     states_TD: Tensor, packed: PackedTokens, score: Scorer, *, vocabulary: int, at_once: int = SCORES_AT_ONCE
 ) -> Tensor:
-    """The sum of each word's scores in a sequence, (N, V) in float32; `at_once` bounds a slice's scores."""
+    """Return each word's summed scores in a sequence, (N, V), float32; `at_once` bounds a slice's scores."""
     y_NV = states_TD.new_zeros((len(packed), vocabulary), dtype=torch.float32)
     for rows, scores_CLV in _scored(states_TD, packed, score, limit=max(1, at_once // vocabulary)):
         y_NV[rows] += scores_CLV.float().sum(dim=1)
@@ -53,7 +53,7 @@ class _Piece:
 def _scored(
     states_TD: Tensor, packed: PackedTokens, score: Scorer, *, limit: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """The scores of each piece, with the rows of its sequences."""
+    """Yield the scores of each piece, with the rows of its sequences."""
     for index, pieces in groupby(_pieces(packed, limit), key=lambda piece: piece.start // limit):
         first = index * limit
         scores_SV = score(states_TD[first : first + limit])
@@ -65,7 +65,7 @@ def _scored(
 
 
 def _pieces(packed: PackedTokens, limit: int) -> Iterator[_Piece]:
-    """Cuts runs where a slice of `limit` tokens ends: whole sequences where they fit, else parts of one."""
+    """Yield runs, cut where a slice of `limit` tokens ends: whole sequences, or parts of one."""
     row = 0
     for run in packed.runs:
         token, end = run.start, run.start + run.count * run.length

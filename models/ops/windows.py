@@ -1,4 +1,4 @@
-"""What a token sees of its neighbours: zeros outside its own sequence, as if the sequence were alone.
+"""Windows over neighbouring tokens, with zeros outside a token's own sequence.
 
 Sequences are laid apart with as many rows of zeros between them as a window reaches. A window that stays in
 that layout is then a shifted slice of it, and none can reach a neighbouring sequence.
@@ -7,13 +7,11 @@ Shape suffixes: T tokens of all sequences, P rows of the layout, D width, H head
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corpusmill.models.errors import in_a_line
 from corpusmill.models.packed import PackedTokens
 
 Convolve = Callable[[Tensor, Tensor, PackedTokens], Tensor]
@@ -36,71 +34,27 @@ class _Apart:
     reach: int
 
     def spread(self, x: Tensor) -> Tensor:
-        """The tokens' values with zeros between the sequences, and beyond the first and the last."""
+        """Return the tokens' values with zeros between sequences, before the first and after the last."""
         return x.new_zeros(self.rows, *x.shape[1:]).index_copy_(0, self.places, x)
 
     def shifted(self, x: Tensor, offset: int) -> Tensor:
-        """A view of laid-out values in which each row that is no margin sees the row at this offset."""
+        """Return a view of laid-out values: for each row but the margins, the row at this offset."""
         return x[self.reach + offset : self.rows - self.reach + offset]
 
     def gather(self, x: Tensor) -> Tensor:
-        """The tokens' values back from a sum of shifted views."""
+        """Return the tokens' values back from a sum of shifted views."""
         return x.index_select(0, self.places - self.reach)
 
 
 def neighbours(x_TD: Tensor, packed: PackedTokens, *, reach: int) -> tuple[Tensor, ...]:
-    """For each offset from -reach to reach, the vector that far from each token, (T, D)."""
+    """Return, for each offset from -reach to reach, the vector that far from each token, (T, D)."""
     apart = _lay_apart(packed, reach)
     x_PD = apart.spread(x_TD)
     return tuple(apart.gather(apart.shifted(x_PD, offset)) for offset in range(-reach, reach + 1))
 
 
-def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
-    """Each feature's window, weighted by K weights of its own; K is odd."""
-    return convolutions(x_TD.device.type)[0].depthwise(x_TD, weight_KD, packed)
-
-
-def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """Each token's window, weighted head by head with K weights of the token's own; K is odd."""
-    return convolutions(x_THd.device.type)[0].dynamic(x_THd, kernel_THK, packed)
-
-
-@cache
-def convolutions(device_type: str) -> tuple[Convolutions, str]:
-    """The implementations for a device, and why they are these."""
-    apart = Convolutions(depthwise_laid_apart, dynamic_laid_apart)
-    if device_type != "cuda":
-        return apart, f"windows: laid apart (on {device_type})"
-    try:
-        from corpusmill.models.gpu import window_kernels
-    except ImportError as error:
-        return apart, f"windows: laid apart (no Triton: {error})"
-    kernels = Convolutions(window_kernels.depthwise_convolution, window_kernels.dynamic_convolution)
-    wrong = disagreement(kernels, torch.device(device_type))
-    if wrong is not None:
-        return apart, f"windows: laid apart (the Triton kernels failed: {wrong})"
-    return kernels, "windows: Triton kernels over packed windows (on cuda)"
-
-
-def disagreement(kernels: Convolutions, device: torch.device) -> str | None:
-    """What is wrong with some convolutions on a device, found on a small batch; None if nothing is."""
-    packed = PackedTokens.from_sequences([[0] * length for length in (1, 5, 2, 40)]).to(device)
-    generator = torch.Generator().manual_seed(0)
-    x_THd, kernel_THK = (torch.randn(48, 2, size, generator=generator).to(device) for size in (24, 9))
-    x_TD, weight_KD = x_THd.flatten(1), kernel_THK.flatten(1)[:9].repeat(1, 3)[:, :48]
-    try:
-        for found, wanted in (
-            (kernels.depthwise(x_TD, weight_KD, packed), depthwise_laid_apart(x_TD, weight_KD, packed)),
-            (kernels.dynamic(x_THd, kernel_THK, packed), dynamic_laid_apart(x_THd, kernel_THK, packed)),
-        ):
-            torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
-    except Exception as error:
-        return in_a_line(error)
-    return None
-
-
 def depthwise_laid_apart(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
-    """As one grouped convolution over all sequences, laid apart."""
+    """Convolve each feature in one grouped convolution over all sequences, laid apart."""
     apart = _lay_apart(packed, len(weight_KD) // 2)
     # As an image of one row whose features lie together, which is how this layout lies in memory.
     x_1D1P = apart.spread(x_TD)[None, None].permute(0, 3, 1, 2)
@@ -109,7 +63,7 @@ def depthwise_laid_apart(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) 
 
 
 def dynamic_laid_apart(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """As a sum of shifted products over all sequences, laid apart."""
+    """Convolve with each token's own weights, as a sum of shifted products over sequences laid apart."""
     size = kernel_THK.shape[-1]
     reach = size // 2
     apart = _lay_apart(packed, reach)
@@ -121,7 +75,7 @@ def dynamic_laid_apart(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) 
 
 
 def convolve_each(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Tensor:
-    """The plain definition, one sequence at a time: what the convolutions are tested against."""
+    """Convolve one sequence at a time: the plain definition that the convolutions are tested against."""
     outs = []
     for x_LHd, kernel_LHK in zip(packed.split(x_THd), packed.split(kernel_THK), strict=True):
         reach = kernel_LHK.shape[-1] // 2

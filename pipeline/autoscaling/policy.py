@@ -64,14 +64,14 @@ def _bounded(workers: int, pool: PoolSnapshot) -> int:
 
 
 def _jumps(wanted: int, held: int, pool: PoolSnapshot) -> bool:
-    """Whether to grow: by more than the deadband, or to the first worker, or to the last."""
+    """Return whether to grow: by more than the deadband, or to the first worker, or to the last."""
     if wanted <= held:
         return False
     return wanted - held > MORE * held or wanted == pool.max_workers
 
 
 def _falls(lower: int, held: int, pool: PoolSnapshot) -> bool:
-    """Whether less would do: by more than the deadband, or so little that the minimum would."""
+    """Return whether less would do: by more than the deadband, or so little that the minimum would."""
     if lower >= held:
         return False
     return held - lower > LESS * held or lower == _least(pool)
@@ -110,7 +110,7 @@ def _waits_for_room(pool: PoolSnapshot) -> bool:
 
 
 def _fed(pool: PoolSnapshot, seconds: float) -> float:
-    """Workers that the source could keep busy, were it not held back: what it can feed, and still has."""
+    """Return the workers that the source could keep busy if it were not held back: by its rate and rest."""
     if pool.rate is None or not _waits_for_room(pool):
         return 0.0
     return min(pool.feed_rate or 0.0, pool.backlog_tokens / seconds) / pool.rate
@@ -126,7 +126,7 @@ def _asked(pool: PoolSnapshot, fed: float, seconds: float) -> float:
 
 
 def _floor(pool: PoolSnapshot) -> int:
-    """Workers below which a pool would fall behind what has come lately."""
+    """Return the workers below which a pool would fall behind recent arrivals."""
     if pool.rate is None or pool.finished:
         return 0
     return _whole(pool.arrival_rate / pool.rate)

@@ -47,5 +47,5 @@ class UnitSizing:
 
     @property
     def _filling(self) -> int:
-        """The tokens that keep a device busy which takes many at once."""
+        """Return the tokens that keep a device busy which takes many at once."""
         return FULL_BATCHES * self.tokens_per_batch if self.tokens_per_batch > CORE_BATCH else 0

@@ -59,7 +59,7 @@ class OutputFolder:
         }
 
     def names(self, folder: str) -> list[str]:
-        """Names of the visible files in `data`, `rejects`, or at the top (""), sorted; none if not there."""
+        """Return the sorted names of the visible files in `data`, `rejects` or the top folder ("")."""
         found = [posixpath.basename(name) for name in self._entries(folder, detail=False)]
         return sorted(name for name in found if name and not name.startswith("."))
 

@@ -35,7 +35,7 @@ class Sink(Protocol):
 
 
 class ArrowSink:
-    """Writes one record batch a file."""
+    """Sink that writes one record batch per file."""
 
     suffix = ".arrow"
     codecs = ("zstd", "lz4", "none")
@@ -63,7 +63,7 @@ class ArrowSink:
 
 
 class ParquetSink:
-    """Writes one row group a file."""
+    """Sink that writes one row group per file."""
 
     suffix = ".parquet"
     codecs = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")

@@ -19,7 +19,7 @@ FOLLOWS = 0
 
 
 class NextSentencePredictionTask:
-    """Reads pairs, cut at the longer text's end until both fit."""
+    """The task that reads pairs, cut at the longer text's end until both fit."""
 
     head: ClassVar[str] = "next-sentence-prediction"
     options: ClassVar[tuple[str, ...]] = ()

@@ -79,7 +79,7 @@ def _legacy(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:
 
 
 def _extra(config: dict[str, Any]) -> list[Any]:
-    """The special tokens beside the named ones: lists of them, and keys such as `my_token`."""
+    """Return the special tokens beside the named ones: lists of them, and keys such as `my_token`."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     own = [
         value

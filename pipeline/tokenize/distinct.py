@@ -54,7 +54,7 @@ def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) 
 
 
 def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
-    """A list with a null in it counts as null: there is no way to choose among what is not there."""
+    """Return the distinct lists; a list that holds a null counts as null: nothing can be chosen from it."""
     rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
     present = [row for row in rows if row is not None]
     if deduplicate:

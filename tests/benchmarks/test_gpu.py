@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from corpusmill.models import Model, load_model
-from corpusmill.models.gpu.padded_encoder import Bucketed
+from corpusmill.models.gpu.padded_encoder import PaddedEncoder
 from on_gpu import exactness, kernels
 from on_gpu.report import page
 from on_gpu.workload import (
@@ -106,7 +106,7 @@ def test_padded_batches_are_checked_as_they_are_on_a_gpu(
     def load(*arguments: Any, **options: Any) -> Model:
         model = load_model(*arguments, **options)
         encoder = model.encoder
-        padding = Bucketed(encoder, positions=model.checkpoint.max_positions, limit=2048)
+        padding = PaddedEncoder(encoder, positions=model.checkpoint.max_positions, limit=2048)
         padding.runner = lambda batch, _bucket, request: encoder(batch, request).last_hidden_state
         model.encoder = padding
         return model

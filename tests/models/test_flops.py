@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from corpusmill.models import PackedTokens, read_checkpoint
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.checkpoint import skeleton
-from corpusmill.models.request import Request
+from corpusmill.models.request import EncoderRequest
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "convbert": [{"embedding_size": 12}, {"num_groups": 2, "intermediate_size": 40}, {"head_ratio": 4}],
@@ -32,7 +32,7 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, architecture: str, va
     encoder = skeleton(checkpoint, pooler=False)["encoder"].to_empty(device="cpu")
     length = 23
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        encoder(PackedTokens.from_sequences([[7] * length]), Request(attentions=True))
+        encoder(PackedTokens.from_sequences([[7] * length]), EncoderRequest(attentions=True))
     config: Any = checkpoint.config
     windows = 0
     if architecture == "convbert":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from corpusmill.models import InputError, PackedTokens
-from corpusmill.models.packed import Run
+from corpusmill.models.packed import LengthRun
 
 
 @pytest.mark.parametrize("convert", [list, np.array, torch.tensor], ids=["lists", "numpy", "torch"])
@@ -59,7 +59,7 @@ def test_a_hole_in_a_mask_keeps_its_token() -> None:
 def test_runs_are_maximal() -> None:
     """Neighbours of one length make one run; the same length further on makes another."""
     packed = PackedTokens.from_flat(np.arange(14), np.array([2, 2, 3, 1, 2, 2, 2]))
-    assert packed.runs == (Run(0, 2, 2), Run(4, 1, 3), Run(7, 1, 1), Run(8, 3, 2))
+    assert packed.runs == (LengthRun(0, 2, 2), LengthRun(4, 1, 3), LengthRun(7, 1, 1), LengthRun(8, 3, 2))
 
 
 def test_split_gives_views_of_each_sequence() -> None:

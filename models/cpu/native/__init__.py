@@ -1,5 +1,5 @@
-"""Kernels for CPUs in C: everything of a layer between two attentions as one pass over blocks of rows.
+"""Kernels for CPUs in C: all steps of a layer after its attention as one pass over blocks of rows.
 
-For x86 CPUs with AVX-512 and its dot products of bytes (VNNI) and of bfloat16. On others, and where there was
-no C compiler when the package was installed, the layers are oneDNN's (`corpusmill.models.cpu.layout`).
+They need an x86 CPU with AVX-512 and its dot products of bytes (VNNI) and of bfloat16. On other CPUs, and
+without a C compiler at installation, layers use oneDNN (`corpusmill.models.cpu.layout`).
 """

@@ -57,7 +57,7 @@ class Step(ctypes.Structure):
     ]
 
 
-class Attention(ctypes.Structure):
+class AttentionCall(ctypes.Structure):
     """Heads that lie side by side in rows, and where sequences begin."""
 
     _fields_ = [
@@ -84,7 +84,7 @@ class Attention(ctypes.Structure):
 
 @cache
 def library() -> tuple[ctypes.CDLL | None, str]:
-    """The library, None where it cannot be used; and why."""
+    """Return the library, or None where it cannot be used, and the reason."""
     if os.environ.get(SWITCH) == "0":
         return None, f"{SWITCH}=0 is set"
     folder = Path(__file__).parent
@@ -96,7 +96,9 @@ def library() -> tuple[ctypes.CDLL | None, str]:
         supported, sizes = loaded.corpusmill_supported(), loaded.corpusmill_sizes()
     except (OSError, AttributeError) as error:
         return None, f"they cannot be loaded: {in_a_line(error)}"
-    if sizes != sum(ctypes.sizeof(each) << 8 * place for place, each in enumerate((Buffer, Step, Attention))):
+    if sizes != sum(
+        ctypes.sizeof(each) << 8 * place for place, each in enumerate((Buffer, Step, AttentionCall))
+    ):
         return None, "they were compiled from another version of corpusmill: install it again"
     if not supported:
         return None, "this CPU lacks AVX-512 with VNNI and bfloat16"
@@ -109,7 +111,7 @@ def library() -> tuple[ctypes.CDLL | None, str]:
 
 
 def advice() -> str | None:
-    """What a user should know who could have the kernels and has not; None where nothing is to be done."""
+    """Return what the user can do to get the kernels; None where nothing can be done."""
     reason = library()[1]
     if reason != NOT_COMPILED or not torch.cpu._is_avx512_bf16_supported():
         return None
@@ -117,7 +119,7 @@ def advice() -> str | None:
 
 
 def _threads() -> int | None:
-    """The function of torch's OpenMP that starts its threads, as an address; None where there is none."""
+    """Return the address of the function of torch's OpenMP that starts threads; None where there is none."""
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, _pointer).value
     except AttributeError:
@@ -125,6 +127,6 @@ def _threads() -> int | None:
 
 
 def check(status: int) -> None:
-    """Raises MemoryError where a call found none."""
+    """Raise MemoryError if a call of the library failed for lack of memory."""
     if status:
         raise MemoryError("no memory for a block of rows")

@@ -27,7 +27,7 @@ class NormedMap:
 
     @classmethod
     def of(cls, part: nn.Module | None) -> Self | None:
-        """The map on the kernels, or None where it or its norm is something else."""
+        """Return the map on the kernels, or None if it or its norm is of another kind."""
         if not isinstance(part, NormedLinear) or not isinstance(part.linear, NativeMap):
             return None
         norm = Norm.of(part.norm)
@@ -36,14 +36,14 @@ class NormedMap:
     def add_to(
         self, program: Program, source: int, target: int, *, total: int, residual: int | None = None
     ) -> None:
-        """Adds its steps; what a norm reads goes by way of `total`."""
+        """Add the steps of the map; the input of a norm is written to `total`."""
         self.map.add_to(program, source, target if self.norm is None else total, residual=residual)
         if self.norm is not None:
             program.norm(self.norm, total, target)
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class BottleneckParts:
     """A layer whose query and key share a bottleneck of their own."""
 
     entry: NormedMap
@@ -55,7 +55,7 @@ class Parts:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Self | None:
-        """The layer's parts, if all are on the kernels."""
+        """Return the layer's parts, if all are on the kernels."""
         if not isinstance(layer, MobileLayer):
             return None
         attention = layer.attention
@@ -80,7 +80,7 @@ class Parts:
 class NativeMobileLayer(nn.Module):
     """Into the bottleneck, query, key and value in one pass; attention; the rest in another."""
 
-    def __init__(self, parts: Parts, *, heads: int, number: torch.dtype) -> None:
+    def __init__(self, parts: BottleneckParts, *, heads: int, number: torch.dtype) -> None:
         super().__init__()
         self.heads = heads
         self.number = number
@@ -89,8 +89,8 @@ class NativeMobileLayer(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Module, *, number: torch.dtype) -> Self | None:
-        """The layer, if all of its maps are on the kernels; `number` is its rows' dtype."""
-        parts = Parts.of(layer)
+        """Return the layer, if all of its maps are on the kernels; `number` is its rows' dtype."""
+        parts = BottleneckParts.of(layer)
         if parts is None:
             return None
         assert isinstance(layer, MobileLayer)
@@ -106,7 +106,7 @@ class NativeMobileLayer(nn.Module):
         self._after.run(y_TB, x_TB, x_TD, out_TD)
         return out_TD
 
-    def _entry(self, parts: Parts) -> Program:
+    def _entry(self, parts: BottleneckParts) -> Program:
         program, number = Program(), self.number
         x, entered, joint = (
             program.outer(number, each) for each in (self.width, self.narrow, 3 * self.narrow)
@@ -118,7 +118,7 @@ class NativeMobileLayer(nn.Module):
             part.add_to(program, source, joint, column=place * self.narrow)
         return program
 
-    def _rest(self, parts: Parts) -> Program:
+    def _rest(self, parts: BottleneckParts) -> Program:
         program, number = Program(), self.number
         y, entered = program.outer(number, self.narrow), program.outer(number, self.narrow)
         x, out = program.outer(number, self.width), program.outer(number, self.width)

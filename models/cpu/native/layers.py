@@ -16,11 +16,11 @@ from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, Tap
 from corpusmill.models.packed import PackedTokens
 
 
-class Attention(Protocol):
+class AttentionBeforeOutput(Protocol):
     """An attention whose last map is left to its layer."""
 
     def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
-        """What its last map reads."""
+        """Return the input of the attention's last map."""
 
 
 class NativePostNormLayer(nn.Module):
@@ -43,7 +43,7 @@ class NativePostNormLayer(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Module, *, number: torch.dtype) -> Self | None:
-        """The layer, if all that follows its attention is on the kernels; `number` is its rows' dtype."""
+        """Return the layer if all maps after attention are on the kernels; `number` is its rows' dtype."""
         if not isinstance(layer, PostNormLayer) or not isinstance(layer.feed_forward, FeedForward):
             return None
         if not hasattr(layer.attention, "attended"):
@@ -57,7 +57,7 @@ class NativePostNormLayer(nn.Module):
         return cls(layer.attention, (maps[0], maps[1], maps[2]), (first, second), number=number)
 
     def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        y_TD = cast(Attention, self.attention).attended(x_TD, packed, tap)
+        y_TD = cast(AttentionBeforeOutput, self.attention).attended(x_TD, packed, tap)
         program = self._programs.get(y_TD.dtype)
         if program is None:
             program = self._programs[y_TD.dtype] = self._program(y_TD.dtype)

@@ -58,7 +58,7 @@ class NativeMap(nn.Module):
     def add_to(
         self, program: Program, source: int, target: int, *, column: int = 0, residual: int | None = None
     ) -> None:
-        """Adds its steps, from a whole buffer to columns of another."""
+        """Add the steps of the map, from a whole buffer to columns of another."""
         inputs, outputs = 0, column
         for group in self.groups:
             program.linear(
@@ -77,9 +77,10 @@ class NativeMap(nn.Module):
 def native_map(
     module: nn.Module, *, int8: bool = False, result: torch.dtype | None = None
 ) -> NativeMap | None:
-    """The map on the kernels, or None for what is none, or what they do not have.
+    """Return the map on the kernels; None for another module, and for a map that they do not have.
 
-    With `int8` only one that is worth it, in 8 bits. Without `result` its own dtype comes out.
+    With `int8` the map has 8 bits, or is None where these do not pay. `result` is the dtype of the results,
+    by default that of the weights.
     """
     plain, activation = module, "linear"
     if isinstance(module, ActivatedLinear):
@@ -96,7 +97,7 @@ def native_map(
 
 
 def groups_of(module: nn.Module) -> list[nn.Linear]:
-    """Each group of a linear map as a map of its own; none for another module."""
+    """Return each group of a linear map as a map; an empty list for another module."""
     if type(module) in (nn.Linear, Linear):
         assert isinstance(module, nn.Linear)
         return [module]
@@ -121,6 +122,6 @@ def _packed(linear: nn.Linear, *, int8: bool) -> PackedWeight | None:
 
 
 def _in_rows(x: Tensor) -> Tensor:
-    """As a matrix whose rows have their features side by side."""
+    """Return the values as a matrix whose rows have their features side by side."""
     rows = x.reshape(-1, x.shape[-1])
     return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()

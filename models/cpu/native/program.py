@@ -34,13 +34,13 @@ class Program:
         self._kept: list[Tensor] = []
 
     def outer(self, dtype: torch.dtype, width: int) -> int:
-        """A buffer that the caller brings, in the order of `run`."""
+        """Add a buffer that the caller brings, in the order of `run`; return its number."""
         assert self._outer == len(self._buffers), "the caller's buffers come first"
         self._outer += 1
         return self.inner(dtype, width)
 
     def inner(self, dtype: torch.dtype, width: int) -> int:
-        """A buffer for a block's rows only."""
+        """Add a buffer for a block's rows only; return its number."""
         assert len(self._buffers) < MOST_BUFFERS
         self._buffers.append((dtype, width))
         return len(self._buffers) - 1
@@ -54,7 +54,7 @@ class Program:
         activation: int = NONE,
         residual: int | None = None,
     ) -> None:
-        """A map from a buffer's columns to a buffer's; a residual is read at the target's column."""
+        """Add a map from a buffer's columns to a buffer's; a residual is read at the target's column."""
         step = Step(
             kind=weight.kind,
             activation=activation,
@@ -74,7 +74,7 @@ class Program:
         self._steps.append(step)
 
     def norm(self, norm: Norm, source: int, target: int) -> None:
-        """A norm over whole rows of a buffer, to another."""
+        """Add a norm over whole rows of a buffer, written to another."""
         step = Step(
             kind=SCALE_AND_SHIFT if norm.eps is None else NORM,
             source=source,
@@ -89,7 +89,7 @@ class Program:
         self._steps.append(step)
 
     def run(self, *rows: Tensor) -> None:
-        """Runs all steps on tensors (rows, width), the caller's buffers; features must lie side by side."""
+        """Run all steps on the caller's buffers, tensors (rows, width) with features side by side."""
         loaded, reason = library()
         assert loaded is not None, reason
         buffers = (Buffer * len(self._buffers))()

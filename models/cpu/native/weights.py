@@ -36,14 +36,14 @@ class PackedWeight:
 
     @classmethod
     def of(cls, weight_OI: Tensor, bias_O: Tensor | None) -> Self:
-        """Packs weights of the dtype that they have; `fits` says whether that goes."""
+        """Pack weights in their own dtype; `fits` reports whether that is possible."""
         outputs, inputs = weight_OI.shape
         bias = None if bias_O is None else by_output(bias_O)
         return cls(KINDS[weight_OI.dtype], inputs, outputs, panels_of(weight_OI), bias)
 
     @classmethod
     def of_bytes(cls, weight: QuantizedWeight, bias_O: Tensor | None) -> Self:
-        """Packs 8-bit weights."""
+        """Pack 8-bit weights."""
         outputs, inputs = weight.values.shape
         scale_O = weight.scale.flatten()
         sums_O = weight.values.sum(1, dtype=torch.float32) * scale_O
@@ -53,12 +53,12 @@ class PackedWeight:
 
 
 def fits(linear: nn.Linear, dtype: torch.dtype) -> bool:
-    """Whether rows of this map's inputs are whole groups of four bytes."""
+    """Return whether rows of this map's inputs are whole groups of four bytes."""
     return dtype in KINDS and linear.in_features % (4 // dtype.itemsize) == 0
 
 
 def panels_of(weight_OI: Tensor) -> Tensor:
-    """The weights in the kernels' order, flat; the last panel is filled up with zeros to whole vectors."""
+    """Return the weights in the kernels' order, flat; zeros fill the last panel up to whole vectors."""
     outputs, inputs = weight_OI.shape
     whole_OI = F.pad(weight_OI, (0, 0, 0, -outputs % VECTOR))
     each = 4 // weight_OI.dtype.itemsize
@@ -68,5 +68,5 @@ def panels_of(weight_OI: Tensor) -> Tensor:
 
 
 def by_output(values_O: Tensor) -> Tensor:
-    """A number an output in float32, and zeros up to whole vectors."""
+    """Return one float32 number per output, followed by zeros up to whole vectors."""
     return F.pad(values_O.detach().float(), (0, -len(values_O) % VECTOR)).contiguous()

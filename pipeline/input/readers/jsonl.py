@@ -40,7 +40,7 @@ class Sample:
 
 
 class JsonlReader:
-    """Reads .jsonl, .ndjson and .json files of one object a line, plain or .gz .zst .bz2 .xz."""
+    """Reader of .jsonl, .ndjson and .json files of one object per line, plain or .gz .zst .bz2 .xz."""
 
     name = "jsonl"
 

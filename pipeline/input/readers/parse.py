@@ -154,7 +154,7 @@ def _overflow(value: float, kind: pa.DataType) -> str | None:
 
 
 def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
-    """The Python types whose values a column of this type takes; None where only Arrow can tell."""
+    """Return the Python types whose values a column of this type takes; None where only Arrow can tell."""
     if pa.types.is_boolean(kind):
         return (bool,)
     if pa.types.is_integer(kind):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from corpusmill.models.cpu import prepacked
-from corpusmill.models.cpu.layout import JointProjections, lay_out, prepacking
+from corpusmill.models.cpu.layout import FusedQKV, lay_out, prepacking
 from corpusmill.models.cpu.prepacked import (
     FUSED,
     FUSED_BESIDE_A_RESIDUAL,
@@ -125,7 +125,7 @@ def test_joined_projections_keep_attention() -> None:
     packed, x_TD = PackedTokens.from_sequences([[1] * 5, [1] * 9]), torch.randn(14, 32)
     wanted = attention(x_TD, packed)
     lay_out(attention, dtype=torch.float32, device=CPU)
-    assert isinstance(attention.projections, JointProjections)
+    assert isinstance(attention.projections, FusedQKV)
     torch.testing.assert_close(attention(x_TD, packed), wanted, rtol=0, atol=1e-5)
 
 

@@ -32,7 +32,7 @@ from corpusmill.models.layers.blocks import (
     Projections,
     SelfAttention,
 )
-from corpusmill.models.layers.fused_qkv import joined
+from corpusmill.models.layers.fused_qkv import fuse_qkv
 from corpusmill.models.ops.attention import attend_each, attend_in_c
 from corpusmill.models.ops.choose import attention_kernel
 from corpusmill.models.ops.native_attention import attend_native
@@ -384,9 +384,9 @@ def test_groups_and_joined_projections_are_single_maps() -> None:
     assert ours is not None
     torch.testing.assert_close(ours(x), grouped(x), rtol=0, atol=1e-5)
     three = Projections(24, 16)
-    one = joined(three)
+    one = fuse_qkv(three)
     assert one is not None
-    assert isinstance(native_map(one.joint), NativeMap)
+    assert isinstance(native_map(one.fused), NativeMap)
     for part, wanted in zip(one(x), three(x), strict=True):
         torch.testing.assert_close(part, wanted, rtol=0, atol=1e-6)
 

@@ -20,12 +20,14 @@ from corpusmill.models.gpu.layout import (
     GeluGroups,
     SummedNorm,
     choose_layout,
+    choose_rest_of_layer,
+    choose_sum_and_norm,
     lay_out_for_gpu,
 )
-from corpusmill.models.gpu.mobilebert import disagreement, plain_rest_of_layer, rest_kernel
+from corpusmill.models.gpu.mobilebert import bottleneck_disagreement, plain_rest_of_layer
 from corpusmill.models.gpu.mobilebert_layer import FusedBottleneck
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.gpu.sum_and_norm import FusedKernels, Plain, checked, kernels_for
+from corpusmill.models.gpu.sum_and_norm import PlainSumAndNorm, SumAndNormKernels, checked_sum_and_norm
 from corpusmill.models.heads import HEADS
 from corpusmill.models.layers.activations import ACTIVATIONS
 from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward, GroupedLinear, PostNormLayer
@@ -38,7 +40,7 @@ SEQUENCES = [[5 + (7 * n + k) % 400 for k in range(n)] for n in (3, 128, 1, 21, 
 
 
 def as_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, task: str, dtype: str, kernels: FusedKernels | None
+    monkeypatch: pytest.MonkeyPatch, folder: Path, task: str, dtype: str, kernels: SumAndNormKernels | None
 ) -> Model:
     """A model on the CPU in a GPU's layout."""
 
@@ -62,7 +64,7 @@ def test_the_layout_keeps_every_models_function(
     """In float32, with norms fused and not."""
     folder, packed = checkpoints(architecture, task), PackedTokens.from_sequences(SEQUENCES)
     wanted = results(loading.load_model(folder, task), packed)
-    model = as_on_a_gpu(monkeypatch, folder, task, "float32", Plain() if fused else None)
+    model = as_on_a_gpu(monkeypatch, folder, task, "float32", PlainSumAndNorm() if fused else None)
     for found, expected in zip(results(model, packed), wanted, strict=True):
         for name, value in expected.items():
             scale = max(part[name].abs().max() for part in wanted)
@@ -76,7 +78,7 @@ def test_sixteen_bits_stay_close_to_float32(
     """As close as the CPU's own layout is required to be."""
     folder, packed = checkpoints(architecture, "embedding"), PackedTokens.from_sequences(SEQUENCES)
     wanted = loading.load_model(folder, "embedding")(packed).embeddings
-    model = as_on_a_gpu(monkeypatch, folder, "embedding", "bfloat16", Plain())
+    model = as_on_a_gpu(monkeypatch, folder, "embedding", "bfloat16", PlainSumAndNorm())
     assert torch.cosine_similarity(model(packed).embeddings, wanted).min() >= 0.999
 
 
@@ -85,7 +87,7 @@ def test_layers_are_what_a_gpu_likes(
     monkeypatch: pytest.MonkeyPatch, checkpoints: Checkpoints, architecture: str
 ) -> None:
     """Two fused norms a layer; activations inside their products, or in one kernel with their bias."""
-    model = as_on_a_gpu(monkeypatch, checkpoints(architecture, "base"), "base", "bfloat16", Plain())
+    model = as_on_a_gpu(monkeypatch, checkpoints(architecture, "base"), "base", "bfloat16", PlainSumAndNorm())
     count = {
         kind: sum(isinstance(part, kind) for part in model.encoder.modules())
         for kind in (SummedNorm, EpilogueLinear, GeluGroups, BatchedGroups, nn.LayerNorm, GroupedLinear)
@@ -140,7 +142,7 @@ def test_a_relu_inside_a_product_does_not_hide_nan(broken: str) -> None:
 def test_projections_that_stay_in_float32_keep_their_activation() -> None:
     """As those of embeddings do in a model of 16 bits."""
     layer = nn.Sequential(ActivatedLinear(8, 8, "gelu"))
-    lay_out_for_gpu(layer, dtype=torch.bfloat16, kernels=Plain())
+    lay_out_for_gpu(layer, dtype=torch.bfloat16, kernels=PlainSumAndNorm())
     assert isinstance(layer[0], ActivatedLinear)
 
 
@@ -150,7 +152,7 @@ def test_a_layer_norm_in_a_bottleneck_is_fused() -> None:
     part = nn.ModuleDict({"one": NormedLinear(8, 6, nn.LayerNorm(6, eps=1e-5))}).requires_grad_(False)
     x, residual = torch.randn(3, 8), torch.randn(3, 6)
     wanted = [part["one"](x), part["one"](x, residual)]
-    lay_out_for_gpu(part, dtype=torch.float32, kernels=Plain())
+    lay_out_for_gpu(part, dtype=torch.float32, kernels=PlainSumAndNorm())
     assert isinstance(part["one"], SummedNorm)
     torch.testing.assert_close([part["one"](x), part["one"](x, residual)], wanted, rtol=0, atol=1e-6)
 
@@ -162,12 +164,12 @@ def test_norms_of_unknown_layers_stay() -> None:
         output = nn.Identity()
 
     layer = PostNormLayer(attention=Other(), feed_forward=FeedForward(4, 4, "gelu"), width=4, eps=1e-5)
-    lay_out_for_gpu(layer, dtype=torch.float32, kernels=Plain())
+    lay_out_for_gpu(layer, dtype=torch.float32, kernels=PlainSumAndNorm())
     assert isinstance(layer.attention_norm, nn.LayerNorm)
     assert isinstance(layer.feed_forward_norm, nn.Identity)
 
 
-class Wrong(Plain):
+class Wrong(PlainSumAndNorm):
     """A kernel that forgets the residual."""
 
     def normed_sum(
@@ -177,7 +179,7 @@ class Wrong(Plain):
         return super().normed_sum(y_TD, bias_D, None, norm)
 
 
-class Broken(Plain):
+class Broken(PlainSumAndNorm):
     """A kernel that does not compile."""
 
     def biased(self, y_TD: torch.Tensor, bias_D: torch.Tensor, *, gelu: bool) -> torch.Tensor:
@@ -188,20 +190,20 @@ class Broken(Plain):
 def test_kernels_that_fail_or_disagree_are_not_used() -> None:
     """And the reason says which it was."""
     settings: dict[str, Any] = {"dtype": torch.bfloat16, "device": torch.device("cpu")}
-    kernels, reason = checked(Plain(), **settings)
-    assert isinstance(kernels, Plain)
+    kernels, reason = checked_sum_and_norm(PlainSumAndNorm(), **settings)
+    assert isinstance(kernels, PlainSumAndNorm)
     assert reason == "norms: sums and norms as one Triton kernel (torch.bfloat16 on cpu)"
-    none, reason = checked(Wrong(), **settings)
+    none, reason = checked_sum_and_norm(Wrong(), **settings)
     assert none is None
     assert reason.startswith("norms: torch's own (the Triton kernels failed: AssertionError: ")
-    none, reason = checked(Broken(), **settings)
+    none, reason = checked_sum_and_norm(Broken(), **settings)
     assert reason == "norms: torch's own (the Triton kernels failed: RuntimeError: no such instruction)"
 
 
 def test_reasons_are_told() -> None:
     """Of the products and of the norms."""
-    assert kernels_for("cpu", torch.bfloat16) == (None, "norms: torch's own (torch.bfloat16 on cpu)")
-    assert kernels_for("cuda", torch.float32) == (None, "norms: torch's own (torch.float32 on cuda)")
+    assert choose_sum_and_norm("cpu", torch.bfloat16) == (None, "norms: torch's own (torch.bfloat16 on cpu)")
+    assert choose_sum_and_norm("cuda", torch.float32) == (None, "norms: torch's own (torch.float32 on cuda)")
     reason = choose_layout(nn.Sequential(), dtype=torch.float32, device_type="cpu")
     assert reason == "linear: cuBLAS (torch.float32); norms: torch's own (torch.float32 on cpu)"
 
@@ -244,7 +246,9 @@ def test_other_bottleneck_layers_stay_apart(
 
 def fused_bottlenecks(monkeypatch: pytest.MonkeyPatch, folder: Path, dtype: str) -> Model:
     def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> str:
-        return lay_out_for_gpu(module, dtype=dtype, kernels=Plain(), rest_of_layer=plain_rest_of_layer)
+        return lay_out_for_gpu(
+            module, dtype=dtype, kernels=PlainSumAndNorm(), rest_of_layer=plain_rest_of_layer
+        )
 
     monkeypatch.setattr(loading, "lay_out", lay_out)
     return loading.load_model(folder, "base", dtype=dtype)
@@ -253,11 +257,14 @@ def fused_bottlenecks(monkeypatch: pytest.MonkeyPatch, folder: Path, dtype: str)
 def test_a_bottleneck_kernel_that_fails_or_disagrees_is_not_used() -> None:
     """And there is none for a CPU."""
     settings: dict[str, Any] = {"dtype": torch.bfloat16, "device": torch.device("cpu")}
-    assert disagreement(plain_rest_of_layer, **settings) is None
-    wrong = disagreement(lambda *inputs: inputs[2], **settings)
+    assert bottleneck_disagreement(plain_rest_of_layer, **settings) is None
+    wrong = bottleneck_disagreement(lambda *inputs: inputs[2], **settings)
     assert wrong is not None
     assert wrong.startswith("AssertionError: ")
-    assert rest_kernel("cpu", torch.bfloat16) == (None, "bottlenecks: map by map (torch.bfloat16 on cpu)")
+    assert choose_rest_of_layer("cpu", torch.bfloat16) == (
+        None,
+        "bottlenecks: map by map (torch.bfloat16 on cpu)",
+    )
 
 
 @pytest.mark.usefixtures("no_kernels_in_c")

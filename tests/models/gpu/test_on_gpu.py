@@ -14,14 +14,15 @@ from torch import Tensor
 from corpusmill.models import Model, OptionError, PackedTokens, load_model
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.gpu.graphs import Graphs
-from corpusmill.models.gpu.mobilebert import example, plain_rest_of_layer, rest_kernel
-from corpusmill.models.gpu.padded_encoder import Bucketed
+from corpusmill.models.gpu.layout import choose_rest_of_layer, choose_sum_and_norm
+from corpusmill.models.gpu.mobilebert import example, plain_rest_of_layer
+from corpusmill.models.gpu.padded_encoder import PaddedEncoder
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.gpu.sum_and_norm import Plain, kernels_for
+from corpusmill.models.gpu.sum_and_norm import PlainSumAndNorm
 from corpusmill.models.heads import HEADS
 from corpusmill.models.ops.attention import attend_each, attend_runs
-from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences
-from corpusmill.models.ops.windows import convolutions, convolve_each
+from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences, window_kernels
+from corpusmill.models.ops.windows import convolve_each
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +37,7 @@ LENGTHS = (1, 2, 128, 17, 76, 5, 128, 33, 64, 9)
 
 @pytest.fixture(autouse=True)
 def _whole_float32() -> Iterator[None]:
-    """Products of float32 in float32, not in TF32."""
+    """LinearWithoutBias of float32 in float32, not in TF32."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield
@@ -78,7 +79,7 @@ def apart(found: list[Tensor], wanted: list[Tensor]) -> float:
 
 def graphs_of(model: Model) -> Graphs:
     """What a model's graphs did; a model of 16 bits has some."""
-    assert isinstance(model.encoder, Bucketed), model.kernel_reason
+    assert isinstance(model.encoder, PaddedEncoder), model.kernel_reason
     assert isinstance(model.encoder.runner, Graphs)
     return model.encoder.runner
 
@@ -140,7 +141,7 @@ def test_a_replay_is_the_padded_pass_to_the_bit(wide: Callable[[str], Path], arc
     model = load_model(wide(architecture), "base", device="cuda", dtype="bfloat16")
     graphs = graphs_of(model)
     small = model.encoder
-    assert isinstance(small, Bucketed)
+    assert isinstance(small, PaddedEncoder)
     for seed, lengths in enumerate([(100, 20), (1,) * 14, (64, 56), (120,), (3, 4, 5)]):
         ids = sequences(lengths, seed)
         found = states(model, ids)
@@ -191,7 +192,7 @@ def test_the_kernels_take_empty_sequences(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("width", [24, 128, 512, 768])
 def test_fused_norms_agree_with_their_definitions(dtype: torch.dtype, width: int) -> None:
     """More rows than one program takes; with a residual and without, normalizing and only scaling."""
-    kernels, reason = kernels_for("cuda", dtype)
+    kernels, reason = choose_sum_and_norm("cuda", dtype)
     if kernels is None:
         pytest.skip(reason)
     torch.manual_seed(0)
@@ -199,10 +200,10 @@ def test_fused_norms_agree_with_their_definitions(dtype: torch.dtype, width: int
     bias, weight, shift = (torch.randn(width, device=CUDA, dtype=dtype) for _ in range(3))
     for norm in (Norm(weight, shift, 1e-12), Norm(weight, shift, None)):
         for given in (residual, None):
-            found, wanted = (each.normed_sum(y, bias, given, norm) for each in (kernels, Plain()))
+            found, wanted = (each.normed_sum(y, bias, given, norm) for each in (kernels, PlainSumAndNorm()))
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     for gelu in (True, False):
-        wanted = Plain().biased(y, bias, gelu=gelu)
+        wanted = PlainSumAndNorm().biased(y, bias, gelu=gelu)
         torch.testing.assert_close(kernels.biased(y.clone(), bias, gelu=gelu), wanted, rtol=2e-2, atol=2e-2)
 
 
@@ -232,7 +233,7 @@ def test_attention_takes_many_short_sequences() -> None:
 @pytest.mark.parametrize("tokens", [1, 64, 1000])
 def test_the_rest_of_a_bottleneck_layer_agrees_with_its_definition(dtype: torch.dtype, tokens: int) -> None:
     """At MobileBERT's widths, and for fewer tokens than a program takes."""
-    kernel, reason = rest_kernel("cuda", dtype)
+    kernel, reason = choose_rest_of_layer("cuda", dtype)
     if kernel is None:
         pytest.skip(reason)
     rest, inputs = example(dtype=dtype, device=CUDA, narrow=128, width=512, tokens=tokens)
@@ -249,7 +250,7 @@ def test_window_kernels_agree_with_their_definition(dtype: torch.dtype) -> None:
     x, kernel = torch.randn(tokens, 6, 64), torch.randn(tokens, 6, 9).softmax(-1)
     wanted = convolve_each(x.to(dtype).float(), kernel.to(dtype).float(), packed)
     there = (part.to(CUDA, dtype) for part in (x, kernel))
-    found = convolutions("cuda")[0].dynamic(*there, packed.to(CUDA)).float().cpu()
+    found = window_kernels("cuda")[0].dynamic(*there, packed.to(CUDA)).float().cpu()
     tolerance = 1e-5 if dtype is torch.float32 else 2e-2
     torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from corpusmill.models import Model, PackedTokens, load_model
 from corpusmill.models.architectures import ARCHITECTURES
-from corpusmill.models.gpu.padded_encoder import Bucketed
-from corpusmill.models.gpu.padded_sizes import Bucket
+from corpusmill.models.gpu.padded_encoder import PaddedEncoder
+from corpusmill.models.gpu.padded_sizes import PaddedSize
 from corpusmill.models.heads import HEADS
-from corpusmill.models.ops.padding import Slots, bucket_for, padded
-from corpusmill.models.request import Request
+from corpusmill.models.ops.padding import GraphInputs, padded, padded_size_of
+from corpusmill.models.request import EncoderRequest
 
 Checkpoints = Callable[[str, str], Path]
 CELLS = [(name, task) for name, spec in ARCHITECTURES.items() for task in HEADS if task not in spec.lacks]
@@ -28,21 +28,21 @@ class Slotted:
 
     def __init__(self, encoder: Any, tokens: int) -> None:
         self.encoder = encoder
-        self.slots = Slots.of(tokens=tokens, device=torch.device("cpu"))
-        self.sizes: list[Bucket] = []
+        self.slots = GraphInputs.of(tokens=tokens, device=torch.device("cpu"))
+        self.sizes: list[PaddedSize] = []
 
-    def __call__(self, batch: PackedTokens, bucket: Bucket, request: Request) -> Tensor:
-        self.sizes.append(bucket)
+    def __call__(self, batch: PackedTokens, size: PaddedSize, request: EncoderRequest) -> Tensor:
+        self.sizes.append(size)
         self.slots.fill(batch)
         # The CPU's attention asks the host for lengths; a graph's does not.
-        slotted = replace(self.slots.batch(bucket), lengths=batch.lengths, runs=batch.runs)
+        slotted = replace(self.slots.batch(size), lengths=batch.lengths, runs=batch.runs)
         states: Tensor = self.encoder(slotted, request).last_hidden_state
         return states.clone()
 
 
-def bucketed(model: Model, *, slots: bool = False) -> Bucketed:
+def padded_encoder(model: Model, *, slots: bool = False) -> PaddedEncoder:
     runner = Slotted(model.encoder, 4096) if slots else None
-    return Bucketed(model.encoder, positions=model.checkpoint.max_positions, limit=4096, runner=runner)
+    return PaddedEncoder(model.encoder, positions=model.checkpoint.max_positions, limit=4096, runner=runner)
 
 
 def batch_of(lengths: tuple[int, ...], *, types: bool = True, seed: int = 0) -> PackedTokens:
@@ -59,7 +59,7 @@ def test_padded_batches_give_the_same(
 ) -> None:
     """Every head, also where the slots still hold another batch."""
     model = load_model(checkpoints(architecture, task), task)
-    plain, small = model.encoder, bucketed(model, slots=slots)
+    plain, small = model.encoder, padded_encoder(model, slots=slots)
     for number, lengths in enumerate(LENGTHS):
         packed = batch_of(lengths, types=number % 2 == 0, seed=number)
         model.encoder = plain
@@ -84,7 +84,7 @@ def test_nan_in_a_sequence_or_in_the_padding_does_not_leak(
     tensors[words][[0, 77]] = float("nan")
     save_file(tensors, tmp_path / "model.safetensors")
     model = load_model(tmp_path, "base")
-    model.encoder = bucketed(model, slots=True)
+    model.encoder = padded_encoder(model, slots=True)
     packed = PackedTokens.from_sequences([[2, 77, 3], [2, 80, 81, 3], [2, 77, 3], [9]])
     parts = packed.split(model(packed).last_hidden_state)
     assert [bool(part.isfinite().all()) for part in parts] == [False, True, False, True]
@@ -93,7 +93,7 @@ def test_nan_in_a_sequence_or_in_the_padding_does_not_leak(
 def test_what_asks_for_more_is_not_padded(checkpoints: Checkpoints) -> None:
     """Hidden states, attentions, masks and vectors go the plain way, and long batches do."""
     model = load_model(checkpoints("bert", "base"), "base")
-    small = model.encoder = bucketed(model, slots=True)
+    small = model.encoder = padded_encoder(model, slots=True)
     assert isinstance(small.runner, Slotted)
     packed = batch_of((5, 7))
     model(packed, output_hidden_states=True)
@@ -109,24 +109,24 @@ def test_what_asks_for_more_is_not_padded(checkpoints: Checkpoints) -> None:
 
 def test_slots_have_no_memory_of_their_bounds() -> None:
     """A batch that a graph is recorded with computes where its sequences end from the slots, not before."""
-    slots = Slots.of(tokens=256, device=torch.device("cpu"))
+    slots = GraphInputs.of(tokens=256, device=torch.device("cpu"))
     one, other = batch_of((100,)), batch_of((30, 70))
-    bucket = bucket_for(other, positions=128)
-    slots.fill(padded(one, bucket))
-    assert slots.batch(bucket).bounds[1][0] == 100
-    slots.fill(padded(other, bucket))
-    assert slots.batch(bucket).bounds[1][0] == 30
+    size = padded_size_of(other, positions=128)
+    slots.fill(padded(one, size))
+    assert slots.batch(size).bounds[1][0] == 100
+    slots.fill(padded(other, size))
+    assert slots.batch(size).bounds[1][0] == 30
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_padding_is_sequences_of_its_own(lengths: tuple[int, ...]) -> None:
     """The batch first, then short ones, then empty ones; what the host knows agrees with the tensors."""
     packed = batch_of(lengths)
-    bucket = bucket_for(packed, positions=128)
-    found = padded(packed, bucket)
+    size = padded_size_of(packed, positions=128)
+    found = padded(packed, size)
     assert found.cu_seqlens.diff().tolist() == found.lengths.tolist()
-    assert len(found.input_ids) == len(found.position_ids) == bucket.tokens == int(found.cu_seqlens[-1])
-    assert len(found) == bucket.sequences
+    assert len(found.input_ids) == len(found.position_ids) == size.tokens == int(found.cu_seqlens[-1])
+    assert len(found) == size.sequences
     assert found.lengths[: len(lengths)].tolist() == list(lengths)
     runs = [run.length for run in found.runs for _ in range(run.count)]
     assert runs == [length for length in found.lengths.tolist() if length]

@@ -20,7 +20,7 @@ import torch
 from corpusmill.models import PackedTokens
 from corpusmill.models.gpu.mobilebert import example, plain_rest_of_layer
 from corpusmill.models.gpu.records import Norm, Rows
-from corpusmill.models.gpu.sum_and_norm import Plain
+from corpusmill.models.gpu.sum_and_norm import PlainSumAndNorm
 from corpusmill.models.ops.attention import attend_each
 from corpusmill.models.ops.windows import convolve_each
 
@@ -72,7 +72,10 @@ def test_sums_and_norms(
     bias, weight, shift = (random(width, dtype=dtype, seed=seed) for seed in (2, 3, 4))
     given = residual if with_residual else None
     norm = Norm(weight, shift, eps)
-    near(modules[0].TritonSums().normed_sum(y, bias, given, norm), Plain().normed_sum(y, bias, given, norm))
+    near(
+        modules[0].TritonSumAndNorm().normed_sum(y, bias, given, norm),
+        PlainSumAndNorm().normed_sum(y, bias, given, norm),
+    )
 
 
 @on_a_device
@@ -83,8 +86,8 @@ def test_bias_and_gelu(modules: Any, dtype: torch.dtype, shape: tuple[int, int],
     """In its tanh form, and without; NaN stays, and large values do."""
     y, bias = random(*shape, dtype=dtype), random(shape[1], dtype=dtype, seed=1)
     y[0, 3], y[0, 4], y[0, 5] = float("nan"), 1e4, -1e4
-    wanted = Plain().biased(y, bias, gelu=gelu)
-    found = modules[0].TritonSums().biased(y, bias, gelu=gelu)
+    wanted = PlainSumAndNorm().biased(y, bias, gelu=gelu)
+    found = modules[0].TritonSumAndNorm().biased(y, bias, gelu=gelu)
     assert found[0, 3].isnan()
     near(found.nan_to_num(), wanted.nan_to_num())
 
@@ -128,7 +131,7 @@ def test_neighbours_of_nan_are_not_read(modules: Any) -> None:
 @pytest.mark.parametrize("looks_up", [True, False])
 def test_embeddings(modules: Any, dtype: torch.dtype, width: int, eps: float | None, looks_up: bool) -> None:
     """Words from a table and as they are, with kinds and without; and trigrams of three sequences."""
-    sums, plain = modules[0].TritonSums(), Plain()
+    sums, plain = modules[0].TritonSumAndNorm(), PlainSumAndNorm()
     norm = Norm(random(width, dtype=dtype, seed=1), random(width, dtype=dtype, seed=2), eps)
     table, ids = random(40, width, dtype=dtype), torch.arange(40, device=DEVICE) * 7 % 40
     words = Rows(table, ids) if looks_up else Rows(table)
@@ -213,11 +216,11 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from corpusmill.models import triton_sums as sums
-from corpusmill.models import bottleneck_kernels as rest
-from corpusmill.models import embedding_kernels as vectors
-from corpusmill.models.ops import attention_kernels as tiles
-from corpusmill.models.ops import window_kernels as windows
+from corpusmill.models.gpu import sum_and_norm_kernels as sums
+from corpusmill.models.gpu import mobilebert_kernels as rest
+from corpusmill.models.gpu import embedding_kernels as vectors
+from corpusmill.models.gpu import attention_kernels as tiles
+from corpusmill.models.gpu import window_kernels as windows
 
 def compile(name, kernel, pointers, numbers, **constants):
     types = {key: "*bf16" for key in pointers} | numbers | {key: "constexpr" for key in constants}

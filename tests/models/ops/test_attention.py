@@ -7,9 +7,8 @@ from torch import Tensor
 
 from corpusmill.models import PackedTokens
 from corpusmill.models.ops import attention
-from corpusmill.models.ops.attention import attend_each, attend_products, attend_runs
+from corpusmill.models.ops.attention import attend_each, attend_products, attend_runs, attend_varlen
 from corpusmill.models.ops.choose import attend, attention_kernel
-from corpusmill.models.ops.gpu_attention import attend_varlen
 from corpusmill.models.ops.grouped import has_grouped_maps
 
 LENGTHS = [[1], [4, 4, 4], [3, 1, 3, 3, 70], [2, 2, 9, 9, 1, 1]]

@@ -6,12 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corpusmill.models import PackedTokens
-from corpusmill.models.ops.windows import (
-    convolve_each,
-    depthwise_convolution,
-    dynamic_convolution,
-    neighbours,
-)
+from corpusmill.models.ops.choose import depthwise_convolution, dynamic_convolution
+from corpusmill.models.ops.windows import convolve_each, neighbours
 
 LENGTHS = [3, 1, 40, 1, 2, 9]
 
