@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from corpusmill.jobs.config.schema import JobConfig
     from corpusmill.jobs.errors import ConfigError, Problem
     from corpusmill.jobs.resolve.model import model_spec
-    from corpusmill.jobs.run.result import RunResult
-    from corpusmill.jobs.run.runner import run
+    from corpusmill.jobs.driver.result import RunResult
+    from corpusmill.jobs.driver.runner import run
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 
@@ -22,9 +22,9 @@ _HOMES = {
     "ConfigError": "errors",
     "JobConfig": "config.schema",
     "Problem": "errors",
-    "RunResult": "run.result",
+    "RunResult": "driver.result",
     "model_spec": "resolve.model",
-    "run": "run.runner",
+    "run": "driver.runner",
 }
 
 

@@ -17,7 +17,7 @@ from corpusmill.jobs.bench.texts import texts_of
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import size_pools
-from corpusmill.jobs.run.runner import run
+from corpusmill.jobs.driver.runner import run
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.batches import token_batches
 from corpusmill.pipeline.encode.encoder import Encoder

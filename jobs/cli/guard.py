@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from corpusmill.jobs.errors import ConfigError
-from corpusmill.jobs.run.signals import Terminated, terminable
+from corpusmill.jobs.driver.signals import Terminated, terminable
 from corpusmill.pipeline.engine.cluster import end_local_cluster
 from corpusmill.pipeline.errors import CorpusmillError, in_a_line
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from corpusmill.jobs.convert import Converted
     from corpusmill.jobs.plan.plan import PlanResult
-    from corpusmill.jobs.run.result import RunResult
+    from corpusmill.jobs.driver.result import RunResult
     from corpusmill.jobs.verify.verify import VerifyResult
 
 BAR = 40

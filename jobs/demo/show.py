@@ -17,8 +17,8 @@ from rich.table import Table
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.demo.corpus import collect, write_jsonl
 from corpusmill.jobs.demo.job import demo_job
-from corpusmill.jobs.run.result import RunResult
-from corpusmill.jobs.run.runner import Executor, run
+from corpusmill.jobs.driver.result import RunResult
+from corpusmill.jobs.driver.runner import Executor, run
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
 
 QUERY = "wait until several threads have reached the same point"

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from corpusmill.jobs.progress.tally import Standing
 from corpusmill.jobs.progress.view import line, table
-from corpusmill.jobs.run.events import FILE
-from corpusmill.jobs.run.fingerprint import open_output
-from corpusmill.jobs.run.owner import read_owner
+from corpusmill.jobs.driver.events import FILE
+from corpusmill.jobs.driver.fingerprint import open_output
+from corpusmill.jobs.driver.owner import read_owner
 from corpusmill.pipeline.output.append_log import last_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 

@@ -23,7 +23,7 @@ from corpusmill.jobs.report.charts import bars, legend, lines, stacked
 from corpusmill.jobs.report.columns import Figure, figures
 from corpusmill.jobs.report.sample import current_units, picked_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
-from corpusmill.jobs.run.fingerprint import open_output
+from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.pipeline.encode.batches import LENGTHS, Counts
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.run.owner import process_start
+from corpusmill.jobs.driver.owner import process_start
 from corpusmill.jobs.schedules.store import DONE, FAILED, INTERRUPTED, Run, Schedule, Store
 
 PROGRAM = (sys.executable, "-P", "-c", "from corpusmill.jobs.cli.app import main; main()")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpusmill.jobs.run.fingerprint import open_output
-from corpusmill.jobs.run.owner import owning
-from corpusmill.jobs.run.plan_records import known_stale, read_plan, units_of, write_stale
+from corpusmill.jobs.driver.fingerprint import open_output
+from corpusmill.jobs.driver.owner import owning
+from corpusmill.jobs.driver.plan_records import known_stale, read_plan, units_of, write_stale
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import CURRENT, receipts
 

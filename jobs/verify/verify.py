@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from corpusmill.jobs.run.fingerprint import open_output
-from corpusmill.jobs.run.plan_records import read_plan, read_stale, units_of
+from corpusmill.jobs.driver.fingerprint import open_output
+from corpusmill.jobs.driver.plan_records import read_plan, read_stale, units_of
 from corpusmill.jobs.verify.files import InputColumns, check_files
 from corpusmill.jobs.verify.manifest import manifest_problems, read_manifest
 from corpusmill.pipeline.errors import CorpusmillError

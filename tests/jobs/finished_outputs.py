@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.jobs.run.fingerprint import write_fingerprint
+from corpusmill.jobs.driver.fingerprint import write_fingerprint
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.commit import data_file
 from corpusmill.pipeline.output.folder import OutputFolder

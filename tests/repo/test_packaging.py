@@ -50,3 +50,11 @@ def test_a_folder_cannot_be_imported_by_its_own_name(folder: str, tmp_path: Path
     command = [sys.executable, "-c", f"import corpusmill; import {folder}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert f"No module named '{folder}'" in done.stderr
+
+
+def test_no_folder_hides_a_public_name() -> None:
+    """A folder `jobs/run` would replace the function `corpusmill.jobs.run` as soon as it is imported."""
+    for package in (corpusmill.models, corpusmill.pipeline, corpusmill.jobs):
+        folder = Path(package.__file__ or "").parent
+        modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+        assert modules & set(getattr(package, "__all__", ())) == set(), package.__name__

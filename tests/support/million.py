@@ -10,7 +10,7 @@ import yaml
 
 from corpusmill.jobs import JobConfig
 from corpusmill.jobs.resolve.job import resolve
-from corpusmill.jobs.run.fingerprint import fingerprint, write_fingerprint
+from corpusmill.jobs.driver.fingerprint import fingerprint, write_fingerprint
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.office import Office
 
-from corpusmill.jobs.run.owner import process_start
+from corpusmill.jobs.driver.owner import process_start
 from corpusmill.jobs.schedules.store import Run
 from corpusmill.jobs.verify.verify import verify
 

@@ -14,7 +14,7 @@ LONGEST = 60.0
 START = """
 import os, sys, threading, time
 from corpusmill.jobs import signals
-from corpusmill.jobs.run.signals import raise_pending, terminable
+from corpusmill.jobs.driver.signals import raise_pending, terminable
 
 def farewell(number):
     return f"farewell {number:d}"

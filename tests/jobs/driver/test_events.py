@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from corpusmill.jobs.progress.tally import Tally
-from corpusmill.jobs.run import events
-from corpusmill.jobs.run.events import EventLog
+from corpusmill.jobs.driver import events
+from corpusmill.jobs.driver.events import EventLog
 from corpusmill.pipeline.output.folder import OutputFolder
 
 REMOTE = "memory://events-test"

@@ -1,8 +1,8 @@
 """What a run does before the first row: takes the output for its job, and subtracts what is there."""
 
 from corpusmill.jobs.resolve.job import ResolvedJob
-from corpusmill.jobs.run.fingerprint import check_same_job, fingerprint, write_fingerprint
-from corpusmill.jobs.run.plan_records import (
+from corpusmill.jobs.driver.fingerprint import check_same_job, fingerprint, write_fingerprint
+from corpusmill.jobs.driver.plan_records import (
     known_stale,
     read_stale,
     stale_splits,

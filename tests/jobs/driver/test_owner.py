@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from workshop import Workshop
 
-from corpusmill.jobs.run import owner as module
-from corpusmill.jobs.run.owner import FILE, SILENCE, Owner, Ownership, machine, owning, process_start
+from corpusmill.jobs.driver import owner as module
+from corpusmill.jobs.driver.owner import FILE, SILENCE, Owner, Ownership, machine, owning, process_start
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.output import writes

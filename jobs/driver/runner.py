@@ -14,14 +14,14 @@ from corpusmill.jobs.progress.live import Progress
 from corpusmill.jobs.progress.tally import Tally
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import drain_seconds, size_pools
-from corpusmill.jobs.run.claim import claim
-from corpusmill.jobs.run.dated_outputs import shares
-from corpusmill.jobs.run.events import EventLog
-from corpusmill.jobs.run.fingerprint import check_same_job, fingerprint
-from corpusmill.jobs.run.owner import Ownership, owning
-from corpusmill.jobs.run.plan_records import units_of
-from corpusmill.jobs.run.result import RunResult
-from corpusmill.jobs.run.signals import raise_pending, stopping
+from corpusmill.jobs.driver.claim import claim
+from corpusmill.jobs.driver.dated_outputs import shares
+from corpusmill.jobs.driver.events import EventLog
+from corpusmill.jobs.driver.fingerprint import check_same_job, fingerprint
+from corpusmill.jobs.driver.owner import Ownership, owning
+from corpusmill.jobs.driver.plan_records import units_of
+from corpusmill.jobs.driver.result import RunResult
+from corpusmill.jobs.driver.signals import raise_pending, stopping
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.messages import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
