@@ -104,6 +104,6 @@ def test_the_site_builds(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     page = (links / "api.html").read_text(encoding="utf-8")
-    for name in ("jobs.runner.run", "pipeline.stages.Tokenize", "models.loading.load_model"):
+    for name in ("jobs.driver.runner.run", "pipeline.ray_data.Tokenize", "models.loading.load_model"):
         assert f'id="corpusmill.{name}"' in page
     assert 'src="http' not in page

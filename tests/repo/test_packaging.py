@@ -10,6 +10,9 @@ from setuptools import find_packages
 from setuptools.config.pyprojecttoml import read_configuration
 
 import corpusmill
+import corpusmill.jobs
+import corpusmill.models
+import corpusmill.pipeline
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("models", "pipeline", "jobs")
@@ -56,5 +59,5 @@ def test_no_folder_hides_a_public_name() -> None:
     """A folder `jobs/run` would replace the function `corpusmill.jobs.run` as soon as it is imported."""
     for package in (corpusmill.models, corpusmill.pipeline, corpusmill.jobs):
         folder = Path(package.__file__ or "").parent
-        modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+        modules = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir()}
         assert modules & set(getattr(package, "__all__", ())) == set(), package.__name__
