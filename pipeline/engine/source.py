@@ -29,7 +29,7 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
-"""For each piece that it is at at once."""
+"""Per work item that a worker computes at once."""
 STORE_SHARE = 0.25
 """Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
 PARTS = 8
@@ -78,7 +78,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         """Return the tasks; their number is the number of splits, whatever parallelism is asked for."""
         nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
         return [
-            ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known)
+            ReadTask(functools.partial(_read_blocks, pending, self._spec), nothing_known)
             for pending in self._pending
         ]
 
@@ -89,7 +89,7 @@ def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
     return Feeder(
-        lambda: token_rows(pending, spec, reserved_cpus=cpus),
+        lambda: tokenized_blocks(pending, spec, reserved_cpus=cpus),
         max_units=open_units(pools),
         max_bytes=int(_store() * STORE_SHARE),
     )
@@ -104,7 +104,7 @@ def _store() -> float:
     return float(ray.cluster_resources().get("object_store_memory", 1e9))
 
 
-def token_rows(
+def tokenized_blocks(
     pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float
 ) -> Iterator[tuple[Any, int]]:
     """Yield (reference to a packed, tokenized unit, its size in bytes) as Ray Data makes them.
@@ -134,23 +134,23 @@ def token_rows(
 
 
 def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
-    rows = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
-    return rows.map_batches(
-        functools.partial(_tokenize_row, tokenization=spec.tokenization),
+    blocks = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
+    return blocks.map_batches(
+        functools.partial(_tokenize_block, tokenization=spec.tokenization),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
     )
 
 
-def _read_rows(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
+def _read_blocks(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
     for block in read(pending, spec):
         yield to_row(block)
 
 
-def _tokenize_row(row: pa.Table, tokenization: Tokenization) -> pa.Table:
+def _tokenize_block(packed: pa.Table, tokenization: Tokenization) -> pa.Table:
     # One task has one CPU: the tokenizer's own threads would take those of the encoders.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if row.num_rows == 0:
-        return row
-    return to_row(tokenized(from_row(row), tokenization))
+    if packed.num_rows == 0:
+        return packed
+    return to_row(tokenized(from_row(packed), tokenization))

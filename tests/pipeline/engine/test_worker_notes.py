@@ -1,11 +1,12 @@
-"""What a starting worker has to say reaches the driver, once."""
+"""The notes of a starting worker reach the driver, once."""
 
 from types import SimpleNamespace
 from typing import Any
 
-from corpusmill.pipeline.engine.faults import Patience
-from corpusmill.pipeline.engine.messages import WorkerNote
-from corpusmill.pipeline.engine.pool import Pool
+from corpusmill.pipeline.engine.faults import HangTimeout
+from corpusmill.pipeline.engine.messages import Outcome, WorkerNote
+from corpusmill.pipeline.engine.pool import Pool, PoolLinks
+from corpusmill.pipeline.engine.ray_calls import RayCalls
 from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
@@ -32,11 +33,13 @@ def actor(_: ModelSpec) -> Any:
     return SimpleNamespace(ready=SimpleNamespace(remote=object))
 
 
-def test_notes_are_handed_on() -> None:
-    """All of them, with their worker's process; one that has nothing to say says nothing."""
-    pool = Pool(0, SPEC, actor, Patience(), 0.0)
+def test_notes_are_reported() -> None:
+    """All of them, with their worker's process; a worker without notes reports nothing."""
+    reported: list[Outcome] = []
+    pool = Pool(0, SPEC, PoolLinks(actor, RayCalls(), reported.append, HangTimeout()), 0.0)
     pool.resize(2)
-    first, second = list(pool.awaited())
-    said = list(pool.answered(first, Ready(7, 0.0, ("finds less", "takes less")), 1.0))
-    assert said == [WorkerNote("vec", 7, "finds less"), WorkerNote("vec", 7, "takes less")]
-    assert list(pool.answered(second, Ready(8), 1.0)) == []
+    first, second = pool.workers
+    pool.started(first, Ready(7, 0.0, ("finds less", "takes less")), 1.0)
+    assert reported == [WorkerNote("vec", 7, "finds less"), WorkerNote("vec", 7, "takes less")]
+    pool.started(second, Ready(8), 1.0)
+    assert len(reported) == 2
