@@ -8,12 +8,12 @@ from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnaps
 from corpusmill.pipeline.autoscaling.soonest import soonest
 
 SHRINK_SECONDS = 60.0
-"""Seconds for which less has to do before a pool shrinks, where no drain time says it."""
+"""Seconds for which fewer workers have to suffice before a pool shrinks, where there is no drain time."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCost:
-    """What one worker of a pool takes, of which kind of room ("cpu", "gpu")."""
+    """What one worker of a pool takes, and of which kind of room ("cpu", "gpu")."""
 
     kind: str
     cost: float
@@ -21,7 +21,7 @@ class WorkerCost:
 
 @dataclass(frozen=True, slots=True)
 class PoolDecision:
-    """A pool's target: what it decided for itself, what of that there is room for, what to remember."""
+    """A pool's own decision, the part of it that there is room for, and the memory for the next decision."""
 
     decision: Decision
     target: int
