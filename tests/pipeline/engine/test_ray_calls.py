@@ -7,10 +7,18 @@ import pytest
 import ray
 from ray.exceptions import RayTaskError
 
+from corpusmill.pipeline.engine import ray_calls
 from corpusmill.pipeline.engine.ray_calls import Answered, Failed, RayCalls, StartCall, SummarizeCall
 from corpusmill.pipeline.engine.worker_set import Worker
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("ray_cluster", "gathering")
+
+
+@pytest.fixture
+def gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each look wait for all answers, as Ray may see only some of them at once."""
+    monkeypatch.setattr(ray_calls, "MANY", 0)
+    monkeypatch.setattr(ray_calls, "GATHER", 60.0)
 
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
