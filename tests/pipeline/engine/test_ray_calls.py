@@ -61,8 +61,9 @@ def test_an_answer_that_is_forgotten_does_not_come() -> None:
         calls.expect(reference, StartCall(i, worker()))
     calls.forget(references[0])
     coming: Iterator[Any] = calls.answers(10.0)
-    assert next(coming).value == 1
-    calls.forget(references[2])
+    first = next(coming).value
+    assert first in (1, 2)
+    calls.forget(references[3 - first])
     assert list(coming) == []
 
 
