@@ -23,8 +23,9 @@ from corpusmill.pipeline.blocks import UnitBlock, to_row
 from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.engine import committers, ray_engine
 from corpusmill.pipeline.engine import source as unit_source
+from corpusmill.pipeline.engine.committers import Committed
 from corpusmill.pipeline.engine.ray_engine import RayEngine
-from corpusmill.pipeline.engine.workers import Ready, Written
+from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
@@ -49,10 +50,10 @@ class ManyWorkers:
         await asyncio.sleep(UNIT_SECONDS)
         return pa.table({}), EncodeStats(TOKENS, 1, seconds=UNIT_SECONDS)
 
-    async def commit(self, *_: Any) -> Written:
+    async def commit(self, *_: Any) -> Committed:
         """Nothing."""
         node = ray.get_runtime_context().get_node_id()
-        return Written(Receipt(UnitRecord("u", "/in", 0, 0, 1, 0, 1, TOKENS, False), 1, ""), 0.0, node)
+        return Committed(Receipt(UnitRecord("u", "/in", 0, 0, 1, 0, 1, TOKENS, False), 1, ""), 0.0, node)
 
 
 def measure(seconds: float, workers: int) -> None:
@@ -71,7 +72,7 @@ def measure(seconds: float, workers: int) -> None:
 
     ray_engine.start_encoder = lambda _: shared[next(count) % ACTORS]  # type: ignore[assignment]
     committers.start_committer = lambda *_: shared[next(count) % ACTORS]  # type: ignore[assignment]
-    unit_source.token_rows = source
+    unit_source.tokenized_blocks = source
     reading = InputSpec("text", None, (), pa.schema([("text", pa.string())]))
     pool = PoolSpec(workers, 1, min_workers=workers)
     model = ModelSpec("m", "", "c", "c", "d", "embedding", "float32", "cpu", 64, None, 2048, TOKENIZER, pool)

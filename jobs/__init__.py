@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corpusmill.jobs.config.schema import JobConfig
-    from corpusmill.jobs.errors import ConfigError, Problem
-    from corpusmill.jobs.resolve.model import model_spec
     from corpusmill.jobs.driver.result import RunResult
     from corpusmill.jobs.driver.runner import run
+    from corpusmill.jobs.errors import ConfigError, Problem
+    from corpusmill.jobs.resolve.model import model_spec
 
 __all__ = ["ConfigError", "JobConfig", "Problem", "RunResult", "model_spec", "run"]
 

@@ -15,9 +15,9 @@ from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.bench.texts import texts_of
 from corpusmill.jobs.config.schema import JobConfig
+from corpusmill.jobs.driver.runner import run
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import size_pools
-from corpusmill.jobs.driver.runner import run
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.batches import token_batches
 from corpusmill.pipeline.encode.encoder import Encoder

@@ -14,8 +14,8 @@ from typing import Any
 
 import typer
 
-from corpusmill.jobs.errors import ConfigError
 from corpusmill.jobs.driver.signals import Terminated, terminable
+from corpusmill.jobs.errors import ConfigError
 from corpusmill.pipeline.engine.cluster import end_local_cluster
 from corpusmill.pipeline.errors import CorpusmillError, in_a_line
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from corpusmill.jobs.convert import Converted
-    from corpusmill.jobs.plan.plan import PlanResult
     from corpusmill.jobs.driver.result import RunResult
+    from corpusmill.jobs.plan.plan import PlanResult
     from corpusmill.jobs.verify.verify import VerifyResult
 
 BAR = 40

@@ -1,6 +1,5 @@
 """What a run does before the first row: takes the output for its job, and subtracts what is there."""
 
-from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.jobs.driver.fingerprint import check_same_job, fingerprint, write_fingerprint
 from corpusmill.jobs.driver.plan_records import (
     known_stale,
@@ -10,6 +9,7 @@ from corpusmill.jobs.driver.plan_records import (
     write_plan,
     write_stale,
 )
+from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.input.planning import Remaining, remaining
 from corpusmill.pipeline.output.folder import OutputFolder

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corpusmill.jobs.resolve.dtype import FINGERPRINT
-from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.jobs.driver.fingerprint import read_fingerprint
 from corpusmill.jobs.driver.owner import owning
 from corpusmill.jobs.driver.plan_records import read_plan, read_stale, stale_splits, write_plan, write_stale
+from corpusmill.jobs.resolve.dtype import FINGERPRINT
+from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.pipeline.input.own_output import RUN_DATE, dated_pattern
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.folder import OutputFolder

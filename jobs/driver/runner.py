@@ -10,10 +10,6 @@ from typing import Literal
 
 from corpusmill.jobs.config.dates import dated, is_dated
 from corpusmill.jobs.config.schema import JobConfig
-from corpusmill.jobs.progress.live import Progress
-from corpusmill.jobs.progress.tally import Tally
-from corpusmill.jobs.resolve.job import ResolvedJob, resolve
-from corpusmill.jobs.resolve.workers import drain_seconds, size_pools
 from corpusmill.jobs.driver.claim import claim
 from corpusmill.jobs.driver.dated_outputs import shares
 from corpusmill.jobs.driver.events import EventLog
@@ -22,6 +18,10 @@ from corpusmill.jobs.driver.owner import Ownership, owning
 from corpusmill.jobs.driver.plan_records import units_of
 from corpusmill.jobs.driver.result import RunResult
 from corpusmill.jobs.driver.signals import raise_pending, stopping
+from corpusmill.jobs.progress.live import Progress
+from corpusmill.jobs.progress.tally import Tally
+from corpusmill.jobs.resolve.job import ResolvedJob, resolve
+from corpusmill.jobs.resolve.workers import drain_seconds, size_pools
 from corpusmill.pipeline.engine.cluster import Resources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.messages import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.errors import EvaluateError
 from corpusmill.jobs.resolve.dtype import FINGERPRINT
-from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.verify.manifest import read_manifest
 from corpusmill.pipeline.errors import OutputError, first_line
 from corpusmill.pipeline.output.folder import OutputFolder

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from corpusmill.pipeline.autoscaling.meters import FIRST_STARTUP
 from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, asked_for
+from corpusmill.pipeline.autoscaling.together import WorkerCost, asked_for
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.engine.placement import cost
@@ -123,7 +123,7 @@ def estimates(
 
 def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
     """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
-    seats = [Seat("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
+    costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
     snapshots = [
         PoolSnapshot(
             queued_tokens=each.tokens,
@@ -139,7 +139,7 @@ def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: in
         )
         for each in models
     ]
-    asked = asked_for(seats, snapshots, room=room, drain_seconds=None)
+    asked = asked_for(costs, snapshots, room=room, drain_seconds=None)
     return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
 
 

@@ -10,11 +10,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from corpusmill.jobs.progress.tally import Standing
-from corpusmill.jobs.progress.view import line, table
 from corpusmill.jobs.driver.events import FILE
 from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.driver.owner import read_owner
+from corpusmill.jobs.progress.tally import Standing
+from corpusmill.jobs.progress.view import line, table
 from corpusmill.pipeline.output.append_log import last_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 

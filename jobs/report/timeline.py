@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from corpusmill.jobs.report.charts import Mark, Series
 from corpusmill.jobs.driver.events import FILE
+from corpusmill.jobs.report.charts import Mark, Series
 from corpusmill.pipeline.encode.batches import Counts, together
 from corpusmill.pipeline.output.append_log import record_lines
 from corpusmill.pipeline.output.folder import OutputFolder

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.report.charts import bars, legend, lines, stacked
 from corpusmill.jobs.report.columns import Figure, figures
 from corpusmill.jobs.report.sample import current_units, picked_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
-from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.pipeline.encode.batches import LENGTHS, Counts
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder

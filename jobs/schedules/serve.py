@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
-from corpusmill.jobs.errors import ScheduleError
 from corpusmill.jobs.driver.signals import STOPS, raise_pending
+from corpusmill.jobs.errors import ScheduleError
 from corpusmill.jobs.schedules.execution import Execution, Leftover
 from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Scheduled, Store
 from corpusmill.jobs.schedules.timetable import SHIFT

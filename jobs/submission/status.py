@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from corpusmill.jobs.errors import SubmissionError
 from corpusmill.jobs.driver.owner import read_owner
+from corpusmill.jobs.errors import SubmissionError
 from corpusmill.jobs.submission.jobs_api import ClusterJob, JobsApi
 from corpusmill.jobs.submission.submit import JOB, OUTPUT, Submission, find
 from corpusmill.pipeline.output.folder import OutputFolder

@@ -27,11 +27,11 @@ class Need:
 
 
 def decide(
-    pool: PoolSnapshot, memory: Memory, asked: Need, *, now: float, patience: float
+    pool: PoolSnapshot, memory: Memory, asked: Need, *, now: float, shrink_after: float
 ) -> tuple[Decision, Memory]:
     """Return the target and why, and what to remember. `now` is in seconds, on any clock that only goes on.
 
-    A pool shrinks once less has been needed for `patience` seconds. When nothing more will come, workers
+    A pool shrinks once less has been needed for `shrink_after` seconds. When nothing more will come, workers
     without a unit end at once, below the minimum too.
     """
     wanted = _bounded(asked.workers, pool)
@@ -45,13 +45,13 @@ def decide(
     if not _falls(lower, held, pool):
         return Decision(held, "as it is"), replace(memory, target=held, low_since=None)
     since = now if memory.low_since is None else memory.low_since
-    if now - since < patience or not _settled(memory, now, patience):
+    if now - since < shrink_after or not _settled(memory, now, shrink_after):
         return Decision(held, "as it is"), replace(memory, target=held, low_since=since)
-    return Decision(lower, _less(asked, patience)), replace(memory, target=lower, low_since=now)
+    return Decision(lower, _less(asked, shrink_after)), replace(memory, target=lower, low_since=now)
 
 
-def _settled(memory: Memory, now: float, patience: float) -> bool:
-    return memory.last_up is None or now - memory.last_up >= patience
+def _settled(memory: Memory, now: float, shrink_after: float) -> bool:
+    return memory.last_up is None or now - memory.last_up >= shrink_after
 
 
 def _least(pool: PoolSnapshot) -> int:
@@ -77,9 +77,9 @@ def _falls(lower: int, held: int, pool: PoolSnapshot) -> bool:
     return held - lower > LESS * held or lower == _least(pool)
 
 
-def _less(asked: Need, patience: float) -> str:
+def _less(asked: Need, shrink_after: float) -> str:
     kept = f"; what came lately keeps {asked.floor} busy" if asked.floor > asked.workers else ""
-    return f"less would have done for {patience:.0f} s: {asked.reason}{kept}"
+    return f"less would have done for {shrink_after:.0f} s: {asked.reason}{kept}"
 
 
 def need(pool: PoolSnapshot, drain_seconds: float) -> Need:

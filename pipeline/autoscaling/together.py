@@ -7,21 +7,21 @@ from corpusmill.pipeline.autoscaling.policy import Need, decide, need
 from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.soonest import soonest
 
-PATIENCE = 60.0
-"""Seconds for which less has to do before a pool shrinks, where no drain time says it."""
+SHRINK_SECONDS = 60.0
+"""Seconds for which fewer workers have to suffice before a pool shrinks, where there is no drain time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """What one worker of a pool takes, of which kind of room ("cpu", "gpu")."""
+class WorkerCost:
+    """What one worker of a pool takes, and of which kind of room ("cpu", "gpu")."""
 
     kind: str
     cost: float
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A pool's target: what it decided for itself, what of that there is room for, what to remember."""
+class PoolDecision:
+    """A pool's own decision, the part of it that there is room for, and the memory for the next decision."""
 
     decision: Decision
     target: int
@@ -29,39 +29,39 @@ class Settled:
 
 
 def decide_all(
-    seats: Sequence[Seat],
+    worker_costs: Sequence[WorkerCost],
     pools: Sequence[PoolSnapshot],
     memories: Sequence[Memory],
     *,
     room: Mapping[str, float],
     now: float,
     drain_seconds: float | None,
-) -> list[Settled]:
+) -> list[PoolDecision]:
     """Return what becomes of each pool: what it wants, as far as there is room beside the others.
 
     Without a drain time the machine is the job's own, and the job is to end as soon as it can.
     """
-    asked = asked_for(seats, pools, room=room, drain_seconds=drain_seconds)
+    asked = asked_for(worker_costs, pools, room=room, drain_seconds=drain_seconds)
     decided = [
-        decide(pool, memory, wants, now=now, patience=drain_seconds or PATIENCE)
+        decide(pool, memory, wants, now=now, shrink_after=drain_seconds or SHRINK_SECONDS)
         for pool, memory, wants in zip(pools, memories, asked, strict=True)
     ]
     targets = [decision.target for decision, _ in decided]
     for kind, size in room.items():
         if drain_seconds is None and kind == "cpu":
             continue  # pools take turns at a machine's own CPUs: what they ask for is counted so already
-        own = [i for i, seat in enumerate(seats) if seat.kind == kind]
-        of_kind = [_Asking(targets[i], asked[i].floor, pools[i], seats[i].cost) for i in own]
+        own = [i for i, worker_cost in enumerate(worker_costs) if worker_cost.kind == kind]
+        of_kind = [_Asking(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
         for i, target in zip(own, _granted(of_kind, size), strict=True):
             targets[i] = target
     return [
-        Settled(decision, target, replace(memory, target=target))
+        PoolDecision(decision, target, replace(memory, target=target))
         for (decision, memory), target in zip(decided, targets, strict=True)
     ]
 
 
 def asked_for(
-    seats: Sequence[Seat],
+    worker_costs: Sequence[WorkerCost],
     pools: Sequence[PoolSnapshot],
     *,
     room: Mapping[str, float],
@@ -72,9 +72,9 @@ def asked_for(
         return [need(pool, drain_seconds) for pool in pools]
     found: dict[int, Need] = {}
     for kind, size in room.items():
-        own = [i for i, seat in enumerate(seats) if seat.kind == kind]
+        own = [i for i, worker_cost in enumerate(worker_costs) if worker_cost.kind == kind]
         if own:
-            each = soonest([pools[i] for i in own], [seats[i].cost for i in own], size)
+            each = soonest([pools[i] for i in own], [worker_costs[i].cost for i in own], size)
             found |= dict(zip(own, each, strict=True))
     return [found[i] for i in range(len(pools))]
 

@@ -24,12 +24,12 @@ QUIET = {
 
 
 _OTHERS: list[frozenset[psutil.Process]] = []
-"""The children of this process that are no part of its local cluster; empty while it has no cluster."""
+"""The children of this process that do not belong to its local cluster; empty while it has no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a cluster offers; `claimed` where Ray must count it: others use it, or nodes may be added."""
+    """What a cluster offers; `claimed` where workers must claim it from Ray: others use the cluster too."""
 
     cpus: int
     gpus: int
@@ -40,7 +40,7 @@ class Resources:
 def cluster(
     address: str | None, *, debug: bool, abandoned: Callable[[], bool] = lambda: False
 ) -> Iterator[Resources]:
-    """Hold a connection to Ray; one that was open already is used and left open.
+    """Hold a connection to Ray; a connection that was open already is used and left open.
 
     Ray takes seconds to end a local cluster. If `abandoned` returns true at the end, a local cluster is left
     to `end_local_cluster`: the caller calls it as the last thing that this process does.
@@ -69,14 +69,14 @@ def cluster(
                 yield replace(_resources(), claimed=address is not None)
         finally:
             if address or not abandoned():
-                # What Ray has kept back of its notes, as repetitions, it prints at the end.
+                # Ray holds repeated notes back and prints them at the end.
                 with nullcontext() if debug else redirect_stdout(io.StringIO()):
                     ray.shutdown()
 
 
 @contextmanager
 def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
-    """Know which children are the cluster's, from before its start until it has ended."""
+    """Record which children do not belong to the cluster, from before its start until it has ended."""
     _OTHERS.append(frozenset(psutil.Process().children()))
     try:
         yield
@@ -86,7 +86,7 @@ def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
 
 
 def end_local_cluster() -> None:
-    """Kill all processes of this process's local cluster, if it has one; the process has to end right after.
+    """Kill all processes of this process's local cluster, if any; this process has to end right after.
 
     Ray itself ends a driver whose raylet is gone, with an error and exit code 1.
     """
@@ -147,7 +147,7 @@ def _resources() -> Resources:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Ray's notes off the terminal: those of workers that died go to standard output, whatever is asked.
+    """Keep Ray's notes off the terminal: it prints those of dead workers whatever its options.
 
     Ray Data's own log goes on in the session's folder.
     """

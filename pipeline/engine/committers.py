@@ -1,42 +1,89 @@
 """The actors that write units, so that encoders never wait for a disk or an object store."""
 
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.engine.work import Ticket
-from corpusmill.pipeline.engine.workers import Done, start_committer
+from corpusmill.pipeline.blocks import from_row
+from corpusmill.pipeline.engine.ray_calls import CommitCall, RayCalls
+from corpusmill.pipeline.engine.work import OpenUnit
 from corpusmill.pipeline.input.units import Split, split_key
+from corpusmill.pipeline.output.commit import commit
+from corpusmill.pipeline.output.receipts import Receipt
+from corpusmill.pipeline.output.rejects import Part, join_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, OutputSpec
 
 WORKERS_PER_COMMITTER = 16
 
 
-class Committers:
-    """Hands finished units to committers, of which there are more where there are more encoders."""
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """What the models computed of a unit: `starts` are the first rows of each model's columns, in order."""
 
-    def __init__(self, reading: InputSpec, output: OutputSpec, splits: Iterable[Split]) -> None:
+    split: Split
+    starts: tuple[tuple[int, ...], ...]
+    refused: Mapping[int, str]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A committed unit's receipt, the seconds that the commit took, and the id of its node."""
+
+    receipt: Receipt
+    seconds: float
+    node: str
+
+
+class CommitWorker:
+    """Writes units."""
+
+    def __init__(self, reading: InputSpec, output: OutputSpec) -> None:
+        self._reading, self._output = reading, output
+        self._node = ray.get_runtime_context().get_node_id()
+
+    def commit(self, packed: pa.Table, request: CommitRequest, *columns: pa.Table) -> Committed:
+        """Write one unit; `columns` are those of the first model, then of the second, and so on."""
+        began = time.perf_counter()
+        each = iter(columns)
+        parts = [[Part(start, next(each)) for start in starts] for starts in request.starts]
+        results = [join_parts(of_model, request.refused) for of_model in parts]
+        block = set_aside(from_row(packed), request.refused, request.split, self._reading)
+        receipt = commit(block, results, self._output, tokens=request.tokens)
+        return Committed(receipt, time.perf_counter() - began, self._node)
+
+
+def start_committer(reading: InputSpec, output: OutputSpec) -> Any:
+    """Start a committer that writes a few units at once; it has no state, so Ray may restart it at will."""
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(CommitWorker)
+    return actor.remote(reading, output)
+
+
+class Committers:
+    """Gives finished units to committers; there are more committers where there are more encoders."""
+
+    def __init__(
+        self, reading: InputSpec, output: OutputSpec, splits: Iterable[Split], calls: RayCalls
+    ) -> None:
         self._reading, self._output = reading, output
         self._splits: Mapping[str, Split] = {split.key: split for split in splits}
+        self._calls = calls
         self.actors: list[Any] = []
-        self.commits: dict[Any, Ticket] = {}
 
     def serve(self, workers: int) -> None:
         """Have enough committers for so many encoders."""
         while len(self.actors) < 1 + workers // WORKERS_PER_COMMITTER:
             self.actors.append(start_committer(self._reading, self._output))
 
-    def commit(self, ticket: Ticket) -> None:
-        """Have a unit written that every model is done with."""
-        split = self._splits[split_key(ticket.summary.unit.name)]
-        starts = tuple(tuple(start for start, _ in share.parts) for share in ticket.shares)
-        columns = [columns for share in ticket.shares for _, columns in share.parts]
-        done = Done(split, starts, ticket.refused, ticket.tokens)
-        committer = self.actors[len(self.commits) % len(self.actors)]
-        self.commits[committer.commit.remote(ticket.row, done, *columns)] = ticket
-
-    def finish(self, seconds: float) -> None:
-        """Wait for the commits under way, so long at most."""
-        if self.commits:
-            ray.wait(list(self.commits), num_returns=len(self.commits), timeout=seconds)
+    def commit(self, unit: OpenUnit) -> None:
+        """Have a unit written whose results are complete."""
+        split = self._splits[split_key(unit.name)]
+        starts = tuple(tuple(start for start, _ in result.columns) for result in unit.results)
+        columns = [columns for result in unit.results for _, columns in result.columns]
+        request = CommitRequest(split, starts, unit.refused, unit.tokens)
+        committer = self.actors[self._calls.under_way(CommitCall) % len(self.actors)]
+        self._calls.expect(committer.commit.remote(unit.block, request, *columns), CommitCall(unit))

@@ -1,16 +1,16 @@
-"""Finding the rows of a unit that end or hang their worker: what is tried after each death.
+"""Workers that die or hang: which rows are at fault, how often a pool starts again, when a worker hangs.
 
-A unit that ended several workers is cut into FAN_OUT pieces, a piece that ends one into FAN_OUT again, down
-to single rows. A wide cut costs few deaths, which are dear (a start each), and many pieces, which are cheap.
-Where a worker is at several pieces at once, each of them is tried alone first.
+A unit that ended several workers is cut into FAN_OUT work items, an item that ends one into FAN_OUT again,
+down to single rows. A wide cut costs few deaths, which are expensive (one start each), and many items, which
+are cheap. Where a worker computes several items at once, each of them is tried alone first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
-from corpusmill.pipeline.engine.work import Piece
+from corpusmill.pipeline.engine.work import WorkItem
 from corpusmill.pipeline.errors import JobFailed
 
 MAX_DEATHS_OF_A_UNIT = 3
@@ -18,17 +18,17 @@ MAX_DEATHS_OF_A_UNIT = 3
 MAX_DEATHS_OF_A_ROW = 2
 """Deaths of a row encoded alone after which it is refused."""
 MAX_DEATHS_IN_A_UNIT = 64
-"""Deaths after which a unit is given up: about twelve rows at fault are found with as many."""
+"""Deaths after which a unit is given up: they suffice to find about twelve rows at fault."""
 FAN_OUT = 16
 
 MAX_FAILED_STARTS = 3
 MAX_DEATHS = 20
-"""Both per worker of the pool, so that the loss of a large node is not taken for a fault of the model."""
+"""Both per worker of the pool, so that the loss of a large node does not count as a fault of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a worker ended; `certain` where there is no doubt that what it was at is at fault."""
+    """How a worker ended; `certain` where its work item is at fault without doubt."""
 
     reason: str
     certain: bool = False
@@ -38,65 +38,63 @@ DIED = Death("died")
 OUT_OF_MEMORY = Death("was killed as its node had no memory left")
 
 
-def suspected(pieces: Sequence[Piece], at_once: int) -> bool:
-    """Say whether a worker's death may be the fault of any of several pieces, which then are tried alone."""
-    under_way = pieces[:at_once]
-    if len(under_way) < 2:
+def death_of(error: RayError) -> Death:
+    """Return how a worker ended whose call failed with this error."""
+    return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else DIED
+
+
+def try_alone(items: Sequence[WorkItem], at_once: int) -> bool:
+    """Mark the items that a dead worker computed to be tried alone; return False if there was only one."""
+    computed = items[:at_once]
+    if len(computed) < 2:
         return False
-    for piece in under_way:
-        piece.alone = True
+    for item in computed:
+        item.alone = True
     return True
 
 
-def after_death(piece: Piece, death: Death) -> list[Piece]:
-    """Return what to do again, in order, of a piece that ended its worker; [] if its row is refused.
+def retry(item: WorkItem, death: Death) -> list[WorkItem]:
+    """Return what to do again, in order, of an item that ended its worker; [] if its row is refused.
 
-    Where a death was certain to be its fault, a unit is cut up at once.
+    Where the item is certainly at fault, a unit is cut at once.
     """
-    piece.deaths += 1
-    piece.share.deaths += 1
-    if piece.share.failed or piece.share.deaths >= MAX_DEATHS_IN_A_UNIT:
-        piece.given_up(f"its rows ended {piece.share.deaths} workers, more than rows at fault would explain")
+    item.deaths += 1
+    item.result.deaths += 1
+    if item.result.failed or item.result.deaths >= MAX_DEATHS_IN_A_UNIT:
+        item.give_up(f"its rows ended {item.result.deaths} workers, more than rows at fault would explain")
         return []
-    if piece.rows > 1:
-        patient = piece.whole and not death.certain and piece.deaths < MAX_DEATHS_OF_A_UNIT
-        return [piece] if patient else _cut(piece)
-    limit = MAX_DEATHS_OF_A_UNIT if piece.whole else MAX_DEATHS_OF_A_ROW
-    if piece.deaths < limit:
-        return [piece]
-    why = death.reason if death.certain else f"ended its worker {piece.deaths} times"
-    if death is OUT_OF_MEMORY:
-        why += ", the last time as its node had no memory left"
-    if piece.rows == 0:
-        piece.given_up(f"{why}, without any row")
+    if item.rows > 1:
+        wait = item.whole and not death.certain and item.deaths < MAX_DEATHS_OF_A_UNIT
+        return [item] if wait else item.cut(FAN_OUT)
+    limit = MAX_DEATHS_OF_A_UNIT if item.whole else MAX_DEATHS_OF_A_ROW
+    return [item] if item.deaths < limit else _refuse(item, _why(item, death))
+
+
+def _why(item: WorkItem, death: Death) -> str:
+    why = death.reason if death.certain else f"ended its worker {item.deaths} times"
+    return f"{why}, the last time as its node had no memory left" if death is OUT_OF_MEMORY else why
+
+
+def _refuse(item: WorkItem, why: str) -> list[WorkItem]:
+    """Refuse the item's only row; where every row of a unit is refused, return an item of no row.
+
+    The unit's file still needs the model's columns.
+    """
+    if item.rows == 0:
+        item.give_up(f"{why}, without any row")
         return []
-    piece.refused(f"{why}, encoded alone")
-    return _columns_of_none(piece)
-
-
-def _cut(piece: Piece) -> list[Piece]:
-    step = -(-piece.rows // FAN_OUT)
-    starts = range(piece.start, piece.stop, step)
-    piece.share.open += len(starts) - 1
-    return [
-        Piece(piece.ticket, piece.share, start, min(start + step, piece.stop), alone=piece.alone)
-        for start in starts
-    ]
-
-
-def _columns_of_none(piece: Piece) -> list[Piece]:
-    """Where every row of a unit is refused, its file still needs columns: those of no row."""
-    if piece.share.open or piece.share.parts:
+    item.refuse(f"{why}, encoded alone")
+    if item.result.open_items or item.result.columns:
         return []
-    piece.share.open = 1
-    return [Piece(piece.ticket, piece.share, 0, 0)]
+    item.result.open_items = 1
+    return [WorkItem(item.unit, item.result, 0, 0, item.unit_tokens)]
 
 
-# Bounds on restarts: a pool whose workers only ever die ends the job instead of starting them for ever.
+class RestartLimits:
+    """Counts one model's deaths and failed starts in a row; JobFailed at the limits.
 
-
-class Streaks:
-    """Counts one model's deaths and failed starts in a row; JobFailed at the limits."""
+    A pool whose workers only ever die ends the job instead of starting them for ever.
+    """
 
     def __init__(self, model: str, workers: int) -> None:
         self._model, self._workers = model, workers
@@ -107,7 +105,7 @@ class Streaks:
         self._failed_starts = 0
 
     def finished(self) -> None:
-        """Note that a worker has finished something."""
+        """Note that a worker has finished a work item."""
         self._deaths = 0
 
     def died(self) -> None:
@@ -132,23 +130,20 @@ class Streaks:
             )
 
 
-# How long a worker may take for a unit before it counts as hanging.
-
-
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """At least `floor` seconds, and `factor` times what the slowest worker would take.
+class HangTimeout:
+    """How long a worker may compute: `floor` seconds, or `factor` times what the slowest worker would take.
 
-    Wide on purpose: a slow machine must never trip it, and a worker that hangs does so for good.
+    Wide on purpose: a slow machine must never reach it, and a worker that hangs hangs for good.
     """
 
     floor: float = 120.0
     factor: float = 20.0
 
-    def limit(self, tokens: int, *, measured: float | None, assumed: float) -> float:
-        """Return seconds for so many tokens.
+    def seconds(self, tokens: int, *, measured: float | None, assumed: float) -> float:
+        """Return the seconds for so many tokens.
 
-        `measured` is the rate (tokens per second) of the slowest worker so far; until there is one, `assumed`
+        `measured` is the rate (tokens per second) of the slowest worker so far. Until there is one, `assumed`
         is a rate that is slower than any machine's.
         """
         expected = tokens / assumed if measured is None else self.factor * tokens / measured
@@ -159,26 +154,26 @@ ENOUGH = 1.0
 """Seconds of work from which on a worker's rate is believed."""
 
 
-class Pace:
-    """How fast a pool's workers have been, in tokens as the queue counts them, and what to expect of one.
+class SlowestWorker:
+    """The rate of a pool's slowest worker, in tokens as the queue counts them, and the timeout that follows.
 
-    `assumed` is a rate (tokens per second) slower than any machine's, for as long as nothing is measured.
+    `assumed` is the rate (tokens per second) for as long as nothing is measured.
     """
 
-    def __init__(self, patience: Patience, assumed: float) -> None:
-        self._patience = patience
+    def __init__(self, timeout: HangTimeout, assumed: float) -> None:
+        self._timeout = timeout
         self._assumed = assumed
         self._done: dict[int, tuple[int, float]] = {}
-        self._slowest: float | None = None
+        self._rate: float | None = None
 
     def note(self, pid: int, tokens: int, seconds: float) -> None:
-        """Note that a worker did so much."""
+        """Note what a worker has computed, and in how many seconds."""
         before = self._done.get(pid, (0, 0.0))
         self._done[pid] = tokens, seconds = before[0] + tokens, before[1] + seconds
         if tokens and seconds >= ENOUGH:
             rate = tokens / seconds
-            self._slowest = rate if self._slowest is None else min(self._slowest, rate)
+            self._rate = rate if self._rate is None else min(self._rate, rate)
 
-    def limit(self, tokens: int) -> float:
-        """Return the seconds after which a worker hangs that has been at so many tokens."""
-        return self._patience.limit(tokens, measured=self._slowest, assumed=self._assumed)
+    def timeout(self, tokens: int) -> float:
+        """Return the seconds after which a worker hangs that computes so many tokens."""
+        return self._timeout.seconds(tokens, measured=self._rate, assumed=self._assumed)

@@ -50,14 +50,14 @@ class Feeder:
         return found
 
     def release(self, size: int) -> None:
-        """Say that a unit of this many bytes is done with."""
+        """Make room: a unit of this many bytes is done."""
         with self._room:
             self._units -= 1
             self._bytes -= size
             self._room.notify_all()
 
     def blocked_seconds(self) -> float:
-        """Return for how many seconds so far the source was held back because there was no room."""
+        """Return the seconds for which the source was held back so far, because there was no room."""
         with self._room:
             return self._blocked + (time.monotonic() - self._blocked_since if self._blocked_since else 0.0)
 
@@ -67,7 +67,7 @@ class Feeder:
         return self._blocked_since > 0
 
     def stop(self) -> None:
-        """Stop pulling and wait a moment for the thread: one that the source holds ends with it."""
+        """Stop pulling, and wait a moment for the thread; a thread that waits for the source ends with it."""
         with self._room:
             self._stopped = True
             self._room.notify_all()
@@ -100,11 +100,8 @@ class Feeder:
         return self._stopped or self._units == 0 or few
 
 
-# What has come of a job's input, and what is still to come.
-
-
 class Intake:
-    """What the source has given and will still give: rows are known beforehand, tokens are not."""
+    """How much of a job's input has come and is still to come: only the rows are known beforehand."""
 
     def __init__(self, rows: int) -> None:
         self._rows_expected = rows
@@ -126,7 +123,7 @@ class Intake:
         return self._tokens.get(key, 0) * rows / self.rows
 
     def came(self, key: str) -> int:
-        """Return the tokens that came."""
+        """Return the tokens of the units that came."""
         return self._tokens.get(key, 0)
 
     def backlog(self, key: str) -> float:

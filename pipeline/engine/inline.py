@@ -74,7 +74,7 @@ class InlineEngine:
         )
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return what every stage took; one after the other, none waits for another."""
+        """Return the times of every stage; none waits for another, as they run one after the other."""
         return self._clock.times([clock.times() for clock in self._clocks], 0.0)
 
     @property

@@ -1,4 +1,4 @@
-"""What an engine tells its caller while it runs."""
+"""The messages of an engine to its caller: outcomes of units and workers, and the state of the pools."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class UnitFailure:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker that had to be replaced: why, and the unit it was at, if any."""
+    """A worker that had to be replaced: why, and the unit that it computed, if any."""
 
     model: str
     pid: int
@@ -32,7 +32,7 @@ class WorkerLost:
 
 @dataclass(frozen=True, slots=True)
 class WorkerNote:
-    """Something that a worker found when it started and that its user should know."""
+    """A note of a worker that has started, for the user."""
 
     model: str
     pid: int
@@ -41,7 +41,7 @@ class WorkerNote:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """A pool's new target, the one before, why, and what it was decided from."""
+    """A pool's new target, the target before, and the figures and the reason of the decision."""
 
     model: str
     before: int
@@ -59,12 +59,12 @@ class Scaling:
 class PoolState:
     """A model's pool at one moment, and what waits for it.
 
-    Tokens are counted as its queue counts them, before special tokens and windows. `workers` are ready,
-    `draining` finish what they hold and go; `tokens` were encoded so far, `tokens_per_second` lately, all
-    sequences' own. `done_tokens` are done of the queue's, `left_tokens` in it and still to come: projected
-    from the units so far, None before the first.
-    `waiting_share` is the part of the workers' time that went in waiting lately; `pids` are the ready ones'.
-    `lengths` counts the sequences encoded so far, by length.
+    `workers` are ready; `draining` workers finish what they hold and go; `pids` are the ready workers'.
+    `queued_tokens`, `in_flight_tokens`, `done_tokens` and `left_tokens` count tokens before special tokens
+    and windows. `left_tokens` are queued or still to come, projected from the units so far; None before the
+    first unit. `tokens` and `tokens_per_second` (lately) count the tokens of the encoded sequences;
+    `lengths` counts these sequences by length. `waiting_share` is the part of the workers' time that they
+    waited lately.
     """
 
     model: str
@@ -88,7 +88,7 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """All pools at one moment; the tokens done and the rows read so far, committed or not."""
+    """All pools at one moment; the tokens encoded and the rows read so far, committed or not."""
 
     pools: tuple[PoolState, ...] = field(default=())
     encoded_tokens: int = 0
@@ -96,7 +96,7 @@ class EngineState:
 
 
 Outcome = Receipt | UnitFailure | WorkerLost | WorkerNote | Scaling | None
-"""None is a heartbeat: nothing new, but a chance to show progress or to stop."""
+"""None is a heartbeat: nothing is new, but the caller can show progress or stop."""
 
 
 class Engine(Protocol):
@@ -106,7 +106,7 @@ class Engine(Protocol):
         """Process the units; closing the iterator stops the work, once what is complete is committed."""
 
     def state(self) -> EngineState:
-        """Return how things stand now."""
+        """Return the state of all pools now."""
 
     def times(self) -> tuple[StageTimes, ...]:
         """Return where the time went, in the order of the stages."""
@@ -116,11 +116,8 @@ class Engine(Protocol):
         """Seconds of all encoders, from being asked for until gone."""
 
 
-# How the pools stand, as metrics of Ray's own Prometheus exporter: `ray_corpusmill_...`, by model.
-
-
 class Gauges:
-    """Shows each state that it is given; Ray sends the last one to its exporter every few seconds."""
+    """The state of the pools as metrics `ray_corpusmill_...`, which Ray's Prometheus exporter sends."""
 
     def __init__(self) -> None:
         by = ("model",)

@@ -1,4 +1,4 @@
-"""Shares of GPUs as Ray places them: a worker's share of one lies on one GPU, several of those whole."""
+"""Whether workers fit a cluster as Ray places them: a share of a GPU lies on one GPU."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,28 +8,28 @@ from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 EXACT = 1e-6
 
 
-def workers_a_gpu(share: float) -> int:
+def workers_per_gpu(share: float) -> int:
     """Return how many workers with this share of a GPU one GPU holds."""
     return int(1 / share + EXACT)
 
 
 def gpu_cost(share: float) -> float:
-    """Return what a worker takes of the GPUs, and nobody can use beside it: 0.6 of one takes it whole."""
-    return 1 / workers_a_gpu(share) if 0 < share <= 1 else share
+    """Return the GPUs that a worker takes from all others: a worker with 0.6 of a GPU takes a whole GPU."""
+    return 1 / workers_per_gpu(share) if 0 < share <= 1 else share
 
 
 def cost(model: ModelSpec) -> float:
-    """Return what a worker takes of the room: its part of the GPUs as they fill, or its CPUs."""
+    """Return what a worker takes of the room: GPUs if it has any, else CPUs."""
     return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
 def holds(gpus: float, share: float) -> int:
-    """Return how many workers with this share so many GPUs hold."""
-    return int(gpus / gpu_cost(share) + EXACT) if share > 1 else int(gpus + EXACT) * workers_a_gpu(share)
+    """Return how many workers with this share of a GPU the GPUs hold."""
+    return int(gpus / gpu_cost(share) + EXACT) if share > 1 else int(gpus + EXACT) * workers_per_gpu(share)
 
 
 def fit(shares: Sequence[float], gpus: float) -> bool:
-    """Say whether workers with these shares fit on so many GPUs together, the largest placed first."""
+    """Return whether workers with these shares fit on the GPUs together, the largest placed first."""
     free = [1.0] * int(gpus + EXACT)
     for share in sorted(shares, reverse=True):
         if share > 1:
@@ -46,14 +46,11 @@ def fit(shares: Sequence[float], gpus: float) -> bool:
     return True
 
 
-# What a cluster cannot hold, said before anything starts: Ray would wait for it in silence, for ever.
-
-
 def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None:
-    """Raise JobFailed where the least that the pools need is more than there is.
+    """Raise JobFailed where the cluster cannot hold the smallest pools: Ray would wait for ever, silently.
 
-    That is each pool's minimum, or one worker, of all models at once: every unit goes through all of them.
-    Beside workers that claim their CPUs, reading takes one.
+    Every unit goes through all models, so all run at once. Each pool needs its minimum, or one worker.
+    Reading takes one CPU beside workers that claim their CPUs.
     """
     on_gpu = [model.pool.gpus for model in models for _ in range(_least(model)) if model.pool.gpus]
     if not fit(on_gpu, gpus):
@@ -73,9 +70,9 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
 
 
 def crowding(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> Iterator[str]:
-    """Say of each pool that may have more workers than the cluster holds now what will become of the others.
+    """Yield a note per pool that may have more workers than the cluster holds now.
 
-    That is no error: nodes may be added, or the job may have been written for a larger cluster.
+    This is no error: nodes may be added, or the job may have been written for a larger cluster.
     """
     for model in models:
         count, each, fate = _held(model, cpus, gpus)

@@ -1,184 +1,198 @@
-"""One model at work: its queue, and the pool of Ray actors that take from it, a few pieces each."""
+"""One model at work: its queue, and the pool of Ray actors that take work items from it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import RayError
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter, WorkMeter
+from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.engine.faults import (
-    DIED,
-    OUT_OF_MEMORY,
     Death,
-    Pace,
-    Patience,
-    Streaks,
-    after_death,
-    suspected,
+    HangTimeout,
+    RestartLimits,
+    SlowestWorker,
+    death_of,
+    retry,
+    try_alone,
 )
 from corpusmill.pipeline.engine.feeder import Intake
-from corpusmill.pipeline.engine.messages import PoolState, WorkerLost, WorkerNote
+from corpusmill.pipeline.engine.messages import Outcome, PoolState, WorkerLost, WorkerNote
+from corpusmill.pipeline.engine.ray_calls import EncodeCall, RayCalls, StartCall
 from corpusmill.pipeline.engine.stage_times import EncodeClock
-from corpusmill.pipeline.engine.work import Piece, Queue, Ticket
-from corpusmill.pipeline.engine.worker_set import Crew, Holdings, Worker
+from corpusmill.pipeline.engine.work import Queue, WorkItem
+from corpusmill.pipeline.engine.worker_set import Worker, WorkerSet
+from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec
 
 LATELY = 10.0
 """Seconds over which a pool's rate is shown."""
 TYPICAL = {"cpu": 50.0, "cuda": 5000.0}
-"""How many times faster than its `least_rate` a worker is taken to be until it has done a unit, by device."""
+"""By device: how many times its `least_rate` a worker is assumed to do until it has done a unit."""
 
-Touched = WorkerLost | WorkerNote | Ticket
-"""What an answer leads to: something to tell, or a unit to look at."""
+
+@dataclass(frozen=True, slots=True)
+class PoolLinks:
+    """What a pool is connected to: how it starts an actor, the calls under way, and where outcomes go."""
+
+    start: Callable[[ModelSpec], Any]
+    calls: RayCalls
+    report: Callable[[Outcome], None]
+    timeout: HangTimeout
 
 
 class Pool:
     """The workers of the job's `index`-th model and its queue; what a dead one held goes back to its front.
 
-    `resize` says how many workers there should be: missing ones are started, also for those that die; ones
-    too many get no more pieces and go once they have done those they hold.
+    `resize` says how many workers there should be. Missing workers are started, also for those that die.
+    Workers too many get no more work items and go once they have done those that they hold.
     """
 
-    def __init__(
-        self, index: int, spec: ModelSpec, start: Callable[[ModelSpec], Any], patience: Patience, now: float
-    ) -> None:
+    def __init__(self, index: int, spec: ModelSpec, links: PoolLinks, now: float) -> None:
         self.spec = spec
         self.queue = Queue(index, spec.tokenizer.key)
-        self.crew = Crew(spec.pool.at_once)
-        self.holdings = Holdings(self.crew, self.queue)
+        self.workers = WorkerSet(spec.pool.at_once)
         self.clock = EncodeClock(spec.title)
         self.work, self.startup = WorkMeter(), StartMeter()
         self.target = 0
-        self._start = start
+        self._index, self._links = index, links
         self._now = now
         self._lately = FlowMeter(LATELY, now)
         self._done = 0
-        self._pace = Pace(patience, spec.pool.least_rate)
-        self._streaks = Streaks(spec.title, spec.pool.workers)
+        self._slowest = SlowestWorker(links.timeout, spec.pool.least_rate)
+        self._limits = RestartLimits(spec.title, spec.pool.workers)
         self.resize(spec.pool.min_workers)
 
     @property
     def rate(self) -> float:
-        """Tokens per second that a worker does, or is taken to do until one was seen."""
+        """Tokens per second of a worker, measured or, until there is a measurement, assumed."""
         return self.work.rate or TYPICAL[self.spec.device] * self.spec.pool.least_rate
 
     def fastest_possible(self, now: float) -> float | None:
         """Return a rate that a worker does not exceed, from how long the first units have taken so far."""
-        at_work = [worker for worker in self.crew if worker.held and now > worker.since]
-        tokens = [self.queue.size(next(iter(worker.held.values()))[1]) for worker in at_work]
-        rates = [count / (now - worker.since) for count, worker in zip(tokens, at_work, strict=True)]
+        rates = [
+            worker.current.tokens / (now - worker.since)
+            for worker in self.workers
+            if worker.current is not None and now > worker.since
+        ]
         return max(rates, default=None)
 
     def resize(self, target: int) -> None:
         """Have so many workers: start those that are missing, let go those that are too many."""
         self.target = target
-        missing = target - self.crew.staying
+        missing = target - self.workers.staying
         if missing > 0:
-            for _ in range(missing - self.crew.recall(missing)):
-                self._add_worker()
+            for _ in range(missing - self.workers.recall(missing)):
+                self._start_worker()
         elif missing < 0:
-            for worker in self.crew.dismiss(-missing):
+            for worker in self.workers.dismiss(-missing):
                 self._end(worker)
 
     def dispatch(self, now: float) -> None:
-        """Hand pieces to free workers, while there are both."""
+        """Give work items to free workers, while there are both."""
         while len(self.queue):
-            worker = self.crew.free(alone=self.queue.first.alone)
+            worker = self.workers.free(alone=self.queue.first.alone)
             if worker is None:
                 return
-            self.holdings.hand(worker, self.queue.pop(), now)
+            self._assign(worker, self.queue.pop(), now)
 
     def pass_time(self, now: float, *, blocked: bool) -> None:
-        """Note how the workers stood since the last call."""
+        """Note in which state the workers were since the last call."""
         self._now = now
         self._lately.pass_time(now, 0.0)
+        workers = self.workers
         self.clock.pass_time(
-            now, workers=len(self.crew), ready=self.crew.ready, idle=self.crew.idle, blocked=blocked
+            now, workers=len(workers), ready=workers.ready, idle=workers.idle, blocked=blocked
         )
 
-    def awaited(self) -> Iterable[Any]:
-        """Return the references whose arrival the pool wants to hear of."""
-        return self.holdings.references
+    def started(self, worker: Worker, answer: Ready, now: float) -> None:
+        """Take a worker that has loaded the model, and report its notes."""
+        self.workers.loaded(worker, answer.pid)
+        self.startup.note(now - worker.asked)
+        self.clock.started(now - worker.asked, answer.product_rate)
+        self._limits.started()
+        for note in answer.notes:
+            self._links.report(WorkerNote(self.spec.title, answer.pid, note))
 
-    def awaits(self, reference: Any) -> bool:
-        """Say whether a reference is one of them."""
-        return reference in self.holdings
-
-    def answered(self, reference: Any, answer: Any, now: float) -> Iterator[Touched]:
-        """Note what a reference brought: a start, or a piece of a unit that was encoded."""
-        worker = self.holdings.worker(reference)
-        if reference == worker.starting:
-            self.holdings.started(reference)
-            self.crew.loaded(worker, answer.pid)
-            self.startup.note(now - worker.asked)
-            self.clock.started(now - worker.asked, answer.product_rate)
-            self._streaks.started()
-            for note in answer.notes:
-                yield WorkerNote(self.spec.title, answer.pid, note)
-            return
-        columns, piece = self._take(reference, now)
-        self._streaks.finished()
-        tokens = self.queue.size(piece)
-        self._done += tokens
-        if piece.whole:
-            self._pace.note(worker.pid, tokens, answer.seconds)
-            self.work.note(tokens, answer.seconds)
-        self._lately.note(now, answer.tokens)
-        self.clock.worked(answer)
-        piece.answered(columns, answer)
-        if piece.share.open == 0:
+    def encoded(self, call: EncodeCall, stats: EncodeStats, now: float) -> None:
+        """Add the columns of a work item to its unit's result."""
+        item, worker = call.item, call.worker
+        self._release(worker, item, now)
+        self._limits.finished()
+        self._done += item.tokens
+        if item.whole:
+            self._slowest.note(worker.pid, item.tokens, stats.seconds)
+            self.work.note(item.tokens, stats.seconds)
+        self._lately.note(now, stats.tokens)
+        self.clock.worked(stats)
+        item.encoded(call.columns, stats)
+        if item.result.open_items == 0:
             self.clock.unit()
-        yield piece.ticket
 
-    def failed(self, reference: Any, reason: str, now: float) -> Ticket:
-        """Note that a piece cannot be done: its unit's others are not tried."""
-        _, piece = self._take(reference, now)
-        piece.given_up(reason)
-        self.queue.drop(piece.share)
-        return piece.ticket
+    def give_up(self, call: EncodeCall, reason: str, now: float) -> None:
+        """Fail the unit of a work item that cannot be encoded: its other items are not tried."""
+        self._release(call.worker, call.item, now)
+        call.item.give_up(reason)
+        self.queue.drop(call.item.result)
 
-    def piece(self, reference: Any) -> Piece:
-        """Return the piece whose statistics a reference stands for."""
-        return self.holdings.piece(reference)
+    def try_again(self, call: EncodeCall, now: float) -> None:
+        """Put a work item back that failed for no fault of its own or of its worker."""
+        self._release(call.worker, call.item, now)
+        self.queue.put_back([call.item])
 
-    def again(self, reference: Any, now: float) -> None:
-        """Put a piece back that failed for no fault of its own or of its worker."""
-        _, piece = self._take(reference, now)
-        self.queue.put_back([piece])
+    def died(self, worker: Worker, error: RayError) -> WorkItem | None:
+        """Replace a worker that died; return the work item that it computed, if any."""
+        if worker.starting:
+            self._limits.died_starting(error)
+        return self.replace(worker, death_of(error))
 
-    def lost(self, reference: Any, error: RayError) -> Iterator[Touched]:
-        """Replace the worker that died holding this reference and decide on what it held."""
-        worker = self.holdings.worker(reference)
-        if worker.starting is not None:
-            self._streaks.died_starting(error)
-        yield from self._replace(worker, OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else DIED)
-
-    def overdue(self, now: float) -> Iterator[Touched]:
-        """Kill and replace the workers that have been at a piece for too long."""
-        for worker in list(self.crew):
-            if worker.held:
-                _, piece = next(iter(worker.held.values()))
+    def hanging(self, now: float) -> list[tuple[Worker, Death]]:
+        """Return the workers that have computed an item for too long, and what to say of each."""
+        found = []
+        for worker in self.workers:
+            if worker.current is not None:
                 # One of its rows may hold all of the unit's tokens.
-                limit = self._pace.limit(piece.ticket.size(self.queue.tokenizer))
+                limit = self._slowest.timeout(worker.current.unit_tokens)
                 if now - worker.since > limit:
-                    yield from self._replace(worker, Death(f"took longer than {limit:.0f} seconds", True))
+                    found.append((worker, Death(f"took longer than {limit:.0f} seconds", True)))
+        return found
+
+    def replace(self, worker: Worker, death: Death) -> WorkItem | None:
+        """Start another worker instead; return the work item that the worker computed, if any.
+
+        The item is tried again, alone, cut, or its row is refused.
+        """
+        items = list(worker.items)
+        self._end(worker)  # it may only have been out of reach, or hang
+        self.resize(self.target)
+        if not items:
+            self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, None))
+            return None
+        self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, items[0].unit.name))
+        suspects = try_alone(items, self.spec.pool.at_once)
+        self.queue.put_back(items if suspects else [*retry(items[0], death), *items[1:]])
+        self._limits.died()
+        if items[0].result.failed:
+            self.queue.drop(items[0].result)
+        return items[0]
 
     def actors(self) -> list[Any]:
         """Return the workers' actors, those starting and leaving included."""
-        return [worker.actor for worker in self.crew]
+        return [worker.actor for worker in self.workers]
 
     def state(self, intake: Intake) -> PoolState:
         """Count what waits and who works, and project what is left from what came of the input."""
-        expected = intake.expected(self.queue.tokenizer)
+        expected = intake.expected(self.spec.tokenizer.key)
         return PoolState(
             model=self.spec.title,
             queued_tokens=self.queue.tokens,
-            workers=self.crew.ready,
-            starting=self.crew.starting,
+            workers=self.workers.ready,
+            starting=self.workers.starting,
             queued_units=len(self.queue),
-            in_flight_tokens=self.holdings.tokens,
-            draining=self.crew.leaving,
+            in_flight_tokens=self.workers.in_flight_tokens,
+            draining=self.workers.leaving,
             target=self.target,
             min_workers=self.spec.pool.min_workers,
             max_workers=self.spec.pool.workers,
@@ -188,41 +202,28 @@ class Pool:
             done_tokens=self._done,
             left_tokens=None if expected is None else max(0, round(expected) - self._done),
             lengths=self.clock.lengths,
-            pids=tuple(worker.pid for worker in self.crew if worker.starting is None),
+            pids=tuple(worker.pid for worker in self.workers if not worker.starting),
         )
 
-    def _take(self, reference: Any, now: float) -> tuple[Any, Piece]:
-        worker, columns, piece = self.holdings.take(reference, now)
-        if worker.leaving and not worker.held:
-            self._end(worker)
-        return columns, piece
-
-    def _add_worker(self) -> None:
-        actor = self._start(self.spec)
+    def _start_worker(self) -> None:
+        actor = self._links.start(self.spec)
         worker = Worker(actor, actor.ready.remote(), self._now)
-        self.crew.add(worker)
-        self.holdings.starting(worker)
+        self.workers.add(worker)
+        self._links.calls.expect(worker.start_call, StartCall(self._index, worker))
 
-    def _replace(self, worker: Worker, death: Death) -> Iterator[Touched]:
-        """Start another worker instead; the piece it was at is tried again, alone, in parts, or refused."""
-        pieces = [piece for _, piece in worker.held.values()]
-        self._end(worker)  # it may only have been out of reach, or hang
-        self.resize(self.target)
-        first = pieces[:1]
-        unit = first[0].ticket.summary.unit.name if first else None
-        yield WorkerLost(self.spec.title, worker.pid, death.reason, unit)
-        if suspected(pieces, self.spec.pool.at_once):
-            self._streaks.died()
-            self.queue.put_back(pieces)
-            return
-        self.queue.put_back([*(after_death(first[0], death) if first else ()), *pieces[1:]])
-        if first:
-            self._streaks.died()
-            if first[0].share.failed:
-                self.queue.drop(first[0].share)
-            yield first[0].ticket
+    def _assign(self, worker: Worker, item: WorkItem, now: float) -> None:
+        encode = worker.actor.encode.options(num_returns=2)
+        columns, stats = encode.remote(item.unit.block, item.start, item.stop)
+        self._links.calls.expect(stats, EncodeCall(self._index, worker, item, columns))
+        self.workers.assign(worker, item, stats, now)
+
+    def _release(self, worker: Worker, item: WorkItem, now: float) -> None:
+        self.workers.release(worker, item, now)
+        if worker.leaving and not worker.items:
+            self._end(worker)
 
     def _end(self, worker: Worker) -> None:
         ray.kill(worker.actor)
-        self.crew.remove(worker)
-        self.holdings.forget(worker)
+        for reference in (worker.start_call, *worker.items.values()):
+            self._links.calls.forget(reference)
+        self.workers.remove(worker)

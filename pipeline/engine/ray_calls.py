@@ -1,23 +1,126 @@
-"""Waiting for what tasks and actors answer, and what an error among the answers says."""
+"""The calls to tasks and actors that the driver waits for: what each is for, and what it has answered."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from corpusmill.pipeline.engine.work import OpenUnit, WorkItem
+from corpusmill.pipeline.engine.worker_set import Worker
+
 MANY = 64
 GATHER = 0.05
-"""Seconds that answers to more than MANY references are gathered for: a look costs the driver all of them.
+"""Seconds for which answers are gathered where more than MANY calls are awaited: a look costs time per call.
 
-A worker has its next piece meanwhile.
+Meanwhile a worker has its next work item.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class SummarizeCall:
+    """Summarize blocks: (reference of the block, its bytes). The answer is one `UnitSummary` per block."""
+
+    blocks: tuple[tuple[Any, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartCall:
+    """Start a worker of the `model`-th pool. The answer is `Ready`."""
+
+    model: int
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeCall:
+    """Encode a work item of the `model`-th pool. The answer is `EncodeStats`; `columns` is a reference."""
+
+    model: int
+    worker: Worker
+    item: WorkItem
+    columns: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCall:
+    """Commit a unit. The answer is `Committed`."""
+
+    unit: OpenUnit
+
+
+Call = SummarizeCall | StartCall | EncodeCall | CommitCall
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call that has returned a value."""
+
+    call: Call
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that has failed.
+
+    A `RayTaskError` is an exception of the called code. A `RayActorError` or an `OutOfMemoryError` is the
+    death of its process. Any other error is the loss of an object that the call needed.
+    """
+
+    call: Call
+    error: RayError
+
+
+Answer = Answered | Failed
+
+
+class RayCalls:
+    """The calls under way, by the reference of their answer."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Any, Call] = {}
+        self._under_way: Counter[type[Call]] = Counter()
+
+    def expect(self, reference: Any, call: Call) -> None:
+        """Wait for the answer to a call from now on."""
+        self._calls[reference] = call
+        self._under_way[type(call)] += 1
+
+    def forget(self, reference: Any) -> None:
+        """Wait no more for an answer; it may have come already."""
+        self._take(reference)
+
+    def under_way(self, kind: type[Call]) -> int:
+        """Return how many calls of a kind have not answered."""
+        return self._under_way[kind]
+
+    def answers(self, timeout: float) -> Iterator[Answer]:
+        """Wait for an answer, then yield all that have come, but not those that are forgotten meanwhile."""
+        for reference, value in answers(list(self._calls), timeout):
+            call = self._take(reference)
+            if call is not None:
+                yield Failed(call, value) if isinstance(value, RayError) else Answered(call, value)
+
+    def wait_for(self, kind: type[Call], seconds: float) -> None:
+        """Wait until all calls of a kind have answered, so many seconds at most."""
+        references = [reference for reference, call in self._calls.items() if isinstance(call, kind)]
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=seconds)
+
+    def _take(self, reference: Any) -> Call | None:
+        call = self._calls.pop(reference, None)
+        if call is not None:
+            self._under_way[type(call)] -= 1
+        return call
 
 
 def answers(awaited: Sequence[Any], timeout: float) -> list[tuple[Any, Any]]:
     """Return (reference, value or error) of all that has arrived, values first.
 
-    A worker's last answer so comes before its death, which is then blamed on the right piece.
+    So a worker's last answer comes before its death, and the death is blamed on the right work item.
     """
     if not awaited:
         return []
@@ -37,10 +140,10 @@ def _answers_to(references: list[Any]) -> list[Any]:
 
 
 def answer_to(reference: Any) -> Any:
-    """Return what a reference brought, or the error that it brought."""
+    """Return the value of a reference, or the error that it brought."""
     try:
         return ray.get(reference)
-    except RayTaskError as error:  # a block that could not be had is no fault of the task that asked for it
+    except RayTaskError as error:  # a lost block is no fault of the task that asked for it
         return error.cause if isinstance(error.cause, RayError) else error
     except RayError as error:
         return error

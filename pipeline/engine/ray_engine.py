@@ -1,40 +1,50 @@
 """The record path on Ray: Ray Data reads and tokenizes, a pool per model encodes, committers write."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from corpusmill.pipeline.engine.committers import Committers
-from corpusmill.pipeline.engine.faults import Patience
+from corpusmill.pipeline.blocks import UnitSummary
+from corpusmill.pipeline.engine.committers import Committed, Committers
+from corpusmill.pipeline.engine.faults import HangTimeout
 from corpusmill.pipeline.engine.feeder import Feeder, Intake
 from corpusmill.pipeline.engine.messages import EngineState, Gauges, Outcome, UnitFailure
 from corpusmill.pipeline.engine.placement import check_fits
-from corpusmill.pipeline.engine.pool import Pool, Touched
-from corpusmill.pipeline.engine.ray_calls import answers
+from corpusmill.pipeline.engine.pool import Pool, PoolLinks
+from corpusmill.pipeline.engine.ray_calls import (
+    Answer,
+    Answered,
+    CommitCall,
+    EncodeCall,
+    Failed,
+    RayCalls,
+    StartCall,
+    SummarizeCall,
+)
 from corpusmill.pipeline.engine.scaling import Scaler, room_of
 from corpusmill.pipeline.engine.shared_folders import SharedFolders
 from corpusmill.pipeline.engine.source import supply
 from corpusmill.pipeline.engine.stage_times import StageTimes, UnitClock
-from corpusmill.pipeline.engine.work import Share, Ticket
-from corpusmill.pipeline.engine.workers import Written, start_encoder, summarize
+from corpusmill.pipeline.engine.work import OpenUnit, UnitResult, WorkItem
+from corpusmill.pipeline.engine.workers import start_encoder, summarize
 from corpusmill.pipeline.errors import JobFailed, first_line
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import PipelineSpec
 
-LOOK = 1.0
-"""Seconds between two looks for workers that hang."""
+HANG_CHECK = 1.0
+"""Seconds between two checks for workers that hang."""
 HEARTBEAT = 0.2
 """Seconds between two heartbeats when nothing happens."""
-PATIENCE = Patience()
+HANG_TIMEOUT = HangTimeout()
 MAX_LOSSES = 3
 """How often a unit is tried again whose objects were lost with their node."""
 SUMMARIES = 64
-"""Units summed up by one task at most."""
+"""Blocks that one task summarizes, at most."""
 LAST_COMMITS = 4.0
-"""Seconds that the end of a stopped run waits for commits under way."""
+"""Seconds for which the end of a stopped run waits for the commits under way."""
 
 
 class RayEngine:
@@ -42,59 +52,51 @@ class RayEngine:
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
+        self._calls = RayCalls()
         self._pools: list[Pool] = []
-        self._committers = Committers(spec.input, spec.output, ())
-        self._folders = SharedFolders(spec, ())
-        self._arrived: list[tuple[Any, int]] = []
-        self._summaries: dict[Any, list[tuple[Any, int]]] = {}
-        self._open = 0
         self._clock = UnitClock()
         self._intake = Intake(0)
-        self._began = self._looked = self._blocked = 0.0
         self._gauges = Gauges()
+        self._blocks: list[tuple[Any, int]] = []
+        self._open_units = 0
+        self._outcomes: list[Outcome] = []
+        self._began = self._checked = self._blocked = 0.0
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
-        """Process the units; workers start, work and stop inside this iterator."""
-        there = ray.cluster_resources()
-        cpus, gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
-        check_fits(self._spec.models, cpus=cpus, gpus=gpus)
-        self._began = time.monotonic()
-        self._intake = Intake(sum(each.rows for each in pending))
-        splits = [each.split for each in pending]
-        self._committers = Committers(self._spec.input, self._spec.output, splits)
-        self._folders = SharedFolders(self._spec, pending)
-        feeder = supply(pending, self._spec)
+        """Read, tokenize, encode, commit: this loop is the record path, the work happens in tasks and actors.
+
+        Workers start, work and stop inside this iterator.
+        """
+        self._prepare(pending)
         try:
             yield from self._folders.check()
-            self._pools = [
-                Pool(index, model, start_encoder, PATIENCE, self._began)
-                for index, model in enumerate(self._spec.models)
-            ]
-            drain = self._spec.drain_seconds
-            room = room_of(self._spec.models, cpus, gpus, own=drain is None)
-            scaler = Scaler(self._pools, room, drain, self._began)
-            feeder.start()
-            while not (feeder.finished and self._open == 0):
-                self._accept(feeder)
-                yield from self._scale(scaler, feeder)
-                for pool in self._pools:
-                    pool.dispatch(time.monotonic())
-                yield from self._collect(feeder, scaler)
+            self._start()
+            while not (self._feeder.finished and self._open_units == 0):
+                self._take_blocks()
+                self._scale_pools()
+                self._dispatch_work_items()
+                yield from self._reported()
+                for answer in self._calls.answers(HEARTBEAT):
+                    self._handle(answer)
+                    yield from self._reported()
+                self._check_workers_and_nodes()
+                yield from self._reported()
                 yield None
         except JobFailed:
+            yield from self._reported()
             self._folders.settle()  # a node that lacks the files is the better reason
             raise
         finally:
-            self._stop(feeder)
+            self._stop()
 
     def state(self) -> EngineState:
-        """Return the pools as they are, and the tokens encoded."""
+        """Return the state of the pools, the tokens encoded, and the rows read."""
         pools = tuple(pool.state(self._intake) for pool in self._pools)
         tokens = sum(pool.tokens for pool in pools)
         return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return what every stage's tasks and workers reported, and how they stood meanwhile."""
+        """Return the times of every stage: those that tasks and workers reported, and the waits between."""
         return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked)
 
     @property
@@ -102,157 +104,185 @@ class RayEngine:
         """Seconds of all encoders, from being asked for until gone."""
         return sum(pool.clock.worker_seconds for pool in self._pools)
 
-    def _accept(self, feeder: Feeder) -> None:
-        """Take new units from the feeder; their summaries tell what to queue."""
+    # The steps of the loop.
+
+    def _prepare(self, pending: Sequence[Pending]) -> None:
+        there = ray.cluster_resources()
+        cpus, gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
+        check_fits(self._spec.models, cpus=cpus, gpus=gpus)
+        self._room = room_of(self._spec.models, cpus, gpus, own=self._spec.drain_seconds is None)
+        self._began = time.monotonic()
+        self._intake = Intake(sum(each.rows for each in pending))
+        splits = [each.split for each in pending]
+        self._committers = Committers(self._spec.input, self._spec.output, splits, self._calls)
+        self._folders = SharedFolders(self._spec, pending)
+        self._feeder: Feeder = supply(pending, self._spec)
+
+    def _start(self) -> None:
+        """Start the smallest pools, and pulling units from Ray Data."""
+        links = PoolLinks(start_encoder, self._calls, self._outcomes.append, HANG_TIMEOUT)
+        self._pools = [Pool(i, model, links, self._began) for i, model in enumerate(self._spec.models)]
+        self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began)
+        self._feeder.start()
+
+    def _take_blocks(self) -> None:
+        """Take new blocks from the feeder, and have them summarized."""
         try:
-            arrived = feeder.arrived(timeout=HEARTBEAT if self._open == 0 else 0.0)
+            arrived = self._feeder.arrived(timeout=HEARTBEAT if self._open_units == 0 else 0.0)
         except RayError as error:
             raise JobFailed(
                 f"reading or tokenizing failed ({first_line(error)}); run again with --debug to see more"
             ) from error
-        self._open += len(arrived)
-        self._arrived += arrived
+        self._open_units += len(arrived)
+        self._blocks += arrived
         # One task at a time: as they count no CPU, Ray would start a process for each that waits.
-        if self._arrived and not self._summaries:
-            some, self._arrived = self._arrived[:SUMMARIES], self._arrived[SUMMARIES:]
-            self._summaries[summarize.remote(*(row for row, _ in some))] = some
+        if self._blocks and not self._calls.under_way(SummarizeCall):
+            some, self._blocks = self._blocks[:SUMMARIES], self._blocks[SUMMARIES:]
+            self._calls.expect(summarize.remote(*(block for block, _ in some)), SummarizeCall(tuple(some)))
 
-    def _scale(self, scaler: Scaler, feeder: Feeder) -> Iterator[Outcome]:
-        """Note how all stand, and have the pools follow their queues."""
-        now, blocked = time.monotonic(), feeder.blocked_seconds()
-        held_back = feeder.blocked
+    def _scale_pools(self) -> None:
+        """Note the state of all pools, and have them follow their queues."""
+        now, blocked = time.monotonic(), self._feeder.blocked_seconds()
+        held_back = self._feeder.blocked
         for pool in self._pools:
             pool.pass_time(now, blocked=held_back)
-        self._intake.finished = feeder.finished and not (self._arrived or self._summaries)
-        yield from scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
+        unread = not self._feeder.finished or self._blocks or self._calls.under_way(SummarizeCall)
+        self._intake.finished = not unread
+        self._outcomes += self._scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
         self._blocked = blocked
         self._committers.serve(sum(pool.target for pool in self._pools))
 
-    def _collect(self, feeder: Feeder, scaler: Scaler) -> Iterator[Outcome]:
-        """Wait for something to finish and act on all that has."""
-        for reference, answer in self._answers(HEARTBEAT):
-            yield from self._closed(feeder, self._handle(reference, answer, scaler))
+    def _dispatch_work_items(self) -> None:
+        for pool in self._pools:
+            pool.dispatch(time.monotonic())
+
+    def _check_workers_and_nodes(self) -> None:
+        """Replace workers that hang, and check the nodes that have joined."""
         now = time.monotonic()
-        if now - self._looked >= LOOK:
-            self._looked = now
+        if now - self._checked >= HANG_CHECK:
+            self._checked = now
             self._folders.look(now)
             for pool in self._pools:
-                yield from self._closed(feeder, self._settled(pool.overdue(now)))
+                for worker, death in pool.hanging(now):
+                    self._finish_if_complete(pool.replace(worker, death))
 
-    def _closed(self, feeder: Feeder, found: Iterator[tuple[Outcome, Ticket | None]]) -> Iterator[Outcome]:
-        for outcome, ticket in found:
-            if isinstance(outcome, UnitFailure):
-                self._folders.settle()
-            if ticket is not None:
-                self._open -= 1
-                feeder.release(ticket.bytes)
-            yield outcome
+    def _reported(self) -> Generator[Outcome, None, None]:
+        """Yield the outcomes since the last call."""
+        while self._outcomes:
+            yield self._outcomes.pop(0)
 
-    def _answers(self, timeout: float) -> list[tuple[Any, Any]]:
-        of_pools = (reference for pool in self._pools for reference in pool.awaited())
-        return answers([*self._summaries, *self._committers.commits, *of_pools], timeout)
-
-    def _handle(
-        self, reference: Any, answer: Any, scaler: Scaler | None = None
-    ) -> Iterator[tuple[Outcome, Ticket | None]]:
-        """Yield what an arrival means, with the ticket that it closes if any."""
-        if reference in self._summaries:
-            yield from self._queue(reference, answer, scaler)
-        elif reference in self._committers.commits:
-            yield from self._committed(self._committers.commits.pop(reference), answer)
-        else:
-            for pool in self._pools:
-                if pool.awaits(reference):
-                    yield from self._settled(self._encoded_by(pool, reference, answer))
-
-    def _queue(
-        self, reference: Any, answer: Any, scaler: Scaler | None
-    ) -> Iterator[tuple[Outcome, Ticket | None]]:
-        rows = self._summaries.pop(reference)
-        if isinstance(answer, RayError):
-            raise JobFailed(
-                f"a unit that was read is lost ({first_line(answer)}); the same command continues the job"
-            )
+    def _handle(self, answer: Answer) -> None:
+        """Act on what a call has answered."""
         now = time.monotonic()
-        for (row, size), summary in zip(rows, answer, strict=True):
-            ticket = Ticket(row, size, summary, [Share() for _ in self._pools])
+        match answer:
+            case Answered(SummarizeCall(blocks), summaries):
+                self._queue(blocks, summaries, now)
+            case Answered(StartCall(model, worker), ready):
+                self._pools[model].started(worker, ready, now)
+            case Answered(EncodeCall(model) as call, stats):
+                self._pools[model].encoded(call, stats, now)
+                self._finish_if_complete(call.item)
+            case Answered(CommitCall(unit), committed):
+                self._committed(unit, committed)
+            case Failed(SummarizeCall(), error):
+                raise JobFailed(_block_lost(error))
+            case Failed(StartCall(model, worker), error):
+                self._pools[model].died(worker, error)
+            case Failed(EncodeCall(model, worker), RayActorError() | OutOfMemoryError() as error):
+                self._finish_if_complete(self._pools[model].died(worker, error))
+            case Failed(EncodeCall() as call, RayTaskError() as error):
+                self._give_up(call, _cause(error), now)
+            case Failed(EncodeCall() as call, error):
+                self._encode_again(call, error, now)
+            case Failed(CommitCall(unit), RayTaskError() as error):
+                self._fail(unit, _cause(error))
+            case Failed(CommitCall(unit), error):
+                self._compute_again(unit, error)
+
+    # What a unit goes through.
+
+    def _queue(self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float) -> None:
+        """Put the units of summarized blocks into every pool's queue."""
+        for (block, size), summary in zip(blocks, summaries, strict=True):
+            unit = OpenUnit(block, size, summary, [UnitResult() for _ in self._pools])
             self._clock.came(summary.seconds, sum(summary.tokens.values()), now - self._began)
             self._intake.note(summary.rows + summary.rejected, summary.tokens)
-            if scaler is not None:
-                scaler.arrived(summary.tokens, now)
+            self._scaler.arrived(summary.tokens, now)
             if summary.error is not None:
-                yield UnitFailure(summary.unit.name, summary.error), ticket
+                self._fail(unit, summary.error)
                 continue
             for pool in self._pools:
-                pool.queue.add(ticket)
+                pool.queue.add(unit)
 
-    def _encoded_by(self, pool: Pool, reference: Any, answer: Any) -> Iterator[Touched]:
-        """Tell a pool what one of its references brought; yield what to tell, and the tickets it touched."""
-        now = time.monotonic()
-        if isinstance(answer, RayActorError | OutOfMemoryError):  # Ray's own watch of the memory kills too
-            yield from pool.lost(reference, answer)
-        elif isinstance(answer, RayTaskError):
-            yield pool.failed(reference, first_line(answer.cause or answer), now)
-        elif isinstance(answer, RayError):
-            yield from self._again(pool, reference, answer)
+    def _give_up(self, call: EncodeCall, reason: str, now: float) -> None:
+        self._pools[call.model].give_up(call, reason, now)
+        self._finish_if_complete(call.item)
+
+    def _encode_again(self, call: EncodeCall, error: RayError, now: float) -> None:
+        """Try a work item again whose block could not be had at the time."""
+        call.item.unit.losses += 1
+        if call.item.unit.losses <= MAX_LOSSES:
+            self._pools[call.model].try_again(call, now)
         else:
-            yield from pool.answered(reference, answer, now)
+            self._give_up(call, _data_lost(error), now)
 
-    def _again(self, pool: Pool, reference: Any, error: RayError) -> Iterator[Touched]:
-        """Try a piece again whose block could not be had at the time."""
-        piece = pool.piece(reference)
-        piece.ticket.losses += 1
-        if piece.ticket.losses <= MAX_LOSSES:
-            pool.again(reference, time.monotonic())
+    def _finish_if_complete(self, item: WorkItem | None) -> None:
+        """Commit a unit, or fail it, once no model has an open work item of it."""
+        if item is None or not item.unit.done:
+            return
+        if item.unit.failed is not None:
+            self._fail(item.unit, item.unit.failed)
         else:
-            yield pool.failed(reference, _lost(error), time.monotonic())
+            self._committers.commit(item.unit)
 
-    def _settled(self, touched: Iterator[Touched]) -> Iterator[tuple[Outcome, Ticket | None]]:
-        """Commit the tickets that no model has any more, or report them as failed."""
-        for found in touched:
-            if not isinstance(found, Ticket):
-                yield found, None
-            elif found.done and found.failed is not None:
-                yield UnitFailure(found.summary.unit.name, found.failed), found
-            elif found.done:
-                self._committers.commit(found)
+    def _committed(self, unit: OpenUnit, committed: Committed) -> None:
+        self._folders.confirm(unit.name, committed.node)
+        self._clock.spent("commit", committed.seconds)
+        self._close(unit, committed.receipt)
 
-    def _committed(self, ticket: Ticket, answer: Any) -> Iterator[tuple[Outcome, Ticket | None]]:
-        unit = ticket.summary.unit.name
-        if isinstance(answer, Written):
-            self._folders.confirm(unit, answer.node)
-            self._clock.spent("commit", answer.seconds)
-            yield answer.receipt, ticket
-        elif isinstance(answer, RayTaskError):
-            yield UnitFailure(unit, first_line(answer.cause or answer)), ticket
-        elif ticket.losses < MAX_LOSSES:  # results were lost with their node: compute them again
-            ticket.losses += 1
-            ticket.again()
-            for pool in self._pools:
-                pool.queue.add(ticket)
-        else:
-            yield UnitFailure(unit, _lost(answer)), ticket
+    def _compute_again(self, unit: OpenUnit, error: RayError) -> None:
+        """Encode a unit again whose results were lost with their node."""
+        if unit.losses >= MAX_LOSSES:
+            self._fail(unit, _data_lost(error))
+            return
+        unit.losses += 1
+        unit.start_again()
+        for pool in self._pools:
+            pool.queue.add(unit)
 
-    def _stop(self, feeder: Feeder) -> None:
+    def _fail(self, unit: OpenUnit, reason: str) -> None:
+        self._folders.settle()  # a node that lacks the files is the better reason
+        self._close(unit, UnitFailure(unit.name, reason))
+
+    def _close(self, unit: OpenUnit, outcome: Outcome) -> None:
+        """Report what became of a unit, and make room for another."""
+        self._open_units -= 1
+        self._feeder.release(unit.bytes)
+        self._outcomes.append(outcome)
+
+    # The end.
+
+    def _stop(self) -> None:
         """End everything; after an interruption, once what is complete is committed."""
         self._folders.close()
         try:
-            self._last_commits()
+            for answer in self._calls.answers(0.0):
+                if isinstance(answer, Answered):
+                    self._handle(answer)
+            self._calls.wait_for(CommitCall, LAST_COMMITS)
         finally:
-            for actor in (
-                *self._committers.actors,
-                *(actor for pool in self._pools for actor in pool.actors()),
-            ):
+            for actor in (*self._committers.actors, *(one for pool in self._pools for one in pool.actors())):
                 ray.kill(actor)
-            feeder.stop()
-
-    def _last_commits(self) -> None:
-        for reference, answer in self._answers(0.0):
-            if not isinstance(answer, RayError):
-                for _ in self._handle(reference, answer):
-                    pass
-        self._committers.finish(LAST_COMMITS)
+            self._feeder.stop()
 
 
-def _lost(error: RayError) -> str:
+def _cause(error: RayTaskError) -> str:
+    return first_line(error.cause or error)
+
+
+def _block_lost(error: RayError) -> str:
+    return f"a unit that was read is lost ({first_line(error)}); the same command continues the job"
+
+
+def _data_lost(error: RayError) -> str:
     return f"its data was lost {MAX_LOSSES} times ({first_line(error)}); the same command tries it again"

@@ -1,11 +1,11 @@
-"""The policy's hands: tells it how the pools stand, and has them start and let go workers as it says."""
+"""Applies the autoscaling policy: gives it the state of the pools, and resizes the pools as it decides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, Settled, decide_all
+from corpusmill.pipeline.autoscaling.together import SHRINK_SECONDS, PoolDecision, WorkerCost, decide_all
 from corpusmill.pipeline.engine.feeder import Intake
 from corpusmill.pipeline.engine.messages import Scaling
 from corpusmill.pipeline.engine.placement import cost
@@ -24,58 +24,63 @@ class Room:
 class Scaler:
     """Decides for all pools of a job, which share the room.
 
-    A drain time is the job's target on a shared cluster; None: the machine is the job's own.
+    `drain_seconds` is the job's target on a shared cluster; None where the machine is the job's own.
     """
 
     def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float | None, now: float) -> None:
         self._pools = pools
-        self._seats = [Seat("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
+        self._costs = [WorkerCost("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
         self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
-        self._flows = [FlowMeter(drain_seconds or PATIENCE, now) for _ in self._pools]
+        self._flows = [FlowMeter(drain_seconds or SHRINK_SECONDS, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:
         """Note a unit that came."""
         for pool, flow in zip(self._pools, self._flows, strict=True):
-            flow.note(now, tokens.get(pool.queue.tokenizer, 0))
+            flow.note(now, tokens.get(pool.spec.tokenizer.key, 0))
 
-    def step(self, intake: Intake, now: float, *, blocked_seconds: float) -> Iterator[Scaling]:
-        """Decide and act; `blocked_seconds` is how long since the last step the source had no room."""
+    def step(self, intake: Intake, now: float, *, blocked_seconds: float) -> list[Scaling]:
+        """Resize the pools, and return what changed.
+
+        `blocked_seconds` is for how long since the last step the source had no room.
+        """
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
-        seen = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
-        settled = decide_all(
-            self._seats, seen, self._memory, room=self._room, now=now, drain_seconds=self._drain
+        snapshots = [self._snapshot(i, intake, now) for i in range(len(self._pools))]
+        decided = decide_all(
+            self._costs, snapshots, self._memory, room=self._room, now=now, drain_seconds=self._drain
         )
-        self._memory = [found.memory for found in settled]
-        for pool, snapshot, found in zip(self._pools, seen, settled, strict=True):
+        self._memory = [found.memory for found in decided]
+        changes = []
+        for pool, snapshot, found in zip(self._pools, snapshots, decided, strict=True):
             before = pool.target
             pool.resize(found.target)
             if found.target != before:
-                yield _said(pool, snapshot, before, found)
+                changes.append(_change(pool, snapshot, before, found))
+        return changes
 
     def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
         pool, flow = self._pools[index], self._flows[index]
         return PoolSnapshot(
             queued_tokens=pool.queue.tokens,
-            in_flight_tokens=pool.holdings.tokens,
-            units=len(pool.queue) + pool.holdings.pieces,
-            running=pool.crew.ready,
-            starting=pool.crew.starting,
-            # A drain time needs some rate to begin with; a start is worth its price only by what was seen.
+            in_flight_tokens=pool.workers.in_flight_tokens,
+            units=len(pool.queue) + pool.workers.in_flight_items,
+            running=pool.workers.ready,
+            starting=pool.workers.starting,
+            # A drain time needs some rate to begin with; a start is worth its price only by a measured one.
             rate=pool.rate if self._drain is not None else pool.work.rate or pool.fastest_possible(now),
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
             max_workers=pool.spec.pool.workers,
             arrival_rate=flow.arrival_rate,
             feed_rate=flow.feed_rate,
-            backlog_tokens=intake.backlog(pool.queue.tokenizer),
+            backlog_tokens=intake.backlog(pool.spec.tokenizer.key),
             finished=intake.finished,
         )
 
 
-def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scaling:
+def _change(pool: Pool, snapshot: PoolSnapshot, before: int, found: PoolDecision) -> Scaling:
     decision = found.decision
     reason = decision.reason
     if found.target < decision.target:
@@ -84,12 +89,12 @@ def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scalin
         pool.spec.title,
         before,
         found.target,
-        seen.running,
-        seen.starting,
-        seen.queued_tokens,
-        seen.in_flight_tokens,
+        snapshot.running,
+        snapshot.starting,
+        snapshot.queued_tokens,
+        snapshot.in_flight_tokens,
         None if pool.work.rate is None else round(pool.work.rate, 1),
-        round(seen.startup_seconds, 1),
+        round(snapshot.startup_seconds, 1),
         reason,
     )
 
@@ -97,8 +102,8 @@ def _said(pool: Pool, seen: PoolSnapshot, before: int, found: Settled) -> Scalin
 def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
     """Return what the pools may take.
 
-    Of a machine of their `own` all CPUs. Of a cluster what reading leaves, or what the largest pool asks for
-    if its job file says more: workers that wait bring nodes.
+    On a machine of their `own` that is all CPUs. On a cluster it is what reading leaves, or what the largest
+    pool asks for if that is more: workers that wait make an autoscaling cluster add nodes.
     """
     if own:
         return Room(cpus, gpus)

@@ -1,9 +1,9 @@
 """Local paths on a cluster of several machines: every node has to see the same files as the driver.
 
 Ray may read, encode or commit a unit on any node. On a node with other disks a local input is missing, and a
-local output is written where nobody looks for it. So each node is asked before the first unit, and each node
-that joins later when it is noticed. A unit that a node committed before it was asked counts only where the
-driver sees the data file itself.
+local output is written where nobody looks for it. So the driver asks each node before the first unit, and
+each node that joins later as soon as it notices the node. A unit that a node committed before it was asked
+counts only if the driver itself sees the data file.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ T = TypeVar("T")
 LISTED = 2.0
 """Seconds between two listings of the cluster's nodes."""
 ANSWERED = 60.0
-"""Seconds that nodes are waited for; one that takes longer is treated as one that joins later."""
+"""Seconds for which the driver waits for nodes; a slower node is treated as one that joins later."""
 HEARTBEAT = 0.2
 LOOKS = 3
 """How often a node looks for a file: a network file system may show a new one late."""
@@ -46,7 +46,7 @@ REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """A file as the driver sees it, the job file's field, and what people read of it: the file or its folder.
+    """A file as the driver sees it, the field of the job file, and the path that messages show.
 
     `mark` is None where the time of the last change does not matter: a checkpoint may be copied to each node.
     """
@@ -58,7 +58,7 @@ class SharedFile:
     mark: str | None = None
 
     def found(self) -> str:
-        """Return what differs here, or "" where this file is the driver's."""
+        """Return what differs on this node; "" if the file is the driver's."""
         try:
             there = current(self.path)
         except InputError:
@@ -70,7 +70,7 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A file that a node does not see as the driver does, and what the node finds instead."""
+    """A file that a node does not see as the driver does, and what differs."""
 
     file: SharedFile
     found: str
@@ -79,7 +79,7 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the cluster: its id, its address for people, and whether it can read or encode."""
+    """A node of the cluster: its id, its address as messages show it, and whether it can read or encode."""
 
     id: str
     name: str
@@ -99,7 +99,7 @@ def _look(files: Sequence[SharedFile]) -> list[Unseen]:
 
 
 class SharedFolders:
-    """Asks nodes whether they see a job's local files; JobFailed names a node that does not."""
+    """Asks the nodes whether they see a job's local files; JobFailed names a node that does not."""
 
     def __init__(self, spec: PipelineSpec, pending: Sequence[Pending]) -> None:
         self._spec, self._pending = spec, pending
@@ -128,7 +128,7 @@ class SharedFolders:
         self._refuse()
 
     def settle(self) -> None:
-        """Ask the nodes that have joined and wait for answers: what has failed may be the fault of a node."""
+        """Ask the nodes that have joined and wait for all answers: a failure may be a node's fault."""
         if not (self._closed or self._unseen):
             for _ in self.check():
                 pass
@@ -144,7 +144,7 @@ class SharedFolders:
             self._refuse()
 
     def close(self) -> None:
-        """Take the marker away; from here on nothing is asked or refused."""
+        """Remove the marker; from here on nothing is asked or refused."""
         self._closed = True
         if self._files is not None:
             with contextlib.suppress(CorpusmillError):  # the next run sweeps it
@@ -163,7 +163,7 @@ class SharedFolders:
                 self._deadline = self._listed + ANSWERED
 
     def _wanted(self, node: Node) -> list[SharedFile]:
-        """Return what a node has to see: one that can neither read nor encode may still hold a committer."""
+        """Return the files that a node has to see; a node without CPU and GPU may hold a committer."""
         if self._files is None:
             self._files = [*self._marked(), *_inputs(self._pending), *_checkpoints(self._spec)]
         return [file for file in self._files if node.works or file.path == self._marker]

@@ -1,7 +1,7 @@
-"""Ray Data's part: read and tokenize the pending splits, one unit a block.
+"""Ray Data's part: read and tokenize the pending splits, one unit per block.
 
-The only file that touches Ray Data. A packed unit is one row, and the target block size is one byte, so
-Ray Data emits every unit as its own block as soon as it is made, and never splits or merges one.
+No other file of the engine uses Ray Data. A packed block is one row, and the target block size is one byte.
+So Ray Data emits every unit as a block of its own as soon as it is made, and never splits or merges one.
 """
 
 import functools
@@ -29,29 +29,29 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
-"""For each piece that it is at at once."""
+"""Per work item that a worker computes at once."""
 STORE_SHARE = 0.25
 """Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
 PARTS = 8
 WAITING = "corpusmill.waiting_bytes"
 RELEASE_SECONDS = 3600.0
 """How often Ray Data may let a unit through that is held back. By default it does so all the time, as it does
-not see that somebody takes the units: what is taken makes room anyway."""
+not see that the engine takes the units: each unit taken makes room anyway."""
 
 
 class HeldBack(BackpressurePolicy):  # type: ignore[misc]
-    """Holds reading back, tasks that run included, while enough units wait to be taken.
+    """Holds reading back, running tasks included, while enough units wait to be taken.
 
-    Ray Data's own budgets would do it, but count units that were taken as well: where a few of them fill a
-    small store's share, no task is ever started again. This one never holds back what nothing waits behind.
+    Ray Data's own budgets also count the units that were taken: where a few of them fill a small store's
+    share, Ray Data never starts a task again. This policy never holds reading back while no unit waits.
     """
 
     def can_add_input(self, op: PhysicalOperator) -> bool:
-        """Say whether another task may start."""
+        """Return whether another task may start."""
         return self.max_task_output_bytes_to_read(op) > 0
 
     def max_task_output_bytes_to_read(self, op: PhysicalOperator) -> int:
-        """Return what may be read now: in parts, as what is read counts as waiting only a moment later."""
+        """Return the bytes that may be read now: a part of the room, as they count as waiting only later."""
         share: int = self._data_context.get_config(WAITING)
         left: int = share - self._topology[op].output_queue_bytes()
         return max(0, min(left, math.ceil(share / PARTS)))
@@ -66,7 +66,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         self._spec = spec
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Give no estimate: it would only change how many blocks Ray Data plans."""
+        """Return no estimate: it would only change how many blocks Ray Data plans."""
         return None
 
     def get_read_tasks(
@@ -75,28 +75,28 @@ class UnitSource(Datasource):  # type: ignore[misc]
         per_task_row_limit: int | None = None,  # noqa: ARG002
         data_context: DataContext | None = None,  # noqa: ARG002
     ) -> list[ReadTask]:
-        """Return the tasks; their number is the number of splits, whatever parallelism is asked for."""
+        """Return one task per split, whatever parallelism is asked for."""
         nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
         return [
-            ReadTask(functools.partial(_read_rows, pending, self._spec), nothing_known)
+            ReadTask(functools.partial(_read_blocks, pending, self._spec), nothing_known)
             for pending in self._pending
         ]
 
 
 def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
-    """Return what pulls the units from Ray Data, no further ahead than the pools at their largest can use."""
+    """Return the feeder that pulls units from Ray Data, no further ahead than the largest pools can use."""
     pools = [model.pool for model in spec.models]
     # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
     return Feeder(
-        lambda: token_rows(pending, spec, reserved_cpus=cpus),
+        lambda: tokenized_blocks(pending, spec, reserved_cpus=cpus),
         max_units=open_units(pools),
         max_bytes=int(_store() * STORE_SHARE),
     )
 
 
 def open_units(pools: Sequence[PoolSpec]) -> int:
-    """Return how many units may be on their way to workers, at them, or on their way to being committed."""
+    """Return how many units may be open: tokenized, and not committed yet."""
     return OPEN_UNITS_PER_WORKER * sum(pool.workers * pool.at_once for pool in pools) + 2
 
 
@@ -104,13 +104,13 @@ def _store() -> float:
     return float(ray.cluster_resources().get("object_store_memory", 1e9))
 
 
-def token_rows(
+def tokenized_blocks(
     pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float
 ) -> Iterator[tuple[Any, int]]:
     """Yield (reference to a packed, tokenized unit, its size in bytes) as Ray Data makes them.
 
-    Not pulling holds Ray Data back once its share of the object store is used. `reserved_cpus` are those of
-    the encoders, which Ray Data must leave alone; one is always left to it.
+    Ray Data stops once its share of the object store is used and nobody pulls. `reserved_cpus` are the
+    encoders' CPUs, which Ray Data does not use; it always has one.
     """
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
@@ -134,23 +134,23 @@ def token_rows(
 
 
 def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
-    rows = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
-    return rows.map_batches(
-        functools.partial(_tokenize_row, tokenization=spec.tokenization),
+    blocks = ray.data.read_datasource(UnitSource(pending, spec.input), override_num_blocks=len(pending))
+    return blocks.map_batches(
+        functools.partial(_tokenize_block, tokenization=spec.tokenization),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
     )
 
 
-def _read_rows(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
+def _read_blocks(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
     for block in read(pending, spec):
         yield to_row(block)
 
 
-def _tokenize_row(row: pa.Table, tokenization: Tokenization) -> pa.Table:
+def _tokenize_block(packed: pa.Table, tokenization: Tokenization) -> pa.Table:
     # One task has one CPU: the tokenizer's own threads would take those of the encoders.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if row.num_rows == 0:
-        return row
-    return to_row(tokenized(from_row(row), tokenization))
+    if packed.num_rows == 0:
+        return packed
+    return to_row(tokenized(from_row(packed), tokenization))

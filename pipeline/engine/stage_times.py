@@ -1,4 +1,4 @@
-"""Where a run's time goes, stage by stage: at work, waiting for input, blocked on output, starting."""
+"""Where a run's time goes, per stage: at work, waiting for input, blocked by output, starting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from corpusmill.pipeline.encode.encoded import EncodeStats
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """One stage's seconds, summed over its tasks or workers, what went through it (docs/job-folder.md)."""
+    """One stage's seconds, summed over its tasks or workers, and its units (docs/job-folder.md)."""
 
     stage: str
     model: str | None = None
@@ -25,7 +25,7 @@ class StageTimes:
     lengths: Counts | None = None
 
     def rounded(self) -> "StageTimes":
-        """Return the same for people and files: milliseconds, whole tokens, three digits of a share."""
+        """Return the times rounded: milliseconds, tenths of a token per second, three digits of a share."""
         rate = self.tokens / self.busy_seconds if self.tokens is not None and self.busy_seconds > 0 else None
         return replace(
             self,
@@ -39,7 +39,7 @@ class StageTimes:
 
 
 class UnitClock:
-    """Adds up what reading, tokenizing and committing take, which happens in tasks that say it themselves."""
+    """Adds up the seconds of reading, tokenizing and committing, which the tasks report."""
 
     def __init__(self) -> None:
         self._seconds = {"read": 0.0, "tokenize": 0.0, "commit": 0.0}
@@ -55,7 +55,7 @@ class UnitClock:
             self.spent(stage, spent)
 
     def spent(self, stage: str, seconds: float) -> None:
-        """Note what a stage took for a unit."""
+        """Note the seconds of a stage for a unit."""
         self._seconds[stage] += seconds
         self._units[stage] += 1
 
@@ -71,7 +71,7 @@ class UnitClock:
 
 
 class EncodeClock:
-    """Adds up one pool's times: what its workers report, and what it sees of them meanwhile."""
+    """Adds up one pool's times: those that its workers report, and those that they wait."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -89,20 +89,20 @@ class EncodeClock:
         self._product_rate = max(self._product_rate, product_rate)
 
     def worked(self, stats: EncodeStats) -> None:
-        """Note a piece that was encoded."""
+        """Note a work item that was encoded."""
         self.lengths = together((self.lengths, stats.lengths))
         self.tokens += stats.tokens
         self._busy += stats.seconds
         self._flops += stats.flops
 
     def unit(self) -> None:
-        """Note a unit whose last piece for this model this pool has done."""
+        """Note a unit whose last work item this pool has done."""
         self._units += 1
 
     def pass_time(self, now: float, *, workers: int, ready: int, idle: int, blocked: bool) -> None:
-        """Note the time since the last call, in which these workers stood so.
+        """Note how many workers there were since the last call, and how many of them were idle.
 
-        `blocked`: the idle ones wait for room, as open units fill it that other stages have to do.
+        `blocked`: the idle workers wait because units that other stages have to do fill the room.
         """
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
@@ -120,7 +120,7 @@ class EncodeClock:
         return self._startup + self._busy
 
     def times(self) -> StageTimes:
-        """Return what was added up."""
+        """Return the sums."""
         known = self._product_rate > 0 and self._busy > 0
         return StageTimes(
             "encode",

@@ -1,7 +1,7 @@
 """The first two stages of the record path, as every executor runs them: read a split, tokenize its units.
 
-What stops one of them becomes the `error` of a block: an exception on a Ray Data task would end the whole
-dataset, or be tried again for ever.
+A failure becomes the `error` of a block: an exception in a Ray Data task would end the whole dataset, or the
+task would be tried again for ever.
 """
 
 import time
@@ -18,7 +18,7 @@ from corpusmill.pipeline.tokenize.tokens import tokenize
 
 
 def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
-    """Yield the uncommitted units of a split; what stops the reading becomes the last block's `error`."""
+    """Yield the uncommitted units of a split; a failure becomes the last block's `error`."""
     split = pending.split
     reached = 0
     began = time.perf_counter()
@@ -34,7 +34,7 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
 
 
 def _why_not_read(split: Split, error: Exception) -> str:
-    """Say what stopped the reading: that the file changed, if so, as damage is only what that looks like."""
+    """Return why reading stopped; a file that changed may look damaged, so the change is checked first."""
     if not isinstance(error, InputChanged):
         try:
             _check_unchanged(split)

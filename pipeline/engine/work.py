@@ -1,8 +1,8 @@
-"""A unit on its way through the models: what each of them has given, and what is still to come."""
+"""A unit on its way through the models: its results so far, its open work items, and a model's queue."""
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corpusmill.pipeline.blocks import UnitSummary
@@ -10,158 +10,165 @@ from corpusmill.pipeline.encode.encoded import EncodeStats
 
 
 @dataclass(eq=False)
-class Share:
-    """One model's share of a unit: its open pieces, and what it gave.
+class UnitResult:
+    """One model's result of a unit, as far as it is computed.
 
-    `parts` holds (first row, reference of the columns); `refused` are rows that it could not take, and why.
+    `open_items` counts the work items that are not done. `columns` holds (first row, reference of the
+    columns) of those that are. `refused` maps each row that the model cannot take to the reason.
     """
 
-    open: int = 1
-    parts: list[tuple[int, Any]] = field(default_factory=list)
+    open_items: int = 1
+    columns: list[tuple[int, Any]] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
     tokens: int = 0
     deaths: int = 0
     failed: str | None = None
 
-    def fail(self, reason: str) -> None:
-        """Give the unit up for this model, once; the first reason stays."""
-        self.failed = self.failed or reason
-
 
 @dataclass(eq=False)
-class Ticket:
-    """A unit's packed block, and a share for each model of the job; `losses` counts lost objects of it."""
+class OpenUnit:
+    """A unit that is not committed yet: the reference of its block, and one result per model of the job.
 
-    row: Any
+    `bytes` is the block's size. `losses` counts how often an object of the unit was lost.
+    """
+
+    block: Any
     bytes: int
     summary: UnitSummary
-    shares: list[Share]
+    results: list[UnitResult]
     losses: int = 0
 
     @property
+    def name(self) -> str:
+        """The unit's name."""
+        return self.summary.unit.name
+
+    @property
     def done(self) -> bool:
-        """Whether no model has anything of it any more."""
-        return all(share.open == 0 for share in self.shares)
+        """Whether no model has an open work item of the unit."""
+        return all(result.open_items == 0 for result in self.results)
 
     @property
     def failed(self) -> str | None:
-        """Why a model gave the unit up, if one did."""
-        return next((share.failed for share in self.shares if share.failed), None)
+        """Why a model gave the unit up; None if none did."""
+        return next((result.failed for result in self.results if result.failed), None)
 
     @property
     def refused(self) -> dict[int, str]:
-        """The rows that some model could not take, with the first model's reason."""
+        """The rows that some model cannot take, with the first model's reason."""
         refused: dict[int, str] = {}
-        for share in reversed(self.shares):
-            refused |= share.refused
+        for result in reversed(self.results):
+            refused |= result.refused
         return refused
 
     @property
     def tokens(self) -> int:
         """The tokens that all models computed."""
-        return sum(share.tokens for share in self.shares)
+        return sum(result.tokens for result in self.results)
 
-    def size(self, tokenizer: str) -> int:
-        """The tokens of one tokenization."""
-        return self.summary.tokens.get(tokenizer, 0)
-
-    def again(self) -> None:
+    def start_again(self) -> None:
         """Forget all results."""
-        self.shares = [Share() for _ in self.shares]
+        self.results = [UnitResult() for _ in self.results]
 
 
 @dataclass(eq=False)
-class Piece:
-    """Rows `start` to `stop` of a unit, for one model; `deaths` counts the workers that ended on them.
+class WorkItem:
+    """Rows `start` to `stop` of a unit, for one model.
 
-    One that may have ended a worker, or another piece beside it, is from then on `alone` with its worker.
+    `unit_tokens` counts the tokens of the whole unit in this model's tokenization. `deaths` counts the
+    workers that ended on the item. An item that may have ended a worker is `alone`: from then on its
+    worker gets nothing else beside it.
     """
 
-    ticket: Ticket
-    share: Share
+    unit: OpenUnit
+    result: UnitResult
     start: int
     stop: int
+    unit_tokens: int
     deaths: int = 0
     alone: bool = False
 
     @property
     def rows(self) -> int:
-        """The number of its rows."""
+        """The number of rows."""
         return self.stop - self.start
 
     @property
     def whole(self) -> bool:
-        """Whether these are all rows of the unit."""
-        return self.rows == self.ticket.summary.rows
+        """Whether the item is all rows of the unit."""
+        return self.rows == self.unit.summary.rows
 
-    def tokens(self, tokenizer: str) -> int:
-        """Its part of the unit's tokens, as if all rows had as many."""
-        return self.ticket.size(tokenizer) * self.rows // max(self.ticket.summary.rows, 1)
+    @property
+    def tokens(self) -> int:
+        """The item's part of the unit's tokens, as if all rows had equally many."""
+        return self.unit_tokens * self.rows // max(self.unit.summary.rows, 1)
 
-    def answered(self, columns: Any, stats: EncodeStats) -> None:
-        """Note what a worker gave for it."""
-        self.share.open -= 1
-        self.share.parts.append((self.start, columns))
-        self.share.tokens += stats.tokens
+    def cut(self, count: int) -> list["WorkItem"]:
+        """Return at most `count` items that replace this one."""
+        step = -(-self.rows // count)
+        starts = range(self.start, self.stop, step)
+        self.result.open_items += len(starts) - 1
+        return [replace(self, start=at, stop=min(at + step, self.stop), deaths=0) for at in starts]
+
+    def encoded(self, columns: Any, stats: EncodeStats) -> None:
+        """Add the columns that a worker computed to the result."""
+        self.result.open_items -= 1
+        self.result.columns.append((self.start, columns))
+        self.result.tokens += stats.tokens
         self._refuse(stats.refused)
 
-    def refused(self, reason: str) -> None:
-        """Note that its only row cannot be taken."""
-        self.share.open -= 1
+    def refuse(self, reason: str) -> None:
+        """Close the item: the model cannot take its only row."""
+        self.result.open_items -= 1
         self._refuse({0: reason})
 
-    def given_up(self, reason: str) -> None:
-        """Note that it will not be done, nor its unit."""
-        self.share.open -= 1
-        self.share.fail(reason)
+    def give_up(self, reason: str) -> None:
+        """Close the item and fail the unit; the first reason stays."""
+        self.result.open_items -= 1
+        self.result.failed = self.result.failed or reason
 
     def _refuse(self, rows: Mapping[int, str]) -> None:
-        self.share.refused |= {self.start + row: reason for row, reason in rows.items()}
-
-
-# One model's queue: pieces of units in order, counted in tokens.
+        self.result.refused |= {self.start + row: reason for row, reason in rows.items()}
 
 
 class Queue:
-    """Pieces that wait for the `index`-th model of a job; what a dead worker held comes back to the front."""
+    """The work items that wait for the job's `index`-th model, in order; `tokens` counts their tokens."""
 
     def __init__(self, index: int, tokenizer: str) -> None:
         self.tokens = 0
-        self.tokenizer = tokenizer
-        self._index = index
-        self._pieces: deque[Piece] = deque()
+        self._index, self._tokenizer = index, tokenizer
+        self._items: deque[WorkItem] = deque()
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._items)
 
     @property
-    def first(self) -> Piece:
-        """The piece that is next."""
-        return self._pieces[0]
+    def first(self) -> WorkItem:
+        """The next work item."""
+        return self._items[0]
 
-    def size(self, piece: Piece) -> int:
-        """Return a piece's tokens, as this queue counts them."""
-        return piece.tokens(self.tokenizer)
+    def add(self, unit: OpenUnit) -> None:
+        """Put a unit at the end, as one work item."""
+        summary = unit.summary
+        tokens = summary.tokens.get(self._tokenizer, 0)
+        item = WorkItem(unit, unit.results[self._index], 0, summary.rows, tokens)
+        self._items.append(item)
+        self.tokens += item.tokens
 
-    def add(self, ticket: Ticket) -> None:
-        """Put a unit at the end."""
-        piece = Piece(ticket, ticket.shares[self._index], 0, ticket.summary.rows)
-        self._pieces.append(piece)
-        self.tokens += self.size(piece)
+    def pop(self) -> WorkItem:
+        """Take the next work item."""
+        item = self._items.popleft()
+        self.tokens -= item.tokens
+        return item
 
-    def pop(self) -> Piece:
-        """Take the piece that is next."""
-        piece = self._pieces.popleft()
-        self.tokens -= self.size(piece)
-        return piece
+    def put_back(self, items: list[WorkItem]) -> None:
+        """Put work items before all others, in this order."""
+        self._items.extendleft(reversed(items))
+        self.tokens += sum(item.tokens for item in items)
 
-    def put_back(self, pieces: list[Piece]) -> None:
-        """Put pieces before all others, in this order."""
-        self._pieces.extendleft(reversed(pieces))
-        self.tokens += sum(self.size(piece) for piece in pieces)
-
-    def drop(self, share: Share) -> None:
-        """Forget what waits of a unit that is given up."""
-        share.open -= sum(piece.share is share for piece in self._pieces)
-        self._pieces = deque(piece for piece in self._pieces if piece.share is not share)
-        self.tokens = sum(self.size(piece) for piece in self._pieces)
+    def drop(self, result: UnitResult) -> None:
+        """Remove the waiting work items of a result that is given up."""
+        dropped = [item for item in self._items if item.result is result]
+        self._items = deque(item for item in self._items if item.result is not result)
+        result.open_items -= len(dropped)
+        self.tokens -= sum(item.tokens for item in dropped)

@@ -1,46 +1,56 @@
-"""What a pool's workers hold: pieces handed to their actors, found again by the references that answer."""
+"""The workers of one pool: which are starting, ready or leaving, which are free, and what each works on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from corpusmill.pipeline.engine.work import Piece, Queue
+from corpusmill.pipeline.engine.work import WorkItem
 
-FETCHED = 1
-"""Pieces a worker holds beside those that it is at: fetched meanwhile."""
-
-# A pool's workers: who is starting, ready or leaving, and who is free, each found at once.
+PREFETCHED = 1
+"""Work items that a worker holds beside those that it computes: their blocks are fetched meanwhile."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """An actor, the reference of its start (None once it has loaded), its process id, its pieces in order.
+    """An actor, the reference of its start call (None once the model is loaded), and its process id.
 
-    `held` maps the reference of a piece's statistics to (reference of its columns, piece). `since` is when
-    the first of them became the one that is computed; `asked` when the actor was asked for. One that is
-    `leaving` gets no more pieces, nor does one whose piece is to be `alone`.
+    `asked` is when the actor was asked for. `items` maps each work item that the worker holds, in order, to
+    the reference of its answer. `since` is when the worker began to compute the first of them. A worker that
+    is `leaving` gets no more items, nor does a worker whose item has to be `alone`.
     """
 
     actor: Any
-    starting: Any
+    start_call: Any
     asked: float
     pid: int = 0
-    held: dict[Any, tuple[Any, Piece]] = field(default_factory=dict)
+    items: dict[WorkItem, Any] = field(default_factory=dict)
     since: float = 0.0
     leaving: bool = False
     alone: bool = False
 
+    @property
+    def starting(self) -> bool:
+        """Whether the worker is still loading its model."""
+        return self.start_call is not None
 
-class Crew:
-    """All workers of a pool, each at `at_once` pieces at once.
+    @property
+    def current(self) -> WorkItem | None:
+        """The work item that the worker computes; None if it is idle."""
+        return next(iter(self.items), None)
 
-    Counts and free workers are kept, not searched for: there may be a thousand.
+
+class WorkerSet:
+    """All workers of a pool, each of which computes `at_once` work items at once.
+
+    Counts and free workers are kept up to date, not searched for: there may be a thousand workers.
+    `in_flight_items` and `in_flight_tokens` count what all workers hold.
     """
 
     def __init__(self, at_once: int = 1) -> None:
         self._workers: dict[Worker, None] = {}
-        self._free: tuple[dict[Worker, None], ...] = tuple({} for _ in range(at_once + FETCHED))
+        self._free: tuple[dict[Worker, None], ...] = tuple({} for _ in range(at_once + PREFETCHED))
         self.starting = self.leaving = 0
+        self.in_flight_items = self.in_flight_tokens = 0
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -64,42 +74,56 @@ class Crew:
         return len(self._free[0])
 
     def add(self, worker: Worker) -> None:
-        """Take on a worker that was asked for."""
+        """Add a worker that was asked for."""
         self._workers[worker] = None
         self.starting += 1
 
     def loaded(self, worker: Worker, pid: int) -> None:
         """Note that a worker is ready."""
-        worker.starting, worker.pid = None, pid
+        worker.start_call, worker.pid = None, pid
         self.starting -= 1
         self._place(worker)
 
     def free(self, *, alone: bool = False) -> Worker | None:
-        """Return a ready worker that holds as few pieces as any, and room for one; None if there is none.
+        """Return the ready worker that holds the fewest work items and has room for one; None if none has.
 
-        For a piece that is to be `alone` only one that holds none has room.
+        For an item that has to be `alone` only a worker that holds nothing has room.
         """
         roomy = self._free[:1] if alone else self._free
         return next((next(iter(workers)) for workers in roomy if workers), None)
 
-    def changed(self, worker: Worker) -> None:
-        """Note that what a worker holds has changed."""
+    def assign(self, worker: Worker, item: WorkItem, reference: Any, now: float) -> None:
+        """Note that a worker was given a work item, whose answer has this reference."""
+        if not worker.items:
+            worker.since = now
+        worker.items[item] = reference
+        worker.alone = item.alone
+        self.in_flight_items += 1
+        self.in_flight_tokens += item.tokens
+        self._place(worker)
+
+    def release(self, worker: Worker, item: WorkItem, now: float) -> None:
+        """Note that a worker has answered for a work item."""
+        worker.since, worker.alone = now, False
+        del worker.items[item]
+        self.in_flight_items -= 1
+        self.in_flight_tokens -= item.tokens
         self._place(worker)
 
     def dismiss(self, count: int) -> list[Worker]:
-        """Choose workers to go, those starting first, the idle next; returns those that hold nothing."""
+        """Choose workers to leave, first those that start, then the idle; return those that hold nothing."""
         staying = [worker for worker in self._workers if not worker.leaving]
         # The newest starts first, as the oldest will soon be ready.
-        staying.sort(key=lambda worker: (worker.starting is None, len(worker.held), -worker.asked))
+        staying.sort(key=lambda worker: (not worker.starting, len(worker.items), -worker.asked))
         for worker in staying[:count]:
-            self.starting -= worker.starting is not None
+            self.starting -= worker.starting
             worker.leaving = True
             self.leaving += 1
             self._place(worker)
-        return [worker for worker in staying[:count] if not worker.held]
+        return [worker for worker in staying[:count] if not worker.items]
 
     def recall(self, count: int) -> int:
-        """Keep workers that were leaving and still work; returns how many."""
+        """Keep workers that were leaving and still work; return how many."""
         found = [worker for worker in self._workers if worker.leaving][:count]
         for worker in found:
             worker.leaving = False
@@ -108,79 +132,18 @@ class Crew:
         return len(found)
 
     def remove(self, worker: Worker) -> None:
-        """Forget a worker that is gone."""
+        """Forget a worker that is gone, with what it holds."""
         del self._workers[worker]
         self.leaving -= worker.leaving
-        self.starting -= worker.starting is not None and not worker.leaving
+        self.starting -= worker.starting and not worker.leaving
+        self.in_flight_items -= len(worker.items)
+        self.in_flight_tokens -= sum(item.tokens for item in worker.items)
         for workers in self._free:
             workers.pop(worker, None)
 
     def _place(self, worker: Worker) -> None:
         for workers in self._free:
             workers.pop(worker, None)
-        staying = worker.starting is None and not worker.leaving
-        if staying and not worker.alone and len(worker.held) < len(self._free):
-            self._free[len(worker.held)][worker] = None
-
-
-class Holdings:
-    """The pieces at a crew's workers, and the references that are waited for, those of starts among them."""
-
-    def __init__(self, crew: Crew, queue: Queue) -> None:
-        self.pieces = self.tokens = 0
-        self._crew, self._queue = crew, queue
-        self._worker_of: dict[Any, Worker] = {}
-
-    def __contains__(self, reference: Any) -> bool:
-        return reference in self._worker_of
-
-    @property
-    def references(self) -> Iterable[Any]:
-        """All that is waited for."""
-        return self._worker_of.keys()
-
-    def worker(self, reference: Any) -> Worker:
-        """Return the worker that a reference is of."""
-        return self._worker_of[reference]
-
-    def piece(self, reference: Any) -> Piece:
-        """Return the piece whose statistics a reference stands for."""
-        return self._worker_of[reference].held[reference][1]
-
-    def starting(self, worker: Worker) -> None:
-        """Wait for a worker's start."""
-        self._worker_of[worker.starting] = worker
-
-    def started(self, reference: Any) -> None:
-        """Wait no more for a start."""
-        del self._worker_of[reference]
-
-    def hand(self, worker: Worker, piece: Piece, now: float) -> None:
-        """Give a piece to a worker's actor."""
-        encode = worker.actor.encode.options(num_returns=2)
-        columns, stats = encode.remote(piece.ticket.row, piece.start, piece.stop)
-        if not worker.held:
-            worker.since = now
-        worker.held[stats] = (columns, piece)
-        worker.alone = piece.alone
-        self._worker_of[stats] = worker
-        self.pieces += 1
-        self.tokens += self._queue.size(piece)
-        self._crew.changed(worker)
-
-    def take(self, reference: Any, now: float) -> tuple[Worker, Any, Piece]:
-        """Take a piece from its worker, which has answered; the reference of its columns with it."""
-        worker = self._worker_of.pop(reference)
-        worker.since, worker.alone = now, False
-        columns, piece = worker.held.pop(reference)
-        self.pieces -= 1
-        self.tokens -= self._queue.size(piece)
-        self._crew.changed(worker)
-        return worker, columns, piece
-
-    def forget(self, worker: Worker) -> None:
-        """Wait for nothing more of a worker that is gone."""
-        for reference in (worker.starting, *worker.held):
-            self._worker_of.pop(reference, None)
-        self.pieces -= len(worker.held)
-        self.tokens -= sum(self._queue.size(piece) for _, piece in worker.held.values())
+        available = not (worker.starting or worker.leaving or worker.alone)
+        if available and len(worker.items) < len(self._free):
+            self._free[len(worker.items)][worker] = None

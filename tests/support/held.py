@@ -18,7 +18,8 @@ import ray
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import from_row
 from corpusmill.pipeline.engine import committers, ray_engine, source
-from corpusmill.pipeline.engine.workers import CommitWorker, Done, EncodeWorker
+from corpusmill.pipeline.engine.committers import CommitRequest, CommitWorker
+from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, OutputSpec
 from corpusmill.pipeline.tasks.task import Values
@@ -37,27 +38,27 @@ def hold(mark: str) -> None:
 
 def reading(mark: str) -> tuple[Any, str, Any]:
     """Hold a reading task after its second unit has left it."""
-    whole = source._read_rows
+    whole = source._read_blocks
 
     def read(*arguments: Any) -> Iterator[pa.Table]:
-        for number, row in enumerate(whole(*arguments)):
+        for number, packed in enumerate(whole(*arguments)):
             if number == 2:
                 hold(mark)
-            yield row
+            yield packed
 
-    return source, "_read_rows", read
+    return source, "_read_blocks", read
 
 
 def tokenizing(mark: str) -> tuple[Any, str, Any]:
     """Hold a tokenizing worker that has got a unit from the middle of a file."""
-    whole = source._tokenize_row
+    whole = source._tokenize_block
 
-    def tokenize(row: pa.Table, **options: Any) -> pa.Table:
-        if from_row(row).unit.offset:
+    def tokenize(packed: pa.Table, **options: Any) -> pa.Table:
+        if from_row(packed).unit.offset:
             hold(mark)
-        return whole(row, **options)
+        return whole(packed, **options)
 
-    return source, "_tokenize_row", tokenize
+    return source, "_tokenize_block", tokenize
 
 
 class HeldEncoder(EncodeWorker):
@@ -88,18 +89,18 @@ class HeldCommitter(CommitWorker):
         super().__init__(reading, output)
         self._mark = mark
 
-    def commit(self, row: pa.Table, done: Done, *columns: pa.Table) -> Any:
+    def commit(self, packed: pa.Table, request: CommitRequest, *columns: pa.Table) -> Any:
         """Write one unit."""
         create = OutputFolder.create
 
         def held(folder: OutputFolder, path: str, content: Any) -> bool:
-            if from_row(row).rejects:
+            if from_row(packed).rejects:
                 hold(self._mark)
             return create(folder, path, content)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(OutputFolder, "create", held)
-            return super().commit(row, done, *columns)
+            return super().commit(packed, request, *columns)
 
 
 def writing(mark: str) -> tuple[Any, str, Any]:

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from corpusmill.jobs import JobConfig
-from corpusmill.jobs.resolve.job import resolve
 from corpusmill.jobs.driver.fingerprint import fingerprint, write_fingerprint
+from corpusmill.jobs.resolve.job import resolve
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
 

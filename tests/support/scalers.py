@@ -6,7 +6,7 @@ from support.simulation import World
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import PATIENCE, Seat, decide_all
+from corpusmill.pipeline.autoscaling.together import SHRINK_SECONDS, WorkerCost, decide_all
 
 
 class Fixed:
@@ -32,7 +32,7 @@ class Ours:
         count = len(world.pools)
         self._memory = [Memory(pool.model.min_workers) for pool in world.pools]
         self._start = [StartMeter() for _ in range(count)]
-        self._flow = FlowMeter(world.trace.drain_seconds or PATIENCE, 0.0)
+        self._flow = FlowMeter(world.trace.drain_seconds or SHRINK_SECONDS, 0.0)
         self._blocked = 0.0
         self.reasons: list[tuple[float, int, int, str]] = []
 
@@ -40,7 +40,7 @@ class Ours:
         """Decide for every pool, share out the cluster, act."""
         self._measure(world, now)
         settled = decide_all(
-            [Seat("cpu", 1.0)] * len(world.pools),
+            [WorkerCost("cpu", 1.0)] * len(world.pools),
             [self._snapshot(world, i, now) for i in range(len(world.pools))],
             self._memory,
             room={"cpu": world.trace.capacity},

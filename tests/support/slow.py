@@ -26,9 +26,9 @@ class SlowWorker(EncodeWorker):
         self._seconds = seconds
         self._shortage = note
 
-    def encode(self, row: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
+    def encode(self, packed: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
         """Encode, and wait."""
-        columns, stats = super().encode(row, start, stop)
+        columns, stats = super().encode(packed, start, stop)
         time.sleep(self._seconds)
         longer = replace(stats, seconds=stats.seconds + self._seconds)
         return columns, longer

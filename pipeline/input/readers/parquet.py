@@ -23,7 +23,7 @@ STORE_BUFFER = 16 << 20
 
 
 class ParquetReader:
-    """Reader of Parquet files; a row is refused for a value that its column cannot hold, such as broken text."""
+    """Reader of Parquet files; a row with a value that its column cannot hold is refused."""
 
     name = "parquet"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from corpusmill.jobs.progress.tally import Tally
 from corpusmill.jobs.driver import events
 from corpusmill.jobs.driver.events import EventLog
+from corpusmill.jobs.progress.tally import Tally
 from corpusmill.pipeline.output.folder import OutputFolder
 
 REMOTE = "memory://events-test"

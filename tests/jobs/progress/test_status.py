@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from workshop import Workshop
 
 from corpusmill.jobs.cli.app import app
+from corpusmill.jobs.driver.events import EventLog
+from corpusmill.jobs.driver.owner import owning
 from corpusmill.jobs.progress.status import status, watch
 from corpusmill.jobs.progress.tally import Standing
 from corpusmill.jobs.progress.view import table
-from corpusmill.jobs.driver.events import EventLog
-from corpusmill.jobs.driver.owner import owning
 from corpusmill.pipeline.engine.messages import PoolState
 from corpusmill.pipeline.output.folder import OutputFolder
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
-from corpusmill.pipeline.autoscaling.together import Seat, Settled, decide_all
+from corpusmill.pipeline.autoscaling.together import PoolDecision, WorkerCost, decide_all
 
 DRAIN = 60.0
 BUSY = PoolSnapshot(10**6, 0, 100, 1, 0, 100.0, 5.0, 1, 8)
@@ -15,10 +15,10 @@ BUSY = PoolSnapshot(10**6, 0, 100, 1, 0, 100.0, 5.0, 1, 8)
 DRAINED = PoolSnapshot(0, 0, 0, 4, 0, 100.0, 5.0, 1, 8)
 
 
-def decided(pools: list[PoolSnapshot], held: list[int], room: float) -> list[Settled]:
+def decided(pools: list[PoolSnapshot], held: list[int], room: float) -> list[PoolDecision]:
     """What becomes of pools that hold so many workers, on a cluster with room for so many."""
     return decide_all(
-        [Seat("cpu", 1.0)] * len(pools),
+        [WorkerCost("cpu", 1.0)] * len(pools),
         pools,
         [Memory(count, last_up=0.0) for count in held],
         room={"cpu": room},

@@ -15,7 +15,7 @@ from corpusmill.jobs import JobConfig, run
 from corpusmill.jobs.resolve import workers
 from corpusmill.jobs.verify.verify import verify
 from corpusmill.pipeline.engine import ray_engine
-from corpusmill.pipeline.engine.faults import Patience
+from corpusmill.pipeline.engine.faults import HangTimeout
 from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import PoolSpec
 
@@ -104,7 +104,7 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
     """A worker that does not answer is killed and replaced until the row is found."""
     job = poisoned({44: "mountain"})
     monkeypatch.setattr(ray_engine, "start_encoder", starter("c"))
-    monkeypatch.setattr(ray_engine, "PATIENCE", Patience(floor=2.0))
+    monkeypatch.setattr(ray_engine, "HANG_TIMEOUT", HangTimeout(floor=2.0))
     result = run(JobConfig.from_dict(job))
     check_the_others(job, result, {44})
     assert rejects(job)[44]["reason"] == "took longer than 2 seconds, encoded alone"
@@ -121,7 +121,7 @@ def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     job["models"][0]["pool"] = {"max_workers": 1}
     monkeypatch.setattr(workers, "PoolSpec", partial(PoolSpec, at_once=2))
     monkeypatch.setattr(ray_engine, "start_encoder", starter("e"))
-    monkeypatch.setattr(ray_engine, "PATIENCE", Patience(floor=2.0))
+    monkeypatch.setattr(ray_engine, "HANG_TIMEOUT", HangTimeout(floor=2.0))
     result = run(JobConfig.from_dict(job))
     check_the_others(job, result, {20})
     assert rejects(job)[20]["reason"].endswith(", encoded alone")
@@ -133,7 +133,7 @@ def test_every_kind_of_poison_at_once(poisoned: Any, monkeypatch: pytest.MonkeyP
     words = {0: "horse", 1: "fish", 30: "tree", 44: "mountain", 45: "fish", 60: "school", 89: "horse"}
     job = poisoned(words)
     monkeypatch.setattr(ray_engine, "start_encoder", starter())
-    monkeypatch.setattr(ray_engine, "PATIENCE", Patience(floor=3.0))
+    monkeypatch.setattr(ray_engine, "HANG_TIMEOUT", HangTimeout(floor=3.0))
     result = run(JobConfig.from_dict(job))
     check_the_others(job, result, set(words))
     assert set(rejects(job)) == set(words)

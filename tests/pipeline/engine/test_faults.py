@@ -1,0 +1,96 @@
+"""The search for rows that end their worker: exactly these are refused, with few deaths."""
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpusmill.pipeline.blocks import UnitSummary
+from corpusmill.pipeline.encode.encoded import EncodeStats
+from corpusmill.pipeline.engine.faults import (
+    DIED,
+    MAX_DEATHS_IN_A_UNIT,
+    OUT_OF_MEMORY,
+    Death,
+    HangTimeout,
+    SlowestWorker,
+    retry,
+    try_alone,
+)
+from corpusmill.pipeline.engine.work import OpenUnit, UnitResult, WorkItem
+from corpusmill.pipeline.input.units import Unit
+
+HANGS = Death("took longer than 2 seconds", certain=True)
+
+
+def unit_of(rows: int) -> WorkItem:
+    """A unit of so many rows as one work item."""
+    result = UnitResult()
+    summary = UnitSummary(Unit("u", "/in", 0, 0), rows, 0, {}, None)
+    return WorkItem(OpenUnit(object(), 1, summary, [result]), result, 0, rows, 10 * rows)
+
+
+def search(item: WorkItem, bad: set[int], death: Death = DIED) -> UnitResult:
+    """Encode a unit whose `bad` rows end their worker, until nothing is open."""
+    waiting = deque([item])
+    while waiting:
+        item = waiting.popleft()
+        if bad & set(range(item.start, item.stop)):
+            waiting.extendleft(reversed(retry(item, death)))
+        else:
+            item.encoded(range(item.start, item.stop), EncodeStats(item.tokens, 1))
+        if item.result.failed:
+            item.result.open_items -= len(waiting)
+            waiting.clear()
+    assert item.result.open_items == 0
+    return item.result
+
+
+@given(
+    rows=st.integers(1, 500),
+    bad=st.sets(st.integers(0, 499), max_size=6),
+    death=st.sampled_from([DIED, HANGS]),
+)
+def test_exactly_the_rows_at_fault_are_refused(rows: int, bad: set[int], death: Death) -> None:
+    """Every other row is encoded once; a unit of nothing but such rows still gets columns."""
+    bad = {row for row in bad if row < rows}
+    result = search(unit_of(rows), bad, death)
+    assert result.failed is None
+    assert set(result.refused) == bad
+    assert sorted(row for _, columns in result.columns for row in columns) == sorted(set(range(rows)) - bad)
+    assert result.columns
+
+
+def test_a_row_is_refused_with_the_reason() -> None:
+    """The number of deaths, or what was seen for certain."""
+    assert search(unit_of(40), {7}).refused == {7: "ended its worker 2 times, encoded alone"}
+    assert search(unit_of(40), {7}, HANGS).refused == {7: "took longer than 2 seconds, encoded alone"}
+    assert search(unit_of(40), {7}, OUT_OF_MEMORY).refused == {
+        7: "ended its worker 2 times, the last time as its node had no memory left, encoded alone"
+    }
+
+
+def test_a_unit_with_too_many_rows_at_fault_fails() -> None:
+    """After as many deaths as are allowed, and no more."""
+    result = search(unit_of(1_000), set(range(1_000)))
+    assert result.deaths == MAX_DEATHS_IN_A_UNIT
+    assert result.failed == "its rows ended 64 workers, more than rows at fault would explain"
+
+
+def test_items_beside_each_other_are_tried_alone() -> None:
+    """Those that were computed, not the one that was fetched meanwhile; one item alone is at fault itself."""
+    items = [unit_of(3) for _ in range(3)]
+    assert try_alone(items, at_once=2)
+    assert [item.alone for item in items] == [True, True, False]
+    assert not try_alone(items, at_once=1)
+
+
+def test_the_timeout_follows_the_slowest_worker() -> None:
+    """From a rate that no machine is slower than, to twenty times what the slowest has taken."""
+    slowest = SlowestWorker(HangTimeout(), assumed=1.0)
+    assert slowest.timeout(1_000) == 1_000.0
+    slowest.note(1, 10_000, 10.0)
+    slowest.note(2, 10_000, 100.0)
+    assert slowest.timeout(10_000) == pytest.approx(20 * 100.0)
+    assert slowest.timeout(1) == 120.0

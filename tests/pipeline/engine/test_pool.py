@@ -1,0 +1,45 @@
+"""The notes of a starting worker reach the driver, once."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from corpusmill.pipeline.engine.faults import HangTimeout
+from corpusmill.pipeline.engine.messages import Outcome, WorkerNote
+from corpusmill.pipeline.engine.pool import Pool, PoolLinks
+from corpusmill.pipeline.engine.ray_calls import RayCalls
+from corpusmill.pipeline.engine.workers import Ready
+from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
+
+TOKENIZER = TokenizerSpec("folder", "digest", "folder")
+SPEC = ModelSpec(
+    "vec",
+    "",
+    "folder",
+    "folder",
+    "digest",
+    "embedding",
+    "float32",
+    "cuda",
+    512,
+    None,
+    64,
+    TOKENIZER,
+    PoolSpec(2, 1),
+)
+
+
+def actor(_: ModelSpec) -> Any:
+    """What stands for an actor: each start has a reference of its own."""
+    return SimpleNamespace(ready=SimpleNamespace(remote=object))
+
+
+def test_notes_are_reported() -> None:
+    """All of them, with their worker's process; a worker without notes reports nothing."""
+    reported: list[Outcome] = []
+    pool = Pool(0, SPEC, PoolLinks(actor, RayCalls(), reported.append, HangTimeout()), 0.0)
+    pool.resize(2)
+    first, second = pool.workers
+    pool.started(first, Ready(7, 0.0, ("finds less", "takes less")), 1.0)
+    assert reported == [WorkerNote("vec", 7, "finds less"), WorkerNote("vec", 7, "takes less")]
+    pool.started(second, Ready(8), 1.0)
+    assert len(reported) == 2

@@ -1,0 +1,82 @@
+"""The calls under way: each answer comes once, with what it is for, values before failures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import RayTaskError
+
+from corpusmill.pipeline.engine import ray_calls
+from corpusmill.pipeline.engine.ray_calls import Answered, Failed, RayCalls, StartCall, SummarizeCall
+from corpusmill.pipeline.engine.worker_set import Worker
+
+pytestmark = pytest.mark.usefixtures("ray_cluster", "gathering")
+
+
+@pytest.fixture
+def gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each look wait for all answers, as Ray may see only some of them at once."""
+    monkeypatch.setattr(ray_calls, "MANY", 0)
+    monkeypatch.setattr(ray_calls, "GATHER", 60.0)
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def broken() -> None:
+    """Fail."""
+    raise ValueError("no such block")
+
+
+def failed_reference() -> Any:
+    """The reference of a task that has failed."""
+    reference = broken.remote()
+    ray.wait([reference])
+    return reference
+
+
+def worker() -> Worker:
+    """A worker whose start nobody waits for."""
+    return Worker(object(), object(), 0.0)
+
+
+def test_each_answer_comes_once_values_first() -> None:
+    """Also where the failure was expected first."""
+    calls = RayCalls()
+    dead, alive = StartCall(0, worker()), StartCall(1, worker())
+    calls.expect(failed_reference(), dead)
+    calls.expect(ray.put("ready"), alive)
+    value, failure = calls.answers(10.0)
+    assert value == Answered(alive, "ready")
+    assert isinstance(failure, Failed)
+    assert failure.call == dead
+    assert isinstance(failure.error, RayTaskError)
+    assert list(calls.answers(0.0)) == []
+
+
+def test_an_answer_that_is_forgotten_does_not_come() -> None:
+    """Neither before the wait nor between two answers of one wait, as where one death ends two calls."""
+    calls = RayCalls()
+    references = [ray.put(i) for i in range(3)]
+    for i, reference in enumerate(references):
+        calls.expect(reference, StartCall(i, worker()))
+    calls.forget(references[0])
+    coming: Iterator[Any] = calls.answers(10.0)
+    first = next(coming).value
+    assert first in (1, 2)
+    calls.forget(references[3 - first])
+    assert list(coming) == []
+
+
+def test_calls_are_counted_by_kind() -> None:
+    """From when they are expected until they are answered or forgotten."""
+    calls = RayCalls()
+    first, second = ray.put([]), ray.put([])
+    calls.expect(first, SummarizeCall(()))
+    calls.expect(second, SummarizeCall(()))
+    calls.expect(ray.put(None), StartCall(0, worker()))
+    assert (calls.under_way(SummarizeCall), calls.under_way(StartCall)) == (2, 1)
+    calls.forget(first)
+    calls.forget(first)
+    assert calls.under_way(SummarizeCall) == 1
+    assert len(list(calls.answers(10.0))) == 2
+    assert (calls.under_way(SummarizeCall), calls.under_way(StartCall)) == (0, 0)
