@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock
-from corpusmill.pipeline.errors import BadRow
+from corpusmill.pipeline.errors import BadRow, first_line
 from corpusmill.pipeline.input.arrow_types import is_list_of_text
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import InputSpec
@@ -100,7 +100,7 @@ def _why_invalid(column: pa.ChunkedArray, row: int) -> str | None:
     except pa.ArrowNotImplementedError:
         return None  # a type that Arrow cannot take from
     except pa.ArrowInvalid as error:
-        return str(error).splitlines()[0].rpartition("Invalid: ")[2]
+        return first_line(error).rpartition("Invalid: ")[2]
     return None
 
 

@@ -106,7 +106,7 @@ def test_an_input_that_changes_under_the_job_fails_its_units_alone(
     victim = copy / "part-1.jsonl"
     victim.write_text(victim.read_text(encoding="utf-8") + '{"id": 1000, "body": "late"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["corpusmill.jobs.driver.runner"], "resolve", lambda *_: planned)
+        patch.setattr(sys.modules["corpusmill.jobs.driver.runner"], "resolve", lambda *_, **__: planned)
         with pytest.raises(JobFailed, match=r"part-1\.jsonl: expected the file that was planned"):
             run(config)
     committed = (
