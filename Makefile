@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: bench demo test test-all test-gpu check types docs wheel-check clean
+.PHONY: bench demo test test-all test-gpu check lint types docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
@@ -16,7 +16,8 @@ bench: $(INSTALLED)
 		$(BIN)/python benchmarks/$$script.py || exit 1; \
 	done
 
-test: check
+# In two processes; the tests of a Ray cluster share one of them.
+test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
 
 test-all: check
@@ -30,7 +31,9 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-check: $(INSTALLED) types
+check: lint types
+
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
