@@ -256,7 +256,7 @@ def test_a_run_that_was_taken_over_stops_and_changes_nothing(
         yield next(outcomes)
         seen.append("first")
         result = workshop.cli("run", job, "--take-over")
-        seen.append(result.stdout)
+        seen.append(result.stdout + result.stderr)
         marks.update({path: path.stat().st_mtime_ns for path in (workshop.output / "data").iterdir()})
         put(OutputFolder.of(str(workshop.output), "arrow"), another())  # the other's next run has begun
         time.sleep(0.2)
@@ -267,6 +267,6 @@ def test_a_run_that_was_taken_over_stops_and_changes_nothing(
     result = workshop.cli("run", job)
     assert result.exit_code == 1
     assert "was taken over by process " in result.stderr
-    assert "40 rows" in seen[1]
+    assert "40 rows" in seen[1], seen
     assert {path: path.stat().st_mtime_ns for path in (workshop.output / "data").iterdir()} == marks
     assert workshop.cli("verify", workshop.output).exit_code == 0

@@ -13,7 +13,7 @@ LONGEST = 60.0
 """Seconds after which a process that should have ended is a failure."""
 START = """
 import os, sys, threading, time
-from corpusmill.jobs import signals
+from corpusmill.jobs.driver import signals
 from corpusmill.jobs.driver.signals import raise_pending, terminable
 
 def farewell(number):

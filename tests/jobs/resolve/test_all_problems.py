@@ -46,7 +46,10 @@ def missing_file(fields: Fields, workshop: Workshop) -> None:
 
 
 def foreign_output(fields: Fields, workshop: Workshop) -> None:
-    fields["output"]["path"] = str(workshop.folder / "in")
+    folder = workshop.folder / "somebody-elses"
+    folder.mkdir(exist_ok=True)
+    (folder / "notes.txt").write_text("not an output\n", encoding="utf-8")
+    fields["output"]["path"] = str(folder)
 
 
 def misspelled_checkpoint(fields: Fields, _: Workshop) -> None:
