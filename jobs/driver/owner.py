@@ -26,6 +26,8 @@ BEAT = 15.0
 """Seconds between two signs of life."""
 SILENCE = 120.0
 """Seconds without one after which an owner on another machine counts as dead."""
+LATE_BEATS = 3
+"""How often a record is written again over that of a replaced owner."""
 SETTLE = 1.0
 """Seconds between taking over and looking whether someone else did so too."""
 
@@ -120,12 +122,17 @@ def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
     found = read_owner(folder)
     if found is not None and not forced and not found.is_dead(time.time()):
         raise _refusal(folder, found)
-    _write(folder, owner)
-    # Of several that take over at this moment, the last one's record stays: the others see it and leave.
-    time.sleep(SETTLE)
-    found = read_owner(folder)
-    if found is not None and found.id != owner.id:
-        raise _refusal(folder, found)
+    for _ in range(LATE_BEATS):
+        _write(folder, owner)
+        # Of several that take over at this moment, the last one's record stays: the others see it and leave.
+        time.sleep(SETTLE)
+        last = read_owner(folder)
+        if last is None or last.id == owner.id:
+            return
+        if found is None or last.id != found.id:
+            raise _refusal(folder, last)
+        # The replaced owner had read its own record just before it was replaced, and has renewed it.
+    raise _refusal(folder, found or owner)
 
 
 def _refusal(folder: OutputFolder, found: Owner) -> OutputError:

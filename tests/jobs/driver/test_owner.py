@@ -178,6 +178,24 @@ def test_of_two_that_take_over_at_once_one_stays(
     assert stated(folder).id == "quicker"
 
 
+def test_a_late_sign_of_life_of_the_replaced_owner_is_written_over(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read its own record just before it was replaced, and renews it just after."""
+    put(folder, another())
+    replaced, late = writes.replace, [json.dumps(asdict(another())).encode()]
+
+    def renewed(path: str, content: bytes) -> None:
+        replaced(path, content)
+        if late:
+            replaced(path, late.pop())
+
+    monkeypatch.setattr(writes, "replace", renewed)
+    with owning(folder, take_over=True) as ownership:
+        ownership.check()
+        assert stated(folder).pid == os.getpid()
+
+
 RUN = "import sys; from corpusmill.jobs.cli.app import main; main()"
 SLOW = """
 import time
@@ -256,7 +274,8 @@ def test_a_run_that_was_taken_over_stops_and_changes_nothing(
         yield next(outcomes)
         seen.append("first")
         result = workshop.cli("run", job, "--take-over")
-        seen.append(result.stdout + result.stderr)
+        assert result.exit_code == 0, result.output
+        seen.append(result.stdout)
         marks.update({path: path.stat().st_mtime_ns for path in (workshop.output / "data").iterdir()})
         put(OutputFolder.of(str(workshop.output), "arrow"), another())  # the other's next run has begun
         time.sleep(0.2)
