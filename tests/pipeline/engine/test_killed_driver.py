@@ -190,6 +190,7 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
     assert data_files(job) == undisturbed
 
 
+@pytest.mark.slow
 def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_path: Path) -> None:
     """Ray's processes are stopped and answer nothing: the watch ends them and the driver alike."""
     job["input"]["rows_per_unit"] = 2
@@ -204,10 +205,6 @@ def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_pa
     assert process.returncode == 130, err
     assert err.count(f"continue with: corpusmill run {path}\n") == 1
     assert left_of(path) == []
-
-
-def _seven() -> int:
-    return 7
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -233,7 +230,7 @@ def test_a_run_leaves_the_cluster_that_it_was_connected_to(
     assert alive == []
     assert cluster
     assert all(root.is_running() for root in cluster)
-    assert ray.get(ray.remote(_seven).remote()) == 7
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: di
         run(JobConfig.from_dict(job))
 
 
+@pytest.mark.slow
 def test_no_more_halves_are_asked_for_than_the_gpu_holds(
     job: dict[str, Any], states: list[EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
