@@ -20,7 +20,7 @@ def encoded(spec: ModelSpec, *, deduplicate: bool = True, **inputs: Sequence[Any
     columns = {name: pa.array(values, _kind(values)) for name, values in inputs.items()}
     block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table(columns))
     tokens = tokenize(block, Tokenization((spec.tokenizer,), deduplicate))
-    return Encoder(spec).encode(from_row(to_row(tokens)))[0]
+    return Encoder(spec).encode(from_row(to_row(tokens))).columns
 
 
 def _kind(values: Sequence[Any]) -> pa.DataType:
