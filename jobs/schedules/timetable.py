@@ -86,7 +86,6 @@ def timetable(cron: str, timezone: str) -> Timetable:
             f"got {cron!r}"
         ).at("--cron")
     fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
-    fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
     found = Timetable(" ".join(fields), _zone(timezone))
     try:
         CronSim(found.cron, datetime(2000, 1, 1))
