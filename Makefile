@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The tests and Ray start many processes: without cached bytecode each compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := $(VENV)/.installed
 
 .PHONY: bench demo test test-all test-gpu check lint types docs wheel-check clean
@@ -18,10 +20,10 @@ bench: $(INSTALLED)
 
 # In two processes; the tests of a Ray cluster share one of them.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 test-all: check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not gpu"
 
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu

@@ -29,8 +29,15 @@ def _named(process: psutil.Process) -> str:
     return f"{process.pid} {' '.join(process.cmdline())[:80]} of {test}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of a Ray cluster to one process of `pytest -n 2 --dist loadgroup`: it starts once."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give a file's tests to one process of `pytest -n 2 --dist loadgroup`: they share what the file sets up.
+
+    All tests of a Ray cluster share one process, because the cluster starts once. They take longest, so they
+    come first.
+    """
+    groups: dict[pytest.Item, str] = {}
     for item in items:
-        if CLUSTERS & set(getattr(item, "fixturenames", ())) or item.path.parent.name == "engine":
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        uses_ray = CLUSTERS & set(getattr(item, "fixturenames", ())) or item.path.parent.name == "engine"
+        groups[item] = "ray" if uses_ray else str(item.path.relative_to(config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: groups[item] != "ray")

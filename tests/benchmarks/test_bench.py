@@ -31,6 +31,7 @@ def test_a_theme_measures_what_it_ran(settings: Settings, tmp_path: Path) -> Non
     json.dumps(asdict(result))
 
 
+@pytest.mark.slow
 def test_a_second_page_of_a_day_does_not_replace_the_first(settings: Settings, tmp_path: Path) -> None:
     """What was measured stays."""
     pages = {bench("architectures", settings, folder=tmp_path).page for _ in range(2)}
@@ -60,7 +61,11 @@ def test_the_command_prints_one_object(settings: Settings, tmp_path: Path) -> No
             "expected a Parquet file, found nothing at /nowhere",
         ),
         (["job", "--architecture", "gpt"], "expected a folder or one of bert"),
-        (["architectures", "--docs", "100000000"], "expected at least 100000000 documents"),
+        pytest.param(
+            ["architectures", "--docs", "100000000"],
+            "expected at least 100000000 documents",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -122,6 +122,7 @@ def test_padded_batches_are_checked_as_they_are_on_a_gpu(
     assert found["recording failed"] is None
 
 
+@pytest.mark.slow
 def test_time_that_runs_out_skips_what_is_left(tmp_path: Path) -> None:
     """Each section says so, and both files are there."""
     done, found = run(tmp_path / "out", "--architectures", "bert", "--seconds", "1")

@@ -57,6 +57,7 @@ def test_every_script_starts(script: str) -> None:
     assert f"usage: {script}" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", [tokenizer.measure, document_length.measure])
 def test_a_script_measures_what_it_ran(settings: Settings, tmp_path: Path, measure: Measure) -> None:
     """Positive rates in every row."""

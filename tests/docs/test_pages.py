@@ -41,6 +41,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_first_page_can_be_followed(started: Path) -> None:
     """From nothing to labels, printed as the page shows."""
     assert (started / "out/sections/_manifest.parquet").exists()
@@ -95,6 +96,7 @@ def test_a_tasks_page_shows_a_job_of_it_and_what_comes_out(task: str) -> None:
     assert sum(bool(block.output) for block in shown if block.language == "python") >= len(jobs)
 
 
+@pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     """Strictly: dead links, missing names and pages are errors; nothing comes from other hosts."""
     site = tmp_path / "site"

@@ -38,6 +38,7 @@ def test_the_corpus_is_large_and_same_on_every_call(documents: list[Document]) -
     assert documents == list(collect())
 
 
+@pytest.mark.slow
 def test_texts_are_clean_unique_and_long_enough(documents: list[Document]) -> None:
     """No inherited docstring twice, no margins, nothing shorter than the minimum."""
     texts = [document.text for document in documents]
@@ -45,18 +46,21 @@ def test_texts_are_clean_unique_and_long_enough(documents: list[Document]) -> No
     assert all(text == text.strip() and len(text) >= MINIMUM_CHARACTERS for text in texts)
 
 
+@pytest.mark.slow
 def test_python_and_c_modules_are_both_there(documents: list[Document]) -> None:
     """A function from source, one from C, a method of a built-in type."""
     names = {(document.module, document.name) for document in documents}
     assert {("json", "dumps"), ("math", "sqrt"), ("builtins", "str.join")} <= names
 
 
+@pytest.mark.slow
 def test_tests_and_installed_packages_are_left_out(documents: list[Document]) -> None:
     """Only the library itself."""
     parts = {part for document in documents for part in document.module.split(".")}
     assert not parts & {"test", "tests", "idle_test", "site-packages", "pip", "pytest"}
 
 
+@pytest.mark.slow
 def test_collecting_imports_nothing_with_side_effects() -> None:
     """In a fresh interpreter: nothing but the answer is printed, and no such module is added."""
     program = (

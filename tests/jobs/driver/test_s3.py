@@ -209,7 +209,8 @@ def test_a_ray_run_on_s3(
         assert not any(secret.encode() in log for log in logs)
 
 
-@pytest.mark.parametrize("share", [0.05, pytest.param(0.25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.05, 0.25])
 def test_throttling_costs_time_only(
     workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes], share: float
 ) -> None:
@@ -254,7 +255,8 @@ def test_credentials_that_are_not_accepted_are_told(
     assert stored() == {}
 
 
-@pytest.mark.parametrize("part", ["/data/", pytest.param("/in/", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["/data/", "/in/"])
 def test_credentials_that_expire_in_the_middle_are_told(
     workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes], part: str
 ) -> None:
@@ -305,6 +307,7 @@ def test_credentials_of_a_profile(workshop: Workshop, job: Path, tmp_path: Path)
     assert result.exit_code == 0, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_credentials_are_written_nowhere(workshop: Workshop, job: Path, store: Proxy, tmp_path: Path) -> None:
     """Not in the output, the copy of the job, records, messages or tracebacks, of good runs and failed."""

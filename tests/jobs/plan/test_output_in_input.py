@@ -140,10 +140,10 @@ def test_on_a_store_in_memory(workshop: Workshop, memory: Any, spelling: Spellin
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a"])
-@pytest.mark.parametrize("spelling", STORES.values(), ids=list(STORES))
-def test_in_s3(workshop: Workshop, s3: Proxy, spelling: Spelling, scheme: str) -> None:
+def test_in_s3(workshop: Workshop, s3: Proxy, scheme: str) -> None:
     """`s3://` and `s3a://` name the same objects."""
     assert s3
+    spelling = STORES["list"]
     filesystem("s3").pipe_file("bucket/in/a.jsonl", content("jsonl"))
     paths = [path.format("s3://bucket") for path in spelling.paths]
     job = workshop.fields(input__path=paths, output__path=spelling.output.format(f"{scheme}://bucket"))

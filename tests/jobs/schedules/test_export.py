@@ -103,6 +103,7 @@ def test_days_are_written_as_every_cron_reads_them(office: Office) -> None:
     assert "schedule: 0 2 * * 5,6,0\n" in manifests
 
 
+@pytest.mark.slow
 def test_the_crontab_line_runs_the_job(office: Office, tmp_path: Path) -> None:
     """From any folder; a percent sign, which ends a command in a crontab, is escaped."""
     office.add("--on-failure", "date +%s > failed")

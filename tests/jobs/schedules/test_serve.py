@@ -57,6 +57,7 @@ def overlaps(runs: list[Run]) -> list[tuple[int, int]]:
     ]
 
 
+@pytest.mark.slow
 def test_runs_do_what_is_new_and_history_says_so(office: Office) -> None:
     """Missed times count once; a second server is refused; a failure is told to its command."""
     office.add("--on-failure", f'echo "$CORPUSMILL_SCHEDULE: $CORPUSMILL_REASON" >> {office.folder}/told')

@@ -26,6 +26,7 @@ def wait_for_units(desk: Desk, units: int, patience: float = 120.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_job_is_submitted_followed_and_listed(desk: Desk, head: Head) -> None:
     """With relative paths; the log ends with the run's own record; the cluster knows what is there."""
     made = desk.json("submit", "job.yaml", "--address", head.address, "--installed")

@@ -71,6 +71,7 @@ def test_one_packed_batch_equals_transformers_one_at_a_time() -> None:
     assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "mean", "least"), [("bfloat16", 0.9995, 0.999), ("int8", 0.995, 0.98)])
 def test_fewer_bits_keep_the_direction_of_embeddings(dtype: str, mean: float, least: float) -> None:
     """Cosine to float32 over 20 documents of 1 to 512 tokens."""

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from support.scalers import Ours
@@ -132,6 +133,7 @@ def test_an_empty_queue_asks_for_no_more_than_the_source_can_feed(pool: PoolSnap
     assert decision.target <= max(pool.min_workers, fed + 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     workers=st.floats(0.2, 45),

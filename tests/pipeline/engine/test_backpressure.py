@@ -57,6 +57,7 @@ def outcomes_of(job: dict[str, Any], folder: Path) -> Generator[Outcome, None, N
     return engine.run([Pending(split, frozenset()) for split in resolved.splits])
 
 
+@pytest.mark.slow
 def test_a_reader_stays_within_its_share_of_the_store(
     job: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,10 +78,8 @@ def test_a_reader_stays_within_its_share_of_the_store(
     assert UNIT < most < 0.75 * STORE
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize("units_a_share", [pytest.param(0.5, marks=SLOW), pytest.param(2, marks=SLOW), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("units_a_share", [0.5, 2, 5])
 def test_a_share_of_few_units_holds_nothing_up_for_ever(
     job: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units_a_share: float
 ) -> None:

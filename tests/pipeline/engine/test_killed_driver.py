@@ -150,13 +150,14 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
     assert noise == [line for line in err.splitlines() if line.startswith("warning: 3 row(s)")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "executor"),
     [
         (signal.SIGINT, "ray"),
         (signal.SIGTERM, "inline"),
-        pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "inline", marks=pytest.mark.slow),
+        (signal.SIGTERM, "ray"),
+        (signal.SIGINT, "inline"),
     ],
 )
 def test_a_signal_ends_a_run_that_the_printed_command_continues(
@@ -207,8 +208,9 @@ def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_pa
     assert left_of(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_leaves_the_cluster_that_it_was_connected_to(
     job: dict[str, Any], tmp_path: Path, number: int
 ) -> None:

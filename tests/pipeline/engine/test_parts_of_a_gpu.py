@@ -32,6 +32,7 @@ def events(job: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [event for event in found if event["event"] == kind]
 
 
+@pytest.mark.slow
 def test_workers_of_two_models_share_one_gpu(
     job: dict[str, Any],
     undisturbed: dict[str, bytes],

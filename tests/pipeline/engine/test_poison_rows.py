@@ -66,6 +66,7 @@ def events(job: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [event for event in found if event["event"] == kind]
 
 
+@pytest.mark.slow
 def test_a_row_that_crashes_its_worker_is_refused_alone(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_row_that_crashes_its_worker_is_refused_alone(
     assert len(lost) <= 7
 
 
+@pytest.mark.slow
 def test_rows_that_fail_or_do_not_fit_in_memory_are_refused_without_a_death(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +113,8 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
     assert {event["reason"] for event in events(job, "worker_lost")} == {"took longer than 2 seconds"}
 
 
-@pytest.mark.parametrize("word", ["horse", pytest.param("mountain", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["horse", "mountain"])
 def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:

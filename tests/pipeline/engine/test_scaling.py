@@ -51,6 +51,7 @@ def true_tokens(corpus: Path, tokenizer: Path) -> int:
     return total
 
 
+@pytest.mark.slow
 def test_two_pools_follow_their_own_queues(
     job: dict[str, Any],
     undisturbed: dict[str, bytes],
@@ -133,6 +134,7 @@ def test_a_pool_grows_to_its_most_while_200_units_wait(
     assert result.worker_seconds >= stage.busy_seconds + stage.waiting_seconds
 
 
+@pytest.mark.slow
 def test_a_job_of_its_own_machine_uses_the_cores_that_are_there(
     job: dict[str, Any],
     undisturbed: dict[str, bytes],

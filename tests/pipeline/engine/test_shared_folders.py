@@ -71,6 +71,7 @@ def check_refused(done: subprocess.CompletedProcess[str], job: dict[str, Any], f
     assert list(output.glob("_job/.*")) == []
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_an_output_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "output.path", str(elsewhere / "out"))
 
 
+@pytest.mark.slow
 def test_an_input_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def started(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return start
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("dtype", BYTES)
 def test_weights_are_held_once(wide: Path, started: Callable[..., dict[str, Any]], dtype: str) -> None:

@@ -97,7 +97,9 @@ def packed(path: Path, pieces: Iterator[bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize(
+    "suffix", ["zst", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in ("gz", "bz2", "xz"))]
+)
 def test_a_long_line_in_a_small_file_is_one_reject(tmp_path: Path, suffix: str) -> None:
     """300 MB of zeros in a few hundred kilobytes, between two lines."""
     pieces = [line(), b'{"text": "', *[bytes(MEGABYTE)] * 300, b'"}\n', line()]
@@ -147,6 +149,7 @@ def test_a_row_group_is_read_a_unit_at_a_time(tmp_path: Path, rows: int) -> None
     assert found["grown"] < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_long_texts_make_small_units(tmp_path: Path, form: str) -> None:
     """60 texts of 10 MB."""

@@ -123,7 +123,7 @@ ALPHABET = st.sampled_from(
 ENCODERS: dict[str, Encoder] = {}
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 @given(parts=st.lists(st.lists(ALPHABET, max_size=30).map("".join), min_size=1, max_size=6))
 def test_a_span_is_what_stands_at_its_place(checkpoint: Checkpoints, model: Model, parts: list[str]) -> None:
     """`text[start:end]` always, sorted and disjoint, whatever normalization did to the text."""
@@ -138,7 +138,7 @@ def test_a_span_is_what_stands_at_its_place(checkpoint: Checkpoints, model: Mode
                 assert all(end <= after["start"] for end, after in zip(ends, spans[1:], strict=True))
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 @given(parts=st.lists(st.lists(ALPHABET, max_size=30).map("".join), min_size=1, max_size=6))
 def test_an_answer_is_what_stands_at_its_place(
     checkpoint: Checkpoints, model: Model, parts: list[str]
