@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corpusmill.jobs.bench import Findings, Settings, Table
-from corpusmill.jobs.bench.texts import packed, texts_of
+from corpusmill.jobs.bench.texts import packed_batches, texts_of
 from corpusmill.jobs.demo.job import CLASSIFIER, minilm, shipped
 from corpusmill.models import load_model
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
@@ -53,7 +53,7 @@ def outputs(folder: Path, texts: Sequence[str], dtype: str, settings: Settings) 
     tokenizer.enable_truncation(model.checkpoint.max_seq_length or model.checkpoint.max_positions)
     ids = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
-    found = [model(batch) for batch in packed(ids, budget=settings.tokens_per_batch)]
+    found = [model(batch) for batch in packed_batches(ids, budget=settings.tokens_per_batch)]
     name = "embeddings" if model.checkpoint.task == "embedding" else "logits"
     y_ND = torch.cat([getattr(output, name) for output in found]).float()
     return y_ND[torch.tensor(order).argsort()]

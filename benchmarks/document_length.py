@@ -7,9 +7,9 @@ import numpy as np
 
 from corpusmill.jobs.bench import Findings, Settings, Table
 from corpusmill.jobs.bench.architectures import flops
-from corpusmill.jobs.bench.results import Ceiling, best_seconds
+from corpusmill.jobs.bench.results import PeakRate, best_seconds
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.texts import packed
+from corpusmill.jobs.bench.texts import packed_batches
 from corpusmill.models import Model, PackedTokens, load_model
 from measurement import main
 
@@ -26,7 +26,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     model = load_model(checkpoint_of(shape, work), task="base", dtype=dtype)
     lengths = [length for length in LENGTHS if length <= model.checkpoint.max_positions]
     packs = {length: _documents(model, length, settings) for length in lengths}
-    limit = Ceiling(dtype, threads=settings.threads)
+    limit = PeakRate(dtype, threads=settings.threads)
     runs = {"limit": limit} | {str(length): partial(_run, model, packs[length]) for length in lengths}
     best, _ = best_seconds(runs, rounds=settings.rounds, threads=settings.threads)
     rows = []
@@ -49,7 +49,7 @@ def _documents(model: Model, length: int, settings: Settings) -> list[PackedToke
     random = np.random.default_rng(settings.seed)
     count = max(1, TOKENS // length)
     ids = random.integers(5, model.checkpoint.vocab_size, (count, length))
-    return packed(list(ids), budget=settings.tokens_per_batch)
+    return packed_batches(list(ids), budget=settings.tokens_per_batch)
 
 
 def _run(model: Model, packs: list[PackedTokens]) -> None:

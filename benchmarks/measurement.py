@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from corpusmill.jobs.bench import Measure, Settings, measured
+from corpusmill.jobs.bench import Measure, Settings, run_measurement
 from corpusmill.models.errors import ModelError
 from corpusmill.pipeline.errors import CorpusmillError
 
@@ -27,7 +27,7 @@ def main(about: str | None, measure: Measure, *, usual: Settings = Settings()) -
     )
     typed = shlex.join(["python", *sys.argv])
     try:
-        found = measured(Path(sys.argv[0]).stem, measure, settings, folder=given.folder, command=typed)
+        found = run_measurement(Path(sys.argv[0]).stem, measure, settings, folder=given.folder, command=typed)
     except (CorpusmillError, ModelError) as error:
         sys.exit(f"error: {error}")
     print(json.dumps(asdict(found)))

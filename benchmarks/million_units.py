@@ -22,7 +22,7 @@ from support.tiny_checkpoints import write_checkpoint
 MAIN = "from corpusmill.jobs.cli.app import main; main()"
 
 
-def measured(name: str, *arguments: object) -> None:
+def run_measured(name: str, *arguments: object) -> None:
     """Run the command line in a process of its own and print what it took."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], stdout=subprocess.DEVNULL)
@@ -54,10 +54,10 @@ def main() -> None:
         make(folder / "many", str(embedder), units, files, missing=0)
     for path in sorted((job.parent / "out" / "data").iterdir())[:2]:
         path.unlink()
-    measured("plan", "plan", job)
-    measured("run, 2 units left", "run", job, "--executor", "inline")
-    measured("run, none left", "run", job, "--executor", "inline")
-    measured("verify --listing", "verify", job.parent / "out", "--listing")
+    run_measured("plan", "plan", job)
+    run_measured("run, 2 units left", "run", job, "--executor", "inline")
+    run_measured("run, none left", "run", job, "--executor", "inline")
+    run_measured("verify --listing", "verify", job.parent / "out", "--listing")
 
 
 if __name__ == "__main__":

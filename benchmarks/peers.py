@@ -10,7 +10,7 @@ import numpy as np
 from corpusmill.jobs.bench import Findings, Row, Settings, Table
 from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.texts import ids_of, packed
+from corpusmill.jobs.bench.texts import ids_of, packed_batches
 from corpusmill.models import Model, PackedTokens, load_model, read_checkpoint
 from engines import Call, Ids, engines
 from measurement import main
@@ -32,7 +32,7 @@ def measure(settings: Settings, work: Path) -> Findings:
         f"{name}, sorted": partial(_all, call, list(padded(longest_first))) for name, call in others.items()
     }
     runs[USUAL] = partial(_all, others["transformers float32"], list(padded(ids)))
-    packs = packed(ids, budget=settings.tokens_per_batch)
+    packs = packed_batches(ids, budget=settings.tokens_per_batch)
     refused = read_checkpoint(checkpoint, "base").refused_dtypes
     for dtype in settings.dtypes:
         if dtype not in refused:

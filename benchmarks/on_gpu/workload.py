@@ -1,4 +1,4 @@
-"""What is measured: base shapes with random weights, and documents of realistic lengths.
+"""The workload: base shapes with random weights, and documents of realistic lengths.
 
 Lengths are drawn from the lognormal distribution with the median (76 tokens) and mean (93) of the Debian
 package descriptions that other measurements use, cut at 512.

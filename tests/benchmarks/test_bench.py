@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from corpusmill.jobs.bench import BenchError, Settings, bench
 from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of, write_config
-from corpusmill.jobs.bench.texts import packed
+from corpusmill.jobs.bench.texts import packed_batches
 from corpusmill.jobs.cli.app import app
 from corpusmill.models import load_model, read_checkpoint
 
@@ -32,7 +32,7 @@ def test_a_theme_measures_what_it_ran(settings: Settings, tmp_path: Path) -> Non
 
 
 def test_a_second_page_of_a_day_does_not_replace_the_first(settings: Settings, tmp_path: Path) -> None:
-    """What was measured stays."""
+    """An earlier page stays as it is."""
     pages = {bench("architectures", settings, folder=tmp_path).page for _ in range(2)}
     assert len(pages) == 2
 
@@ -92,7 +92,7 @@ def test_every_contender_sees_the_same_tokens() -> None:
     """Packed within the budget."""
     sequences = [[1 + (i + j) % 9 for j in range(1 + i % 7)] for i in range(50)]
     total = sum(map(len, sequences))
-    packs = packed(sequences, budget=20)
+    packs = packed_batches(sequences, budget=20)
     assert sum(len(batch.input_ids) for batch in packs) == total
     assert all(len(batch.input_ids) <= 20 for batch in packs)
 
@@ -116,7 +116,7 @@ def test_a_shape_is_what_the_family_calls_base(tmp_path: Path, shape: str) -> No
 def test_a_shape_loads_and_gives_numbers(tmp_path: Path) -> None:
     """Its random weights are named and shaped as checkpoints are."""
     model = load_model(checkpoint_of("minilm", tmp_path), task="base")
-    (states,) = (model(batch).last_hidden_state for batch in packed([[2, 5, 3]], budget=8))
+    (states,) = (model(batch).last_hidden_state for batch in packed_batches([[2, 5, 3]], budget=8))
     assert states.isfinite().all()
 
 

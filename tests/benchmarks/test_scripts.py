@@ -13,7 +13,7 @@ import torch
 import accuracy
 import document_length
 import tokenizer
-from corpusmill.jobs.bench import Measure, Settings, measured
+from corpusmill.jobs.bench import Measure, Settings, run_measurement
 from corpusmill.jobs.demo.job import MINILM_PACKAGE
 from peers import padded
 
@@ -60,7 +60,7 @@ def test_every_script_starts(script: str) -> None:
 @pytest.mark.parametrize("measure", [tokenizer.measure, document_length.measure])
 def test_a_script_measures_what_it_ran(settings: Settings, tmp_path: Path, measure: Measure) -> None:
     """Positive rates in every row."""
-    result = measured("x", measure, settings, folder=tmp_path, command="python benchmarks/x.py")
+    result = run_measurement("x", measure, settings, folder=tmp_path, command="python benchmarks/x.py")
     rows = [row for rows in result.tables.values() for row in rows]
     assert rows
     assert all(value > 0 for row in rows for value in row.values() if isinstance(value, int | float))
@@ -112,7 +112,7 @@ def test_contenders_that_pad_see_the_same_tokens() -> None:
 def test_accuracy_is_of_real_weights() -> None:
     """bfloat16 keeps direction, neighbours and labels of two dozen docstrings."""
     settings = Settings(documents=24, dtypes=("bfloat16",), threads=1, rounds=1)
-    result = measured("accuracy", accuracy.measure, settings, folder=None, command="")
+    result = run_measurement("accuracy", accuracy.measure, settings, folder=None, command="")
     (row,) = result.tables["Agreement with float32"]
     assert row["cosine, least"] >= 0.999
     assert row["overlap of the 10 nearest"] >= 0.9

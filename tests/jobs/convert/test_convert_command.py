@@ -25,7 +25,7 @@ def test_the_command_says_what_it_did(old: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     line, note = result.stdout.splitlines()
     assert line == f"TensorFlow mobilebert: 83 tensors, 9,728 parameters, 0.0 MB -> {tmp_path / 'new'}"
-    assert note.startswith("  config.json now says tie_word_embeddings: false")
+    assert note.startswith("  wrote tie_word_embeddings: false")
 
 
 def test_the_command_as_json(old: Path, tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_the_command_as_json(old: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "code", "message"),
     [
-        ("gone", "new", 2, "error: SRC: {0}/gone: expected a folder with a checkpoint, but there is none"),
+        ("gone", "new", 2, "error: SRC: {0}/gone: expected a folder with a checkpoint, found none"),
         ("old", "full", 2, "error: DST: {0}/full: expected a new or empty folder"),
         ("old", "old/config.json", 2, "error: DST: {0}/old/config.json: expected a new or empty folder"),
-        ("shards", "new", 2, "error: SRC: {0}/shards: the weights are safetensors already; nothing needs"),
-        ("plain", "new", 2, "error: SRC: {0}/plain: the weights are safetensors already; nothing needs"),
+        ("shards", "new", 2, "error: SRC: {0}/shards: the weights are safetensors already; use"),
+        ("plain", "new", 2, "error: SRC: {0}/plain: the weights are safetensors already; use"),
         (
             "bare",
             "new",
@@ -127,7 +127,7 @@ def test_an_empty_target_is_taken(old: Path, tmp_path: Path) -> None:
 def test_pytorch_comes_first(old: Path, tmp_path: Path) -> None:
     """A folder with several frameworks' weights is converted from the pickle, which is the original's."""
     (old / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(ConvertError, match=r"pytorch_model\.bin: does not read as"):
+    with pytest.raises(ConvertError, match=r"pytorch_model\.bin: expected a PyTorch checkpoint, got"):
         convert(old, tmp_path / "new")
 
 

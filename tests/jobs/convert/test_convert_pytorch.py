@@ -219,7 +219,7 @@ def test_a_malicious_pickle_runs_nothing(
     mark = tmp_path / "mark"
     state = model.state_dict() | {"embeddings.extra": Trap(mark)} if among_tensors else Trap(mark)
     save(state, tmp_path / "old" / "pytorch_model.bin")
-    with pytest.raises(ConvertError, match=r"nothing but tensors, but .*; nothing of it was run") as caught:
+    with pytest.raises(ConvertError, match=r"tensors only, but .*; no code of it was run") as caught:
         convert(tmp_path / "old", tmp_path / "new")
     assert "_spring" in str(caught.value) or save is _plain
     assert not mark.exists()
@@ -231,7 +231,7 @@ def test_a_malicious_shard_runs_nothing(tmp_path: Path) -> None:
     model = _write_bin("BertModel", tmp_path / "old")
     last = _write_shards(model, tmp_path / "old")[-1]
     torch.save(Trap(tmp_path / "mark"), last)
-    with pytest.raises(ConvertError, match=f"{last.name}.*nothing of it was run"):
+    with pytest.raises(ConvertError, match=f"{last.name}.*no code of it was run"):
         convert(tmp_path / "old", tmp_path / "new")
     assert not (tmp_path / "mark").exists()
 
@@ -245,15 +245,15 @@ def test_a_malicious_shard_runs_nothing(tmp_path: Path) -> None:
         ({"pooler.dense.bias": torch.eye(3).to_sparse()}, "pooler.dense.bias: expected a plain tensor"),
         (
             {"pooler.dense.bias": torch.ones(1).expand(10**9)},
-            "claims 4,000,000,000 bytes, more than the file has",
+            "has 4,000,000,000 bytes by its header, more than the file",
         ),
         ({"pooler.dense.bias": torch.arange(3)}, "expected floating-point numbers, got torch.int64"),
-        ({}, "expected weights, but there is no tensor in it"),
-        ({"crf.transitions": torch.ones(2), "bert.head.x": torch.ones(2)}, "no rule explains 2 tensor"),
-        ({"pooler.dense.bias": torch.ones(2), "bert.pooler.dense.bias": torch.ones(2)}, "is there twice"),
+        ({}, "expected weights, got a file without tensors"),
+        ({"crf.transitions": torch.ones(2), "bert.head.x": torch.ones(2)}, "no rule covers 2 tensor"),
+        ({"pooler.dense.bias": torch.ones(2), "bert.pooler.dense.bias": torch.ones(2)}, "occurs twice"),
         (
             {"embeddings.LayerNorm.gamma": torch.ones(2), "embeddings.LayerNorm.weight": torch.zeros(2)},
-            "LayerNorm.weight is there twice, with different values",
+            "LayerNorm.weight occurs twice, with different values",
         ),
     ],
 )
@@ -271,7 +271,9 @@ def test_damaged_files(content: bytes, tmp_path: Path) -> None:
     """One line, whatever torch made of it."""
     _write_bin("BertModel", tmp_path / "old")
     (tmp_path / "old" / "pytorch_model.bin").write_bytes(content)
-    with pytest.raises(ConvertError, match=r"pytorch_model\.bin: (does not read as|expected a pickle)"):
+    with pytest.raises(
+        ConvertError, match=r"pytorch_model\.bin: expected a (PyTorch checkpoint, got|pickle)"
+    ):
         convert(tmp_path / "old", tmp_path / "new")
 
 
@@ -286,7 +288,7 @@ def test_damaged_files(content: bytes, tmp_path: Path) -> None:
         ({"weight_map": {"a": "/outside.bin"}}, "expected paths inside the checkpoint"),
         (
             {"weight_map": {"a": "gone.bin"}},
-            "gone.bin: .* names this file, but there is none; download it again",
+            "gone.bin: .* names this file, but it is missing; download it again",
         ),
     ],
 )

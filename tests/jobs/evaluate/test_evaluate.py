@@ -14,7 +14,7 @@ from finished_outputs import model, ranked, single_labels, spans, vectors, write
 from sklearn.metrics import accuracy_score, f1_score
 from workshop import Workshop
 
-from corpusmill.jobs.evaluate.evaluation import KINDS
+from corpusmill.jobs.evaluate.evaluation import SCORINGS
 
 NAMES = ["pos", "neg"]
 
@@ -80,7 +80,7 @@ def test_people_read_lines(workshop: Workshop, output: str) -> None:
         "  label  precision  recall      f1     support",
         "  neg       0.5000  1.0000  0.6667           1",
         "  pos       1.0000  0.5000  0.6667           2",
-        "  confusion matrix, a row a label, a column a prediction in the same order",
+        "  confusion matrix: one row per label, one column per prediction, in the same order",
         "  neg  1  0",
         "  pos  1  1",
         "  loss 0.6539",
@@ -237,7 +237,7 @@ def test_tasks_that_no_label_measures_are_refused(workshop: Workshop, tmp_path: 
     """With those that can be."""
     made = write_finished(tmp_path / "made", [pa.table({"gold": ["a"]})], model(task))
     code, line = refused(workshop, made, "--labels", "gold")
-    assert (code, line) == (2, f"error: --model: expected predictions of {', '.join(KINDS)}, got {task}\n")
+    assert (code, line) == (2, f"error: --model: expected predictions of {', '.join(SCORINGS)}, got {task}\n")
 
 
 @pytest.mark.parametrize("argument", [("--pairs", "gold"), ("--threshold", "0.3")])
@@ -246,7 +246,7 @@ def test_an_argument_that_means_nothing_is_refused(
 ) -> None:
     """Rather than ignored."""
     code, line = refused(workshop, output, "--labels", "gold", *argument)
-    assert (code, f"{argument[0]}: means nothing" in line) == (2, True)
+    assert (code, f"{argument[0]}: the scores of column" in line) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_labels_of_a_wrong_type_are_told(
 def test_every_kind_is_in_the_table_of_wrong_types() -> None:
     """A new kind has to be added to the test above."""
     marks = test_labels_of_a_wrong_type_are_told.pytestmark  # type: ignore[attr-defined]
-    assert {task for task, _ in marks[0].args[1]} == set(KINDS)
+    assert {task for task, _ in marks[0].args[1]} == set(SCORINGS)
 
 
 def test_an_output_without_a_row_to_measure_is_told(workshop: Workshop, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_an_output_without_files_is_told(workshop: Workshop, tmp_path: Path) -> 
     """There is not even a column."""
     made = write_finished(tmp_path / "made", [], model("text-classification"))
     code, line = refused(workshop, made, "--labels", "gold")
-    assert (code, "expected data files, the manifest names none" in line) == (1, True)
+    assert (code, "expected data files, got a manifest that names none" in line) == (1, True)
 
 
 def test_a_lost_data_file_is_told(workshop: Workshop, output: str) -> None:
@@ -313,7 +313,7 @@ def test_a_damaged_manifest_is_told(workshop: Workshop, output: str) -> None:
     manifest = Path(output) / "_manifest.parquet"
     pq.write_table(pa.table({"unit": ["a"]}), manifest)
     code, line = refused(workshop, output, "--labels", "gold")
-    assert (code, "not the columns of a manifest" in line) == (1, True)
+    assert (code, "expected the columns of a manifest" in line) == (1, True)
 
 
 def test_a_damaged_record_of_the_job_is_told(workshop: Workshop, output: str) -> None:

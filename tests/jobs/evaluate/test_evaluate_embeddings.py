@@ -44,8 +44,8 @@ def test_recall_is_that_of_the_nearest_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, cells: int
 ) -> None:
     """However rows are cut into files and blocks; a group of one is searched in, and not asked for."""
-    monkeypatch.setattr(retrieval, "CELLS", cells)
-    monkeypatch.setattr(retrieval, "ROWS", 7)
+    monkeypatch.setattr(retrieval, "SIMILARITIES_AT_ONCE", cells)
+    monkeypatch.setattr(retrieval, "ROWS_AT_ONCE", 7)
     rows = random_vectors(60) * np.arange(1, 61, dtype=np.float32)[:, None]
     groups = np.random.default_rng(1).integers(0, 20, 60)
     groups[0] = 99
@@ -203,5 +203,5 @@ def test_pairs_need_numbers(tmp_path: Path) -> None:
     with pytest.raises(EvaluateError, match="expected numbers for embedding"):
         scored(tmp_path / "pairs", columns, pairs="pair")
     columns["gold"] = [0.5, 0.5]
-    with pytest.raises(EvaluateError, match="or --pairs and numbers"):
+    with pytest.raises(EvaluateError, match="or numbers with --pairs"):
         scored(tmp_path / "groups", columns)

@@ -91,8 +91,8 @@ def test_integers_are_the_ids_of_the_checkpoints_labels(tmp_path: Path, output_f
 @pytest.mark.parametrize(
     ("names", "gold", "message"),
     [
-        (["1", "2", "3"], [1, 2], "could be the labels 1, 2, 3 or their places"),
-        (["1", "0"], [1, 0], "could be the labels 1, 0 or their places"),
+        (["1", "2", "3"], [1, 2], "could be the labels 1, 2, 3 or their ids"),
+        (["1", "0"], [1, 0], "could be the labels 1, 0 or their ids"),
         (["neg", "pos"], [1, 2], "expected ids from 0 to 1 of the labels neg, pos, got 1 to 2"),
         (["neg", "pos"], [-1, 1], "expected ids from 0 to 1 of the labels neg, pos, got -1 to 1"),
     ],
@@ -110,7 +110,9 @@ def test_integers_that_could_mean_something_else_are_refused(
 def test_labels_of_another_kind_are_told(tmp_path: Path) -> None:
     """A score of 0 would say that the model is bad; a label that it lacks is only never found."""
     columns = {"gold": ["POS", "NEG"], **single_labels(["pos", "neg"], ["pos", "neg"])}
-    with pytest.raises(EvaluateError, match=r"labels \(neg, pos\), got others \(NEG, POS\)") as raised:
+    with pytest.raises(
+        EvaluateError, match=r"checkpoint \(neg, pos\), got only others \(NEG, POS\)"
+    ) as raised:
         scored(tmp_path / "none", "text-classification", columns)
     assert raised.value.field == "--labels"
     columns["gold"] = ["POS", "neg"]
@@ -187,7 +189,7 @@ def test_a_threshold_is_a_probability(tmp_path: Path) -> None:
 def test_labels_that_are_nowhere_cannot_be_scored(tmp_path: Path) -> None:
     """Neither gold nor predicted ones."""
     columns = {"gold": pa.array([[], []], pa.list_(pa.string())), "labels": ranked({}, {"a": 0.1})}
-    with pytest.raises(EvaluateError, match="expected labels, got none in any row"):
+    with pytest.raises(EvaluateError, match="expected labels, got none in the column"):
         scored(tmp_path, "text-classification", columns)
 
 

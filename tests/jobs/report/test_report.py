@@ -97,7 +97,7 @@ def test_every_kind_of_result_has_its_chart(finished: Workshop) -> None:
         "mood_label: labels",
         "mood_score",
         "names_spans: spans by label",
-        "names_spans: entries a row",
+        "names_spans: entries per row",
         "vector_embedding: 60 rows in the two directions",
         "mood: sequences by their tokens",
         "64 to 95: 60",

@@ -96,12 +96,12 @@ def copied_beside(output: Path) -> str:
 
 def stray_file(output: Path) -> str:
     (output / "data" / "notes.txt").write_text("mine")
-    return "data/notes.txt: a stray file"
+    return "data/notes.txt: not a file of this output"
 
 
 def stray_folder(output: Path) -> str:
     (output / "data" / "more").mkdir()
-    return "data/more: a stray file"
+    return "data/more: not a file of this output"
 
 
 def cut_short(output: Path) -> str:
@@ -150,7 +150,7 @@ def broken_rejects(output: Path) -> str:
 
 def stray_at_the_top(output: Path) -> str:
     (output / "notes.txt").write_text("mine")
-    return "notes.txt: a stray file"
+    return "notes.txt: not a file of this output"
 
 
 def change_reject(output: Path, **changes: Any) -> str:
@@ -161,7 +161,7 @@ def change_reject(output: Path, **changes: Any) -> str:
 
 
 def reject_of_another_row(output: Path) -> str:
-    return f"{change_reject(output, row=10_000)}: row 10000 is none of the unit's"
+    return f"{change_reject(output, row=10_000)}: expected rows "
 
 
 def reject_of_another_file(output: Path) -> str:
@@ -180,12 +180,12 @@ def unit_between_units(output: Path) -> str:
         pa.ipc.new_file(file, described.schema) as writer,
     ):
         writer.write_table(described)
-    return f"data/{name}: a unit of no planned input"
+    return f"data/{name}: expected a unit of a planned input"
 
 
 def stray_rejects(output: Path) -> str:
     (output / "rejects" / "0000-00000-000000000-8.jsonl").write_text("{}")
-    return "rejects/0000-00000-000000000-8.jsonl: a stray file"
+    return "rejects/0000-00000-000000000-8.jsonl: not a file of this output"
 
 
 def manifest_without_a_row(output: Path) -> str:
@@ -196,7 +196,7 @@ def manifest_without_a_row(output: Path) -> str:
 
 def manifest_with_a_row_more(output: Path) -> str:
     edit_manifest(output, lambda rows: rows.append(rows[0] | {"unit": "abc-00000-000000000-8"}))
-    return "data/abc-00000-000000000-8.arrow: in the manifest, but not in data/"
+    return "data/abc-00000-000000000-8.arrow: in the manifest, but missing in data/"
 
 
 def manifest_with_a_row_twice(output: Path) -> str:
@@ -216,7 +216,7 @@ def manifest_without(column: str) -> Damage:
     def damage(output: Path) -> str:
         path = output / "_manifest.parquet"
         pq.write_table(pq.read_table(path).drop_columns([column]), path)
-        return "_manifest.parquet: not the columns of a manifest"
+        return "_manifest.parquet: expected the columns of a manifest"
 
     return damage
 
@@ -388,6 +388,6 @@ def test_what_is_no_number_is_found_in_results_only(workshop: Workshop) -> None:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table.set_column(3, table.schema.field("embedding"), spoiled))
     assert (
-        f"data/{path.name}: column 'embedding' holds NaN or an infinity"
+        f"data/{path.name}: column 'embedding': expected finite numbers, got NaN or an infinity"
         in verified(workshop, workshop.output)["problems"]
     )
