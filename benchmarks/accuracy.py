@@ -1,4 +1,4 @@
-"""What fewer bits change: vectors, their neighbours, and labels, against float32 on real documents."""
+"""The effect of fewer bits on vectors, their neighbours, and labels, against float32 on real documents."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from measurement import main
 EXACT = "float32"
 NEIGHBOURS = 10
 FEWEST = 2 * NEIGHBOURS
-"""Documents below which nearest ones say nothing."""
+"""The fewest documents with which neighbours are meaningful."""
 
 
 def measure(settings: Settings, work: Path) -> Findings:
@@ -46,7 +46,7 @@ def measure(settings: Settings, work: Path) -> Findings:
 
 
 def outputs(folder: Path, texts: Sequence[str], dtype: str, settings: Settings) -> Tensor:
-    """Return what a checkpoint gives for each text, in order: its embedding, or its classes' scores."""
+    """Return each text's embedding or class scores, in order."""
     model = load_model(folder, dtype=dtype)
     tokenizer = Tokenizer.from_file(str(model.checkpoint.folder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -60,7 +60,7 @@ def outputs(folder: Path, texts: Sequence[str], dtype: str, settings: Settings) 
 
 
 def overlap(exact_ND: Tensor, rough_ND: Tensor, *, nearest: int = NEIGHBOURS) -> float:
-    """Return the share of each vector's nearest ones by cosine that it keeps, on average."""
+    """Return the mean share of each vector's nearest neighbours by cosine that are the same."""
     found = []
     for x_ND in (exact_ND, rough_ND):
         unit_ND = torch.nn.functional.normalize(x_ND.float(), dim=1)

@@ -1,4 +1,4 @@
-"""How the cost of a document grows with its length."""
+"""The cost of a document by its length."""
 
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from measurement import main
 LENGTHS = (32, 64, 128, 256, 512)
 SHAPE = "distilbert"
 TOKENS = 8192
-"""Of each length, and at least one document."""
+"""The tokens of each length; there is at least one document."""
 
 
 def measure(settings: Settings, work: Path) -> Findings:
-    """Run documents of one length after another, as many tokens of each."""
+    """Run documents of one length after another, with the same number of tokens of each."""
     (shape,) = settings.architectures[:1] or (SHAPE,)
     dtype = settings.dtypes[0]
     model = load_model(checkpoint_of(shape, work), task="base", dtype=dtype)

@@ -1,9 +1,9 @@
-"""Seconds and memory that a million units cost: planned, resumed with two left, with none left, listed.
+"""Seconds and memory of a job of a million units: plan, resume with two left and with none, verify.
 
     python benchmarks/million_units.py FOLDER [--units UNITS] [--files FILES]
 
-FOLDER must be new, empty, or made by an earlier call. Prints one JSON object per command; interpreter, torch
-and model are part of each.
+FOLDER must be new, empty, or from an earlier run of this script. Prints one JSON object per command, with the
+seconds and memory of interpreter, torch and model.
 """
 
 import argparse
@@ -23,7 +23,7 @@ MAIN = "from corpusmill.jobs.cli.app import main; main()"
 
 
 def run_measured(name: str, *arguments: object) -> None:
-    """Run the command line in a process of its own and print what it took."""
+    """Run a command in a process of its own and print its seconds and memory."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -39,7 +39,7 @@ def run_measured(name: str, *arguments: object) -> None:
 
 
 def main() -> None:
-    """Make the output, then measure."""
+    """Make the output, then measure the commands."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--units", type=int, default=10**6)
