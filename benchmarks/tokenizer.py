@@ -41,7 +41,7 @@ def measure(settings: Settings, work: Path) -> Findings:
         (Table("Throughput", rows),),
         (
             f"{len(texts)} documents, {tokens:,} tokens, cut at 512.",
-            "The stage also cuts long texts early, tokenizes equal texts once and lays ids out as an Arrow list.",
+            "The stage also cuts long texts early, tokenizes equal texts once and builds an Arrow list.",
         ),
     )
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from answer_scores import answer_scores
 from corpusmill.models import load_model
 from held_out import split_texts
-from questions import RULES, WORDINGS, answer_of
+from questions import QUESTIONS, RULES, answer_of
 from sentences import neighbours, sentences
 from topics import Topic, split_topics, unseen
 from train_choices import choice_scores
@@ -126,8 +126,8 @@ def test_rules_find_answers(kind: str, text: str, answer: str | None) -> None:
 
 def test_every_kind_of_question_has_its_wordings() -> None:
     """Several, all distinct."""
-    assert WORDINGS.keys() == RULES.keys()
-    assert len({wording for wordings in WORDINGS.values() for wording in wordings}) == 3 * len(WORDINGS)
+    assert QUESTIONS.keys() == RULES.keys()
+    assert len({wording for wordings in QUESTIONS.values() for wording in wordings}) == 3 * len(QUESTIONS)
 
 
 def test_a_keyword_is_taken_out_of_the_text() -> None:
