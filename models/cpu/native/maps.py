@@ -14,7 +14,7 @@ from corpusmill.models.cpu.native.program import Program
 from corpusmill.models.cpu.native.weights import PackedWeight, fits
 from corpusmill.models.layers.blocks import ActivatedLinear, GroupedLinear, Linear
 
-# Our activation names -> the kernels'. They let NaN through.
+# Our activation names -> the kernels', which keep NaN.
 ACTIVATIONS = {
     "linear": NONE,
     "relu": RELU,

@@ -189,7 +189,7 @@ def test_a_column_that_was_not_kept_is_told(workshop: Workshop, output: str) -> 
         assert code == 2
         assert line == (
             f"error: --labels: expected a column that the job kept (gold), got '{column}'; add it to "
-            "input.keep and run the job to another output.path\n"
+            "input.keep and run the job with another output.path\n"
         )
 
 

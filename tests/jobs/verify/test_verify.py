@@ -126,7 +126,7 @@ def lost_rows(output: Path) -> str:
 def lost_rejects(output: Path) -> str:
     path = first(output, "rejects")
     path.unlink()
-    return f"rejects/{path.name}: missing"
+    return f"rejects/{path.name}: expected"
 
 
 def fewer_rejects(output: Path) -> str:
@@ -145,7 +145,7 @@ def reject_twice(output: Path) -> str:
 def broken_rejects(output: Path) -> str:
     path = first(output, "rejects")
     path.write_text("{")
-    return f"rejects/{path.name}: expected one JSON object a line"
+    return f"rejects/{path.name}: expected one JSON object per line"
 
 
 def stray_at_the_top(output: Path) -> str:

@@ -129,7 +129,7 @@ def test_an_unknown_task_lists_the_known(checkpoints: Checkpoints, read: Any) ->
 
 def test_no_config(tmp_path: Path) -> None:
     """The file that is missing is named."""
-    with pytest.raises(ConfigError, match=r"config\.json: expected a JSON file, but there is none"):
+    with pytest.raises(ConfigError, match=r"config\.json: expected a JSON file, found none"):
         read_checkpoint(tmp_path)
 
 

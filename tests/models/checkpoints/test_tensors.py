@@ -320,7 +320,7 @@ def test_a_broken_file(checkpoints: Checkpoints, tmp_path: Path) -> None:
     """Half a download does not read as a header."""
     (tmp_path / "config.json").write_bytes((checkpoints("bert", "base") / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(CheckpointError, match="expected safetensors, but the header does not read"):
+    with pytest.raises(CheckpointError, match="expected safetensors, got a header that cannot be read"):
         check_tensors(read_checkpoint(tmp_path))
 
 
