@@ -1,4 +1,4 @@
-"""`corpusmill bench`: one JSON object, one page, figures of what was really run."""
+"""`corpusmill bench`: one JSON object, one page, and figures of real runs."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def test_a_whole_job_is_measured(settings: Settings) -> None:
 
 
 def test_contenders_run_in_turn_after_a_warm_up() -> None:
-    """So that a machine that slows down slows all of them."""
+    """A machine that slows down then slows all of them."""
     seen: list[str] = []
     runs = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
     best, every = best_seconds(runs, rounds=2, threads=0)
@@ -99,7 +99,7 @@ def test_every_contender_sees_the_same_tokens() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_is_what_the_family_calls_base(tmp_path: Path, shape: str) -> None:
-    """Parameters of the base models, in millions, word vectors and all, without poolers."""
+    """Parameters of the base models, in millions, with word vectors and without poolers."""
     millions = {
         "bert": 108.9,
         "distilbert": 66.4,
@@ -114,7 +114,7 @@ def test_a_shape_is_what_the_family_calls_base(tmp_path: Path, shape: str) -> No
 
 
 def test_a_shape_loads_and_gives_numbers(tmp_path: Path) -> None:
-    """Its random weights are named and shaped as checkpoints are."""
+    """Its random weights have the names and shapes of a checkpoint."""
     model = load_model(checkpoint_of("minilm", tmp_path), task="base")
     (states,) = (model(batch).last_hidden_state for batch in packed_batches([[2, 5, 3]], budget=8))
     assert states.isfinite().all()

@@ -1,4 +1,4 @@
-"""HDF5 and msgpack as files: what is read, and what is refused because no checkpoint needs it."""
+"""HDF5 and msgpack files: what is read, and what is refused."""
 
 import struct
 import sys
@@ -132,14 +132,14 @@ def _extension(shape: list[int], dtype: str, data: bytes, code: int = 1) -> msgp
     ],
 )
 def test_msgpack_that_is_no_checkpoint(bias: Any, message: str, flax: Path, tmp_path: Path) -> None:
-    """Only arrays of numbers, of the size that they say."""
+    """Only arrays of numbers, of their stated size."""
     _set_bias(flax, bias)
     with pytest.raises(ConvertError, match=message):
         convert(flax, tmp_path / "new")
 
 
 def test_bfloat16_of_flax(flax: Path, tmp_path: Path) -> None:
-    """Which numpy does not know."""
+    """numpy has no bfloat16."""
     values = torch.randn(16).bfloat16()
     _set_bias(flax, _extension([16], "bfloat16", values.view(torch.int16).numpy().tobytes()))
     convert(flax, tmp_path / "new")
@@ -185,14 +185,14 @@ def test_nesting_without_end(flax: Path, tmp_path: Path) -> None:
 def test_a_missing_library_is_named(
     name: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the command that installs it."""
+    """The error has the command that installs it."""
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConvertError, match=rf"needs {library}: pip install 'corpusmill\[convert\]'"):
         convert(unpack(name, tmp_path / "old"), tmp_path / "new")
 
 
 def _set_bias(folder: Path, value: Any) -> None:
-    """Replaces the pooler's bias and leaves every other extension as it is."""
+    """Replace the pooler's bias and keep every other extension."""
     file = folder / "flax_model.msgpack"
     tree = msgpack.unpackb(file.read_bytes(), ext_hook=msgpack.ExtType)
     tree["pooler"]["dense"]["bias"] = value

@@ -1,4 +1,4 @@
-"""What no result may hold, at whatever depth of a column it stands; kept columns may hold anything."""
+"""Values that no result may have, at any depth of a column; kept columns may have any value."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ def test_offsets_lie_in_the_text(depth: str, row: int, start: int, end: int, goo
 
 
 def test_without_the_text_offsets_still_run_forwards() -> None:
-    """Their end cannot be checked then."""
+    """Their end cannot be checked without the text."""
     assert problems(pa.list_(SPAN), [[span(0, 99)]], keep_text=False) == []
     assert len(problems(pa.list_(SPAN), [[span(5, 4)]], keep_text=False)) == 1
 

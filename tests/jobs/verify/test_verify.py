@@ -34,7 +34,7 @@ def output(finished: Path, tmp_path: Path) -> Path:
 
 
 def verified(workshop: Workshop, output: Path) -> dict[str, Any]:
-    """The JSON result; the exit code has to agree with it, and nothing may be written."""
+    """Return the JSON result; the exit code has to agree, and nothing may be written."""
     before = contents(output)
     result = workshop.cli("verify", output, "--json")
     assert contents(output) == before
@@ -268,7 +268,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damage_is_found_and_named(workshop: Workshop, output: Path, damage: Damage) -> None:
-    """Exit code 1, and a problem that says where."""
+    """Exit code 1, and a problem with its place."""
     expected = damage(output)
     found = verified(workshop, output)
     assert not found["ok"]
@@ -293,8 +293,8 @@ LISTED = (
 
 
 @pytest.mark.parametrize("damage", [DAMAGES[name] for name in LISTED], ids=LISTED)
-def test_a_listing_finds_what_names_and_sizes_tell(workshop: Workshop, output: Path, damage: Damage) -> None:
-    """And not what only reading would."""
+def test_a_listing_finds_faults_of_names_and_sizes(workshop: Workshop, output: Path, damage: Damage) -> None:
+    """Faults inside the files are not found."""
     assert workshop.cli("verify", output, "--listing").exit_code == 0
     path = first(output)
     flip(path, path.stat().st_size // 2)
@@ -306,7 +306,7 @@ def test_a_listing_finds_what_names_and_sizes_tell(workshop: Workshop, output: P
 
 
 def test_a_listing_needs_no_inputs(workshop: Workshop) -> None:
-    """It counts no rows but the noted ones."""
+    """It counts rows from the metadata of the data files."""
     source = workshop.numbered(20)
     workshop.run()
     source.unlink()
@@ -316,7 +316,7 @@ def test_a_listing_needs_no_inputs(workshop: Workshop) -> None:
 
 
 def test_a_problem_is_printed_and_nothing_else_on_standard_error(workshop: Workshop, output: Path) -> None:
-    """One line a problem, then the verdict."""
+    """One line per problem, then the verdict."""
     expected = stray_file(output)
     result = workshop.cli("verify", output)
     assert result.exit_code == 1
