@@ -18,7 +18,7 @@ from sentences import neighbours, sentences
 from topics import Topic, split_topics, unseen
 from train_choices import choice_scores
 from train_topics import topic_scores
-from word_scores import follow_scores, mask_scores, sparse_scores
+from word_scores import mask_scores, next_sentence_scores, sparse_scores
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo"
 BERTS = ("stdlib-words", "stdlib-answers", "stdlib-choices", "stdlib-topics")
@@ -90,7 +90,7 @@ def measured(name: str) -> dict[str, Any]:
     if name == "stdlib-words":
         return {
             "fill_mask": mask_scores(folder, known, held_out),
-            "next_sentence": follow_scores(folder, known, held_out),
+            "next_sentence": next_sentence_scores(folder, known, held_out),
             "sparse": sparse_scores(folder, known),
         }
     if name == "stdlib-topics":
