@@ -25,20 +25,20 @@ def measure(settings: Settings, work: Path) -> Findings:
     dtype = settings.dtypes[0]
     model = load_model(checkpoint_of(shape, work), task="base", dtype=dtype)
     lengths = [length for length in LENGTHS if length <= model.checkpoint.max_positions]
-    packs = {length: _documents(model, length, settings) for length in lengths}
+    batches = {length: _documents(model, length, settings) for length in lengths}
     limit = PeakRate(dtype, threads=settings.threads)
-    runs = {"limit": limit} | {str(length): partial(_run, model, packs[length]) for length in lengths}
+    runs = {"limit": limit} | {str(length): partial(_run, model, batches[length]) for length in lengths}
     best, _ = best_seconds(runs, rounds=settings.rounds, threads=settings.threads)
     rows = []
     for length in lengths:
         seconds = best[str(length)]
-        tokens = sum(len(batch.input_ids) for batch in packs[length])
+        tokens = sum(len(batch.input_ids) for batch in batches[length])
         rows.append(
             {
                 "tokens a document": length,
                 "tokens/s": round(tokens / seconds),
                 "documents/s": round(tokens / length / seconds, 1),
-                "share of the limit": round(flops(model, packs[length]) / seconds / limit.flops, 3),
+                "share of the limit": round(flops(model, batches[length]) / seconds / limit.flops, 3),
             }
         )
     title = f"Cost and document length: {shape} in {dtype}"
@@ -52,8 +52,8 @@ def _documents(model: Model, length: int, settings: Settings) -> list[PackedToke
     return packed_batches(list(ids), budget=settings.tokens_per_batch)
 
 
-def _run(model: Model, packs: list[PackedTokens]) -> None:
-    for batch in packs:
+def _run(model: Model, batches: list[PackedTokens]) -> None:
+    for batch in batches:
         model(batch)
 
 
