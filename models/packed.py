@@ -33,8 +33,8 @@ class PackedTokens:
 
     `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
     device; `lengths` is (N,) int64 and stays on the CPU. `key_mask` (T,) is False for tokens that no token of
-    their sequence attends to; they still have results, and windows read them. It is None where all tokens
-    are attended to. Order sequences by length to get few, long `runs`.
+    their sequence attends to; they still have results, and windows read them. It is None if all tokens are
+    attended to. Order sequences by length to get few, long `runs`.
     """
 
     input_ids: Tensor

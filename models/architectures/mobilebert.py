@@ -105,7 +105,7 @@ class MobileBertConfig:
 
     @property
     def words_read(self) -> int:
-        """Inputs of the map that widens word vectors; 0 where there is none."""
+        """Inputs of the map that widens word vectors; 0 if there is none."""
         narrower = self.embedding_size != self.width
         return 3 * self.embedding_size if self.trigram else narrower * self.embedding_size
 

@@ -76,7 +76,7 @@ class SentenceModules:
 
 
 def read_sentence_modules(root: Path) -> SentenceModules | None:
-    """Return the record of a sentence-transformers folder, or None where there is no modules.json."""
+    """Return the record of a sentence-transformers folder, or None if there is no modules.json."""
     listing = root / "modules.json"
     if not listing.is_file():
         return None

@@ -79,7 +79,7 @@ def native_map(
 ) -> NativeMap | None:
     """Return the map on the kernels; None for another module, and for a map that they do not have.
 
-    With `int8` the map has 8 bits, or is None where these do not pay. `result` is the dtype of the results,
+    With `int8` the map has 8 bits, or is None if these are not faster. `result` is the dtype of the results,
     by default that of the weights.
     """
     plain, activation = module, "linear"
