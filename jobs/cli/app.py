@@ -219,10 +219,10 @@ def inspect(
     """
 
     def act() -> None:
-        from corpusmill.jobs.inspect import evaluation_lines, inspect_checkpoint
+        from corpusmill.jobs.inspect import inspect_checkpoint, lines_of
 
         result = inspect_checkpoint(checkpoint, task)
-        _print(result, evaluation_lines, as_json=as_json)
+        _print(result, lines_of, as_json=as_json)
 
     _guarded(act, debug=debug)
 
