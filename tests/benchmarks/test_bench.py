@@ -57,7 +57,7 @@ def test_the_command_prints_one_object(settings: Settings, tmp_path: Path) -> No
         (["peers"], "expected one of architectures, job, got 'peers'"),
         (
             ["architectures", "--corpus", "/nowhere.parquet"],
-            "expected a Parquet file, found nothing at /nowhere",
+            "expected a Parquet file at /nowhere.parquet, found none",
         ),
         (["job", "--architecture", "gpt"], "expected a folder or one of bert"),
         (["architectures", "--docs", "100000000"], "expected at least 100000000 documents"),
