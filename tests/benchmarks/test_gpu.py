@@ -145,7 +145,7 @@ def test_without_a_gpu_nothing_is_run_and_the_script_reports_it(tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 1
-    assert done.stdout.startswith("torch finds no CUDA device; nothing was run")
+    assert done.stdout.startswith("torch finds no CUDA device, so nothing was run")
     assert not (tmp_path / "out").exists()
 
 

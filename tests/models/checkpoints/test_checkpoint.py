@@ -116,7 +116,7 @@ def test_a_checkpoint_record_travels_between_processes(checkpoints: Checkpoints)
 @pytest.mark.parametrize("read", [read_checkpoint, load_model])
 def test_a_folder_that_is_not_there(read: Any, tmp_path: Path) -> None:
     """Said as such, not as a missing config."""
-    with pytest.raises(CheckpointError, match=r"nowhere: expected a folder.*there is none"):
+    with pytest.raises(CheckpointError, match=r"nowhere: expected a folder.*found none"):
         read(tmp_path / "nowhere")
 
 

@@ -223,7 +223,7 @@ def test_one_parameter_cannot_come_from_two_tensors(checkpoints: Checkpoints, tm
     folder = rewritten(
         checkpoints("bert", "base"), tmp_path, lambda t: t | {"bert.pooler.dense.bias": torch.zeros(32)}
     )
-    with pytest.raises(TensorError, match=r"pooler\.dense\.bias are two tensors for one parameter"):
+    with pytest.raises(TensorError, match=r"pooler\.dense\.bias are two tensors of one parameter"):
         check_tensors(read_checkpoint(folder))
 
 
