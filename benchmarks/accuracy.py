@@ -1,4 +1,4 @@
-"""What fewer bits change: vectors, their neighbours, and labels, against float32 on real documents."""
+"""The effect of fewer bits on vectors, their neighbours, and labels, against float32 on real documents."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corpusmill.jobs.bench import Findings, Settings, Table
-from corpusmill.jobs.bench.texts import packed, texts_of
+from corpusmill.jobs.bench.texts import packed_batches, texts_of
 from corpusmill.jobs.demo.job import CLASSIFIER, minilm, shipped
 from corpusmill.models import load_model
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
@@ -17,7 +17,7 @@ from measurement import main
 EXACT = "float32"
 NEIGHBOURS = 10
 FEWEST = 2 * NEIGHBOURS
-"""Documents below which nearest ones say nothing."""
+"""The fewest documents with which neighbours are meaningful."""
 
 
 def measure(settings: Settings, work: Path) -> Findings:
@@ -46,21 +46,21 @@ def measure(settings: Settings, work: Path) -> Findings:
 
 
 def outputs(folder: Path, texts: Sequence[str], dtype: str, settings: Settings) -> Tensor:
-    """Return what a checkpoint gives for each text, in order: its embedding, or its classes' scores."""
+    """Return each text's embedding or class scores, in order."""
     model = load_model(folder, dtype=dtype)
     tokenizer = Tokenizer.from_file(str(model.checkpoint.folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(model.checkpoint.max_seq_length or model.checkpoint.max_positions)
     ids = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
-    found = [model(batch) for batch in packed(ids, budget=settings.tokens_per_batch)]
+    found = [model(batch) for batch in packed_batches(ids, budget=settings.tokens_per_batch)]
     name = "embeddings" if model.checkpoint.task == "embedding" else "logits"
     y_ND = torch.cat([getattr(output, name) for output in found]).float()
     return y_ND[torch.tensor(order).argsort()]
 
 
 def overlap(exact_ND: Tensor, rough_ND: Tensor, *, nearest: int = NEIGHBOURS) -> float:
-    """Return the share of each vector's nearest ones by cosine that it keeps, on average."""
+    """Return the mean share of each vector's nearest neighbours by cosine that are the same."""
     found = []
     for x_ND in (exact_ND, rough_ND):
         unit_ND = torch.nn.functional.normalize(x_ND.float(), dim=1)

@@ -1,9 +1,8 @@
-"""Replays the traces against our policy, a fixed pool and Ray Data's default: a table and a chart.
+"""Autoscaling in simulated time: our policy, a fixed pool and Ray Data's default on the tests' traces.
 
     python benchmarks/autoscaling.py docs/benchmarks/autoscaling_simulated_DATE
 
-It prints the tables and writes the chart, DATE.svg. Time is simulated: the figures are the same on every
-machine.
+It prints the table and writes the chart, DATE.svg. The figures are the same on every machine.
 """
 
 import argparse
@@ -22,8 +21,8 @@ COLOURS = {"corpusmill": "#1b6ca8", "Ray Data default": "#d9822b", "fixed pool":
 WIDTH, HEIGHT, LEFT, TOP, GAP = 860, 110, 120, 46, 34
 
 
-def replayed(trace: Trace) -> dict[str, Outcome]:
-    """How each scaler did on a trace."""
+def outcomes_of(trace: Trace) -> dict[str, Outcome]:
+    """Return each scaler's outcome on a trace."""
     found = {}
     for name, scaler in SCALERS.items():
         world = World(trace)
@@ -31,8 +30,8 @@ def replayed(trace: Trace) -> dict[str, Outcome]:
     return found
 
 
-def rows(results: dict[str, dict[str, Outcome]]) -> Iterator[str]:
-    """The table's lines."""
+def table_lines(results: dict[str, dict[str, Outcome]]) -> Iterator[str]:
+    """Yield the table's lines."""
     yield (
         "| trace | completion, s: ours | Ray Data | fixed | worker-hours: ours | Ray Data | fixed | "
         "ours / Ray Data | most workers: ours, Ray Data |"
@@ -48,8 +47,8 @@ def rows(results: dict[str, dict[str, Outcome]]) -> Iterator[str]:
         )
 
 
-def line(changes: tuple[tuple[float, int], ...], end: float, top: int, y: float) -> str:
-    """A pool's size over time as the points of a step line."""
+def step_points(changes: tuple[tuple[float, int], ...], end: float, top: int, y: float) -> str:
+    """Return a pool's size over time as the points of a step step_points."""
     x = lambda time: LEFT + (WIDTH - LEFT - 20) * min(time, end) / end  # noqa: E731
     points, last = [], 0
     for time, size in (*changes, (end, changes[-1][1])):
@@ -60,7 +59,7 @@ def line(changes: tuple[tuple[float, int], ...], end: float, top: int, y: float)
 
 
 def chart(results: dict[str, dict[str, Outcome]]) -> str:
-    """The first pool's workers over time, a strip for each trace."""
+    """Return a chart of the first pool's workers over time, one strip per trace."""
     height = TOP + len(results) * (HEIGHT + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
@@ -81,7 +80,7 @@ def chart(results: dict[str, dict[str, Outcome]]) -> str:
             f'<path d="M{LEFT} {y}V{y + HEIGHT}H{WIDTH - 20}" fill="none" stroke="#cccccc"/>',
         ]
         for name in reversed(SCALERS):
-            points = line(found[name].changes[0], end, top, y)
+            points = step_points(found[name].changes[0], end, top, y)
             parts.append(
                 f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="1.3"/>'
             )
@@ -89,15 +88,15 @@ def chart(results: dict[str, dict[str, Outcome]]) -> str:
 
 
 def main() -> None:
-    """Replay everything, print the tables, write the chart."""
+    """Replay all traces, print the table, write the chart."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("target", help="the chart's path without .svg")
     target = parser.parse_args().target
     results = {}
     for make in TRACES:
         trace = make()
-        results[trace.name] = replayed(trace)
-    print("\n".join(rows(results)))
+        results[trace.name] = outcomes_of(trace)
+    print("\n".join(table_lines(results)))
     Path(f"{target}.svg").write_text(chart(results), encoding="utf-8")
 
 

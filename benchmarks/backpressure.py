@@ -1,10 +1,10 @@
-"""How much of the object store a job takes whose reader is far faster than its model.
+"""The object store's use by a job whose reader is far faster than its model.
 
     python benchmarks/backpressure.py FOLDER [--seconds SECONDS]
 
-10 GB of JSONL in FOLDER (one file under a hundred names), a model that takes twenty seconds per unit, and a
-store of 600 MB. Stops after so many seconds and prints one JSON object: the most that lay in the store, and
-what was spilled to disk.
+The input is 10 GB of JSONL in FOLDER (one file under a hundred names), the model takes twenty seconds per
+unit, the store has 600 MB. Stops after SECONDS and prints one JSON object: the largest use of the store, and
+the bytes spilled to disk.
 """
 
 import argparse
@@ -37,7 +37,7 @@ WORDS = "the water moves under a bridge and people walk home in the light of an 
 
 
 def corpus(folder: Path) -> Path:
-    """A hundred names of one file of 100 MB: 10 GB to whoever reads it."""
+    """Write one file of 100 MB under a hundred names, 10 GB of input; return their folder."""
     made = folder / "corpus"
     made.mkdir(parents=True, exist_ok=True)
     first = made / "part-000.jsonl"
@@ -54,7 +54,7 @@ def corpus(folder: Path) -> Path:
 
 
 def spec(folder: Path) -> tuple[PipelineSpec, list[Pending]]:
-    """The job, resolved: keeps the text, so that units are as large as their input."""
+    """Return the resolved job, which keeps the text, so that units are as large as their input."""
     checkpoint = folder / "checkpoint"
     if not checkpoint.exists():
         write_checkpoint(checkpoint, "bert", "embedding", seed=1)
@@ -71,24 +71,24 @@ def spec(folder: Path) -> tuple[PipelineSpec, list[Pending]]:
 
 
 def store() -> Any:
-    """What Ray says of its object store."""
+    """Return Ray's statistics of the object store."""
     (node,) = ray.nodes()
     return node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats
 
 
 def measure(folder: Path, seconds: float) -> None:
-    """Run for so long, looking at the store all the time."""
+    """Run the job for this long, read the store's statistics each second, and print the result."""
     job, pending = spec(folder)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=STORE)
     ray_engine.start_encoder = starter({"": UNIT_SECONDS})
     engine = RayEngine(job)
-    began, most, looked, committed, samples = time.monotonic(), 0, 0.0, 0, []
+    began, most, sampled, committed, samples = time.monotonic(), 0, 0.0, 0, []
     with closing(engine.run(pending)) as outcomes:
         for outcome in outcomes:
             committed += outcome is not None and hasattr(outcome, "record")
             now = time.monotonic()
-            if now - looked >= 1:
-                looked = now
+            if now - sampled >= 1:
+                sampled = now
                 stats = store()
                 most = max(most, stats.object_store_bytes_used)
                 samples.append(stats.object_store_bytes_used)

@@ -1,4 +1,4 @@
-"""How the cost of a whole job grows with its corpus."""
+"""The cost of a whole job by the size of its corpus."""
 
 from itertools import cycle, islice
 from pathlib import Path
@@ -46,4 +46,4 @@ def measure(settings: Settings, work: Path) -> Findings:
 
 
 if __name__ == "__main__":
-    main(__doc__, measure, usual=Settings(documents=1000))
+    main(__doc__, measure, defaults=Settings(documents=1000))

@@ -1,4 +1,4 @@
-"""The usual ways to run an encoder on a CPU, as functions of a padded batch."""
+"""Other engines that run an encoder on a CPU, as functions of a padded batch."""
 
 import contextlib
 import importlib
@@ -45,7 +45,7 @@ def _torch_call(model: Any) -> Call:
 
 
 class _States(torch.nn.Module):
-    """A model as a function of two tensors, which is all that an exporter understands."""
+    """A model as a function of two tensors, as exporters need it."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def _openvino_call(file: Path, precision: str, threads: int) -> Call:
 
 
 def _quietly(act: Callable[[], Any]) -> Any:
-    """Exporters print and warn a great deal."""
+    """Call a function without its output and warnings."""
     nowhere = io.StringIO()
     with (
         contextlib.redirect_stdout(nowhere),
@@ -107,7 +107,7 @@ def _quietly(act: Callable[[], Any]) -> Any:
 
 
 def extra(name: str) -> Any:
-    """Return a module of another engine, or say how to install it."""
+    """Return a module of another engine; refuse a missing one with the command to install it."""
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -1,13 +1,12 @@
-"""One run on a GPU, under eight minutes: exactness and speed of all architectures, beside transformers.
+"""Exactness and speed of all architectures on a GPU, beside transformers, in under eight minutes.
 
 Run from the repository's root, on a machine that has torch, numpy, safetensors and transformers:
 
     python benchmarks/gpu.py --output out/gpu
 
-The package need not be installed. Every section stands by itself: one that fails is noted and the
-next begins; results.json and results.md are written anew after each, so that a run that is cut off
-leaves what it found.
-`--device cpu --width small` runs the same code anywhere; its figures mean nothing.
+The package need not be installed. If a section fails, its error is recorded and the next one begins.
+results.json and results.md are rewritten after each section, so that a run that is cut off keeps its results.
+`--device cpu --width small` runs the same code without a GPU, to test it; its figures are not comparable.
 """
 
 import argparse
@@ -32,7 +31,7 @@ TIMES = 5.0
 
 
 def map_packages() -> None:
-    """Make `corpusmill.models` of the folder models/, whatever is installed, and find `on_gpu`."""
+    """Import `corpusmill.models` from the folder models/ and `on_gpu` from benchmarks/, installed or not."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     above = ModuleType("corpusmill")
     above.__path__ = []
@@ -49,25 +48,25 @@ def map_packages() -> None:
 
 
 @dataclass
-class Run:
-    """The results so far, where they go, and how long there is."""
+class Sections:
+    """The sections of a run: their results so far, the folder for them, and the time limit."""
 
     output: Path
     limit: float
     results: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
-    def section(self, name: str, act: Callable[[], Any], *, least: float = 5.0) -> Any:
-        """Run one part, if at least so many seconds are left, and write down what it gave."""
+    def run(self, name: str, measure: Callable[[], Any], *, least: float = 5.0) -> Any:
+        """Run a section if at least `least` seconds are left, and write its result."""
         spent = time.monotonic() - self.began
         if self.limit - spent < least:
             found: Any = {"skipped": f"{max(self.limit - spent, 0.0):.0f} s were left of {self.limit:.0f}"}
         else:
             try:
-                found = act()
+                found = measure()
             except Exception as error:
                 found = {"failed": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-        _let_go()
+        _free_memory()
         self.results[name] = found
         self.results.setdefault("seconds", {})[name] = round(time.monotonic() - self.began - spent, 1)
         self.write()
@@ -76,7 +75,7 @@ class Run:
         return found
 
     def write(self) -> None:
-        """Both files, whole."""
+        """Write both files."""
         from on_gpu.report import page
 
         self.output.mkdir(parents=True, exist_ok=True)
@@ -85,8 +84,8 @@ class Run:
         (self.output / "results.md").write_text(page(self.results, GOALS, TIMES), encoding="utf-8")
 
 
-def _let_go() -> None:
-    """Give back what a section held of the device."""
+def _free_memory() -> None:
+    """Free the device memory of a section."""
     import torch
 
     gc.collect()
@@ -95,7 +94,7 @@ def _let_go() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run all sections; 1 if one failed or a check did not pass."""
+    """Run all sections; return 1 if one failed or a check did not pass."""
     options = _options(arguments)
     map_packages()
     import torch
@@ -103,39 +102,38 @@ def main(arguments: list[str] | None = None) -> int:
     from on_gpu import exactness, kernels, machine, speed, workload
 
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("torch finds no CUDA device; nothing was run (--device cpu runs the code without meaning)")
+        print("torch finds no CUDA device, so nothing was run; --device cpu runs the code, for a test")
         return 1
+    sections = Sections(options.output, options.seconds)
     small = options.width == "small"
-    run = Run(options.output, options.seconds)
-    small = options.width == "small"
-    run.section("machine", lambda: machine.describe(options.device))
-    limits = run.section("limits", lambda: machine.ceilings(options.device, small=small))
+    sections.run("machine", lambda: machine.describe(options.device))
+    limits = sections.run("limits", lambda: machine.ceilings(options.device, small=small))
     corpus = workload.draw_corpus(options.documents)
-    run.section("workload", lambda: {"documents": options.documents, "tokens": corpus.tokens})
+    sections.run("workload", lambda: {"documents": options.documents, "tokens": corpus.tokens})
     with tempfile.TemporaryDirectory() as work:
         where = partial(workload.write_checkpoint, width=options.width, folder=Path(work))
         settings = {"device": options.device, "rounds": options.rounds}
         peak = limits.get("product_tflops", float("nan")) * 1e12
         for name in options.architectures:
-            run.section(f"exactness {name}", lambda n=name: exactness.check(where(n), device=options.device))
-        run.section("kernels", lambda: kernels.check(device=options.device, small=small))
+            sections.run(f"exactness {name}", lambda n=name: exactness.check(where(n), device=options.device))
+        sections.run("kernels", lambda: kernels.check(device=options.device, small=small))
         for name in options.architectures:
             ours = partial(speed.measure, budgets=options.budgets, peak=peak, **settings)
-            run.section(f"speed {name}", lambda n=name, act=ours: act(where(n), corpus))
-            # Slower by far, and as steady: one unit and fewer rounds tell its rate.
+            sections.run(f"speed {name}", lambda n=name, call=ours: call(where(n), corpus))
+            # transformers is far slower and as steady, so one unit and fewer rounds are enough.
             theirs = partial(speed.reference, cells=(4096, *options.budgets), device=options.device)
-            run.section(f"transformers {name}", lambda n=name, act=theirs: act(n, where(n), corpus.first))
+            sections.run(f"transformers {name}", lambda n=name, call=theirs: call(n, where(n), corpus.first))
         if "mobilebert" in options.architectures:
-            act = partial(exactness.at_range, trained=options.mobilebert, device=options.device)
-            run.section("MobileBERT at range", lambda: act(where("mobilebert")))
+            at_range = partial(exactness.at_range, trained=options.mobilebert, device=options.device)
+            sections.run("MobileBERT at range", lambda: at_range(where("mobilebert")))
         for name in options.architectures:
-            act = partial(kernels.launching, device=options.device)
-            run.section(f"launching {name}", lambda n=name, act=act: act(where(n)))
+            launching = partial(kernels.launching, device=options.device)
+            sections.run(f"launching {name}", lambda n=name, call=launching: call(where(n)))
     print((options.output / "results.md").read_text(encoding="utf-8"))
-    return 0 if _good(run.results) else 1
+    return 0 if _passed(sections.results) else 1
 
 
-def _good(results: dict[str, Any]) -> bool:
+def _passed(results: dict[str, Any]) -> bool:
     sections = [found for found in results.values() if isinstance(found, dict)]
     return not any("failed" in found or found.get("passed") is False for found in sections)
 

@@ -1,10 +1,10 @@
-"""Microseconds of host time a document, stage by stage, in front of and behind a model that costs nothing.
+"""Microseconds of host time per document, stage by stage, around a model that costs nothing.
 
     python benchmarks/host_path.py --corpus FILE --tokenizer FILE [--rows-per-unit N] [--output FOLDER]
 
 The corpus is Parquet with a column `text`. Units, batches of 65,536 tokens and vectors of DistilBERT's width
-are those of a job on a GPU; the encoder is replaced by one that returns a slice of what lies ready. One
-process, one stage after the other, the best of several rounds each. Prints one JSON object.
+are those of a job on a GPU. In place of the model, prepared vectors are copied. The stages run one after the
+other in one process; the best of several rounds counts. Prints one JSON object.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import pickle
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,20 +26,23 @@ from torch import nn
 from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
+from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
 from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
-from corpusmill.pipeline.encode.batches import token_batches
-from corpusmill.pipeline.encode.encoder import Encoder
+from corpusmill.pipeline.encode.batches import TokenBatch, token_batches
+from corpusmill.pipeline.encode.encoded import Encoded
+from corpusmill.pipeline.encode.encoder import Encoder, Prepared
 from corpusmill.pipeline.engine.stages import tokenized
 from corpusmill.pipeline.machine import keep_memory
 from corpusmill.pipeline.output.commit import commit
+from corpusmill.pipeline.spec import ModelSpec, OutputSpec
 
 TOKENS_PER_BATCH = 65_536
 SHAPE = "distilbert"
 
 
-class Nothing(nn.Module):
+class NoEncoder(nn.Module):
     """An encoder that computes nothing."""
 
     def __init__(self, width: int) -> None:
@@ -49,8 +53,8 @@ class Nothing(nn.Module):
         return EncoderOutput(last_hidden_state=self.states_TD)
 
 
-class Slices(nn.Module):
-    """A head that copies vectors which lie ready, as a GPU's come back."""
+class ReadyVectors(nn.Module):
+    """A head that copies prepared vectors, as a GPU's results are copied to the host."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,33 +64,42 @@ class Slices(nn.Module):
         return EmbeddingOutput(embeddings=self.vectors_ND[: len(packed)].clone())
 
 
-def free_of_cost(encoder: Encoder) -> Encoder:
-    """Replace the parts of an encoder that a GPU would run."""
+def without_model_cost(encoder: Encoder) -> Encoder:
+    """Replace the parts of an encoder that a GPU would run, and return it."""
     model = encoder._model
     width = model.checkpoint.width
-    model.encoder, model.head = Nothing(width), Slices(width)
+    model.encoder, model.head = NoEncoder(width), ReadyVectors(width)
     return encoder
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Units as they arrive at a stage: read, tokenized, packed into rows."""
+class Units:
+    """All units, as each stage receives them."""
 
     read: list[UnitBlock]
     tokenized: list[UnitBlock]
-    rows: list[pa.Table]
+    packed: list[pa.Table]
+    prepared: list[Prepared]
+    encoded: list[Encoded]
+
+    @property
+    def batches(self) -> list[TokenBatch]:
+        """The batches of all units, in order."""
+        return [batch for unit in self.prepared for batch in batches_of(unit)]
 
     @property
     def documents(self) -> int:
+        """The number of rows."""
         return sum(block.rows for block in self.read)
 
     @property
     def tokens(self) -> int:
-        return sum(sum((block.tokens or {}).values()) for block in self.tokenized)
+        """The number of tokens that the model reads."""
+        return sum(result.stats.tokens for result in self.encoded)
 
 
 def best(call: Callable[[], object], rounds: int) -> float:
-    """The seconds of the fastest round."""
+    """Return the seconds of the fastest round."""
     found = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -95,86 +108,99 @@ def best(call: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def sent(table: pa.Table) -> int:
-    """Copy a table as Ray does on its way into the object store: header by pickle, buffers as they are."""
+def copy_to_store(table: pa.Table) -> int:
+    """Copy a table as Ray does for its object store (a pickled header, plain buffers); return its bytes."""
     buffers: list[pickle.PickleBuffer] = []
     header = pickle.dumps(table, protocol=5, buffer_callback=buffers.append)
     return len(header) + sum(len(bytes(buffer)) for buffer in buffers)
 
 
-def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Time every stage over all units."""
+def batches_of(unit: Prepared) -> list[TokenBatch]:
+    """Return the batches of one unit."""
+    return list(token_batches(unit.sequences, tokens_per_batch=TOKENS_PER_BATCH))
+
+
+def resolved_job(arguments: argparse.Namespace, work: Path) -> tuple[ResolvedJob, ModelSpec]:
+    """Return the job over the corpus, and its model, as a GPU would run them."""
     settings = Settings(tokenizer=arguments.tokenizer, tokens_per_batch=TOKENS_PER_BATCH)
     texts = pq.read_table(arguments.corpus, columns=["text"])["text"].to_pylist()
-    config = job_over(
-        texts, checkpoint_of(SHAPE, work, tokenizer=arguments.tokenizer), work, settings, dtype="bfloat16"
-    )
+    checkpoint = checkpoint_of(SHAPE, work, tokenizer=arguments.tokenizer)
+    config = job_over(texts, checkpoint, work, settings, dtype="bfloat16")
     if arguments.rows_per_unit:
         given = config.input.model_copy(update={"rows_per_unit": arguments.rows_per_unit})
         config = config.model_copy(update={"input": given})
-    job, model = resolved(config, threads=1)
-    encoder = free_of_cost(Encoder(model))
-    output = replace(job.spec.output, compression=arguments.compression)
+    return resolved(config, threads=1)
+
+
+def units_of(job: ResolvedJob, encoder: Encoder) -> Units:
+    """Run all stages once and keep what each of them receives."""
     read = list(blocks_of(job))
     done = [tokenized(block, job.spec.tokenization) for block in read]
-    corpus = Corpus(read, done, [to_row(block) for block in done])
+    packed = [to_row(block) for block in done]
+    prepared = [encoder.prepare(block) for block in done]
+    return Units(read, done, packed, prepared, [encoder.encode(block) for block in done])
 
-    prepared = [encoder.prepare(block) for block in corpus.tokenized]
-    batches = [
-        batch
-        for unit in prepared
-        for batch in token_batches(unit.sequences, tokens_per_batch=TOKENS_PER_BATCH)
-    ]
-    encoded = [encoder.encode(block) for block in corpus.tokenized]
-    written = iter(range(10**9))
 
-    def write() -> None:
-        into = replace(output, url=f"{output.url}-{next(written)}")
-        for block, result in zip(corpus.tokenized, encoded, strict=True):
-            commit(block, [result.columns], into, tokens=result.stats.tokens)
+def write(units: Units, output: OutputSpec) -> None:
+    """Commit all units to a new output."""
+    new = replace(output, url=f"{output.url}-{uuid.uuid4().hex}")
+    for block, result in zip(units.tokenized, units.encoded, strict=True):
+        commit(block, [result.columns], new, tokens=result.stats.tokens)
 
-    stages: dict[str, Callable[[], object]] = {
+
+def stages_of(
+    job: ResolvedJob, units: Units, encoder: Encoder, output: OutputSpec
+) -> dict[str, Callable[[], object]]:
+    """Return each stage, as a call over all units."""
+    batches = units.batches
+    return {
         "read": lambda: list(blocks_of(job)),
-        "read: packed for the store": lambda: [to_row(block) for block in corpus.read],
-        "tokenize": lambda: [tokenized(block, job.spec.tokenization) for block in corpus.read],
-        "tokenize: packed for the store": lambda: [to_row(block) for block in corpus.tokenized],
-        "tokenize: copied to the store": lambda: [sent(row) for row in corpus.rows],
-        "worker: unpack": lambda: [from_row(row) for row in corpus.rows],
-        "worker: prepare": lambda: [encoder.prepare(block) for block in corpus.tokenized],
-        "worker: cut batches": lambda: [
-            list(token_batches(unit.sequences, tokens_per_batch=TOKENS_PER_BATCH)) for unit in prepared
-        ],
+        "read: packed for the store": lambda: [to_row(block) for block in units.read],
+        "tokenize": lambda: [tokenized(block, job.spec.tokenization) for block in units.read],
+        "tokenize: packed for the store": lambda: [to_row(block) for block in units.tokenized],
+        "tokenize: copied to the store": lambda: [copy_to_store(row) for row in units.packed],
+        "worker: unpack": lambda: [from_row(row) for row in units.packed],
+        "worker: prepare": lambda: [encoder.prepare(block) for block in units.tokenized],
+        "worker: cut batches": lambda: [batches_of(unit) for unit in units.prepared],
         "worker: pack": lambda: [
             PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types) for batch in batches
         ],
         "worker: pack, model, values": lambda: [encoder.values(batch) for batch in batches],
-        "worker: encode in all": lambda: [encoder.encode(block) for block in corpus.tokenized],
-        "worker: copied to the store": lambda: [sent(result.columns) for result in encoded],
-        "commit": write,
+        "worker: encode in all": lambda: [encoder.encode(block) for block in units.tokenized],
+        "worker: copied to the store": lambda: [copy_to_store(result.columns) for result in units.encoded],
+        "commit": lambda: write(units, output),
     }
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Time every stage over all units."""
+    job, model = resolved_job(arguments, work)
+    encoder = without_model_cost(Encoder(model))
+    units = units_of(job, encoder)
+    output = replace(job.spec.output, compression=arguments.compression)
+    stages = stages_of(job, units, encoder, output)
     spent = {name: best(call, arguments.rounds) for name, call in stages.items()}
-    tokens = sum(result.stats.tokens for result in encoded)
     worker = spent["worker: unpack"] + spent["worker: encode in all"] + spent["worker: copied to the store"]
     source = sum(seconds for name, seconds in spent.items() if not name.startswith(("worker", "commit")))
     return {
-        "documents": corpus.documents,
-        "tokens": tokens,
-        "units": len(corpus.read),
-        "batches": len(batches),
+        "documents": units.documents,
+        "tokens": units.tokens,
+        "units": len(units.read),
+        "batches": len(units.batches),
         "microseconds a document": {
-            name: round(seconds / corpus.documents * 1e6, 2) for name, seconds in spent.items()
+            name: round(seconds / units.documents * 1e6, 2) for name, seconds in spent.items()
         },
         "tokens/s": {
-            "tokenizing, one core": round(tokens / spent["tokenize"]),
-            "reading and tokenizing with the ways to the store, one core": round(tokens / source),
-            "worker, if all of it is one thread's": round(tokens / worker),
-            "committing, one thread": round(tokens / spent["commit"]),
+            "tokenizing, one core": round(units.tokens / spent["tokenize"]),
+            "reading and tokenizing with the ways to the store, one core": round(units.tokens / source),
+            "worker, if all of it is one thread's": round(units.tokens / worker),
+            "committing, one thread": round(units.tokens / spent["commit"]),
         },
     }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--tokenizer", required=True)

@@ -1,9 +1,9 @@
-"""Seconds and memory that a million units cost: planned, resumed with two left, with none left, listed.
+"""Seconds and memory of a job of a million units: plan, resume with two left and with none, verify.
 
     python benchmarks/million_units.py FOLDER [--units UNITS] [--files FILES]
 
-FOLDER must be new, empty, or made by an earlier call. Prints one JSON object per command; interpreter, torch
-and model are part of each.
+FOLDER must be new, empty, or from an earlier run of this script. Prints one JSON object per command, with the
+seconds and memory of interpreter, torch and model.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from support.tiny_checkpoints import write_checkpoint
 MAIN = "from corpusmill.jobs.cli.app import main; main()"
 
 
-def measured(name: str, *arguments: object) -> None:
-    """Run the command line in a process of its own and print what it took."""
+def run_measured(name: str, *arguments: object) -> None:
+    """Run a command in a process of its own and print its seconds and memory."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", MAIN, *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -39,7 +39,7 @@ def measured(name: str, *arguments: object) -> None:
 
 
 def main() -> None:
-    """Make the output, then measure."""
+    """Make the output, then measure the commands."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--units", type=int, default=10**6)
@@ -54,10 +54,10 @@ def main() -> None:
         make(folder / "many", str(embedder), units, files, missing=0)
     for path in sorted((job.parent / "out" / "data").iterdir())[:2]:
         path.unlink()
-    measured("plan", "plan", job)
-    measured("run, 2 units left", "run", job, "--executor", "inline")
-    measured("run, none left", "run", job, "--executor", "inline")
-    measured("verify --listing", "verify", job.parent / "out", "--listing")
+    run_measured("plan", "plan", job)
+    run_measured("run, 2 units left", "run", job, "--executor", "inline")
+    run_measured("run, none left", "run", job, "--executor", "inline")
+    run_measured("verify --listing", "verify", job.parent / "out", "--listing")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from corpusmill.jobs.bench import Findings, Row, Settings, Table
 from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import checkpoint_of
-from corpusmill.jobs.bench.texts import ids_of, packed
+from corpusmill.jobs.bench.texts import ids_of, packed_batches
 from corpusmill.models import Model, PackedTokens, load_model, read_checkpoint
 from engines import Call, Ids, engines
 from measurement import main
@@ -29,16 +29,17 @@ def measure(settings: Settings, work: Path) -> Findings:
     longest_first = sorted(ids, key=len, reverse=True)
     others = engines(checkpoint, work, threads=settings.threads)
     runs: dict[str, Callable[[], object]] = {
-        f"{name}, sorted": partial(_all, call, list(padded(longest_first))) for name, call in others.items()
+        f"{name}, sorted": partial(_run_padded, call, list(padded(longest_first)))
+        for name, call in others.items()
     }
-    runs[USUAL] = partial(_all, others["transformers float32"], list(padded(ids)))
-    packs = packed(ids, budget=settings.tokens_per_batch)
+    runs[USUAL] = partial(_run_padded, others["transformers float32"], list(padded(ids)))
+    batches = packed_batches(ids, budget=settings.tokens_per_batch)
     refused = read_checkpoint(checkpoint, "base").refused_dtypes
     for dtype in settings.dtypes:
         if dtype not in refused:
             model = load_model(checkpoint, task="base", dtype=dtype)
-            runs[f"corpusmill {dtype}"] = partial(_packed, model, packs)
-    # Other engines' threads do their work: only the wall clock sees them all.
+            runs[f"corpusmill {dtype}"] = partial(_run_packed, model, batches)
+    # Other engines work in threads of their own, which only the wall clock measures.
     best, every = best_seconds(runs, rounds=settings.rounds, threads=0)
     tokens = sum(map(len, ids))
     rows = sorted(
@@ -55,7 +56,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     return Findings(
         f"Other engines on a CPU: {shape}",
         (Table("Throughput, real tokens", tuple(rows)), Table("Ratios", tuple(_ratios(best, settings)))),
-        (f"{len(ids)} documents, {tokens:,} tokens; batches of {BATCH} where a contender pads.",),
+        (f"{len(ids)} documents, {tokens:,} tokens; contenders that pad have batches of {BATCH}.",),
     )
 
 
@@ -71,18 +72,18 @@ def padded(sequences: Sequence[Sequence[int]]) -> Iterator[Batch]:
         yield ids_NL, mask_NL
 
 
-def _all(call: Call, batches: Sequence[Batch]) -> None:
+def _run_padded(call: Call, batches: Sequence[Batch]) -> None:
     for ids_NL, mask_NL in batches:
         call(ids_NL, mask_NL)
 
 
-def _packed(model: Model, packs: Sequence[PackedTokens]) -> None:
-    for batch in packs:
+def _run_packed(model: Model, batches: Sequence[PackedTokens]) -> None:
+    for batch in batches:
         model(batch)
 
 
 def _ratios(best: dict[str, float], settings: Settings) -> Iterator[Row]:
-    """Yield each of our dtypes against the fastest engine of its precision, and against the usual way."""
+    """Yield each of our dtypes against the fastest engine in it, and against transformers in float32."""
     for dtype in settings.dtypes:
         ours = best.get(f"corpusmill {dtype}")
         others = {name: best[name] for name in best if name.endswith(f" {dtype}, sorted")}

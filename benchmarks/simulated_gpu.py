@@ -1,10 +1,10 @@
-"""What the engine leaves of a GPU's rate: its real processes around a device that is but a clock.
+"""The share of a GPU's rate that a whole job reaches: the engine's real processes around a simulated device.
 
     python benchmarks/simulated_gpu.py --corpus FILE --tokenizer FILE --output FOLDER
 
-A batch takes its tokens / RATE seconds of the device and LAUNCH seconds of Python, and gives vectors of
-DistilBERT's width that lie ready. Units are tokenized beforehand and enter the object store as the engine
-takes them, so that reading needs none of this machine's cores. Prints one JSON object.
+A batch takes tokens / RATE seconds on the device and LAUNCH seconds in Python, and returns prepared vectors
+of DistilBERT's width. Units are tokenized beforehand and enter the object store when the engine takes them,
+so that reading needs no core. Prints one JSON object.
 """
 
 import argparse
@@ -43,18 +43,18 @@ from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.output.receipts import Receipt
 from corpusmill.pipeline.spec import ModelSpec, PipelineSpec, PoolSpec
-from host_path import SHAPE, TOKENS_PER_BATCH, Slices, free_of_cost
+from host_path import SHAPE, TOKENS_PER_BATCH, ReadyVectors, without_model_cost
 
 LAUNCH = 0.0025
 """Seconds of Python that a batch's kernels take to launch."""
 
 
-class Clock(Slices):
+class SimulatedDevice(ReadyVectors):
     """A device that computes one batch after the other, each for as long as its tokens take."""
 
     def __init__(self, width: int, rate: float) -> None:
         super().__init__(width)
-        self.rate, self.free, self.lock = rate, 0.0, threading.Lock()
+        self.rate, self.free_at, self.lock = rate, 0.0, threading.Lock()
         self.busy = 0.0
 
     def forward(self, _encoded: EncoderOutput, packed: PackedTokens, _targets: Any) -> EmbeddingOutput:
@@ -63,40 +63,41 @@ class Clock(Slices):
             pass
         taken = len(packed.input_ids) / self.rate
         with self.lock:
-            self.free = max(self.free, time.perf_counter()) + taken
-            ready = self.free
+            self.free_at = max(self.free_at, time.perf_counter()) + taken
+            ready = self.free_at
         time.sleep(max(0.0, ready - time.perf_counter()))
         return super().forward(_encoded, packed, _targets)
 
 
-class ClockWorker(EncodeWorker):
-    """An encode worker with such a device."""
+class SimulatedWorker(EncodeWorker):
+    """An encode worker with a simulated device."""
 
     def __init__(self, spec: ModelSpec, rate: float) -> None:
         super().__init__(spec)
-        clocked(self._encoder, rate)
+        simulate_device(self._encoder, rate)
 
 
-def clocked(encoder: Encoder, rate: float) -> None:
-    free_of_cost(encoder)
-    encoder._model.head = Clock(encoder._model.checkpoint.width, rate)
+def simulate_device(encoder: Encoder, rate: float) -> None:
+    """Let an encoder compute on a simulated device."""
+    without_model_cost(encoder)
+    encoder._model.head = SimulatedDevice(encoder._model.checkpoint.width, rate)
     encoder._ahead = Ahead(2, lambda: None)
 
 
 def starter(rate: float) -> Callable[[ModelSpec], Any]:
-    """Return what starts such workers."""
+    """Return a function that starts workers with a simulated device."""
     for module in (sys.modules[__name__], host_path):
         ray.cloudpickle.register_pickle_by_value(module)
 
     def start(spec: ModelSpec) -> Any:
         options = {"num_cpus": 0, "max_concurrency": spec.pool.at_once}
-        return ray.remote(**options)(ClockWorker).remote(spec, rate)
+        return ray.remote(**options)(SimulatedWorker).remote(spec, rate)
 
     return start
 
 
 def main() -> None:
-    """Run the corpus so many times over and print what came of it."""
+    """Run the corpus several times over and print the rates."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--tokenizer", required=True)
@@ -116,6 +117,7 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Run a job over the corpus and return its rates, without the first fifth of the units."""
     settings = Settings(tokenizer=given.tokenizer, tokens_per_batch=TOKENS_PER_BATCH)
     texts = pq.read_table(given.corpus, columns=["text"])["text"].to_pylist()
     checkpoint = checkpoint_of(SHAPE, work, tokenizer=given.tokenizer)
@@ -128,8 +130,8 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     model = replace(model, pool=PoolSpec(n, 1, min_workers=n, at_once=given.at_once))
     blocks = [tokenized(block, job.spec.tokenization) for block in blocks_of(job)]
     splits = [
-        replace(split, file=replace(split.file, url=f"{split.file.url}-{time_}"))
-        for time_ in range(given.times)
+        replace(split, file=replace(split.file, url=f"{split.file.url}-{copy}"))
+        for copy in range(given.times)
         for split in job.splits
     ]
     rows = [(split, block) for split in splits for block in blocks]

@@ -1,10 +1,10 @@
-"""The driver's own load with a thousand workers that do nothing for ten seconds a unit.
+"""The driver's load with a thousand workers that wait ten seconds per unit.
 
     python benchmarks/thousand_workers.py [--seconds SECONDS] [--workers N]
 
-It prints one JSON object. The workers share a few real Ray actors, whose calls, answers and objects are those
-of a thousand; reading and committing are as empty. Measured is the driver's process while it runs the engine:
-its CPU seconds per wall second, once all workers are busy.
+The workers share a few Ray actors, with the calls, results and objects of a thousand. Reading and committing
+do nothing. Prints one JSON object: the CPU seconds of the driver's process per second of the run, once all
+workers are busy.
 """
 
 import argparse
@@ -42,22 +42,22 @@ class ManyWorkers:
     """Many workers in one process."""
 
     async def ready(self) -> Ready:
-        """At once."""
+        """Return at once."""
         return Ready(os.getpid())
 
     async def encode(self, *_: Any) -> tuple[pa.Table, EncodeStats]:
-        """Ten seconds of nothing."""
+        """Wait ten seconds and return an empty result."""
         await asyncio.sleep(UNIT_SECONDS)
         return pa.table({}), EncodeStats(TOKENS, 1, seconds=UNIT_SECONDS)
 
     async def commit(self, *_: Any) -> Committed:
-        """Nothing."""
+        """Return a receipt without writing a file."""
         node = ray.get_runtime_context().get_node_id()
         return Committed(Receipt(UnitRecord("u", "/in", 0, 0, 1, 0, 1, TOKENS, False), 1, ""), 0.0, node)
 
 
 def measure(seconds: float, workers: int) -> None:
-    """Run the engine and print what its driver took."""
+    """Run the engine and print the driver's load."""
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     shared = [ManyWorkers.remote() for _ in range(ACTORS)]
     count = iter(range(10**9))

@@ -2,9 +2,9 @@
 
     python benchmarks/time_to_stop.py FOLDER [--runs RUNS] [--busy PROCESSES] [--signal SIGINT|SIGTERM]
 
-FOLDER must be new or empty. Starts runs on a local Ray cluster, sends each the signal once its first file is
-there, and prints one JSON object per run: the seconds until the process has ended and until the last process
-of its cluster has, with the exit code. Ends with 1 if one of them took longer than the promised 10 seconds.
+FOLDER must be new or empty. Starts runs on a local Ray cluster, sends each the signal after its first data
+file, and prints one JSON object per run: the seconds until the process and until the last process of its
+cluster ended, and the exit code. Exits with 1 if one of them took longer than the promised 10 seconds.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from support.tiny_checkpoints import write_checkpoint
 
 MAIN = "from corpusmill.jobs.cli.app import main; main()"
 MARK = "CORPUSMILL_TIME_TO_STOP"
-"""The variable by which every process of a run is known: all of them inherit it."""
+"""The environment variable that identifies the processes of a run, because all of them inherit it."""
 PROMISED = 10.0
 ROWS = 20_000
 WORDS = "the water moves under a bridge and people walk home in the light of an old city"
 
 
-def prepared(folder: Path) -> Path:
-    """Write a corpus, two models and the job file: units of two rows, so that a run has many to go."""
+def write_job(folder: Path) -> Path:
+    """Write a corpus, two models and the job file; units of two rows, so that a run has many left."""
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder / "embedder", "bert", "embedding", seed=1)
     write_checkpoint(folder / "classifier", "distilbert", "text-classification", seed=2)
@@ -54,8 +54,8 @@ def prepared(folder: Path) -> Path:
     return path
 
 
-def stopped(job: Path, output: Path, number: signal.Signals) -> dict[str, float | int]:
-    """Run the job into a new output, send the signal after its first file, and follow it to its end."""
+def time_to_stop(job: Path, output: Path, number: signal.Signals) -> dict[str, float | int]:
+    """Run the job to a new output, send the signal after its first file, and measure the time to its end."""
     command = [sys.executable, "-P", "-c", MAIN, "run", str(job), "--set", f"output.path={output}"]
     with (output.parent / f"{output.name}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -85,7 +85,7 @@ def _marked(process: psutil.Process, mark: str) -> bool:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Keep so many processes busy while the block runs."""
+    """Keep this many processes busy while the block runs."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -96,7 +96,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure idle, then beside busy processes."""
+    """Measure on an idle machine, then beside busy processes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,15 +105,15 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=4)
     parser.add_argument("--signal", choices=["SIGINT", "SIGTERM"], default="SIGINT")
     options = parser.parse_args()
-    # A shell's background job ignores Ctrl-C, and so would the runs.
+    # A shell's background job ignores Ctrl-C, and its child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    job = prepared(options.folder.resolve())
+    job = write_job(options.folder.resolve())
     longest = 0.0
     for processes in (0, options.busy):
         with busy(processes):
             for run in range(options.runs):
                 output = job.parent / f"out-{processes}-{run}"
-                found = stopped(job, output, signal.Signals[options.signal])
+                found = time_to_stop(job, output, signal.Signals[options.signal])
                 longest = max(longest, found["seconds"], found["cluster_seconds"])
                 print(json.dumps({"busy_processes": processes, **found}), flush=True)
     raise SystemExit(longest > PROMISED)

@@ -1,4 +1,4 @@
-"""The tokenizer alone: what it does in front of a model."""
+"""The rate of the tokenizer, without a model."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from measurement import main
 
 
 def measure(settings: Settings, work: Path) -> Findings:
-    """Time the library on lists of texts, and the pipeline's own stage on units of them."""
+    """Time the library on a list of texts, and the pipeline's stage on units of them."""
     texts = texts_of(settings)
     tokenizer = tokenizer_of(settings)
     tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts))
@@ -25,7 +25,7 @@ def measure(settings: Settings, work: Path) -> Findings:
         "tokenizers library": partial(tokenizer.encode_batch_fast, texts),
         "tokenization stage": lambda: [tokenized(block, job.spec.tokenization) for block in blocks],
     }
-    # Threads of its own do the library's work, so only the wall clock sees it.
+    # The library works in threads of its own, which only the wall clock measures.
     best, _ = best_seconds(runs, rounds=settings.rounds, threads=0)
     rows = tuple(
         {
@@ -41,7 +41,7 @@ def measure(settings: Settings, work: Path) -> Findings:
         (Table("Throughput", rows),),
         (
             f"{len(texts)} documents, {tokens:,} tokens, cut at 512.",
-            "The stage also cuts long texts early, drops equal texts and lays ids out as an Arrow list.",
+            "The stage also cuts long texts early, tokenizes equal texts once and builds an Arrow list.",
         ),
     )
 

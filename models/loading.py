@@ -23,7 +23,7 @@ from corpusmill.models.model import Model
 from corpusmill.models.ops.attention import attends_in_bfloat16
 from corpusmill.models.ops.choose import attention_kernel, window_kernels
 
-# What runs between the layers and is stored where a layer is not quantized.
+# The dtype between layers, and of layers that are not quantized.
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,

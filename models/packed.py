@@ -33,8 +33,8 @@ class PackedTokens:
 
     `input_ids`, `token_types` and `position_ids` are (T,) int64; `cu_seqlens` is (N + 1,) int32, on the same
     device; `lengths` is (N,) int64 and stays on the CPU. `key_mask` (T,) is False for tokens that no token of
-    their sequence attends to; they still have results, and windows read them. It is None where all tokens
-    are attended to. Order sequences by length to get few, long `runs`.
+    their sequence attends to; they still have results, and windows read them. It is None if all tokens are
+    attended to. Order sequences by length to get few, long `runs`.
     """
 
     input_ids: Tensor
@@ -94,7 +94,7 @@ class PackedTokens:
         _check_lengths(lengths_N, tokens=len(ids_T))
         types_T = None if token_types is None else _ids(token_types, name="token_types")
         if types_T is not None and len(types_T) != len(ids_T):
-            raise InputError(f"token_types: expected {len(ids_T)}, one a token, got {len(types_T)}")
+            raise InputError(f"token_types: expected {len(ids_T)}, one per token, got {len(types_T)}")
         ends_N = np.cumsum(lengths_N)
         return cls(
             input_ids=torch.from_numpy(ids_T),
@@ -133,7 +133,7 @@ class PackedTokens:
         return {}
 
     def split(self, x_T: Tensor) -> tuple[Tensor, ...]:
-        """View of each sequence's part of a tensor whose first dimension is T."""
+        """Return a view of each sequence's part of a tensor whose first dimension is T."""
         if len(x_T) != len(self.input_ids):
             raise InputError(f"split: expected {len(self.input_ids)} tokens, got a tensor of {len(x_T)}")
         return torch.split(x_T, self.lengths.tolist())
@@ -166,7 +166,7 @@ def cut_into_tiles(cu_seqlens: Tensor, *, tokens: int, size: int) -> tuple[Tenso
 
 
 def moved(x: Tensor, target: torch.device) -> Tensor:
-    """Return a copy on a device; for a GPU from pinned memory, which torch keeps until it was read."""
+    """Return a copy on a device; for a GPU from pinned memory, which torch keeps until the copy is done."""
     if target.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(target, non_blocking=True)
     return x.to(target)
@@ -242,12 +242,13 @@ def _booleans(mask: "np.ndarray[Any, Any]", *, name: str) -> "np.ndarray[Any, np
 def _key_mask(mask_T: "np.ndarray[Any, Any]", lengths_N: "np.ndarray[Any, Any]") -> Tensor:
     """Return the mask, after checking that each sequence keeps a token that can be attended to."""
     if mask_T.shape != (lengths_N.sum(),):
-        raise InputError(f"key_mask: expected shape ({lengths_N.sum()},), one a token, got {mask_T.shape}")
+        raise InputError(f"key_mask: expected shape ({lengths_N.sum()},), one per token, got {mask_T.shape}")
     kept_T = _booleans(mask_T, name="key_mask")
     empty_N = np.add.reduceat(kept_T.astype(np.int64), np.cumsum(lengths_N) - lengths_N) == 0
     if empty_N.any():
         raise InputError(
-            f"key_mask: sequence {int(np.argmax(empty_N))} has no token left to attend to; expected one"
+            "key_mask: expected a token to attend to in each sequence, got none in sequence "
+            f"{int(np.argmax(empty_N))}"
         )
     return torch.from_numpy(kept_T)
 

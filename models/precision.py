@@ -1,4 +1,4 @@
-"""The choice of dtype `auto`, by measuring: half precision is slow on CPUs without instructions for it."""
+"""The choice of dtype `auto` by measurement: half precision is slow on CPUs without instructions for it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +12,9 @@ from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.models.cpu.layout import eight_bit_map, lay_out
 
 TOKENS, ROUNDS = 1024, 7
-# Fewer bits cost accuracy, and must be worth it: this many times the speed of the next larger dtype.
+# Fewer bits cost accuracy, so they must be this many times as fast as the next larger dtype.
 WORTH = 1.2
-# Narrower products are mostly the call itself, and their measurement noise.
+# In narrower products the cost of the call dominates, so measurements are noise.
 NARROWEST = 128
 
 
@@ -44,7 +44,9 @@ def choose_dtype(
     if torch.device(device).type == "cuda":
         return _for_cuda()
     if checkpoint.width < NARROWEST:
-        return DtypeChoice("float32", f"float32: a model {checkpoint.width} wide has little to gain")
+        return DtypeChoice(
+            "float32", f"float32: a model {checkpoint.width} wide is hardly faster in fewer bits"
+        )
     names = ["float32", "bfloat16"]
     if allow_int8 and "int8" not in checkpoint.refused_dtypes and has_int8_products():
         names.append("int8")
@@ -63,7 +65,7 @@ def pick(seconds: Mapping[str, float]) -> DtypeChoice:
         for name, taken in seconds.items()
         if name != "float32"
     )
-    return DtypeChoice(chosen, f"{chosen}: this CPU multiplies {measured} (worth it from {WORTH})")
+    return DtypeChoice(chosen, f"{chosen}: this CPU multiplies {measured} (used from {WORTH} on)")
 
 
 def product_seconds(width: int, dtypes: Sequence[str]) -> dict[str, float]:

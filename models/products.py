@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from corpusmill.models.cpu.int8 import in_bytes, quantized_linear
+from corpusmill.models.cpu.int8 import as_bytes, quantized_linear
 from corpusmill.models.precision import product_seconds
 
 TOKENS, ROUNDS = 1024, 7
@@ -31,7 +31,7 @@ def _int8_rate(width: int) -> float:
     layer = quantized_linear(nn.Linear(width, 4 * width).requires_grad_(False))
     if layer is None:
         return 0.0
-    bytes_TD = in_bytes(torch.ones(TOKENS, width))
+    bytes_TD = as_bytes(torch.ones(TOKENS, width))
     return 8.0 * TOKENS * width * width / _best(lambda: layer.product(bytes_TD))
 
 

@@ -1,4 +1,4 @@
-"""How often the small reader finds what the rules find, and what remembering answers would give."""
+"""Scores of the question-answering model against the rules' answers, and those of a baseline."""
 
 import re
 from collections import Counter
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from held_out import job_output
-from questions import RULES, WORDINGS, Answer, answer_of
+from questions import QUESTIONS, RULES, AnswerSpan, answer_of
 
 
 def answer_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:
-    """By kind: exact answers where there is one, and silence where there is none."""
+    """Return, by kind, the shares of exact answers, and of empty ones to questions without an answer."""
     return {kind: _of_a_kind(folder, kind, known, held_out) for kind in RULES}
 
 
@@ -22,11 +22,11 @@ def _of_a_kind(folder: Path, kind: str, known: list[str], held_out: list[str]) -
         task="question-answering",
         dtype="float32",
         long_text="window",
-        questions=[WORDINGS[kind][0]],
+        questions=[QUESTIONS[kind][0]],
         handle_impossible_answer=True,
     )
     found = [
-        Answer(row["start"], row["end"]) if row and row["text"] else None
+        AnswerSpan(row["start"], row["end"]) if row and row["text"] else None
         for row in table["answer"].to_pylist()
     ]
     return {
@@ -36,7 +36,7 @@ def _of_a_kind(folder: Path, kind: str, known: list[str], held_out: list[str]) -
     }
 
 
-def _shares(truth: list[Answer | None], found: list[Answer | None]) -> dict[str, float]:
+def _shares(truth: list[AnswerSpan | None], found: list[AnswerSpan | None]) -> dict[str, float]:
     with_answer = [pair for pair in zip(truth, found, strict=True) if pair[0] is not None]
     without = [answer for right, answer in zip(truth, found, strict=True) if right is None]
     return {
@@ -45,12 +45,12 @@ def _shares(truth: list[Answer | None], found: list[Answer | None]) -> dict[str,
     }
 
 
-def _remembered(kind: str, known: list[str], texts: list[str]) -> list[Answer | None]:
-    """The baseline: the first place where a string stands that was an answer in training twice."""
+def _remembered(kind: str, known: list[str], texts: list[str]) -> list[AnswerSpan | None]:
+    """Return the baseline's answers: the first string that was an answer at least twice in training."""
     answers = Counter(
         text[answer.start : answer.end] for text in known if (answer := answer_of(text, kind)) is not None
     )
     often = sorted((answer for answer, count in answers.items() if count > 1), key=len, reverse=True)
     pattern = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, often))})(?!\w)")
     matches = (pattern.search(text) for text in texts)
-    return [Answer(*match.span()) if match else None for match in matches]
+    return [AnswerSpan(*match.span()) if match else None for match in matches]

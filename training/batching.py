@@ -1,4 +1,4 @@
-"""Texts as padded batches of token ids, as the demo's training scripts use them."""
+"""Texts as padded batches of token ids, for the training scripts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from wordpiece import PAD
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch.Tensor]:
-    """The first `length` token ids of each text, [CLS] and [SEP] included."""
+    """Return the first `length` token ids of each text, [CLS] and [SEP] included."""
     tokenizer.enable_truncation(length)
     ids = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
     tokenizer.no_truncation()
@@ -17,10 +17,10 @@ def encode(tokenizer: Tokenizer, texts: list[str], *, length: int) -> list[torch
 
 
 def batches(ids: Sequence[torch.Tensor], *, tokens: int, shuffle: bool) -> Iterator[torch.Tensor]:
-    """Indices of texts of like length, at most `tokens` with padding (or one text)."""
+    """Yield indices of texts of similar length, at most `tokens` with padding (or one text)."""
     lengths = torch.tensor([len(x) for x in ids])
     order = torch.argsort(lengths + (8 * torch.rand(len(ids)) if shuffle else 0), stable=True)
-    # 8: the jitter above is the most by which an earlier text can be the longer one.
+    # 8: with the random term above, an earlier text can be at most this much longer.
     groups, start = [], 0
     for end in range(1, len(order) + 1):
         if end == len(order) or (end + 1 - start) * (lengths[order[end]] + 8) > tokens:
@@ -31,5 +31,5 @@ def batches(ids: Sequence[torch.Tensor], *, tokens: int, shuffle: bool) -> Itera
 
 
 def pad(ids: Sequence[torch.Tensor], indices: torch.Tensor) -> torch.Tensor:
-    """The sequences of some indices, filled up to the longest."""
+    """Return the sequences of these indices, padded to the longest."""
     return torch.nn.utils.rnn.pad_sequence([ids[i] for i in indices], batch_first=True, padding_value=PAD)

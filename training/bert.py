@@ -1,4 +1,4 @@
-"""What the training of the small BERTs has in common: batches of pairs, the loop, and how they are saved."""
+"""The shared training code of the small BERTs: batches of pairs, the training loop, and saving."""
 
 import random
 import sys
@@ -15,13 +15,13 @@ from optimization import optimizer_with_schedule
 from wordpiece import DEMO, PAD, save_tokenizer
 
 VOCABULARY_OF = DEMO / "stdlib-sections"
-"""Its tokenizer is the BERTs' too: it was made of the same training texts."""
+"""The checkpoint whose tokenizer the BERTs use too; it was trained on the same texts."""
 PRETRAINED = DEMO / "stdlib-words"
 POSITIONS = 256
 
 
 class Example(NamedTuple):
-    """Sequences that are judged together (one, or a question's choices), and what is right about them."""
+    """Sequences that are scored together (one, or a question's choices), and their target."""
 
     sequences: Sequence[Encoding]
     target: tuple[int, ...]
@@ -37,7 +37,7 @@ class Batch:
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
-        """What a BERT of transformers takes."""
+        """The inputs of a BERT in transformers."""
         return {
             "input_ids": self.input_ids,
             "token_type_ids": self.token_type_ids,
@@ -47,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Training:
-    """How long and how fast; a model's own recipe adds what else decides its weights."""
+    """The settings of all trainings; a model's own recipe adds what else decides its weights."""
 
     seed: int = 0
     epochs: int = 10
@@ -61,14 +61,14 @@ Loss = Callable[[Any, Batch], torch.Tensor]
 
 
 def demo_tokenizer(length: int, *, cut: str = "longest_first") -> Tokenizer:
-    """Of pairs it cuts the longer text, or the one that `cut` says."""
+    """Return the tokenizer; it truncates the longer text of a pair, or the one that `cut` names."""
     tokenizer = Tokenizer.from_file(str(VOCABULARY_OF / "tokenizer.json"))
     tokenizer.enable_truncation(length, strategy=cut)
     return tokenizer
 
 
 def fit(model: Any, examples: Callable[[], list[Example]], loss_of: Loss, training: Training) -> None:
-    """Trains; `examples` makes each epoch's."""
+    """Train a model; `examples` returns the examples of each epoch."""
     model.train()
     groups = _batches(examples(), tokens=training.batch_tokens)
     optimizer, schedule = optimizer_with_schedule(
@@ -78,7 +78,7 @@ def fit(model: Any, examples: Callable[[], list[Example]], loss_of: Loss, traini
         weight_decay=training.weight_decay,
     )
     for epoch in range(training.epochs):
-        if epoch > 0:  # the first epoch's have told the number of steps
+        if epoch > 0:  # the first epoch's batches are made above, for the number of steps
             groups = _batches(examples(), tokens=training.batch_tokens)
         losses = []
         for batch in groups:
@@ -95,7 +95,7 @@ def fit(model: Any, examples: Callable[[], list[Example]], loss_of: Loss, traini
 
 
 def _batches(examples: list[Example], *, tokens: int) -> list[Batch]:
-    """Examples of like length; a group of choices counts as its longest, so many times."""
+    """Return batches of examples of similar length; a group of choices counts as padded to its longest."""
     sizes = [max(len(x.ids) for x in choices) * len(choices) for choices, _ in examples]
     shapes = [torch.empty(size) for size in sizes]
     return [_batch([examples[i] for i in group]) for group in batches(shapes, tokens=tokens, shuffle=True)]
@@ -112,14 +112,14 @@ def _batch(examples: list[Example]) -> Batch:
 
 
 def pretrained(kind: Any, **settings: Any) -> Any:
-    """The pre-trained encoder with a new head."""
+    """Return the pre-trained encoder with a new head."""
     return kind.from_pretrained(PRETRAINED, dtype=torch.float32, **settings)
 
 
 def seed(number: int) -> random.Random:
-    """Seeds torch; returns the chance that examples are made with.
+    """Seed torch and return a random generator for the examples.
 
-    One thread: sums have one order then, and two mostly wait for each other in a model this small.
+    One thread gives sums a fixed order, and more are no faster in a model this small.
     """
     torch.set_num_threads(1)
     torch.manual_seed(number)
@@ -127,7 +127,7 @@ def seed(number: int) -> random.Random:
 
 
 def save(model: Any, folder: Path) -> None:
-    """In 16 bits: half the size, and what the figures are measured with."""
+    """Save a model in 16 bits, in which its figures are measured."""
     model.half().save_pretrained(folder)
     tokenizer = Tokenizer.from_file(str(VOCABULARY_OF / "tokenizer.json"))
     tokenizer.no_truncation()

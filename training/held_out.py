@@ -1,4 +1,4 @@
-"""Measuring a small model as its users would run it: a job over texts that its training never read."""
+"""Evaluation of a small model by a job over held-out texts, as users run it."""
 
 import json
 import platform
@@ -18,7 +18,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 def split_texts() -> tuple[list[str], list[str]]:
-    """The corpus's texts for training, and those held out."""
+    """Return the corpus's texts for training, and those held out."""
     sides: tuple[list[str], list[str]] = ([], [])
     for document in collect():
         sides[is_held_out(document.text)].append(document.text)
@@ -28,7 +28,7 @@ def split_texts() -> tuple[list[str], list[str]]:
 def job_output(
     checkpoint: Path, rows: list[dict[str, Any]], *, text_pair: str | None = None, **model: Any
 ) -> pa.Table:
-    """What a job makes of rows with a column `text`, in their order; `model` is its entry in the job file."""
+    """Return a job's output for rows with a column `text`, in order; `model` is its entry in the job file."""
     with tempfile.TemporaryDirectory() as name:
         lines = "".join(json.dumps({"id": i, **row}) + "\n" for i, row in enumerate(rows))
         (Path(name) / "rows.jsonl").write_text(lines, encoding="utf-8")
@@ -48,7 +48,7 @@ def job_output(
 
 
 def write_metrics(folder: Path, scores: dict[str, Any], *, recipe: dict[str, Any], seconds: float) -> None:
-    """Beside the weights, with what made them."""
+    """Write scores, recipe and versions beside the weights."""
     metrics = {
         **scores,
         "cpu_seconds": round(seconds),

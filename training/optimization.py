@@ -1,4 +1,4 @@
-"""How the demo's small models are optimized: AdamW, a short warm-up, then a cosine down to a hundredth."""
+"""The optimizer of the small models: AdamW, a short warm-up, then a cosine down to a hundredth."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 def optimizer_with_schedule(
     model: torch.nn.Module, *, steps: int, learning_rate: float, weight_decay: float
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """Weight decay is for matrices; none for biases and layer norms."""
+    """Return AdamW and its schedule; weight decay applies to matrices, not to biases and norms."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},

@@ -1,6 +1,6 @@
-"""Questions about a docstring whose answers written rules find: the truth of the demo's small reader.
+"""Questions about docstrings, and rules that find their answers, from which the demo's reader learns.
 
-Offsets are code points. A text to which a rule finds nothing has no answer to that question.
+Offsets are code points. A text in which a rule finds nothing has no answer to that question.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import NamedTuple
 from corpusmill.jobs.demo.spans import true_spans
 
 
-class Answer(NamedTuple):
-    """`text[start:end]`."""
+class AnswerSpan(NamedTuple):
+    """An answer, `text[start:end]`."""
 
     start: int
     end: int
@@ -30,43 +30,43 @@ _WRAPPING = "'\"`*.:"
 _LONGEST = 12  # words of an answer
 
 
-def _raised(text: str) -> Iterator[Answer]:
+def _raised(text: str) -> Iterator[AnswerSpan]:
     for start, end, label in true_spans(text):
         before, after = text[max(0, start - 80) : start], text[end : end + 60]
         if label == "EXCEPTION" and (_RAISED_BEFORE.search(before) or _RAISED_AFTER.match(after)):
-            yield Answer(start, end)
+            yield AnswerSpan(start, end)
 
 
-def _returned(text: str) -> Iterator[Answer]:
-    """Up to the first mark or word that begins a clause or says more of it."""
+def _returned(text: str) -> Iterator[AnswerSpan]:
+    """Yield phrases after "return", up to the first punctuation or word that begins a clause."""
     for match in _RETURNED.finditer(text):
         clause = _CLAUSE.search(match["what"], 2)
         found = match["what"][: clause.start() if clause else None].rstrip()
         if 0 < len(found.split()) <= _LONGEST:
-            yield Answer(match.start("what"), match.start("what") + len(found))
+            yield AnswerSpan(match.start("what"), match.start("what") + len(found))
 
 
-def _default(text: str) -> Iterator[Answer]:
+def _default(text: str) -> Iterator[AnswerSpan]:
     matches = (match for pattern in _DEFAULTS for match in pattern.finditer(text))
     for match in sorted(matches, key=lambda match: match.start("what")):
         found = match["what"].rstrip(_WRAPPING)
         left = len(found) - len(found.lstrip(_WRAPPING))
         if re.search(r"\w", found) and found.lower() not in ("a", "an", "the", "to"):
-            yield Answer(match.start("what") + left, match.start("what") + len(found))
+            yield AnswerSpan(match.start("what") + left, match.start("what") + len(found))
 
 
-def _labelled(label: str) -> Callable[[str], Iterator[Answer]]:
-    return lambda text: (Answer(span.start, span.end) for span in true_spans(text) if span.label == label)
+def _labelled(label: str) -> Callable[[str], Iterator[AnswerSpan]]:
+    return lambda text: (AnswerSpan(span.start, span.end) for span in true_spans(text) if span.label == label)
 
 
-RULES: dict[str, Callable[[str], Iterator[Answer]]] = {
+RULES: dict[str, Callable[[str], Iterator[AnswerSpan]]] = {
     "exception": _raised,
     "return": _returned,
     "default": _default,
     "reference": _labelled("REFERENCE"),
     "version": _labelled("VERSION"),
 }
-WORDINGS: dict[str, tuple[str, ...]] = {
+QUESTIONS: dict[str, tuple[str, ...]] = {
     "exception": (
         "Which exception is raised?",
         "What exception does it raise?",
@@ -79,6 +79,6 @@ WORDINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def answer_of(text: str, kind: str) -> Answer | None:
-    """The first that the kind's rule finds."""
+def answer_of(text: str, kind: str) -> AnswerSpan | None:
+    """Return the first answer that the kind's rule finds."""
     return next(RULES[kind](text), None)

@@ -1,11 +1,11 @@
-"""Which part of the Python Library Reference a module is documented in.
+"""The part of the Python Library Reference that documents a module.
 
-Chapters too small to learn from are merged with a neighbour; the modules of "Superseded Modules"
-stand with their topic, as they did before. Multimedia has too few docstrings and no near neighbour.
+Chapters that are too small to learn from are merged with a similar one. The modules of "Superseded Modules"
+are listed under their topic. Multimedia is left out: it has few docstrings and no similar chapter.
 """
 
 # Label: (chapters of the Library Reference, top-level modules). A sub-module goes with its package;
-# a private module stands here only where it implements a documented one (`_pydecimal`: decimal).
+# a private module is listed only if it implements a documented one (`_pydecimal`: decimal).
 SECTIONS: dict[str, tuple[str, str]] = {
     "built-ins": (
         "Built-in Functions, Constants, Types, Exceptions",
@@ -84,5 +84,5 @@ _SECTION_OF = {module: label for label, (_, modules) in SECTIONS.items() for mod
 
 
 def section_of(module: str) -> str | None:
-    """None for a module that the Library Reference does not document, or documents elsewhere."""
+    """Return a module's section; None for a module that is in none of them."""
     return _SECTION_OF.get(module.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Sentences of docstrings, and pairs of neighbours: what the small BERT and its offspring learn from."""
+"""Sentences of docstrings, and pairs of neighbours, from which the small BERTs learn."""
 
 import random
 import re
@@ -19,26 +19,26 @@ class Neighbours(NamedTuple):
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of prose on one line each; examples, tables and headings are left out."""
+    """Return sentences of prose, each on one line, without examples, tables and headings."""
     parts = (" ".join(part.split()) for part in _BREAK.split(text))
     return [part for part in parts if len(_WORD.findall(part)) >= MINIMUM_WORDS and ">>>" not in part]
 
 
 def neighbours(texts: Sequence[str]) -> list[Neighbours]:
-    """Each pair of consecutive sentences, in the order of the texts; every pair once."""
+    """Return each pair of consecutive sentences once, in the order of the texts."""
     pairs = (Neighbours(*pair) for text in texts for pair in pairwise(sentences(text)))
     return list(dict.fromkeys(pairs))
 
 
-def strangers(pair: Neighbours, pairs: Sequence[Neighbours], count: int, chance: random.Random) -> list[str]:
-    """Second sentences of other pairs.
+def other_seconds(pair: Neighbours, pairs: Sequence[Neighbours], count: int, rng: random.Random) -> list[str]:
+    """Return `count` second sentences of other pairs.
 
-    Of other pairs' second ones only: first sentences are written otherwise ("Return ..."), and a model
-    would learn to tell those instead of what follows.
+    First sentences of a text are not used: their style differs ("Return ..."), and a model would learn to
+    recognize the style.
     """
     found: list[str] = []
     while len(found) < count:
-        second = chance.choice(pairs).second
+        second = rng.choice(pairs).second
         if second not in (*pair, *found):
             found.append(second)
     return found

@@ -1,4 +1,4 @@
-"""Exact-match scores of spans, as seqeval's: start, end and label must all be right."""
+"""Exact-match scores of spans, as in seqeval: start, end and label must be right."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from variants import Example
 
 
 def found_spans(checkpoint: Path, texts: list[str], *, aggregation: str) -> list[list[Span]]:
-    """What a job finds in each text, as the demo runs it: texts longer than the model in windows."""
+    """Return the spans that a job like the demo's finds in each text, with windows for long texts."""
     rows = [{"text": text} for text in texts]
     table = job_output(
         checkpoint, rows, task="token-classification", aggregation=aggregation, long_text="window"
@@ -19,7 +19,7 @@ def found_spans(checkpoint: Path, texts: list[str], *, aggregation: str) -> list
 
 
 def remembered_spans(known: list[Example], texts: list[str]) -> list[list[Span]]:
-    """The baseline: where a string that was a span in training stands as a whole word, the longest first."""
+    """Return the baseline's spans: strings that were spans in training, as whole words, longest first."""
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for known_text, spans in known:
         for start, end, label in spans:
@@ -31,7 +31,7 @@ def remembered_spans(known: list[Example], texts: list[str]) -> list[list[Span]]
 
 
 def span_scores(truth: list[list[Span]], predicted: list[list[Span]]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and the number of true spans, micro-averaged (`all`) and of each label."""
+    """Return precision, recall, F1 and the number of true spans, micro-averaged (`all`) and per label."""
     found, true, right = Counter[str](), Counter[str](), Counter[str]()
     for expected, got in zip(truth, predicted, strict=True):
         for counter, spans in ((true, expected), (found, got), (right, set(expected) & set(got))):

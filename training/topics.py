@@ -1,8 +1,8 @@
-"""What a docstring is about, in words: the hypotheses that the demo's small entailment model learns from.
+"""Topics of docstrings: the hypotheses from which the demo's small entailment model learns.
 
-Three kinds: the name of its section ("internet protocols"), its module ("zipfile"), and its keyword, the
-word of it that is rarest elsewhere. Some modules and keywords are never used in training: what the model
-makes of those tells whether it understands words that it was not taught as labels.
+There are three kinds: the name of its section ("internet protocols"), its module ("zipfile"), and its
+keyword, the word that is rarest in other texts. Some modules and keywords are held out of training, to
+measure the model on labels that it has not seen.
 """
 
 import re
@@ -18,12 +18,12 @@ from split import falls_below, is_held_out
 TEMPLATE = "This example is about {}."
 LABELS = [section.replace("-", " ") for section in SECTIONS]
 _WORD = re.compile(r"[a-z]{4,}")
-_RARE, _COMMON = 8, 250  # documents with a keyword: from a few to some
+_RARE, _COMMON = 8, 250  # least and most documents with a keyword
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A text and the three answers to what it is about."""
+    """A text and its three topics."""
 
     text: str
     section: str
@@ -31,17 +31,17 @@ class Topic:
     keyword: str | None
 
     def without_keyword(self) -> str:
-        """So that a keyword is understood, not found."""
+        """Return the text without its keyword, so that the model cannot simply find it."""
         return re.sub(rf"(?i)\b{self.keyword}\b", "it", self.text) if self.keyword else self.text
 
 
 def unseen(subject: str) -> bool:
-    """Whether a module or keyword is kept out of training."""
+    """Return whether a module or keyword is held out of training."""
     return falls_below(f"subject {subject}")
 
 
 def split_topics() -> tuple[list[Topic], list[Topic]]:
-    """For training, and held out; keywords are counted in the former only."""
+    """Return the topics for training and those held out; only the former count for keywords."""
     documents = [document for document in collect() if section_of(document.module)]
     counts = Counter(
         word for document in documents if not is_held_out(document.text) for word in _words(document.text)

@@ -1,11 +1,11 @@
-"""Trains the demo's classifier: from a docstring to the part of the Library Reference it belongs to.
+"""Train the demo's classifier: from a docstring to its section of the Library Reference.
 
     python training/train.py [--output DIR] [--split text|module]
 
-A DistilBERT of two layers from random weights has too little text here to learn what words mean. So
-its word vectors start as facts about the training texts: which words stand near each other (the leading
-singular vectors of positive pointwise mutual information, Levy & Goldberg 2014), and which section a
-linear model takes each word for. Training then adds what the order and company of words tell.
+The corpus is too small for a DistilBERT of two layers to learn the meaning of words from random weights. So
+its word vectors are initialized from statistics of the training texts: which words are near each other (the
+leading singular vectors of positive pointwise mutual information, Levy & Goldberg 2014), and the weights of a
+linear model of sections.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from corpusmill.jobs.demo.document import Document
 from optimization import optimizer_with_schedule
 from sections import SECTIONS, section_of
 from split import falls_below, is_held_out
-from word_vectors import company_vectors, section_vectors
+from word_vectors import cooccurrence_vectors, section_vectors
 from wordpiece import DEMO, MASK, PAD, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
 
 LABELS = list(SECTIONS)
@@ -42,7 +42,7 @@ LABELS = list(SECTIONS)
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the weights, besides the corpus."""
+    """The settings that decide the weights, besides the corpus."""
 
     seed: int = 0
     vocabulary: int = 4000
@@ -65,23 +65,23 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Split:
-    """`texts` are all that may be read in training: those of `train` and those without a section."""
+class CorpusSplit:
+    """A split corpus; `texts` are all texts for training: those of `train` and those without a section."""
 
     texts: list[str]
     train: list[Document]
     held_out: list[Document]
 
 
-def split_corpus(by: str) -> Split:
-    """`text`: documents held out one by one; `module`: every text of some modules, which is harder."""
+def split_corpus(by: str) -> CorpusSplit:
+    """Return the split by `text`, single documents, or by `module`, all texts of some modules (harder)."""
     hold: Callable[[Document], bool] = {
         "text": lambda document: is_held_out(document.text),
         "module": lambda document: falls_below(document.module),
     }[by]
     documents = list(collect())
     labelled = [document for document in documents if section_of(document.module)]
-    return Split(
+    return CorpusSplit(
         texts=[document.text for document in documents if not hold(document)],
         train=[document for document in labelled if not hold(document)],
         held_out=[document for document in labelled if hold(document)],
@@ -115,7 +115,7 @@ def build_model(word_vectors: np.ndarray, recipe: Recipe) -> DistilBertForSequen
 
 
 def mask_words(input_ids: torch.Tensor, share: float) -> torch.Tensor:
-    """So that no text is known by a single word."""
+    """Mask words at random, so that the model does not rely on single words."""
     masked = (torch.rand(input_ids.shape) < share) & (input_ids >= len(SPECIAL_TOKENS))
     return input_ids.masked_fill(masked, MASK)
 
@@ -154,8 +154,8 @@ def predict(model: DistilBertForSequenceClassification, ids: list[torch.Tensor])
     return predicted.numpy()
 
 
-def linear_baseline(split: Split) -> np.ndarray:
-    """What the model has to be measured against: words and pairs of words, no network."""
+def linear_baseline(split: CorpusSplit) -> np.ndarray:
+    """Return the predictions of a linear model of words and pairs of words, the baseline."""
     linear = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30, max_iter=300)
     )
@@ -169,14 +169,14 @@ def scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return {"accuracy": round(float(np.mean(predicted == truth)), 4), "macro_f1": round(float(macro), 4)}
 
 
-def run(split: Split, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceClassification]:
+def run(split: CorpusSplit, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceClassification]:
     torch.manual_seed(recipe.seed)
     tokenizer = train_tokenizer(split.texts, vocabulary=recipe.vocabulary, lowercase=True)
     all_ids = encode(tokenizer, split.texts, length=recipe.training_tokens)
     ids = encode(tokenizer, [document.text for document in split.train], length=recipe.training_tokens)
     labels = targets(split.train)
     sections = section_vectors(ids, labels, vocabulary=recipe.vocabulary, strength=recipe.linear_strength)
-    company = company_vectors(
+    company = cooccurrence_vectors(
         all_ids,
         vocabulary=recipe.vocabulary,
         width=recipe.width - len(LABELS),
@@ -187,7 +187,9 @@ def run(split: Split, recipe: Recipe) -> tuple[Tokenizer, DistilBertForSequenceC
     return tokenizer, model
 
 
-def measure(split: Split, recipe: Recipe, predicted: np.ndarray, *, seconds: float) -> dict[str, object]:
+def measure(
+    split: CorpusSplit, recipe: Recipe, predicted: np.ndarray, *, seconds: float
+) -> dict[str, object]:
     truth = targets(split.held_out)
     majority = np.full_like(truth, np.bincount(targets(split.train)).argmax())
     libraries = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")

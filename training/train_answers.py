@@ -1,10 +1,10 @@
-"""Trains the demo's small reader: where a docstring answers a question, or that it does not.
+"""Train the demo's small question-answering model: the answer's span in a docstring, or none.
 
     python training/train_answers.py [--output DIR]
 
-The pre-trained BERT (train_words.py) with a question-answering head. Questions and answers are those of
-written rules (questions.py), each kind in three wordings. Half of what it reads has no answer: then start
-and end are at [CLS], as in SQuAD 2.
+The pre-trained BERT (train_words.py) with a question-answering head. Rules find the answers (questions.py);
+each kind of question has three wordings. Half of the examples have no answer: start and end are at [CLS], as
+in SQuAD 2.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from transformers import BertForQuestionAnswering
 from answer_scores import answer_scores
 from bert import DEMO, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
 from held_out import split_texts, write_metrics
-from questions import RULES, WORDINGS, Answer, answer_of
+from questions import QUESTIONS, RULES, AnswerSpan, answer_of
 
 
 @dataclass(frozen=True)
 class Recipe(Training):
-    """All that decides the weights, besides the corpus and the pre-trained ones."""
+    """The settings that decide the weights, besides the corpus and the pre-trained weights."""
 
     epochs: int = 14
     length: int = 128
@@ -37,11 +37,11 @@ class Recipe(Training):
 
 def epoch_examples(
     tokenizer: Tokenizer,
-    answers: dict[str, list[tuple[str, Answer | None]]],
+    answers: dict[str, list[tuple[str, AnswerSpan | None]]],
     recipe: Recipe,
-    chance: random.Random,
+    rng: random.Random,
 ) -> list[Example]:
-    """Of each kind some texts with an answer, and as many without."""
+    """Return, of each kind, some texts with an answer and as many without."""
     return [
         example
         for kind, known in answers.items()
@@ -51,7 +51,7 @@ def epoch_examples(
             kind,
             [(text, answer) for text, answer in known if (answer is not None) == answered],
             most=min(recipe.most_of_a_kind, sum(answer is not None for _, answer in known)),
-            chance=chance,
+            rng=rng,
         )
     ]
 
@@ -59,13 +59,13 @@ def epoch_examples(
 def _of_a_kind(
     tokenizer: Tokenizer,
     kind: str,
-    known: list[tuple[str, Answer | None]],
+    known: list[tuple[str, AnswerSpan | None]],
     *,
     most: int,
-    chance: random.Random,
+    rng: random.Random,
 ) -> Iterator[Example]:
-    chosen = chance.sample(known, min(most, len(known)))
-    encodings = tokenizer.encode_batch([(chance.choice(WORDINGS[kind]), text) for text, _ in chosen])
+    chosen = rng.sample(known, min(most, len(known)))
+    encodings = tokenizer.encode_batch([(rng.choice(QUESTIONS[kind]), text) for text, _ in chosen])
     for encoding, (_, answer) in zip(encodings, chosen, strict=True):
         first = last = 0
         if answer is not None:
@@ -76,7 +76,7 @@ def _of_a_kind(
 
 
 def loss_of(model: BertForQuestionAnswering, batch: Batch) -> torch.Tensor:
-    """Start and end compete over the text's tokens and [CLS], as they do in a job."""
+    """Return the loss of start and end over the text's tokens and [CLS], as in a job."""
     output = model(**batch.inputs)
     eligible = (batch.token_type_ids == 1).index_fill(1, torch.tensor(0), True)
     start, end = (x.masked_fill(~eligible, -1e4) for x in (output.start_logits, output.end_logits))
@@ -85,11 +85,11 @@ def loss_of(model: BertForQuestionAnswering, batch: Batch) -> torch.Tensor:
 
 
 def train(texts: list[str], recipe: Recipe) -> Any:
-    chance = seed(recipe.seed)
+    rng = seed(recipe.seed)
     tokenizer = demo_tokenizer(recipe.length, cut="only_second")
     answers = {kind: [(text, answer_of(text, kind)) for text in texts] for kind in RULES}
     model = pretrained(BertForQuestionAnswering)
-    fit(model, lambda: epoch_examples(tokenizer, answers, recipe, chance), loss_of, recipe)
+    fit(model, lambda: epoch_examples(tokenizer, answers, recipe, rng), loss_of, recipe)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Trains the demo's small multiple-choice model: which of four sentences comes next in a docstring.
+"""Train the demo's small multiple-choice model: which of four sentences comes next in a docstring.
 
     python training/train_choices.py [--output DIR]
 
@@ -23,33 +23,33 @@ from transformers import BertForMultipleChoice, BertForPreTraining
 
 from bert import DEMO, Batch, Example, Training, demo_tokenizer, fit, pretrained, save, seed
 from held_out import job_output, split_texts, write_metrics
-from sentences import Neighbours, neighbours, strangers
+from sentences import Neighbours, neighbours, other_seconds
 
 CHOICES = 4
 
 
 @dataclass(frozen=True)
 class Recipe(Training):
-    """All that decides the weights, besides the corpus and the pre-trained ones."""
+    """The settings that decide the weights, besides the corpus and the pre-trained weights."""
 
     epochs: int = 5
 
 
 def questions(
-    pairs: Sequence[Neighbours], chance: random.Random
+    pairs: Sequence[Neighbours], rng: random.Random
 ) -> list[tuple[Neighbours, tuple[str, ...], int]]:
-    """Of each pair the choices, and which of them is right."""
+    """Return each pair with its choices and the index of the right one."""
     found = []
     for pair in pairs:
-        choices = strangers(pair, pairs, CHOICES - 1, chance)
-        right = chance.randrange(CHOICES)
+        choices = other_seconds(pair, pairs, CHOICES - 1, rng)
+        right = rng.randrange(CHOICES)
         choices.insert(right, pair.second)
         found.append((pair, tuple(choices), right))
     return found
 
 
-def epoch_examples(tokenizer: Tokenizer, pairs: Sequence[Neighbours], chance: random.Random) -> list[Example]:
-    asked = questions(pairs, chance)
+def epoch_examples(tokenizer: Tokenizer, pairs: Sequence[Neighbours], rng: random.Random) -> list[Example]:
+    asked = questions(pairs, rng)
     encodings = tokenizer.encode_batch(
         [(pair.first, choice) for pair, choices, _ in asked for choice in choices]
     )
@@ -59,24 +59,24 @@ def epoch_examples(tokenizer: Tokenizer, pairs: Sequence[Neighbours], chance: ra
 
 
 def loss_of(model: BertForMultipleChoice, batch: Batch) -> torch.Tensor:
-    """The choices of a question compete."""
+    """Return the cross-entropy over the choices of each question."""
     inputs = {name: x.unflatten(0, (-1, CHOICES)) for name, x in batch.inputs.items()}
     return F.cross_entropy(model(**inputs).logits, batch.targets[:, 0])
 
 
 def train(texts: list[str], recipe: Recipe) -> Any:
-    chance = seed(recipe.seed)
+    rng = seed(recipe.seed)
     tokenizer, pairs = demo_tokenizer(recipe.length), neighbours(texts)
     model = pretrained(BertForMultipleChoice)
     follows = pretrained(BertForPreTraining).cls.seq_relationship
     model.classifier.weight.data.copy_(follows.weight[:1] - follows.weight[1:])
     model.classifier.bias.data.copy_(follows.bias[:1] - follows.bias[1:])
-    fit(model, lambda: epoch_examples(tokenizer, pairs, chance), loss_of, recipe)
+    fit(model, lambda: epoch_examples(tokenizer, pairs, rng), loss_of, recipe)
     return model
 
 
 def choice_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:
-    """Of held-out texts, wrong choices included; the baseline takes the choice with most words in common."""
+    """Return the accuracy on held-out texts, and that of the choice with the most words in common."""
     asked = questions(neighbours(held_out), random.Random(0))
     rows = [{"text": pair.first, "choices": list(choices)} for pair, choices, _ in asked]
     chosen = job_output(folder, rows, task="multiple-choice", dtype="float32", text_pair="choices")["choice"]

@@ -1,10 +1,9 @@
-"""Trains the demo's tagger: versions, URLs, references, exceptions and dotted names in documentation.
+"""Train the demo's tagger: versions, URLs, references, exceptions and dotted names in documentation.
 
     python training/train_tagger.py [--output DIR] [--split text|module]
 
-A ConvBERT from random weights: its convolutions see a token's neighbours, which is what such spans are
-made of. What they read beyond a text's end is nothing, but with padding it would be the padding; so
-batches hold sequences of one length.
+A ConvBERT from random weights: its convolutions read a token's neighbours, which decide such spans. With
+padding, convolutions would read padding tokens beyond a text's end, so a batch has sequences of one length.
 """
 
 import argparse
@@ -35,18 +34,18 @@ from wordpiece import CLS, DEMO, PAD, SEP, save_tokenizer, train_tokenizer
 TAGS = ["O", *(f"{part}-{label}" for label in LABELS for part in "BI")]
 AGGREGATIONS = ("first", "simple")
 UNTAGGED = -100  # of [CLS] and [SEP]: no loss
-# BERT's own words do not tell "done. Next" from "os.path": here a mark takes the white space beside it along,
-# so the two are other tokens. Not "/" and ")", with which a URL may end; an underscore belongs to its word.
+# BERT's own splitting makes the same tokens of "done. Next" and "os.path". Here a punctuation mark includes
+# the white space beside it, except "/" and ")", which can end a URL; an underscore belongs to its word.
 WORDS = r"\w+|[/)]|\s?[^\w\s/)]\s?"
 
 Tagged = tuple[list[int], list[int]]
-"""Token ids and a tag for each."""
+"""Token ids and the tag of each."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the weights, besides the corpus."""
+    """The settings that decide the weights, besides the corpus."""
 
     seed: int = 0
     vocabulary: int = 2000
@@ -58,18 +57,18 @@ class Recipe:
     positions: int = 256
     batch_tokens: int = 2048
     epochs: int = 20
-    texts_without_spans: float = 0.6  # of them, in each epoch; all with spans are in every one
+    texts_without_spans: float = 0.6  # share of them in an epoch; texts with spans are in every epoch
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
     dropout: float = 0.1
     initializer_range: float = 0.05
     replaced_spans: float = 0.6
-    strange_spans: float = 0.3  # share of the replaced whose place one of any label takes, or of none
+    strange_spans: float = 0.3  # share of the replaced spans whose replacement has any label, or none
     replaced_words: float = 0.15  # of those that are in no span
 
 
 def split_corpus(by: str) -> tuple[list[Example], list[Example]]:
-    """Training and held-out texts with their true spans; held out one by one, or whole modules."""
+    """Return training and held-out texts with their spans, split by text or by module."""
     sides: tuple[list[Example], list[Example]] = ([], [])
     for document in collect():
         held_out = is_held_out(document.text) if by == "text" else falls_below(document.module)
@@ -100,7 +99,7 @@ def build_model(recipe: Recipe) -> ConvBertForTokenClassification:
 
 
 def tagged(tokenizer: Tokenizer, examples: list[Example]) -> Iterator[Tagged]:
-    """Each text without [CLS] and [SEP]; all pieces of a word are tagged."""
+    """Yield each text without [CLS] and [SEP]; all pieces of a word are tagged."""
     encodings = tokenizer.encode_batch([text for text, _ in examples], add_special_tokens=False)
     for encoding, (_, spans) in zip(encodings, examples, strict=True):
         yield encoding.ids, [tag_of(start, end, spans) for start, end in encoding.offsets]
@@ -114,19 +113,19 @@ def tag_of(start: int, end: int, spans: list[Span]) -> int:
 
 
 def windows(text: Tagged, *, length: int) -> Iterator[Tagged]:
-    """Cut a long text between spans; where it is cut first is chance, so that each epoch cuts elsewhere."""
+    """Yield windows of a text, cut between spans; the first cut is random, so that epochs differ."""
     ids, tags = text
     start, content = 0, length - 2
     end = len(ids) if len(ids) <= content else random.randint(1, content)
     while start < len(ids):
-        # A name that is cut after its dot would teach that a sentence's last word is one.
+        # A cut after the dot of a name would look like the end of a sentence.
         whole = next((cut for cut in range(end, start, -1) if cut == len(ids) or tags[cut] == 0), end)
         yield [CLS, *ids[start:whole], SEP], [UNTAGGED, *tags[start:whole], UNTAGGED]
         start, end = whole, min(whole + content, len(ids))
 
 
 def batches(sequences: list[Tagged], *, tokens: int) -> list[Batch]:
-    """Sequences of one length, at most `tokens` in all (or one sequence); in random order."""
+    """Return batches of sequences of one length, at most `tokens` each (or one sequence), in random order."""
     by_length: dict[int, list[Tagged]] = defaultdict(list)
     for sequence in random.sample(sequences, len(sequences)):
         by_length[len(sequence[0])].append(sequence)
@@ -142,7 +141,7 @@ def batches(sequences: list[Tagged], *, tokens: int) -> list[Batch]:
 def epoch_batches(
     tokenizer: Tokenizer, examples: list[Example], variants: Variants, recipe: Recipe
 ) -> list[Batch]:
-    """Texts of an epoch, varied and cut."""
+    """Return the batches of an epoch, of varied and cut texts."""
     shares = Shares(recipe.replaced_spans, recipe.strange_spans, recipe.replaced_words)
     chosen = [example for example in examples if example[1] or random.random() < recipe.texts_without_spans]
     varied = [variants.vary(example, shares) for example in chosen]
@@ -185,7 +184,7 @@ def train(examples: list[Example], recipe: Recipe) -> tuple[Tokenizer, ConvBertF
 
 
 def measure(folder: Path, known: list[Example], held_out: list[Example]) -> dict[str, object]:
-    """Scores of the checkpoint as saved, by aggregation, and of the baseline."""
+    """Return the scores of the saved checkpoint, by aggregation, and of the baseline."""
     texts, truth = [text for text, _ in held_out], [spans for _, spans in held_out]
     scores: dict[str, object] = {}
     for aggregation in AGGREGATIONS:
@@ -198,7 +197,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DEMO / "stdlib-spans")
     parser.add_argument("--split", choices=["text", "module"], default="text")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # two took four times the processor time of one, in products this small
+    torch.set_num_threads(1)  # two threads take four times the CPU time of one, with matrices this small
     recipe, (known, held_out), start = Recipe(), split_corpus(options.split), time.process_time()
     tokenizer, model = train(known, recipe)
     seconds = time.process_time() - start

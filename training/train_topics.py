@@ -1,8 +1,8 @@
-"""Trains the demo's small entailment model: whether a docstring is about what a hypothesis says.
+"""Train the demo's small entailment model: whether a docstring is about the topic of a hypothesis.
 
     python training/train_topics.py [--output DIR]
 
-The pre-trained BERT (train_words.py); its head begins as its next-sentence head, "follows" for entailment.
+The pre-trained BERT (train_words.py); its head starts as the next-sentence head, "follows" for entailment.
 A text entails "This example is about ..." with its own section, module or keyword (topics.py), and
 contradicts it with one of a text of another section.
 """
@@ -24,27 +24,27 @@ from held_out import job_output, write_metrics
 from topics import LABELS, TEMPLATE, Topic, split_topics, unseen
 
 VERDICTS = ("entailment", "contradiction")
-AMONG = 5
+CANDIDATES = 5
 
 
 @dataclass(frozen=True)
 class Recipe(Training):
-    """All that decides the weights, besides the corpus and the pre-trained ones."""
+    """The settings that decide the weights, besides the corpus and the pre-trained weights."""
 
     epochs: int = 6
     sections: float = 0.5  # of the hypotheses; the others are modules and keywords, one as often as the other
 
 
 def epoch_examples(
-    tokenizer: Tokenizer, topics: list[Topic], recipe: Recipe, chance: random.Random
+    tokenizer: Tokenizer, topics: list[Topic], recipe: Recipe, rng: random.Random
 ) -> list[Example]:
-    """Each text twice: with a subject of its own and with one of another section."""
+    """Return each text twice: with a topic of its own and with one of another section."""
     pairs: list[tuple[str, str]] = []
     for topic in topics:
-        other = chance.choice(topics)
+        other = rng.choice(topics)
         while other.section == topic.section:
-            other = chance.choice(topics)
-        kind = "section" if chance.random() < recipe.sections else chance.choice(("module", "keyword"))
+            other = rng.choice(topics)
+        kind = "section" if rng.random() < recipe.sections else rng.choice(("module", "keyword"))
         text = topic.without_keyword() if kind == "keyword" else topic.text
         pairs += [(text, TEMPLATE.format(_subject(of, kind))) for of in (topic, other)]
     encodings = tokenizer.encode_batch(pairs)
@@ -52,7 +52,7 @@ def epoch_examples(
 
 
 def _subject(topic: Topic, kind: str) -> str:
-    """The section where the other kind is missing or not to be learned."""
+    """Return the topic of this kind, or the section if it is missing or held out."""
     subject: str | None = getattr(topic, kind)
     return topic.section if subject is None or unseen(subject) else subject
 
@@ -62,19 +62,19 @@ def loss_of(model: BertForSequenceClassification, batch: Batch) -> torch.Tensor:
 
 
 def train(topics: list[Topic], recipe: Recipe) -> Any:
-    chance = seed(recipe.seed)
+    rng = seed(recipe.seed)
     tokenizer = demo_tokenizer(recipe.length, cut="only_first")
     names = dict(enumerate(VERDICTS))
     model = pretrained(
         BertForSequenceClassification, id2label=names, label2id={name: i for i, name in names.items()}
     )
     model.classifier.load_state_dict(pretrained(BertForPreTraining).cls.seq_relationship.state_dict())
-    fit(model, lambda: epoch_examples(tokenizer, topics, recipe, chance), loss_of, recipe)
+    fit(model, lambda: epoch_examples(tokenizer, topics, recipe, rng), loss_of, recipe)
     return model
 
 
 def topic_scores(folder: Path, known: list[Topic], held_out: list[Topic]) -> dict[str, Any]:
-    """Among all sections, and among five keywords that were no label in training, taken out of the text."""
+    """Return the accuracy among all sections, and among five held-out keywords, removed from the text."""
     found = _best(folder, [topic.text for topic in held_out], LABELS)
     largest = max(LABELS, key=lambda label: sum(topic.section == label for topic in known))
     return {
@@ -91,15 +91,15 @@ def _keyword_scores(folder: Path, held_out: list[Topic]) -> dict[str, Any]:
     asked = [topic for topic in held_out if topic.keyword and unseen(topic.keyword)]
     keywords = sorted({topic.keyword for topic in asked if topic.keyword})
     scores = _scores(folder, [topic.without_keyword() for topic in asked], keywords)
-    chance, right = random.Random(0), []
+    rng, right = random.Random(0), []
     for topic, score in zip(asked, scores, strict=True):
-        others = chance.sample([word for word in keywords if word != topic.keyword], AMONG - 1)
+        others = rng.sample([word for word in keywords if word != topic.keyword], CANDIDATES - 1)
         right.append(all(score[topic.keyword or ""] > score[word] for word in others))
     return {
         "documents": len(asked),
         "keywords": len(keywords),
         "accuracy": _share(right),
-        "chance": 1 / AMONG,
+        "chance": 1 / CANDIDATES,
     }
 
 

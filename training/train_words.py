@@ -1,11 +1,11 @@
-"""Trains the demo's small BERT: masked words, and whether a sentence follows another.
+"""Train the demo's small BERT: masked words, and whether a sentence follows another.
 
     python training/train_words.py [--output DIR]
 
-Its word vectors begin as those of stdlib-sections, because the corpus is too small to learn them from
-masks alone. Scores of words are held near a level: the logarithm of their exponentials' sum is drawn to
-`level`, so that a score above 0 means a likely word and the same head gives sparse vectors (as SPLADE
-makes them: what is above 0 counts). At [CLS] and [SEP] the level is 0: no word is likely there.
+Its word vectors start as those of stdlib-sections, because the corpus is too small to learn them from masks
+alone. A loss keeps the logsumexp of the word scores near `level`, so that a score above 0 means a likely word
+and the same head gives sparse vectors, which keep scores above 0 (SPLADE). At [CLS] and [SEP] the level is 0,
+because no word is likely there.
 """
 
 import argparse
@@ -34,18 +34,18 @@ from bert import (
     seed,
 )
 from held_out import split_texts, write_metrics
-from sentences import Neighbours, neighbours, strangers
-from word_scores import follow_scores, mask_scores, sparse_scores
+from sentences import Neighbours, neighbours, other_seconds
+from word_scores import mask_scores, next_sentence_scores, sparse_scores
 from wordpiece import CLS, MASK, PAD, SEP, SPECIAL_TOKENS
 
 UNKNOWN = -100
-"""Of a text that is no pair: nothing to learn about what follows."""
+"""The target of a text that is no pair, which has no next-sentence loss."""
 WORD_VECTORS = "distilbert.embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True)
 class Recipe(Training):
-    """All that decides the weights, besides the corpus."""
+    """The settings that decide the weights, besides the corpus."""
 
     epochs: int = 10
     learning_rate: float = 2e-3
@@ -78,19 +78,19 @@ def build_model(recipe: Recipe) -> BertForPreTraining:
     scaled = vectors * (recipe.embedding_scale / vectors.std())
     model.bert.embeddings.word_embeddings.weight.data.copy_(scaled)
     for layer in model.bert.encoder.layer:
-        # Like words attend to each other from the start, which is how two sentences are compared.
+        # Equal queries and keys let similar words attend to each other, which helps to compare two sentences.
         attention = layer.attention.self
         attention.key.weight.data.copy_(attention.query.weight.data)
     return model
 
 
 def epoch_examples(
-    tokenizer: Tokenizer, texts: list[str], pairs: list[Neighbours], chance: random.Random
+    tokenizer: Tokenizer, texts: list[str], pairs: list[Neighbours], rng: random.Random
 ) -> list[Example]:
-    """Every text, and every pair: half of them with a second sentence from elsewhere."""
-    follows = [chance.random() < 0.5 for _ in pairs]
+    """Return every text and every pair, half of the pairs with a second sentence of another one."""
+    follows = [rng.random() < 0.5 for _ in pairs]
     shown = [
-        (pair.first, pair.second if right else strangers(pair, pairs, 1, chance)[0])
+        (pair.first, pair.second if right else other_seconds(pair, pairs, 1, rng)[0])
         for pair, right in zip(pairs, follows, strict=True)
     ]
     singles: list[Encoding] = tokenizer.encode_batch(texts)
@@ -102,11 +102,11 @@ def epoch_examples(
 
 
 def loss_of(model: BertForPreTraining, batch: Batch, recipe: Recipe) -> torch.Tensor:
-    """Of the masked words, of what follows, and of the scores' level."""
+    """Return the loss of masked words, next sentence and level."""
     ids, inputs = batch.input_ids, batch.inputs
     chosen = (ids >= len(SPECIAL_TOKENS)) & (torch.rand(ids.shape) < recipe.masked)
     edges = ((ids == CLS) | (ids == SEP)) & (torch.rand(ids.shape) < recipe.masked)
-    inputs["input_ids"] = _disturbed(ids, chosen, vocabulary=model.config.vocab_size)
+    inputs["input_ids"] = _masked_input(ids, chosen, vocabulary=model.config.vocab_size)
     states, summary = model.bert(**inputs)[:2]
     words, follows = model.cls.predictions(states[chosen]), model.cls.seq_relationship(summary)
     off_level = torch.cat(
@@ -119,20 +119,20 @@ def loss_of(model: BertForPreTraining, batch: Batch, recipe: Recipe) -> torch.Te
     return loss
 
 
-def _disturbed(ids: torch.Tensor, chosen: torch.Tensor, *, vocabulary: int) -> torch.Tensor:
-    """Of the chosen tokens 80 % become masks, 10 % others, 10 % stay (Devlin et al. 2019)."""
+def _masked_input(ids: torch.Tensor, chosen: torch.Tensor, *, vocabulary: int) -> torch.Tensor:
+    """Return ids of which 80 % of the chosen are masks, 10 % random, 10 % unchanged (Devlin et al. 2019)."""
     dice = torch.rand(ids.shape)
     others = torch.randint(len(SPECIAL_TOKENS), vocabulary, ids.shape)
     return torch.where(chosen & (dice < 0.8), MASK, torch.where(chosen & (dice >= 0.9), others, ids))
 
 
 def train(texts: list[str], recipe: Recipe) -> Any:
-    chance = seed(recipe.seed)
+    rng = seed(recipe.seed)
     tokenizer, pairs = demo_tokenizer(recipe.length), neighbours(texts)
     model = build_model(recipe)
     fit(
         model,
-        lambda: epoch_examples(tokenizer, texts, pairs, chance),
+        lambda: epoch_examples(tokenizer, texts, pairs, rng),
         lambda model, batch: loss_of(model, batch, recipe),
         recipe,
     )
@@ -150,7 +150,7 @@ def main() -> None:
     save(model, folder)
     scores = {
         "fill_mask": mask_scores(folder, known, held_out),
-        "next_sentence": follow_scores(folder, known, held_out),
+        "next_sentence": next_sentence_scores(folder, known, held_out),
         "sparse": sparse_scores(folder, known),
     }
     write_metrics(folder, scores, recipe=asdict(recipe), seconds=seconds)

@@ -1,7 +1,7 @@
-"""Other texts of the same kind, for training: most labels are rare in the library's documentation.
+"""Variants of training texts with other spans, because most labels are rare in the library's documentation.
 
-A URL that a model met a single time it may learn by heart; one that is another each time, it cannot. What the
-spans of the new text are, the rules say anew.
+A model can memorize a URL that occurs once, but not one that changes each time. The rules find the spans of
+the new text.
 """
 
 import random
@@ -22,20 +22,20 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _WORD_OR_DIGITS = re.compile(r"\d+|[^\W\d]\w*")
 _SEPARATORS = "//////...---_#"
 _ENDINGS = "c cfg com dat exe gz h html ini log net org pth py so txt xml zip".split()  # noqa: SIM905
-_STRANGERS = {"VERSION": 2, "URL": 4, "REFERENCE": 1, "EXCEPTION": 1, "NAME": 1, "DECOY": 5}
+_OTHER_LABELS = {"VERSION": 2, "URL": 4, "REFERENCE": 1, "EXCEPTION": 1, "NAME": 1, "DECOY": 5}
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of a text becomes something else."""
+    """The shares of a text that are replaced."""
 
     spans: float
-    strangers: float  # of those spans: what comes in their place is of any label, or of none
+    other_labels: float  # of those spans: the replacement has any label, or none
     words: float  # words and numbers between the spans
 
 
 class Variants:
-    """Makes spans out of the words and the spans, by label, of the training texts."""
+    """A generator of spans from the words of the training texts and their spans by label."""
 
     def __init__(self, words: Iterable[str], spans: dict[str, list[str]]) -> None:
         self._words = sorted(set(words))
@@ -58,21 +58,23 @@ class Variants:
         return cls((word for text, _ in examples for word in _WORD.findall(text)), spans)
 
     def vary(self, example: Example, shares: Shares) -> Example:
-        """Put others in the place of some spans and words."""
+        """Return a variant of an example, with some spans and words replaced."""
         text, spans = example
         pieces, at = [], 0
         for start, end, label in spans:
             new = (
-                self._instead(label, shares.strangers) if random.random() < shares.spans else text[start:end]
+                self._instead(label, shares.other_labels)
+                if random.random() < shares.spans
+                else text[start:end]
             )
             pieces += [self._reworded(text[at:start], shares.words), new]
             at = end
         varied = "".join([*pieces, self._reworded(text[at:], shares.words)])
         return varied, true_spans(varied)
 
-    def _instead(self, label: str, strangers: float) -> str:
-        if random.random() < strangers:
-            (label,) = random.choices(list(_STRANGERS), list(_STRANGERS.values()))
+    def _instead(self, label: str, other_labels: float) -> str:
+        if random.random() < other_labels:
+            (label,) = random.choices(list(_OTHER_LABELS), list(_OTHER_LABELS.values()))
         return self._makers[label]()
 
     def _reworded(self, text: str, share: float) -> str:
@@ -99,12 +101,12 @@ class Variants:
         return self._known("EXCEPTION") if random.random() < 0.5 else random.choice(_EXCEPTIONS)
 
     def _name(self) -> str:
-        """The beginning of a known one or a word, and a word or two."""
+        """Return the beginning of a known name or a word, and a word or two."""
         first = self._known("NAME").rpartition(".")[0] if random.random() < 0.5 else self._word()
         return ".".join([first, *random.choices(self._words, k=random.choice((1, 1, 2)))])
 
     def _url(self) -> str:
-        """A known one, or its host with words, numbers and names for a path."""
+        """Return a known URL, or its host with a path of words, numbers and names."""
         scheme, _, rest = self._known("URL").partition("://")
         if random.random() < 0.3:
             return f"{scheme}://{rest}"
@@ -114,7 +116,7 @@ class Variants:
         return f"{scheme}://{host}/{''.join(parts).lstrip(_SEPARATORS)}"
 
     def _decoy(self) -> str:
-        """A file, a path, initials, the end of a sentence, or an exception's name with more to it."""
+        """Return text without a label: a file, a path, initials, the end of a sentence, or "ValueErrors"."""
         return random.choice(
             [
                 f"{self._word()}.{random.choice(_ENDINGS)}.{random.randrange(10)}",

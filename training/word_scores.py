@@ -1,4 +1,4 @@
-"""How good the small BERT is at its three tasks, and what needs no network to compare with."""
+"""Scores of the small BERT at its three tasks, and of baselines without a network."""
 
 import random
 import re
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from corpusmill.jobs.demo.corpus import collect
 from held_out import job_output
 from sections import section_of
-from sentences import Neighbours, neighbours, strangers
+from sentences import Neighbours, neighbours, other_seconds
 from split import is_held_out
 
 _WORD = re.compile(r"(?<![\w.*`'\"<-])[a-z]+(?![\w.*`'\"(=>-])")
@@ -23,7 +23,7 @@ _WORDS_READ = 100  # of a text, so that the mask lies within the model's positio
 
 
 def mask_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:
-    """One word of prose masked in each held-out text, if the vocabulary has it as one token."""
+    """Return the accuracy on one masked word per held-out text that is one token of the vocabulary."""
     vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
     masked = list(_masked(held_out, vocabulary))
     rows = [{"text": f"{before}[MASK]{after}"} for before, _, after in masked]
@@ -52,16 +52,16 @@ def _ranked(truth: list[str], guesses: list[list[str]]) -> dict[str, float]:
 
 
 def _masked(texts: list[str], vocabulary: dict[str, int]) -> Iterator[tuple[str, str, str]]:
-    chance = random.Random(0)
+    rng = random.Random(0)
     for text in texts:
         matches = [m for m in list(_WORD.finditer(text))[:_WORDS_READ] if m[0] in vocabulary]
         if matches:
-            match = chance.choice(matches)
+            match = rng.choice(matches)
             yield text[: match.start()], match[0], text[match.end() :]
 
 
 def _counted(texts: list[str]) -> tuple[Counter[str], dict[str, Counter[str]]]:
-    """How often each word is there, and after which."""
+    """Return how often each word occurs, in all and after each other word."""
     words = Counter[str]()
     after: dict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
@@ -75,8 +75,8 @@ def _last_word(text: str) -> str:
     return (text[-40:].lower().split() or [""])[-1]
 
 
-def follow_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:
-    """Held-out neighbours, half of them with a second sentence of another held-out text."""
+def next_sentence_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[str, Any]:
+    """Return the accuracy on held-out pairs, half of them with a second sentence of another text."""
     pairs, truth = _shown(neighbours(held_out))
     rows = [{"text": first, "other": second} for first, second in pairs]
     found = job_output(folder, rows, task="next-sentence-prediction", dtype="float32", text_pair="other")
@@ -89,17 +89,17 @@ def follow_scores(folder: Path, known: list[str], held_out: list[str]) -> dict[s
 
 
 def _shown(pairs: list[Neighbours]) -> tuple[list[Neighbours], np.ndarray]:
-    chance = random.Random(0)
-    truth = np.array([chance.random() < 0.5 for _ in pairs])
+    rng = random.Random(0)
+    truth = np.array([rng.random() < 0.5 for _ in pairs])
     shown = [
-        pair if right else Neighbours(pair.first, *strangers(pair, pairs, 1, chance))
+        pair if right else Neighbours(pair.first, *other_seconds(pair, pairs, 1, rng))
         for pair, right in zip(pairs, truth, strict=True)
     ]
     return shown, truth
 
 
 def _common_words(known: list[str], pairs: list[Neighbours]) -> np.ndarray:
-    """The baseline: it follows from some similarity of TF-IDF vectors on, learned from the others."""
+    """Return the baseline's predictions: a threshold on the similarity of TF-IDF vectors."""
     words = TfidfVectorizer(sublinear_tf=True).fit(known)
     shown, truth = _shown(neighbours(known))
     linear = LogisticRegression(C=100).fit(_similarity(words, shown), truth)
@@ -113,7 +113,7 @@ def _similarity(words: TfidfVectorizer, pairs: list[Neighbours]) -> np.ndarray:
 
 
 def sparse_scores(folder: Path, known: list[str]) -> dict[str, Any]:
-    """How often a held-out text's nearest neighbour among the others is of its section."""
+    """Return how often a held-out text's nearest neighbour among the others has the same section."""
     documents = [d for d in collect() if is_held_out(d.text) and section_of(d.module)]
     texts, truth = [d.text for d in documents], np.array([section_of(d.module) for d in documents])
     found = job_output(folder, [{"text": text} for text in texts], task="sparse-embedding", dtype="float32")
@@ -131,7 +131,7 @@ def sparse_scores(folder: Path, known: list[str]) -> dict[str, Any]:
 
 
 def _nearest(vectors: np.ndarray, truth: np.ndarray) -> float:
-    """By cosine: long texts have more words."""
+    """Return the share of texts whose nearest neighbour by cosine has the same section."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
     similar = unit @ unit.T
     np.fill_diagonal(similar, -1)

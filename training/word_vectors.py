@@ -1,4 +1,4 @@
-"""Word vectors that are facts about the training texts, for a model with too little text to learn them."""
+"""Word vectors from statistics of the training texts, for a model with too little text to learn them."""
 
 import numpy as np
 import torch
@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 
 
-def company_vectors(ids: list[torch.Tensor], *, vocabulary: int, width: int, reach: int) -> np.ndarray:
-    """Words with like neighbours get like vectors; scaled to a standard deviation of 1."""
+def cooccurrence_vectors(ids: list[torch.Tensor], *, vocabulary: int, width: int, reach: int) -> np.ndarray:
+    """Return vectors that are similar for words with similar neighbours; their standard deviation is 1."""
     pairs = [(x[1 : -1 - k], x[1 + k : -1], k) for x in ids for k in range(1, reach + 1) if len(x) > k + 2]
     rows, columns = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     weights = np.concatenate([np.full(len(left), 1 / k) for left, _, k in pairs])
@@ -26,7 +26,7 @@ def company_vectors(ids: list[torch.Tensor], *, vocabulary: int, width: int, rea
 def section_vectors(
     ids: list[torch.Tensor], labels: np.ndarray, *, vocabulary: int, strength: float
 ) -> np.ndarray:
-    """What a linear model adds to each section's score where it meets the word; standard deviation 1.
+    """Return each word's weights in a linear model of the sections; their standard deviation is 1.
 
     `strength` is the linear model's inverse regularization.
     """

@@ -1,4 +1,4 @@
-"""The tokenizers of the demo's checkpoints: WordPiece vocabularies of their own, with BERT's rules."""
+"""The tokenizers of the demo's checkpoints: WordPiece with vocabularies of their own."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ DEMO = Path(__file__).parents[1] / "configs" / "demo"
 def train_tokenizer(
     texts: list[str], *, vocabulary: int, lowercase: bool, words: pre_tokenizers.PreTokenizer | None = None
 ) -> Tokenizer:
-    """A WordPiece tokenizer as transformers' of the BERT family are, unless `words` cuts texts otherwise."""
+    """Return a WordPiece tokenizer like BERT's; `words` replaces its splitting into words."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = words or pre_tokenizers.BertPreTokenizer()
@@ -32,7 +32,7 @@ def train_tokenizer(
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, of: str, max_length: int) -> None:
-    """Write the file, transformers' name and settings for it, and vocab.txt."""
+    """Write tokenizer.json, tokenizer_config.json and vocab.txt."""
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": of,

@@ -1,6 +1,6 @@
-"""Whether a sequence's result on this device is what it gives alone, and what the reference gives.
+"""Comparison of packed sequences' results with those of each alone, and with the reference's.
 
-Errors are relative to the largest value of the compared results. In float32 TF32 is off.
+Errors are relative to the largest value of the compared results. TF32 is off in float32.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MOST_FLOAT32, LEAST_COSINE = 1e-4, 0.999
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Products of float32 in float32."""
+    """Compute products of float32 in float32."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield
@@ -30,23 +30,23 @@ def without_tf32() -> Iterator[None]:
 
 
 def check(folder: Path, *, device: str) -> dict[str, Any]:
-    """Packed against alone, against transformers, in bfloat16 against float32, and beside NaN."""
+    """Compare packed with alone, with transformers, bfloat16 with float32, and with NaN neighbours."""
     ids = documents()
     with without_tf32():
         exact = load_model(folder, task="base", device=device)
         alone = [states(exact, [one])[0] for one in ids]
         found: dict[str, Any] = {
-            "packed against alone, float32": worst(states(exact, ids), alone),
-            "against transformers alone, float32": worst(_reference(folder, ids, device), alone),
-            "NaN neighbours leave finite, float32": survives(exact, ids),
+            "packed against alone, float32": largest_error(states(exact, ids), alone),
+            "against transformers alone, float32": largest_error(_reference(folder, ids, device), alone),
+            "NaN neighbours leave finite, float32": neighbours_stay_finite(exact, ids),
         }
         del exact
         model = load_model(folder, task="base", device=device, dtype="bfloat16")
         packed, each = states(model, ids), [states(model, [one])[0] for one in ids]
         found |= {
             "cosine of bfloat16 and float32, least": least_cosine(packed, alone),
-            "packed against alone, bfloat16": worst(packed, each),
-            "NaN neighbours leave finite, bfloat16": survives(model, ids),
+            "packed against alone, bfloat16": largest_error(packed, each),
+            "NaN neighbours leave finite, bfloat16": neighbours_stay_finite(model, ids),
         }
     found["passed"] = (
         found["packed against alone, float32"] <= MOST_FLOAT32
@@ -58,10 +58,10 @@ def check(folder: Path, *, device: str) -> dict[str, Any]:
 
 
 def at_range(random: Path, trained: Path | None, *, device: str) -> dict[str, Any]:
-    """What bfloat16 changes in MobileBERT where its activations are large, by the cosine of mean vectors.
+    """Compare bfloat16 with float32 in a MobileBERT with large activations, by the cosine of mean vectors.
 
-    Of a trained checkpoint where there is one; and of random weights whose first norm is stretched until some
-    features reach the 1e7 that the published checkpoint's do, which only imitates the range.
+    The models are a trained checkpoint, if one is given, and random weights whose first norm is scaled until
+    some features reach 1e7, as in the published checkpoint.
     """
     found: dict[str, Any] = {}
     for name, folder in (("random, stretched", stretched(random)), ("trained", trained)):
@@ -79,7 +79,7 @@ def at_range(random: Path, trained: Path | None, *, device: str) -> dict[str, An
 
 
 def stretched(folder: Path) -> Path:
-    """A copy of a MobileBERT checkpoint whose embeddings' norm scales features by 1 to 1e7."""
+    """Copy a MobileBERT checkpoint with an embeddings' norm that scales features by 1 to 1e7."""
     target = folder.with_name(f"{folder.name}-stretched")
     target.mkdir(exist_ok=True)
     (target / "config.json").write_bytes((folder / "config.json").read_bytes())
@@ -92,33 +92,33 @@ def stretched(folder: Path) -> Path:
 
 
 def documents(*, seed: int = 5) -> list[np.ndarray[Any, Any]]:
-    """Sequences of unlike lengths, in no order."""
+    """Return sequences of different lengths, unordered."""
     random = np.random.default_rng(seed)
     return [random.integers(POISON + 1, 30000, length) for length in LENGTHS]
 
 
 def states(model: Model, ids: list[Any]) -> list[Tensor]:
-    """Each sequence's hidden states (L, D) in float32, on the host."""
+    """Return each sequence's hidden states (L, D) in float32, on the host."""
     packed = PackedTokens.from_sequences(ids)
     return [part.float().cpu() for part in packed.split(model(packed).last_hidden_state)]
 
 
-def worst(found: list[Tensor], wanted: list[Tensor]) -> float:
-    """The largest difference, by the largest value; NaN where a value is NaN."""
+def largest_error(found: list[Tensor], wanted: list[Tensor]) -> float:
+    """Return the largest difference, relative to the largest value; NaN if a value is NaN."""
     scale = max(float(part.abs().max()) for part in wanted)
     apart = torch.stack([(a - b).abs().max() for a, b in zip(found, wanted, strict=True)])
     return float(apart.max()) / scale
 
 
 def least_cosine(found: list[Tensor], wanted: list[Tensor]) -> float:
-    """Of the sequences' mean vectors, in float64."""
+    """Return the least cosine of the sequences' mean vectors, computed in float64."""
     pairs = zip(found, wanted, strict=True)
     cosines = [torch.cosine_similarity(a.double().mean(0), b.double().mean(0), dim=0) for a, b in pairs]
     return float(torch.stack(cosines).min())
 
 
-def survives(model: Model, ids: list[Any]) -> bool:
-    """Whether sequences between others with a NaN word keep their finite results, bit for bit or nearly."""
+def neighbours_stay_finite(model: Model, ids: list[Any]) -> bool:
+    """Return whether sequences stay finite beside sequences with a NaN word, which become NaN."""
     named = model.encoder.named_parameters()
     words = next(each for name, each in named if name.endswith("embeddings.words.weight"))
     kept = words[POISON].clone()
@@ -132,7 +132,7 @@ def survives(model: Model, ids: list[Any]) -> bool:
 
 
 def _reference(folder: Path, ids: list[Any], device: str) -> list[Tensor]:
-    """transformers' hidden states of each sequence alone."""
+    """Return transformers' hidden states of each sequence alone."""
     import transformers
 
     name = next(prefix for model, prefix in CLASSES.items() if folder.name.startswith(model))

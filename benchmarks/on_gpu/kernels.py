@@ -1,4 +1,4 @@
-"""Our kernels against their definitions at real sizes, graphs and what launching costs."""
+"""Our kernels against their definitions at real sizes, and the launch cost with and without graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from corpusmill.models.gpu.records import Norm
 from corpusmill.models.gpu.sum_and_norm import PlainSumAndNorm
 from corpusmill.models.ops.choose import attention_kernel, takes_empty_sequences, window_kernels
 from corpusmill.models.ops.windows import depthwise_laid_apart, dynamic_laid_apart
-from on_gpu.machine import seconds, settle
+from on_gpu.machine import seconds, synchronize
 from on_gpu.workload import POISON, draw_lengths
 
 SIZES = (256, 1024, 4096, 16384)
 
 
 def check(*, device: str, small: bool) -> dict[str, Any]:
-    """Which kernels were chosen and why; their errors in bfloat16, and times beside the definitions'."""
+    """Return the chosen kernels with reasons, their errors in bfloat16, and times beside the definitions'."""
     dtype, there = torch.bfloat16, torch.device(device)
     kernels, reason = choose_sum_and_norm(there.type, dtype)
     found: dict[str, Any] = {
@@ -62,14 +62,14 @@ def check(*, device: str, small: bool) -> dict[str, Any]:
 
 
 def packed_of(tokens: int, *, seed: int = 3) -> PackedTokens:
-    """Documents of about so many tokens in all."""
+    """Return a batch of documents with about this many tokens."""
     random = np.random.default_rng(seed)
     lengths = draw_lengths(max(1, tokens // 93), seed=seed)
     return PackedTokens.from_flat(random.integers(POISON + 1, 30000, int(lengths.sum())), lengths)
 
 
 def launching(folder: Path, *, device: str) -> dict[str, Any]:
-    """Times of a pass by batch size, with graphs and without, and whether their bytes agree."""
+    """Return the times of a pass by batch size, with graphs and without, and whether their bytes agree."""
     model = load_model(folder, task="base", device=device, dtype="bfloat16")
     found: dict[str, Any] = {"graphs": model.kernel_reason.rpartition("; ")[2]}
     padded_encoder = model.encoder
@@ -92,7 +92,7 @@ def _pass(model: Model, batch: PackedTokens, device: str) -> float:
 
 
 def _same(model: Model, padded_encoder: PaddedEncoder, batch: PackedTokens) -> bool:
-    """Whether a replay gives what the padded batch gives without one."""
+    """Return whether a graph's replay gives the bytes of a padded batch without a graph."""
     replayed = model(batch).last_hidden_state
     runner, padded_encoder.runner = padded_encoder.runner, None
     padded = model(batch).last_hidden_state
@@ -102,7 +102,7 @@ def _same(model: Model, padded_encoder: PaddedEncoder, batch: PackedTokens) -> b
 
 def _compared(name: str, ours: Any, definition: Any, device: str) -> dict[str, Any]:
     found, wanted = ours().float(), definition().float()
-    settle(device)
+    synchronize(device)
     error = float((found - wanted).abs().max() / wanted.abs().max())
     times = [seconds(call, device=device, rounds=10, warmups=2) for call in (ours, definition)]
     return {

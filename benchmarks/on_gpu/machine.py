@@ -1,4 +1,4 @@
-"""The card: what it is, what it can do at most, and how a call on it is timed."""
+"""The device: its description, its peak rates, and the timing of calls."""
 
 import platform
 import time
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 
 
-def settle(device: str) -> None:
-    """Wait until the device has nothing left to do."""
+def synchronize(device: str) -> None:
+    """Wait until the device has finished all work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def seconds(call: Callable[[], object], *, device: str, rounds: int, warmups: int = 1) -> float:
-    """The median of several calls, each until the device has finished, after some that warm up."""
+    """Return the median seconds of several calls, each until the device has finished, after warm-ups."""
     for _ in range(warmups):
         call()
     taken = []
     for _ in range(rounds):
-        settle(device)
+        synchronize(device)
         began = time.perf_counter()
         call()
-        settle(device)
+        synchronize(device)
         taken.append(time.perf_counter() - began)
     return median(taken)
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Names and versions that a figure needs beside it."""
+    """Return the names and versions that are published with the figures."""
     import transformers
 
     found: dict[str, Any] = {
@@ -57,7 +57,7 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def ceilings(device: str, *, small: bool) -> dict[str, float]:
-    """TFLOP/s of a large bfloat16 product of random numbers, and TB/s of a copy (read and written)."""
+    """Return TFLOP/s of a large bfloat16 product of random numbers, and TB/s of a copy (read and written)."""
     side, size = (256, 2**16) if small else (8192, 2**31)
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
     b = torch.randn(side, side, device=device, dtype=torch.bfloat16)

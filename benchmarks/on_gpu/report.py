@@ -1,11 +1,11 @@
-"""The results as a page to be read."""
+"""The results as a Markdown page."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def page(results: Mapping[str, Any], goals: Mapping[str, str], times: float) -> str:
-    """Tables of what is there so far; a section that failed or was skipped says so."""
+    """Return the tables of the results so far, with the sections that failed or were skipped."""
     lines = ["# One run on a GPU", ""]
     for name in ("machine", "limits", "workload"):
         lines += [f"- {what}: {_shown(value)}" for what, value in results.get(name, {}).items()]
@@ -56,11 +56,11 @@ def _others(results: Mapping[str, Any]) -> list[str]:
             lines.append(f"- **{section}**: " + "; ".join(_facts(found)))
         elif isinstance(found, Mapping) and ("failed" in found or "skipped" in found):
             lines.append(f"- {section}: {found.get('failed') or found.get('skipped')}")
-    lines += [f"- {section}: {found['kernels']}" for section, found in _told(results)]
+    lines += [f"- {section}: {found['kernels']}" for section, found in _chosen_kernels(results)]
     return lines
 
 
-def _told(results: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _chosen_kernels(results: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         (name, found)
         for name, found in results.items()

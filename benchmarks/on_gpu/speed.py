@@ -1,4 +1,4 @@
-"""Tokens a second of the model stage: ours packed, and transformers' padded by length, on one device."""
+"""Tokens per second of the model stage: ours packed, and transformers' padded by length, on one device."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ def measure(
     rounds: int,
     peak: float,
 ) -> dict[str, Any]:
-    """Our rates at several token budgets, with batches on the device and on the host."""
+    """Return our rates at several token budgets, with batches on the device and on the host."""
     model = load_model(folder, task="embedding", device=device, dtype=DTYPE)
     found: dict[str, Any] = {"kernels": model.kernel_reason, "batches": {}}
     for budget in budgets:
@@ -46,7 +46,7 @@ def measure(
 def reference(
     name: str, folder: Path, corpus: Corpus, *, device: str, cells: tuple[int, ...], rounds: int = 3
 ) -> dict[str, Any]:
-    """transformers' rates, sorted by length and padded; the encoder alone, tokens already on the device."""
+    """Return transformers' rates, sorted by length and padded; the encoder alone, tokens on the device."""
     import transformers
 
     cls = getattr(transformers, f"{CLASSES[name]}Model")
@@ -76,7 +76,7 @@ def _all(model: Model, batches: list[PackedTokens]) -> None:
 
 
 def _all_and_back(model: Model, batches: list[PackedTokens]) -> None:
-    """As a worker does: on a GPU two batches at a time, each on a stream of its own."""
+    """Run batches like a worker: on a GPU two at a time, each on a stream of its own."""
     on_gpu = model.device.type == "cuda"
     with ThreadPoolExecutor(2 if on_gpu else 1, initializer=_own_stream if on_gpu else None) as pool:
         for _ in pool.map(lambda batch: model(batch).embeddings.cpu(), batches):

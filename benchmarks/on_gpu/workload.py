@@ -1,4 +1,4 @@
-"""What is measured: base shapes with random weights, and documents of realistic lengths.
+"""The workload: base shapes with random weights, and documents of realistic lengths.
 
 Lengths are drawn from the lognormal distribution with the median (76 tokens) and mean (93) of the Debian
 package descriptions that other measurements use, cut at 512.
@@ -17,10 +17,10 @@ from corpusmill.models import PackedTokens
 
 MEDIAN, MEAN, SHORTEST, LONGEST = 76, 93, 3, 512
 UNIT = 4096
-"""Documents that are sorted together, as those of a unit are."""
+"""The documents of a unit, which are sorted by length."""
 WORDS = 30522
 POISON = 999
-"""A word that no document has, and whose vector may be made NaN."""
+"""A word that no document has, so that its vector can be set to NaN."""
 BASE: dict[str, dict[str, Any]] = {
     "bert": {},
     "distilbert": {},
@@ -28,7 +28,7 @@ BASE: dict[str, dict[str, Any]] = {
     "squeezebert": {},
     "convbert": {"pad_token_id": 0},
 }
-"""What base shapes differ in from the defaults of transformers' configs."""
+"""The differences of base shapes from the defaults of transformers' configs."""
 SMALL: dict[str, dict[str, Any]] = {
     "bert": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
     "distilbert": {"dim": 64, "n_layers": 2, "n_heads": 2, "hidden_dim": 128},
@@ -78,7 +78,7 @@ class Corpus:
 
     @property
     def first(self) -> "Corpus":
-        """Its first unit alone."""
+        """The first unit alone."""
         return Corpus(self.units[:1])
 
     @property
@@ -87,19 +87,19 @@ class Corpus:
         return [doc for ids, lengths in self.units for doc in np.split(ids, np.cumsum(lengths)[:-1])]
 
     def batches(self, budget: int) -> list[PackedTokens]:
-        """Packed batches of at most so many tokens, cut as a job cuts them."""
+        """Return packed batches of at most `budget` tokens, cut like a job's."""
         return [PackedTokens.from_flat(*part) for unit in self.units for part in _cut(*unit, budget)]
 
 
 def draw_lengths(count: int, *, seed: int) -> np.ndarray[Any, Any]:
-    """Lognormal with the wanted median and mean, cut at both ends."""
+    """Return lognormal lengths with the median and mean, limited at both ends."""
     sigma = math.sqrt(2 * math.log(MEAN / MEDIAN))
     drawn = np.random.default_rng(seed).lognormal(math.log(MEDIAN), sigma, count)
     return np.clip(np.rint(drawn), SHORTEST, LONGEST).astype(np.int64)
 
 
 def draw_corpus(count: int, *, seed: int = 0) -> Corpus:
-    """Documents of random words."""
+    """Return documents of random words."""
     random = np.random.default_rng(seed + 1)
     lengths = draw_lengths(count, seed=seed)
     units = []
@@ -110,7 +110,7 @@ def draw_corpus(count: int, *, seed: int = 0) -> Corpus:
 
 
 def write_checkpoint(name: str, width: str, folder: Path, *, seed: int = 0) -> Path:
-    """A checkpoint as transformers initialises it, in Hugging Face layout; written once."""
+    """Write a checkpoint with transformers' initial weights, if it is not there yet; return its folder."""
     import transformers
 
     target = folder / f"{name}-{width}"
@@ -122,7 +122,7 @@ def write_checkpoint(name: str, width: str, folder: Path, *, seed: int = 0) -> P
 
 
 def padded_batches(documents: Sequence[np.ndarray[Any, Any]], *, cells: int) -> list[tuple[Any, Any]]:
-    """(ids, mask) of documents sorted by length and padded to each batch's longest, at most so many cells."""
+    """Return (ids, mask) of documents sorted by length, padded to a batch's longest, at most `cells` ids."""
     batches: list[list[np.ndarray[Any, Any]]] = [[]]
     for document in sorted(documents, key=len, reverse=True):
         if batches[-1] and (len(batches[-1]) + 1) * len(batches[-1][0]) > cells:

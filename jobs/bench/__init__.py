@@ -1,7 +1,7 @@
 """The measurements that `corpusmill bench` makes, and the parts that scripts in benchmarks/ share."""
 
 from corpusmill.jobs.bench.results import BenchResult, Findings, Row, Table
-from corpusmill.jobs.bench.running import THEMES, Measure, bench, measured
+from corpusmill.jobs.bench.running import THEMES, Measure, bench, run_measurement
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.errors import BenchError
 
@@ -15,5 +15,5 @@ __all__ = [
     "Settings",
     "Table",
     "bench",
-    "measured",
+    "run_measurement",
 ]

@@ -1,4 +1,4 @@
-"""What a whole job costs over its model stage, and where the rest goes."""
+"""The rate of a whole job against that of its model stage, and the time of each stage."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -36,9 +36,10 @@ def measure(settings: Settings, work: Path) -> Findings:
     dtype = settings.dtypes[0]
     checkpoint = checkpoint_of(shape, work, tokenizer=settings.tokenizer)
     config = job_over(texts_of(settings), checkpoint, work, settings, dtype=dtype)
-    alone = _model_alone(config, settings)
+    alone = _model_rate(config, settings)
     results = {
-        executor: run(_into(config, work / executor), executor=executor) for executor in ("ray", "inline")
+        executor: run(_with_output(config, work / executor), executor=executor)
+        for executor in ("ray", "inline")
     }
     ray = results["ray"]
     rows = [{"what": "model stage alone", "tokens/s": round(alone), "of the model stage": 1.0}]
@@ -61,18 +62,18 @@ def measure(settings: Settings, work: Path) -> Findings:
         (Table("Rates", tuple(rows)), Table("CPU time of the stages, one thread, one after another", parts)),
         (
             f"{settings.documents} documents, {ray.tokens:,} tokens, {ray.units} units, "
-            f"{ray.workers_peak} worker(s); start and end on Ray took "
+            f"{ray.workers_peak} worker(s); start-up and end on Ray took "
             f"{ray.seconds - ray.tokens / ray.tokens_per_second:.1f} s.",
         ),
     )
 
 
-def _into(config: JobConfig, output: Path) -> JobConfig:
+def _with_output(config: JobConfig, output: Path) -> JobConfig:
     return config.model_copy(update={"output": config.output.model_copy(update={"path": str(output)})})
 
 
-def _model_alone(config: JobConfig, settings: Settings) -> float:
-    """Return the model's tokens per second on its batches, which lie ready, with all threads."""
+def _model_rate(config: JobConfig, settings: Settings) -> float:
+    """Return the model's tokens per second on batches made beforehand, with all threads."""
     job, model = resolved(config, threads=settings.threads)
     encoder = Encoder(replace(model, pool=replace(model.pool, cpus=settings.threads)))
     blocks = [tokenized(block, job.spec.tokenization) for block in blocks_of(job)]
@@ -87,9 +88,9 @@ def _model_alone(config: JobConfig, settings: Settings) -> float:
 
 
 def _stages(config: JobConfig) -> dict[str, float]:
-    """Return the CPU seconds of each stage of the record path, the model's forward pass apart."""
+    """Return the CPU seconds of each stage of the record path, with the forward pass as one of them."""
     job, model = resolved(config, threads=1)
-    clock = _Clock()
+    clock = _StageTimer()
     encoder = Encoder(model)
     blocks: list[UnitBlock] = []
     with clock.of("read"):
@@ -103,31 +104,31 @@ def _stages(config: JobConfig) -> dict[str, float]:
         with clock.of("model"):
             for batch in batches:
                 encoder.values(batch)
-        with clock.of("encode in all"):
+        with clock.of("encode, total"):
             encoded = encoder.encode(block)
         with clock.of("commit"):
             output = replace(job.spec.output, url=job.spec.output.url + "-stages")
             commit(block, [join_parts([Part(0, encoded.columns)], {})], output, tokens=encoded.stats.tokens)
-    whole = clock.seconds.pop("encode in all")
+    whole = clock.seconds.pop("encode, total")
     clock.seconds["columns"] = max(0.0, whole - clock.seconds["lay out"] - clock.seconds["model"])
     return clock.seconds
 
 
-class _Clock:
-    """Adds up this process's CPU seconds by name."""
+class _StageTimer:
+    """The sums of this process's CPU seconds by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Count what happens inside."""
+        """Add the seconds of the block."""
         started = time.process_time()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - started
 
 
-# A small job over measured texts, resolved as a user's would be, for stages to be run one by one.
+# A small job over given texts, resolved like a user's, whose stages can be run one by one.
 
 
 def job_over(
@@ -154,13 +155,13 @@ def job_over(
 
 
 def blocks_of(job: ResolvedJob) -> Iterable[UnitBlock]:
-    """Read a job's units."""
+    """Yield a job's units."""
     for split in job.splits:
         yield from read(Pending(split, frozenset()), job.spec.input)
 
 
 def resolved(config: JobConfig, *, threads: int) -> tuple[ResolvedJob, ModelSpec]:
-    """Resolve a job, and its model with one worker of so many threads."""
+    """Resolve a job, and its model with one worker of this many threads."""
     job = resolve(config)
     (model,) = size_pools(job.models, cpus=threads, gpus=0, units=1)
     return job, model

@@ -1,4 +1,4 @@
-"""What a measurement found, as a record and as a page."""
+"""The results of a measurement, as a record and as a page; the hardware; and timing."""
 
 import platform
 import re
@@ -19,15 +19,15 @@ Row = Mapping[str, Any]
 FEATURES = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimd")
 PACKAGES = ("torch", "ray", "pyarrow", "tokenizers", "transformers", "onnxruntime", "openvino")
 
-Name = TypeVar("Name")
+Contender = TypeVar("Contender")
 PRODUCT = (2048, 768, 3072)
 """Rows, inputs and outputs of the matrix product that dominates a layer 768 wide."""
-PRODUCTS_A_ROUND = 8
+PRODUCTS_PER_ROUND = 8
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind under a heading; each row has the same keys, which head the columns."""
+    """Rows under a heading; all rows have the same keys, which are the columns' names."""
 
     heading: str
     rows: tuple[Row, ...]
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a theme measured: tables, and what one has to know to read them."""
+    """The results of a theme: tables, and notes to them."""
 
     title: str
     tables: tuple[Table, ...]
@@ -44,7 +44,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A measurement, and where its page was written."""
+    """A finished measurement, with the path of its page."""
 
     theme: str
     title: str
@@ -59,7 +59,7 @@ class BenchResult:
 
 
 def page_of(result: BenchResult, command: str) -> str:
-    """Write a measurement as Markdown."""
+    """Return a measurement as Markdown."""
     software = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     lines = [
         f"# {result.title}",
@@ -76,7 +76,7 @@ def page_of(result: BenchResult, command: str) -> str:
 
 
 def write_page(folder: Path, name: str, text: str) -> Path:
-    """Write a page, under another name where one of today is there already."""
+    """Write a page; if there is one of today, write it under another name."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{date.today().isoformat()}.md"
     number = 2
@@ -104,18 +104,18 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-# What a measurement ran on, in words and as a part of a file's name.
+# The hardware of a measurement, in words and as a part of a file's name.
 
 
 def hardware() -> str:
-    """Return the CPU, its cores and what matters of its instructions."""
+    """Return the CPU, its cores and the instructions that matter for speed."""
     cpu = processor()
     found = [name for name in FEATURES if name in cpu.features]
     return f"{usable_cpus()} cores of {cpu.name} ({', '.join(found) or platform.machine()})"
 
 
-def label() -> str:
-    """Return the hardware for a file's name: 2-core-amd-epyc."""
+def hardware_label() -> str:
+    """Return the hardware as a part of a file's name: 2-core-amd-epyc."""
     words = re.sub(r"\(.*?\)|@.*|cpu|processor", " ", processor().name.lower())
     return "-".join([f"{usable_cpus()}-core", *re.findall(r"[a-z0-9]+", words)])[:40].strip("-")
 
@@ -131,18 +131,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-# Best times of contenders that run in turn, so that a drifting machine hits all of them alike.
+# Best times of contenders that run in turn, so that changes of the machine's speed affect all of them.
 
 
 def best_seconds(
-    runs: Mapping[Name, Callable[[], object]], *, rounds: int, threads: int
-) -> tuple[dict[Name, float], dict[Name, list[float]]]:
-    """Run each contender once a round, after one round to warm up; return the best seconds, and all.
+    runs: Mapping[Contender, Callable[[], object]], *, rounds: int, threads: int
+) -> tuple[dict[Contender, float], dict[Contender, list[float]]]:
+    """Run each contender once per round, after one warm-up round; return the best and all seconds.
 
-    With one thread the clock is that thread's own CPU time, which strangers disturb less.
+    With one thread the clock is the thread's CPU time, which other processes disturb less.
     """
     clock = time.thread_time if threads == 1 else time.perf_counter
-    seconds: dict[Name, list[float]] = {name: [] for name in runs}
+    seconds: dict[Contender, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
             started = clock()
@@ -153,7 +153,7 @@ def best_seconds(
 
 
 def product(dtype: str) -> Callable[[], Any]:
-    """Return a run of matrix products, as fast as torch multiplies this dtype on a CPU."""
+    """Return a call of torch's fastest matrix product in this dtype on a CPU."""
     rows, inputs, outputs = PRODUCT
     if dtype == "int8":
         a, b = torch.ones(rows, inputs, dtype=torch.int8), torch.ones(inputs, outputs, dtype=torch.int8)
@@ -163,8 +163,8 @@ def product(dtype: str) -> Callable[[], Any]:
     return lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
 
 
-class Ceiling:
-    """A machine's limit in one dtype: the best of all products timed, in between the contenders' runs."""
+class PeakRate:
+    """The machine's best rate in one dtype, of matrix products timed between the contenders' runs."""
 
     def __init__(self, dtype: str, *, threads: int) -> None:
         self._run = product(dtype)
@@ -173,13 +173,13 @@ class Ceiling:
 
     def __call__(self) -> None:
         """Time some products."""
-        for _ in range(PRODUCTS_A_ROUND):
+        for _ in range(PRODUCTS_PER_ROUND):
             started = self._clock()
             self._run()
             self._best = min(self._best, self._clock() - started)
 
     @property
     def flops(self) -> float:
-        """Operations a second; a multiplication with its addition counts as two."""
+        """The operations per second; a multiplication with its addition counts as two."""
         rows, inputs, outputs = PRODUCT
         return 2 * rows * inputs * outputs / self._best

@@ -1,4 +1,4 @@
-"""One measurement from its settings to its page."""
+"""One measurement, from its settings to its page."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from corpusmill.jobs.bench.results import (
     BenchResult,
     Findings,
     hardware,
-    label,
+    hardware_label,
     page_of,
     versions,
     write_page,
@@ -23,22 +23,22 @@ from corpusmill.jobs.errors import BenchError
 from corpusmill.pipeline.machine import usable_cpus
 
 Measure = Callable[[Settings, Path], Findings]
-"""Takes its settings and a folder to work in, which is removed afterwards."""
+"""A measurement of these settings, with a folder to work in, which is removed afterwards."""
 THEMES: Mapping[str, Measure] = {"architectures": architectures.measure, "job": job.measure}
 
 
 def bench(theme: str, settings: Settings, *, folder: Path | None = None, command: str = "") -> BenchResult:
-    """Measure a theme; with a `folder` write the result's page there."""
+    """Measure a theme and return the result; with a `folder`, write its page there."""
     if theme not in THEMES:
         raise BenchError(f"expected one of {', '.join(THEMES)}, got {theme!r}").at("theme")
     command = command or f"corpusmill bench {theme}"
-    return measured(theme, THEMES[theme], settings, folder=folder, command=command)
+    return run_measurement(theme, THEMES[theme], settings, folder=folder, command=command)
 
 
-def measured(
+def run_measurement(
     theme: str, measure: Measure, settings: Settings, *, folder: Path | None, command: str
 ) -> BenchResult:
-    """Run a measurement on so many threads and return its result; with a `folder` write its page there."""
+    """Run a measurement and return the result; with a `folder`, write its page there."""
     settings = replace(settings, threads=settings.threads or usable_cpus())
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
@@ -60,4 +60,6 @@ def measured(
     )
     if folder is None:
         return result
-    return replace(result, page=str(write_page(folder, f"{theme}_{label()}", page_of(result, command))))
+    return replace(
+        result, page=str(write_page(folder, f"{theme}_{hardware_label()}", page_of(result, command)))
+    )

@@ -1,4 +1,4 @@
-"""What is measured, on what, and how often."""
+"""The settings of a measurement."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class Settings:
     """A measurement's settings.
 
-    `documents` are drawn from `corpus`, a Parquet file with a column `text` (None: the standard library's
-    documentation), tokenized with `tokenizer`, a tokenizer.json (None: the bundled one). `architectures` are
-    base shapes with random weights, or folders of checkpoints. `rounds` is how often each contender runs, in
-    turn with the others; the best round counts.
+    `documents` is the number drawn from `corpus`, a Parquet file with a column `text` (None: the standard
+    library's documentation). `tokenizer` is a tokenizer.json (None: the bundled one). `architectures` are
+    base shapes with random weights, or folders of checkpoints. Each contender runs `rounds` times, in turn
+    with the others; the best round counts.
     """
 
     documents: int = 256

@@ -1,4 +1,4 @@
-"""Checkpoints of base shape with random weights: speed does not depend on what weights say."""
+"""Checkpoints of base shapes with random weights, because speed does not depend on the weights."""
 
 import importlib.resources
 import json
@@ -17,8 +17,8 @@ from corpusmill.models.checkpoints.tensors import checkpoint_name, layout_of
 
 BUNDLED = "stdlib-sections"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-DEVIATION = 0.02
-"""Of the weights: what the families start training from."""
+WEIGHT_DEVIATION = 0.02
+"""The standard deviation of the weights, which the families' training starts from."""
 BERT: dict[str, Any] = {
     "vocab_size": 30522,
     "hidden_size": 768,
@@ -55,13 +55,13 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "convbert": ("ConvBertModel", {"model_type": "convbert", **BERT, "pad_token_id": 0}),
     "minilm": ("BertModel", {"model_type": "bert", **BERT, **MINILM}),
 }
-"""Class and config.json of each family's base model; what is not named has transformers' default."""
+"""Class and config.json of each family's base model; other fields have transformers' defaults."""
 
 
 def checkpoint_of(shape: str, folder: Path, *, tokenizer: str | None = None) -> Path:
-    """Return a folder that is given as one, or write a checkpoint of a named shape below `folder`.
+    """Return `shape` if it is a folder, else write a checkpoint of that shape below `folder`.
 
-    It has the bundled tokenizer, or the one of a tokenizer.json.
+    It has the bundled tokenizer, or `tokenizer`, a tokenizer.json.
     """
     if Path(shape).is_dir():
         return Path(shape)
@@ -94,8 +94,8 @@ def _write_weights(folder: Path) -> None:
     tensors = {}
     for ours, parameter in skeleton(checkpoint, pooler=False).named_parameters():
         shape = layout_of(ours, architecture).stored(tuple(parameter.shape))
-        # A norm's factors are around 1.
+        # A norm's factors are near 1.
         center = 1.0 if "norm" in ours and ours.endswith("weight") else 0.0
-        values = torch.empty(shape).normal_(center, DEVIATION, generator=generator)
+        values = torch.empty(shape).normal_(center, WEIGHT_DEVIATION, generator=generator)
         tensors[checkpoint_name(ours, architecture)] = values
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""The documents that are measured on, as texts, token ids and packed batches."""
+"""The documents of a measurement, as texts, token ids and packed batches."""
 
 import importlib.resources
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ LONGEST = 512
 
 
 def texts_of(settings: Settings) -> list[str]:
-    """Draw documents without repetition; a corpus with fewer is an error."""
+    """Draw documents without repetition; refuse a corpus that has too few."""
     texts = corpus_of(settings)
     if len(texts) < settings.documents:
         where = settings.corpus or "the standard library's documentation"
@@ -34,7 +34,7 @@ def corpus_of(settings: Settings) -> list[str]:
 
 
 def tokenizer_of(settings: Settings) -> Tokenizer:
-    """Return the tokenizer, cutting at 512 tokens and never padding."""
+    """Return the tokenizer, which truncates at 512 tokens and does not pad."""
     bundled = str(importlib.resources.files("corpusmill.demo") / BUNDLED / "tokenizer.json")
     tokenizer = Tokenizer.from_file(settings.tokenizer or bundled)
     tokenizer.no_padding()
@@ -48,8 +48,8 @@ def ids_of(settings: Settings) -> list[list[int]]:
     return [encoding.ids for encoding in encoded]
 
 
-def packed(sequences: Sequence[Sequence[int]], *, budget: int) -> list[PackedTokens]:
-    """Lay sequences out by length, longest first, as many a batch as the budget of tokens holds."""
+def packed_batches(sequences: Sequence[Sequence[int]], *, budget: int) -> list[PackedTokens]:
+    """Return batches of sequences, longest first, each as large as the budget of tokens allows."""
     groups: list[list[Sequence[int]]] = [[]]
     total = 0
     for ids in sorted(sequences, key=len, reverse=True):
@@ -69,6 +69,6 @@ def _bundled() -> list[str]:
 
 def _column(path: str) -> list[str]:
     if not Path(path).is_file():
-        raise BenchError(f"expected a Parquet file, found nothing at {path}").at("corpus")
+        raise BenchError(f"expected a Parquet file at {path}, found none").at("corpus")
     texts: list[str] = [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if text]
     return texts

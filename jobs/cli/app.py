@@ -175,10 +175,10 @@ def evaluate(
 
     def act() -> None:
         from corpusmill.jobs.evaluate import evaluate as evaluate_output
-        from corpusmill.jobs.evaluate.evaluation import lines_of
+        from corpusmill.jobs.evaluate.evaluation import evaluation_lines
 
         result = evaluate_output(output, labels, model=model, pairs=pairs, threshold=threshold)
-        _print(result, lines_of, as_json=as_json)
+        _print(result, evaluation_lines, as_json=as_json)
 
     _guarded(act, debug=debug)
 

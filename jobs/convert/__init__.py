@@ -1,10 +1,11 @@
-"""PyTorch pickles, TensorFlow and Flax checkpoints turned into safetensors in transformers' PyTorch names.
+"""Conversion of PyTorch, TensorFlow and Flax checkpoints to safetensors, in transformers' PyTorch names.
 
     from corpusmill.jobs.convert import convert
     convert("bert-with-tf-weights", "bert")
 
-Nothing of a source is ever executed: pickles are read for tensors only, HDF5 and msgpack as plain data.
-A framework is one file and one line in `frameworks.py`; a family's tensors are one entry in `names.py`.
+No code of a source is executed: only tensors are read from pickles, and HDF5 and msgpack are plain data.
+A framework is one file and one line in `frameworks.py`; the names of a family's tensors are one entry in
+`names.py`.
 """
 
 from corpusmill.jobs.convert.conversion import Converted, convert

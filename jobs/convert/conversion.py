@@ -1,4 +1,4 @@
-"""The conversion: look at the source, translate each part's tensors, write the new folder."""
+"""The conversion: read the source, translate the tensors of each folder of weights, write the new folder."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from corpusmill.jobs.convert.names import DENSE
-from corpusmill.jobs.convert.sources import Part, Source, look_at
+from corpusmill.jobs.convert.sources import Source, WeightsFolder, read_source
 from corpusmill.jobs.convert.spec import Framework
-from corpusmill.jobs.convert.translation import FIELD, Tying, settle, translate
+from corpusmill.jobs.convert.translation import TIE_FIELD, Tying, resolve_tying, translate
 from corpusmill.jobs.convert.writing import (
-    appearing,
+    atomic_folder,
     check_target,
     copy_small_files,
     write_config,
@@ -25,10 +25,10 @@ from corpusmill.models.checkpoints.safetensors_headers import INDEX
 
 @dataclass(frozen=True)
 class Converted:
-    """What was converted; numbers are of all converted parts together, `bytes` of the written files.
+    """A finished conversion; the numbers are sums over all converted folders, `bytes` of the written files.
 
-    `left_out` are tensors of the source that are written under another name or not at all: shared matrices
-    and saved position numbers. `notes` say what else differs from the source.
+    `left_out` names tensors of the source that the result lacks under that name: shared matrices and saved
+    position numbers. `notes` are the other differences from the source.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Converted:
 
 
 @dataclass(frozen=True)
-class _Written:
+class _WrittenWeights:
     tensors: int = 0
     parameters: int = 0
     bytes: int = 0
@@ -52,65 +52,73 @@ class _Written:
 
 
 def convert(source: str | Path, target: str | Path) -> Converted:
-    """Writes a folder with the source's weights as model.safetensors, its config, tokenizer and module files.
+    """Write a folder with the source's weights as model.safetensors, its config, tokenizer and module files.
 
     The target appears whole or not at all. Raises ConvertError, and ConfigError for unusable JSON.
     """
     check_target(Path(target))
-    found = look_at(Path(source))
-    with appearing(Path(target)) as staged:
+    found = read_source(Path(source))
+    with atomic_folder(Path(target)) as staged:
         for folder in found.folders:
             copy_small_files(found.root / folder, staged / folder)
-        written = [_convert(found, part, part.framework, staged) for part in found.parts if part.framework]
-        for part in found.parts:
-            if part.framework is None:
-                _copy_weights(found.root / part.folder, part, staged / part.folder)
-    names = dict.fromkeys(part.framework.name for part in found.parts if part.framework)
+        written = [
+            _convert(found, weights, weights.framework, staged)
+            for weights in found.weights
+            if weights.framework
+        ]
+        for weights in found.weights:
+            if weights.framework is None:
+                _copy_weights(found.root / weights.folder, weights, staged / weights.folder)
+    names = dict.fromkeys(weights.framework.name for weights in found.weights if weights.framework)
     return Converted(
         source=str(source),
         target=str(target),
         framework=", ".join(names),
         model_type=found.model_type,
-        tensors=sum(part.tensors for part in written),
-        parameters=sum(part.parameters for part in written),
-        bytes=sum(part.bytes for part in written),
-        left_out=tuple(chain.from_iterable(part.left_out for part in written)),
-        notes=tuple(chain.from_iterable(part.notes for part in written)),
+        tensors=sum(each.tensors for each in written),
+        parameters=sum(each.parameters for each in written),
+        bytes=sum(each.bytes for each in written),
+        left_out=tuple(chain.from_iterable(each.left_out for each in written)),
+        notes=tuple(chain.from_iterable(each.notes for each in written)),
     )
 
 
-def _convert(source: Source, part: Part, framework: Framework, staged: Path) -> _Written:
-    where = source.root / part.folder
-    tensors, buffers = translate(_read(part, framework), framework=framework, family=part.family, where=where)
+def _convert(source: Source, weights: WeightsFolder, framework: Framework, staged: Path) -> _WrittenWeights:
+    where = source.root / weights.folder
+    tensors, buffers = translate(
+        _read(weights, framework), framework=framework, family=weights.family, where=where
+    )
     if not tensors:
-        raise ConvertError(f"{part.files[0]}: expected weights, but there is no tensor in it")
-    tensors |= framework.derived(tensors, part.config)
-    tied = bool(part.config.get(FIELD, True))
+        raise ConvertError(f"{weights.files[0]}: expected weights, got a file without tensors")
+    tensors |= framework.derived(tensors, weights.config)
+    tied = bool(weights.config.get(TIE_FIELD, True))
     tying = (
         Tying(tensors, (), tied)
-        if part.family is DENSE
-        else settle(tensors, part.family, tied=tied, from_pytorch=framework.name == "PyTorch")
+        if weights.family is DENSE
+        else resolve_tying(tensors, weights.family, tied=tied, from_pytorch=framework.name == "PyTorch")
     )
     notes = []
     if tying.tied != tied:
-        write_config(part.config | {FIELD: tying.tied}, staged / part.folder)
-        notes.append(f"config.json now says {FIELD}: false, for {framework.name} computed with both matrices")
-    return _Written(
+        write_config(weights.config | {TIE_FIELD: tying.tied}, staged / weights.folder)
+        notes.append(
+            f"wrote {TIE_FIELD}: false to config.json, because {framework.name} computes with both matrices"
+        )
+    return _WrittenWeights(
         tensors=len(tying.tensors),
         parameters=sum(tensor.numel() for tensor in tying.tensors.values()),
-        bytes=write_tensors(tying.tensors, staged / part.folder),
+        bytes=write_tensors(tying.tensors, staged / weights.folder),
         left_out=(*tying.shared, *buffers),
         notes=tuple(notes),
     )
 
 
-def _read(part: Part, framework: Framework) -> Iterator[tuple[str, Tensor]]:
-    return chain.from_iterable(framework.read(file) for file in part.files)
+def _read(weights: WeightsFolder, framework: Framework) -> Iterator[tuple[str, Tensor]]:
+    return chain.from_iterable(framework.read(file) for file in weights.files)
 
 
-def _copy_weights(folder: Path, part: Part, target: Path) -> None:
-    """Safetensors beside something that had to be converted stay as they are, with their index."""
+def _copy_weights(folder: Path, weights: WeightsFolder, target: Path) -> None:
+    """Copy weights that are safetensors already, with their index."""
     index = folder / INDEX
-    for file in (*part.files, *([index] if index.is_file() else [])):
+    for file in (*weights.files, *([index] if index.is_file() else [])):
         (target / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target / file.relative_to(folder))

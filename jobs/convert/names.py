@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-WORDS = "embeddings.word_embeddings.weight"
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 # Numbers 0, 1, 2, ... and zeros that old versions saved beside the weights.
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Names below the prefix, which base models lack, and names of all heads.
+    """The names of one family: below the prefix, which base models lack, and of all heads.
 
-    `output` is the matrix that shares the word embeddings; `biases` names one vector twice.
+    `output` is the matrix that shares the word embeddings; `biases` are two names of one vector.
     """
 
     prefix: str
@@ -26,11 +26,11 @@ class Family:
     biases: tuple[str, str] | None = None
 
     def knows(self, name: str) -> bool:
-        """Whether this is the name of a tensor that some class of the family saves."""
+        """Return whether some class of the family saves a tensor of this name."""
         return self._pattern.fullmatch(name) is not None
 
     def is_buffer(self, name: str) -> bool:
-        """Whether this is a saved buffer, not a weight."""
+        """Return whether this is a saved buffer, not a weight."""
         return name.removeprefix(self.prefix) in BUFFERS
 
     @cached_property

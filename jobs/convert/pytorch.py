@@ -1,4 +1,4 @@
-"""`pytorch_model.bin`: a pickle, read by torch's restricted unpickler: tensors only, and nothing runs."""
+"""PyTorch checkpoints: `pytorch_model.bin` is a pickle; torch's restricted unpickler reads tensors only."""
 
 import pickle
 import re
@@ -19,7 +19,7 @@ ZIP_START = b"PK\x03\x04"
 
 
 def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
-    """Tensors stay in the file (memory-mapped) until they are written, in all but torch's oldest format."""
+    """Yield tensors, memory-mapped from the file in all but torch's oldest format."""
     state = _load(file)
     if not isinstance(state, Mapping):
         raise ConvertError(f"{file}: expected an object from name to tensor, got {type(state).__name__}")
@@ -35,18 +35,20 @@ def _load(file: Path) -> Any:
         zipped = opened.read(len(ZIP_START)) == ZIP_START
     try:
         with warnings.catch_warnings():
-            # torch's remarks on unusual pickles: what matters of them becomes an error below.
+            # torch warns about unusual pickles; those that cannot be read become errors below.
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"it asks for {wanted[1]}" if wanted else "it is damaged, or more than weights"
+        found = f"it imports {wanted[1]}" if wanted else "it is damaged or holds other objects"
         raise ConvertError(
-            f"{file}: expected a pickle of nothing but tensors, but {found}; nothing of it was run"
+            f"{file}: expected a pickle of tensors only, but {found}; no code of it was run"
         ) from None
     except Exception as error:
         # A damaged pickle or zip can fail in any way.
-        raise ConvertError(f"{file}: does not read as a PyTorch checkpoint: {first_line(error)}") from None
+        raise ConvertError(
+            f"{file}: expected a PyTorch checkpoint, got a file that cannot be read: {first_line(error)}"
+        ) from None
 
 
 def _is_special(tensor: Tensor) -> bool:
@@ -59,6 +61,6 @@ SPEC = Framework(
     index="pytorch_model.bin.index.json",
     families=tuple(FAMILIES),
     read=_read,
-    # BERT's first TensorFlow checkpoints called a norm's weight and bias so.
+    # BERT's first TensorFlow checkpoints called a norm's weight gamma and its bias beta.
     renames=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
 )

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder holds, and which of it has to be converted."""
+"""The contents of a checkpoint's folder, and which of its weights have to be converted."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,14 +11,14 @@ from corpusmill.jobs.errors import ConvertError
 from corpusmill.models.checkpoints.config_fields import read_json, read_object
 from corpusmill.models.checkpoints.safetensors_headers import INDEX, SINGLE
 
-KNOWN = tuple(framework.file for framework in FRAMEWORKS)
+WEIGHT_FILES = tuple(framework.file for framework in FRAMEWORKS)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A folder of the checkpoint with weights: the encoder's or a projection's.
+class WeightsFolder:
+    """A folder with weights: of the encoder, or of a projection.
 
-    `folder` is relative to the source. `framework` is None where the weights are safetensors already.
+    `folder` is relative to the source. `framework` is None if the weights are safetensors already.
     """
 
     folder: str
@@ -30,18 +30,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """All parts, the encoder first, and all folders whose small files belong to the checkpoint."""
+    """A checkpoint: its folders of weights, the encoder's first, and all folders with small files."""
 
     root: Path
     model_type: str
-    parts: tuple[Part, ...]
+    weights: tuple[WeightsFolder, ...]
     folders: tuple[str, ...]
 
 
-def look_at(root: Path) -> Source:
-    """Reads a folder's JSON files and finds its weights; refuses what cannot or need not be converted."""
+def read_source(root: Path) -> Source:
+    """Read a folder's JSON files and find its weights; refuse what cannot or need not be converted."""
     if not root.is_dir():
-        raise ConvertError(f"{root}: expected a folder with a checkpoint, but there is none").at("SRC")
+        raise ConvertError(f"{root}: expected a folder with a checkpoint, found none").at("SRC")
     modules = _modules(root)
     encoder = next((folder for folder, kind in modules if kind == "Transformer"), "")
     config = read_object(root / encoder / "config.json")
@@ -49,42 +49,42 @@ def look_at(root: Path) -> Source:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         where = root / encoder / "config.json"
         raise ConvertError(f"{where}: model_type: expected one of {', '.join(FAMILIES)}; got {model_type!r}")
-    parts = [_part(root, encoder, config, FAMILIES[model_type])]
+    weights = [_weights_in(root, encoder, config, FAMILIES[model_type])]
     for folder, kind in modules:
         if kind == "Dense":
-            parts.append(_part(root, folder, read_object(root / folder / "config.json"), DENSE))
-    if all(part.framework is None for part in parts):
-        raise ConvertError(f"{root}: the weights are safetensors already; nothing needs converting").at("SRC")
-    _check_family(root, model_type, parts[0])
+            weights.append(_weights_in(root, folder, read_object(root / folder / "config.json"), DENSE))
+    if all(each.framework is None for each in weights):
+        raise ConvertError(f"{root}: the weights are safetensors already; use the folder as it is").at("SRC")
+    _check_family(root, model_type, weights[0])
     folders = dict.fromkeys(("", encoder, *(folder for folder, _ in modules)))
-    return Source(root=root, model_type=model_type, parts=tuple(parts), folders=tuple(folders))
+    return Source(root=root, model_type=model_type, weights=tuple(weights), folders=tuple(folders))
 
 
 def _modules(root: Path) -> list[tuple[str, str]]:
-    """Folder and class name of sentence-transformers' modules; none where there is no modules.json."""
+    """Return folder and class name of sentence-transformers' modules; none without a modules.json."""
     listing = root / "modules.json"
     if not listing.is_file():
         return []
     modules = read_json(listing)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ConvertError(f"{listing}: expected a list of objects, one a module")
+        raise ConvertError(f"{listing}: expected a list with one object per module")
     return [
         (_inside(str(module.get("path", "")), listing), str(module.get("type", "")).rpartition(".")[2])
         for module in modules
     ]
 
 
-def _part(root: Path, folder: str, config: dict[str, Any], family: Family) -> Part:
+def _weights_in(root: Path, folder: str, config: dict[str, Any], family: Family) -> WeightsFolder:
     where = root / folder
     if (where / SINGLE).is_file() or (where / INDEX).is_file():
-        return Part(folder, config, family, None, _shards(where, SINGLE, INDEX))
+        return WeightsFolder(folder, config, family, None, _shards(where, SINGLE, INDEX))
     for framework in FRAMEWORKS:
         files = _shards(where, framework.file, framework.index)
         if files:
-            return Part(folder, config, family, framework, files)
+            return WeightsFolder(folder, config, family, framework, files)
     found = sorted(path.name for path in where.iterdir()) if where.is_dir() else []
     raise ConvertError(
-        f"{where}: expected one of {', '.join(KNOWN)}; the folder has {', '.join(found) or 'nothing'}"
+        f"{where}: expected one of {', '.join(WEIGHT_FILES)}; the folder has {', '.join(found) or 'nothing'}"
     ).at("SRC")
 
 
@@ -99,23 +99,23 @@ def _shards(where: Path, single: str, index: str | None) -> tuple[Path, ...]:
     files = [where / _inside(str(name), where / index) for name in sorted({*named.values()})]
     for file in files:
         if not file.is_file():
-            raise ConvertError(f"{file}: {index} names this file, but there is none; download it again")
+            raise ConvertError(f"{file}: {index} names this file, but it is missing; download it again")
     return tuple(files)
 
 
 def _inside(name: str, listing: Path) -> str:
-    """A path of the checkpoint's own JSON, which must not lead out of its folder."""
+    """Return a path that a JSON file names; refuse one that leads out of the checkpoint's folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ConvertError(f"{listing}: expected paths inside the checkpoint, got {name!r}")
     return "" if name in ("", ".") else str(path)
 
 
-def _check_family(root: Path, model_type: str, part: Part) -> None:
-    framework = part.framework
+def _check_family(root: Path, model_type: str, weights: WeightsFolder) -> None:
+    framework = weights.framework
     if framework and model_type not in framework.families:
         raise ConvertError(
-            f"{root / part.folder / framework.file}: transformers never had {model_type} in {framework.name} "
-            f"(only {', '.join(framework.families)}), so no rules exist for this file; use the checkpoint's "
+            f"{root / weights.folder / framework.file}: expected a model of {', '.join(framework.families)}, "
+            f"got {model_type}, which transformers never had in {framework.name}; use the checkpoint's "
             "pytorch_model.bin"
         )

@@ -1,4 +1,4 @@
-"""The new folder: everything is written under a temporary name beside it, synced, and renamed."""
+"""Writing of the new folder: under a temporary name beside it, then synced and renamed."""
 
 import json
 import shutil
@@ -21,16 +21,16 @@ INDEX_ENDING = ".index.json"
 
 
 def check_target(target: Path) -> None:
-    """Refuses a path that holds something."""
+    """Refuse a path that is neither new nor an empty folder."""
     if target.is_symlink() or target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ConvertError(
-            f"{target}: expected a new or empty folder, but there is something in its place"
+            f"{target}: expected a new or empty folder, got one that holds files, or a file"
         ).at("DST")
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[Path]:
-    """A folder to write in, which becomes the target when the block ends and vanishes when it fails."""
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to write in; it becomes the target when the block ends, and is removed when it fails."""
     resolved = target.absolute()
     staged = resolved.parent / f".{resolved.name}.{uuid.uuid4().hex}.partial"
     try:
@@ -42,26 +42,26 @@ def appearing(target: Path) -> Iterator[Path]:
         staged.rename(resolved)
         sync_path(resolved.parent)
     except (OSError, SafetensorError) as error:
-        raise ConvertError(f"{target}: could not be written: {error}").at("DST") from None
+        raise ConvertError(f"{target}: cannot be written: {error}").at("DST") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
 def write_tensors(tensors: Tensors, folder: Path) -> int:
-    """Writes model.safetensors as transformers marks it, and returns its bytes."""
+    """Write model.safetensors with transformers' metadata, and return its bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     file = folder / SINGLE
     file.touch()
-    usual = file.stat().st_mode
+    mode = file.stat().st_mode
     save_file(whole, file, metadata={"format": "pt"})
-    # safetensors makes its file readable by the owner only, whatever the umask says.
-    file.chmod(usual)
+    # safetensors makes its file readable by the owner only and ignores the umask.
+    file.chmod(mode)
     return file.stat().st_size
 
 
 def copy_small_files(source: Path, target: Path) -> None:
-    """Copies config, tokenizer and text files of one folder: data only, no code and no weights."""
+    """Copy config, tokenizer and text files of one folder: data only, no code and no weights."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         wanted = path.suffix in COPIED or path.name.upper().startswith("LICENSE")
@@ -70,6 +70,6 @@ def copy_small_files(source: Path, target: Path) -> None:
 
 
 def write_config(config: dict[str, Any], folder: Path) -> None:
-    """Writes config.json with a field changed."""
+    """Write config.json."""
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")

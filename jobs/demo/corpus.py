@@ -1,6 +1,6 @@
 """The demo's corpus: the documentation in the running Python's standard library, as JSONL shards.
 
-Beside each text stand the spans that the demo's tagger is to find, so that it can be evaluated.
+A column has the spans that the demo's tagger should find in each text, so that it can be evaluated.
 """
 
 import inspect
@@ -20,11 +20,11 @@ from corpusmill.jobs.demo.spans import true_spans
 
 MINIMUM_CHARACTERS = 20
 TRUTH = "true_spans"
-"""The column of what the rules find in a text: list<struct<start, end, label>>."""
+"""The column of the spans that the rules find in a text: list<struct<start, end, label>>."""
 
 
 def collect() -> Iterator[Document]:
-    """Cleaned docstrings, always in the same order on the same Python; of equal texts only the first."""
+    """Yield cleaned docstrings, in the same order on the same Python; of equal texts only the first."""
     seen: set[str] = set()
     for document in chain(source_documents(), native_documents()):
         text = inspect.cleandoc(document.text).strip()
@@ -34,7 +34,7 @@ def collect() -> Iterator[Document]:
 
 
 def write_jsonl(documents: Iterable[Document], folder: Path, shards: int = 4) -> list[Path]:
-    """Write consecutive runs of the documents; read in the order returned, the shards are the corpus."""
+    """Write the documents, in order, to shards; return the shards in the same order."""
     if shards < 1:
         raise ValueError(f"shards: expected at least 1, got {shards}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ def _record(document: Document) -> dict[str, Any]:
 
 
 def _replace(path: Path, lines: Sequence[str]) -> None:
-    """A reader sees the whole file or none: unique temporary name, sync, rename.
+    """Write a file under a unique temporary name, sync it and rename it: readers see all of it or none.
 
-    A file that already holds these lines stays as it is, so that a second demo continues the first.
+    A file that already has these lines stays as it is, so that a second demo continues the first.
     """
     if path.exists() and path.read_text(encoding="utf-8") == "".join(lines):
         return

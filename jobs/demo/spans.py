@@ -1,9 +1,9 @@
-"""What the demo's tagger is to find in a text: spans whose truth a rule decides.
+"""Spans that the demo's tagger should find in a text, as rules define them.
 
-VERSION    a number that is a version by what stands before it ("Python 3.11", "HTTP/1.1", "version 2"), that
-           goes on such a list ("Python 2.6 and 2.7"), or by its own form: three parts, or a pre-release
-           (1.5a1). Not the number of a section, an address (four parts), nor a number in an example: 3.14.
-URL        scheme://... up to white space, quote or bracket; closing punctuation is the sentence's.
+VERSION    a number after a word that announces a version ("Python 3.11", "HTTP/1.1", "version 2"), a further
+           number of such a list ("Python 2.6 and 2.7"), or a number of three parts or of a pre-release
+           (1.5a1). Not the number of a section, an address (four parts), or a number in an example: 3.14.
+URL        scheme://... up to white space, quote or bracket, without closing punctuation.
 REFERENCE  a PEP or RFC with its number: "PEP 484", "RFC-822", "message/rfc822".
 EXCEPTION  the name of an exception of the running Python, with or without its module.
 NAME       any other dotted name: "os.path.join", "self.rfile". Not file names, hosts, addresses, parts of
@@ -28,16 +28,16 @@ _URL = re.compile(r"""\b[A-Za-z][A-Za-z0-9+.-]*://[^\s<>"'`]+""")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _REFERENCE = re.compile(r"(?<![\w.])(?:RFC|PEP|rfc|pep)s?(?:\s+|-|\s*#)?\d{1,5}(?!\.?\w)")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,4}(?:\.\d{1,4})*(?:(?:a|b|rc)\d{1,3})?(?!\.?\w)")
-_OWN_FORM = re.compile(r"\d+\.\d+\.\d+|\d+(?:\.\d+)+[abr].*")
+_VERSION_FORM = re.compile(r"\d+\.\d+\.\d+|\d+(?:\.\d+)+[abr].*")
 _OPERATOR = r"(?:\s*(?:[<>=!]=|[<>=])\s*|\s+|/|-|::\s*)[\"']?\Z"
-_BEFORE_ANY = re.compile(rf"(?:\bPython|\b[Vv]ersions?|__version__){_OPERATOR}")
-_BEFORE_DOTTED = re.compile(
+_BEFORE_VERSION = re.compile(rf"(?:\bPython|\b[Vv]ersions?|__version__){_OPERATOR}")
+_BEFORE_DOTTED_VERSION = re.compile(
     r"\b(?:versionadded|versionchanged|release|AIX|API|BSD|C14N|HTTP|Linux|MSVC|macOS|OpenSSL|Optik|OS X"
     rf"|PalmOS|SAX|SQLite|SSL|TLS|[Tt]k|Unicode|Windows|XML){_OPERATOR}"
 )
 _BEFORE_SECTION = re.compile(r"(?:\b[Ss]ections?|\b[Cc]hapter|\b(?:RFC|PEP)\s?\d+,?)\s+\Z")
-_MORE = re.compile(r"\s*(?:,|/|-|\b(?:and|or|to|through)\b)?\s*(?:\b(?:and|or)\b\s+)?")
-_CONTEXT = 40  # characters before a number that may say it is a version
+_LIST_SEPARATOR = re.compile(r"\s*(?:,|/|-|\b(?:and|or|to|through)\b)?\s*(?:\b(?:and|or)\b\s+)?")
+_CONTEXT = 40  # characters before a number that are searched for such a word
 
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _FILE = re.compile(
@@ -51,13 +51,15 @@ _INITIALS = re.compile(r"(?:\w\.)+\w|(?:[A-Z]\.)+[A-Z][a-z]+")
 
 
 class Span(NamedTuple):
+    """A labelled part of a text: `text[start:end]`."""
+
     start: int
     end: int
     label: str
 
 
 def true_spans(text: str) -> list[Span]:
-    """Disjoint and in the order of the text."""
+    """Return the spans of a text, disjoint and in order."""
     taken: list[Span] = []
     for find in _FINDERS:
         taken += [span for span in find(text) if not any(_overlap(span, other) for other in taken)]
@@ -71,14 +73,14 @@ def _overlap(one: Span, other: Span) -> bool:
 def _urls(text: str) -> Iterator[Span]:
     for match in _URL.finditer(text):
         url = match[0]
-        while url[-1] in ".,;:!?*_" or _closes_more(url):
+        while url[-1] in ".,;:!?*_" or _closes_outer_bracket(url):
             url = url[:-1]
         if not url.endswith("://"):
             yield Span(match.start(), match.start() + len(url), "URL")
 
 
-def _closes_more(url: str) -> bool:
-    """True where the last character closes a bracket that was opened before the URL."""
+def _closes_outer_bracket(url: str) -> bool:
+    """Return whether the last character closes a bracket that was opened before the URL."""
     opening = _BRACKETS.get(url[-1])
     return opening is not None and url.count(url[-1]) > url.count(opening)
 
@@ -92,23 +94,23 @@ def _versions(text: str) -> Iterator[Span]:
     last = None
     for match in _NUMBER.finditer(text):
         number, start = match[0], match.start()
-        listed = last is not None and _MORE.fullmatch(text, last, start) and _may_be_listed(number)
+        listed = last is not None and _LIST_SEPARATOR.fullmatch(text, last, start) and _may_be_listed(number)
         if listed or _is_version(number, before=text[max(0, start - _CONTEXT) : start]):
             yield Span(*match.span(), "VERSION")
             last = match.end()
 
 
 def _may_be_listed(number: str) -> bool:
-    """Without a dot only a short one: "Python 2, 3 and 400 others" has two."""
+    """Return whether a number can continue a list: "Python 2, 3 and 400 others" has two versions."""
     return "." in number or len(number) < 3
 
 
 def _is_version(number: str, *, before: str) -> bool:
     if _BEFORE_SECTION.search(before):
         return False
-    if _OWN_FORM.fullmatch(number) or _BEFORE_ANY.search(before):
+    if _VERSION_FORM.fullmatch(number) or _BEFORE_VERSION.search(before):
         return True
-    return "." in number and bool(_BEFORE_DOTTED.search(before))
+    return "." in number and bool(_BEFORE_DOTTED_VERSION.search(before))
 
 
 def _names(text: str) -> Iterator[Span]:
@@ -130,7 +132,7 @@ def _is_name(text: str, start: int, end: int) -> bool:
 
 
 def _definitions(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
-    """Each top-level name, with the last parts of its base classes or of what it is an alias of."""
+    """Yield each top-level name, with the last parts of its base classes or of the name that it aliases."""
     imported = {
         alias.asname or alias.name
         for node in tree.body
@@ -139,31 +141,32 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
     }
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            yield node.name, {_last(base) for base in node.bases}
+            yield node.name, {_last_name(base) for base in node.bases}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             value = node.value
-            # `error = _compiler.error` is an alias of a module's; `error = _log.error` is a method.
+            # `error = _compiler.error` aliases a module's name; `error = _log.error` is a method.
             if not isinstance(value, ast.Attribute) or getattr(value.value, "id", "") in imported:
-                yield node.targets[0].id, {_last(value)}
+                yield node.targets[0].id, {_last_name(value)}
 
 
-def _last(node: ast.expr) -> str:
+def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _raised(member: object) -> bool:
+def _is_exception_class(member: object) -> bool:
     return isinstance(member, type) and issubclass(member, BaseException)
 
 
 @functools.cache
 def all_exceptions() -> frozenset[str]:
-    """Each exception's bare name, and with its module; an alias (`os.error`) counts as a name."""
+    """Return the names of all exceptions, with and without their module; aliases (`os.error`) count."""
     found: set[str] = set()
     for owner, prefix in [(builtins, "builtins"), *native_modules()]:
-        found.update(*((name, f"{prefix}.{name}") for name, member in vars(owner).items() if _raised(member)))
+        names = [name for name, member in vars(owner).items() if _is_exception_class(member)]
+        found.update(names, (f"{prefix}.{name}" for name in names))
     definitions = [(module, *pair) for module, tree in parsed_modules() for pair in _definitions(tree)]
     before = -1
-    # A base may be defined in a module that comes later: until nothing is added.
+    # A base may be defined in a later module, so repeat until no name is added.
     while before != len(found):
         before = len(found)
         for module, name, origins in definitions:
@@ -172,19 +175,16 @@ def all_exceptions() -> frozenset[str]:
     return frozenset(found)
 
 
-# Which names are exceptions of the running Python: read from its sources, nothing of them is run.
-
-
 def is_exception(name: str) -> bool:
-    """True for an exception's name as one meets it in text.
+    """Return whether a word of a text is the name of an exception.
 
-    Without its module a name counts only with a capital beyond the first (`ValueError`, `BdbQuit`):
-    `Exception`, `Full` or `error` are words of any sentence. With it any counts (`queue.Full`, `os.error`).
+    A name without a module needs a capital letter after the first (`ValueError`, `BdbQuit`), because
+    `Exception`, `Full` and `error` are ordinary words. With a module any name counts (`queue.Full`).
     """
     module, _, last = name.rpartition(".")
     compound = last[1:] != last[1:].lower()
     return name in all_exceptions() if module and not compound else compound and last in all_exceptions()
 
 
-# In this order: what lies in a URL is part of it, "rfc822" in "email.rfc822" is part of the name.
+# The order matters: a name in a URL is part of the URL, "rfc822" in "email.rfc822" is part of the name.
 _FINDERS: tuple[Callable[[str], Iterator[Span]], ...] = (_urls, _references, _versions, _names)

@@ -1,7 +1,8 @@
-"""Answers to questions: exact match and F1 of words, as SQuAD's official evaluation counts them.
+"""Answers to questions: exact match and F1 of words, as in SQuAD's official evaluation.
 
-An answer is compared without case, punctuation, articles and extra space, with each gold answer; the best
-counts. No gold answer is right answered by no text (SQuAD 2.0). Rajpurkar et al. 2016 and 2018.
+An answer is compared with each gold answer, without case, punctuation, articles and extra space; the best
+comparison counts. If there is no gold answer, an empty answer is right (SQuAD 2.0). Rajpurkar et al. 2016 and
+2018.
 """
 
 import re
@@ -14,15 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpusmill.jobs.evaluate.label_scores import Outcomes, is_text, is_text_list
-from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.label_scores import LabelCounts, is_text, is_text_list
+from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass
-class _Sum:
+class _Sums:
     rows: int = 0
     exact: float = 0.0
     f1: float = 0.0
@@ -34,17 +35,17 @@ class _Sum:
         return {"exact_match": self.exact / self.rows, "f1": self.f1 / self.rows}
 
 
-class Answers:
-    """Exact match and F1, and each of the rows with and without a gold answer where there are both."""
+class AnswerScores:
+    """Exact match and F1; also of rows with and of rows without a gold answer, if the output has both."""
 
     def __init__(self) -> None:
-        self._all, self._with_gold, self._without_gold = _Sum(), _Sum(), _Sum()
+        self._all, self._with_gold, self._without_gold = _Sums(), _Sums(), _Sums()
 
     def add(self, rows: pa.Table) -> None:
-        """Compare each row's answer."""
+        """Compare each row's answer with its gold answers."""
         for prediction, label in zip(rows["prediction"].to_pylist(), rows["label"].to_pylist(), strict=True):
-            predicted, gold = words(_text(prediction)), gold_answers(label)
-            scores = max(agreement(predicted, answer) for answer in gold or [[]])
+            predicted, gold = normalized_words(_text(prediction)), gold_answers(label)
+            scores = max(exact_match_and_f1(predicted, answer) for answer in gold or [[]])
             self._all.add(*scores)
             (self._with_gold if gold else self._without_gold).add(*scores)
 
@@ -56,31 +57,31 @@ class Answers:
         return {**self._all.metrics(), **named}
 
 
-def question_answering(request: Request) -> Kind:
-    """Score `answer`, or the first of `answers`, against strings, lists of them, or SQuAD's structs."""
-    kind = request.label_type
-    squad = pa.types.is_struct(kind) and any(
-        field.name == "text" and is_text_list(field.type) for field in kind
+def question_answering(request: Request) -> Scoring:
+    """Return the scoring of `answer`, or the best of `answers`, against strings, lists or SQuAD structs."""
+    label_type = request.label_type
+    squad = pa.types.is_struct(label_type) and any(
+        field.name == "text" and is_text_list(field.type) for field in label_type
     )
-    if not squad and not is_text(kind) and not is_text_list(kind):
+    if not squad and not is_text(label_type) and not is_text_list(label_type):
         raise request.refuse_labels("strings, lists of strings, or struct<text: list<string>, ...>")
-    return Kind(request.column("answer", "answers"), Answers(), null_is_a_label=True)
+    return Scoring(request.column("answer", "answers"), AnswerScores(), null_is_a_label=True)
 
 
-def words(text: str) -> list[str]:
-    """Return the words that count."""
+def normalized_words(text: str) -> list[str]:
+    """Return the words without case, punctuation and articles."""
     return ARTICLES.sub(" ", text.lower().translate(WITHOUT_PUNCTUATION)).split()
 
 
 def gold_answers(label: Any) -> list[list[str]]:
-    """Return the gold answers' words; none where the question has no answer."""
+    """Return the words of each gold answer; an empty list if the question has no answer."""
     texts = label.get("text") if isinstance(label, dict) else label
     answers = [texts] if isinstance(texts, str) else texts or []
-    return [found for found in (words(answer or "") for answer in answers) if found]
+    return [found for found in (normalized_words(answer or "") for answer in answers) if found]
 
 
-def agreement(predicted: list[str], gold: list[str]) -> tuple[float, float]:
-    """Return exact match and F1 of the words; with no words on a side both have to have none."""
+def exact_match_and_f1(predicted: list[str], gold: list[str]) -> tuple[float, float]:
+    """Return exact match and F1 of the words; an empty side matches only an empty side."""
     exact = float(predicted == gold)
     shared = sum((Counter(predicted) & Counter(gold)).values())
     return exact, 2 * shared / (len(predicted) + len(gold)) if shared else exact
@@ -91,11 +92,11 @@ def _text(prediction: Any) -> str:
     return (best or {}).get("text") or ""
 
 
-# What a row's labels and its predictions share: sets of items, compared for a whole file at once.
+# Comparison of rows' labels and predictions as sets of items, for a whole file at once.
 
 
-def items(lists: pa.Array, fields: Sequence[str] = ()) -> pa.Table:
-    """Return the items of a column of lists with their `row`: structs by these fields, else as `label`."""
+def list_items(lists: pa.Array, fields: Sequence[str] = ()) -> pa.Table:
+    """Return the items of a column of lists with their `row`: these fields of structs, or else `label`."""
     flat = lists.flatten()
     columns = {name: pc.struct_field(flat, name) for name in fields} or {"label": flat}
     columns["label"] = columns["label"].cast(pa.string())
@@ -103,30 +104,30 @@ def items(lists: pa.Array, fields: Sequence[str] = ()) -> pa.Table:
     return table.filter(table["label"].is_valid())
 
 
-def matched(gold: pa.Table, predicted: pa.Table) -> pa.Table:
-    """Return each item once, with `gold` and `predicted`: on which sides it is."""
-    both = pa.concat_tables([_marked(gold, gold=True), _marked(predicted, gold=False)])
+def matched_items(gold: pa.Table, predicted: pa.Table) -> pa.Table:
+    """Return each item once, with `gold` and `predicted`: whether that side has it."""
+    both = pa.concat_tables([_with_side(gold, gold=True), _with_side(predicted, gold=False)])
     sides = [("gold", "any"), ("predicted", "any")]
     found = both.group_by(gold.column_names).aggregate(sides)
     return found.rename_columns({"gold_any": "gold", "predicted_any": "predicted"})
 
 
-def _marked(table: pa.Table, *, gold: bool) -> pa.Table:
+def _with_side(table: pa.Table, *, gold: bool) -> pa.Table:
     sides = {"gold": gold, "predicted": not gold}
-    for name, there in sides.items():
-        table = table.append_column(name, pa.repeat(there, len(table)))
+    for name, present in sides.items():
+        table = table.append_column(name, pa.repeat(present, len(table)))
     return table
 
 
-def outcomes(found: pa.Table) -> Outcomes:
-    """Count items by label and sides."""
+def label_counts(found: pa.Table) -> LabelCounts:
+    """Return the number of items by label, and by whether either side has them."""
     counted = found.group_by(["label", "gold", "predicted"]).aggregate([([], "count_all")])
-    return Outcomes(
+    return LabelCounts(
         {(row["label"], row["gold"], row["predicted"]): row["count_all"] for row in counted.to_pylist()}
     )
 
 
 def differing_rows(found: pa.Table) -> int:
-    """Count the rows of which an item is on one side only."""
+    """Return the number of rows with an item that only one side has."""
     differs = found.filter(pc.not_equal(found["gold"], found["predicted"]))
     return int(pc.count_distinct(differs["row"]).as_py())

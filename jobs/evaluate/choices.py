@@ -1,4 +1,4 @@
-"""The chosen one of several choices: `choice`, counted from 0, and the `scores` of all."""
+"""Multiple choice: `choice`, counted from 0, and the `scores` of all choices."""
 
 from collections import Counter
 
@@ -7,19 +7,19 @@ import pyarrow.compute as pc
 
 from corpusmill.jobs.errors import EvaluateError
 from corpusmill.jobs.evaluate.losses import MeanLoss
-from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 from corpusmill.jobs.extras import extra
 
 
-class Choices:
-    """The share of rows where the right choice was made, and the cross-entropy over a row's choices."""
+class ChoiceScores:
+    """The share of right choices, and the cross-entropy over a row's choices."""
 
     def __init__(self) -> None:
         self._rows = self._right = 0
         self._loss = MeanLoss()
 
     def add(self, rows: pa.Table) -> None:
-        """Count; a label that is none of its row's choices is an error, not a wrong choice."""
+        """Count right choices; refuse a label that is not among its row's choices."""
         scores, label = rows["score"].combine_chunks(), rows["label"].combine_chunks().cast(pa.int64())
         counts = pc.list_value_length(scores)
         outside = pc.or_(pc.less(label, 0), pc.greater_equal(label, counts))
@@ -36,33 +36,33 @@ class Choices:
         return {"accuracy": self._right / self._rows, "loss": self._loss.value()}
 
 
-def multiple_choice(request: Request) -> Kind:
-    """Score `choice` against integers."""
+def multiple_choice(request: Request) -> Scoring:
+    """Return the scoring of `choice` against integers."""
     if not pa.types.is_integer(request.label_type):
         raise request.refuse_labels("integers that count the choices from 0")
-    return Kind(request.column("choice"), Choices(), score=request.column("scores"))
+    return Scoring(request.column("choice"), ChoiceScores(), score=request.column("scores"))
 
 
-# Whether the second text follows the first: `is_next`.
+# Next-sentence prediction: `is_next`, whether the second text follows the first.
 
 
-class NextSentence:
-    """Accuracy, precision, recall and F1 of pairs said to be neighbours, and the cross-entropy."""
+class NextSentenceScores:
+    """Accuracy, precision, recall and F1 of pairs predicted as neighbours, and the cross-entropy."""
 
     def __init__(self) -> None:
         self._pairs: Counter[tuple[bool, bool]] = Counter()
         self._loss = MeanLoss()
 
     def add(self, rows: pa.Table) -> None:
-        """Count."""
+        """Count pairs of label and prediction."""
         counted = rows.group_by(["label", "prediction"]).aggregate([([], "count_all")])
         for row in counted.to_pylist():
             self._pairs[row["label"], row["prediction"]] += row["count_all"]
-        score = rows["score"].cast(pa.float64())  # of being the next one, whatever the prediction
+        score = rows["score"].cast(pa.float64())  # of a next sentence, whatever the prediction
         self._loss.add(pc.if_else(rows["label"], score, pc.subtract(1.0, score)))
 
     def metrics(self) -> Metrics:
-        """Score the counts."""
+        """Return the scores of the counts."""
         gold, predicted = zip(*self._pairs, strict=True)
         weights = list(self._pairs.values())
         sklearn = extra("sklearn.metrics", "evaluate")
@@ -76,8 +76,8 @@ class NextSentence:
         }
 
 
-def next_sentence(request: Request) -> Kind:
-    """Score `is_next` against booleans; an integer would leave open whether 0 or 1 is the next one."""
+def next_sentence(request: Request) -> Scoring:
+    """Return the scoring of `is_next` against booleans; integers are refused, as 0 and 1 are ambiguous."""
     if not pa.types.is_boolean(request.label_type):
         raise request.refuse_labels("booleans, true for a next sentence,")
-    return Kind(request.column("is_next"), NextSentence(), score=request.column("score"))
+    return Scoring(request.column("is_next"), NextSentenceScores(), score=request.column("score"))

@@ -1,4 +1,4 @@
-"""Predictions of a finished output against a column that its job kept: `corpusmill evaluate`."""
+"""The evaluation of a finished output against a column that its job kept: `corpusmill evaluate`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,14 +13,14 @@ from corpusmill.jobs.evaluate.choices import multiple_choice, next_sentence
 from corpusmill.jobs.evaluate.classification import text_classification, zero_shot
 from corpusmill.jobs.evaluate.finished import FinishedOutput, choose_model, open_finished
 from corpusmill.jobs.evaluate.masks import fill_mask
-from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 from corpusmill.jobs.evaluate.retrieval import embedding
 from corpusmill.jobs.evaluate.spans import token_classification
 from corpusmill.jobs.extras import extra
 
-# Which predictions can be scored: a line a task, a file a kind.
+# The tasks whose predictions can be scored, one line per task.
 
-KINDS: Mapping[str, Callable[[Request], Kind]] = {
+SCORINGS: Mapping[str, Callable[[Request], Scoring]] = {
     "embedding": embedding,
     "fill-mask": fill_mask,
     "multiple-choice": multiple_choice,
@@ -31,13 +31,13 @@ KINDS: Mapping[str, Callable[[Request], Kind]] = {
     "zero-shot-classification": zero_shot,
 }
 
-MATRIX = 20
-"""Labels up to which the confusion matrix is printed."""
+LARGEST_MATRIX = 20
+"""The most labels of a confusion matrix that is printed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured. `model` is None where the job's only model has no name.
+    """The scores of one model. `model` is None if the job's only model has no name.
 
     `evaluated` rows have both a prediction and a label; a row without either is counted in both
     `without_label` and `without_prediction`. Scores are between 0 and 1, correlations between -1 and 1.
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 @dataclass
-class _Counts:
+class _RowCounts:
     rows: int = 0
     evaluated: int = 0
     without_label: int = 0
@@ -69,14 +69,14 @@ def evaluate(
     pairs: str | None = None,
     threshold: float | None = None,
 ) -> Evaluation:
-    """Measure one model's predictions; raises EvaluateError, and OutputError for an unfinished output."""
+    """Evaluate one model's predictions; raise EvaluateError, or OutputError for an unfinished output."""
     extra("sklearn.metrics", "evaluate")  # before anything is read
     finished = open_finished(output)
     chosen = choose_model(finished.models, model)
     _check_columns(finished, {"--labels": labels, "--pairs": pairs})
     request = Request(finished, chosen, labels, pairs, threshold)
-    kind = _kind(request)
-    counts = _score(request, kind)
+    scoring = _scoring(request)
+    counts = _score(request, scoring)
     if not counts.evaluated:
         raise EvaluateError(
             f"{finished.folder.url}: expected rows with a prediction and a label in {labels!r}, got "
@@ -88,7 +88,7 @@ def evaluate(
         model=chosen.name or None,
         task=chosen.task,
         **asdict(counts),
-        metrics=kind.scorer.metrics(),
+        metrics=scoring.scorer.metrics(),
     )
 
 
@@ -97,56 +97,56 @@ def _check_columns(output: FinishedOutput, columns: dict[str, str | None]) -> No
         if column is not None and column not in output.kept:
             raise EvaluateError(
                 f"expected a column that the job kept ({', '.join(output.kept) or 'it kept none'}), got "
-                f"{column!r}; add it to input.keep and run the job to another output.path"
+                f"{column!r}; add it to input.keep and run the job with another output.path"
             ).at(argument)
 
 
-def _kind(request: Request) -> Kind:
+def _scoring(request: Request) -> Scoring:
     task = request.model.task
-    if task not in KINDS:
-        raise EvaluateError(f"expected predictions of {', '.join(KINDS)}, got {task}").at("--model")
-    kind = KINDS[task](request)
+    if task not in SCORINGS:
+        raise EvaluateError(f"expected predictions of {', '.join(SCORINGS)}, got {task}").at("--model")
+    scoring = SCORINGS[task](request)
     for argument in ("pairs", "threshold"):
-        if getattr(request, argument) is not None and argument not in kind.uses:
-            raise EvaluateError(f"means nothing for column {kind.column!r} of {task}; leave it out").at(
-                f"--{argument}"
-            )
-    return kind
+        if getattr(request, argument) is not None and argument not in scoring.uses:
+            raise EvaluateError(
+                f"the scores of column {scoring.column!r} of {task} do not use it; leave it out"
+            ).at(f"--{argument}")
+    return scoring
 
 
-def _score(request: Request, kind: Kind) -> _Counts:
-    """Give the scorer every row that has both, file by file, and count."""
-    counts = _Counts()
-    for rows in _rows(request, kind):
+def _score(request: Request, scoring: Scoring) -> _RowCounts:
+    """Pass every row with a prediction and a label to the scorer, file by file; return the row counts."""
+    counts = _RowCounts()
+    for rows in _rows(request, scoring):
         predicted = rows["prediction"].is_valid()
-        labelled = pa.repeat(True, len(rows)) if kind.null_is_a_label else rows["label"].is_valid()
-        there = rows.filter(pc.and_(predicted, labelled))
+        labelled = pa.repeat(True, len(rows)) if scoring.null_is_a_label else rows["label"].is_valid()
+        scored = rows.filter(pc.and_(predicted, labelled))
         counts.rows += len(rows)
-        counts.evaluated += len(there)
+        counts.evaluated += len(scored)
         counts.without_label += len(rows) - pc.sum(labelled, min_count=0).as_py()
         counts.without_prediction += len(rows) - pc.sum(predicted, min_count=0).as_py()
-        if len(there):
-            kind.scorer.add(there.combine_chunks())
+        if len(scored):
+            scoring.scorer.add(scored.combine_chunks())
     return counts
 
 
-def _rows(request: Request, kind: Kind) -> Iterator[pa.Table]:
-    """Yield each file's rows under the names that scorers know."""
-    beside = {"pair": request.pairs, "score": kind.score}
-    named = {name: column for name, column in beside.items() if column is not None}
-    for table in request.output.tables([kind.column, request.labels, *named.values()]):
+def _rows(request: Request, scoring: Scoring) -> Iterator[pa.Table]:
+    """Yield each file's rows under the column names of `Scorer.add`."""
+    optional = {"pair": request.pairs, "score": scoring.score}
+    named = {name: column for name, column in optional.items() if column is not None}
+    for table in request.output.tables([scoring.column, request.labels, *named.values()]):
         rows = {
-            "prediction": kind.predictions(table[kind.column].combine_chunks()),
-            "label": kind.labels(table[request.labels].combine_chunks()),
+            "prediction": scoring.predictions(table[scoring.column].combine_chunks()),
+            "label": scoring.labels(table[request.labels].combine_chunks()),
         }
         yield pa.table(rows | {name: table[column] for name, column in named.items()})
 
 
-# What `corpusmill evaluate` prints for people.
+# The printed form of an evaluation.
 
 
-def lines_of(found: Evaluation) -> Iterator[str]:
-    """Yield what was counted, the scores, and a line a label."""
+def evaluation_lines(found: Evaluation) -> Iterator[str]:
+    """Yield the row counts, the scores, and one line per label."""
     yield f"{found.output}: {found.model + ', ' if found.model else ''}{found.task}"
     left_out = f"{found.without_label:,} without label, {found.without_prediction:,} without prediction"
     yield f"  {found.rows:,} rows, {found.evaluated:,} evaluated, {left_out}"
@@ -176,11 +176,11 @@ def _labels(labels: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _confusion(labels: list[str], matrix: list[list[int]]) -> Iterator[str]:
-    if len(labels) > MATRIX:
+    if len(labels) > LARGEST_MATRIX:
         yield f"  confusion matrix of {len(labels)} labels: see --json"
         return
     width = max(len(name) for name in labels)
     cell = max(len(str(count)) for row in matrix for count in row)
-    yield "  confusion matrix, a row a label, a column a prediction in the same order"
+    yield "  confusion matrix: one row per label, one column per prediction, in the same order"
     for name, row in zip(labels, matrix, strict=True):
         yield f"  {name:{width}}  {'  '.join(f'{count:{cell}}' for count in row)}"

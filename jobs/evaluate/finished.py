@@ -1,4 +1,4 @@
-"""A finished output as evaluations read it: its models, and chosen columns of one data file after another."""
+"""Reading of a finished output for an evaluation: its models, and some columns of one file at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from corpusmill.pipeline.output.sinks import SINKS
 
 
 @dataclass(frozen=True)
-class Model:
-    """One model of the job that wrote an output; `name` is empty where it has none."""
+class FinishedModel:
+    """One model of the job that wrote an output; `name` is empty if it has none."""
 
     name: str
     prefix: str
@@ -27,10 +27,10 @@ class Model:
 
 @dataclass(frozen=True)
 class FinishedOutput:
-    """A complete output. `units` are in the manifest's order, `kept` are the input's columns in it."""
+    """A finished output. `units` are in the manifest's order; `kept` are the columns of the input."""
 
     folder: OutputFolder
-    models: tuple[Model, ...]
+    models: tuple[FinishedModel, ...]
     kept: tuple[str, ...]
     schema: pa.Schema
     units: tuple[str, ...]
@@ -42,7 +42,7 @@ class FinishedOutput:
 
 
 def open_finished(url: str) -> FinishedOutput:
-    """Open an output; one that is unfinished or without data files is an OutputError."""
+    """Open an output; raise OutputError if it is unfinished or has no data files."""
     folder, job = open_output(url)
     if not folder.exists(folder.manifest):
         raise OutputError(
@@ -54,16 +54,16 @@ def open_finished(url: str) -> FinishedOutput:
     if problems or manifest is None:
         raise OutputError(f"{folder.url}: {'; '.join(problems)}; see `corpusmill verify`")
     if not manifest.num_rows:
-        raise OutputError(f"{folder.url}: expected data files, the manifest names none")
+        raise OutputError(f"{folder.url}: expected data files, got a manifest that names none")
     units = tuple(manifest["unit"].to_pylist())
-    schema = _opened(folder, units[0], lambda sink, stream: sink.schema(stream))
+    schema = _read_with_sink(folder, units[0], lambda sink, stream: sink.schema(stream))
     return FinishedOutput(folder, _models(folder, job), tuple(job["input.keep"]), schema, units)
 
 
-def _models(folder: OutputFolder, job: Mapping[str, Any]) -> tuple[Model, ...]:
+def _models(folder: OutputFolder, job: Mapping[str, Any]) -> tuple[FinishedModel, ...]:
     try:
         return tuple(
-            Model(
+            FinishedModel(
                 name=job[f"models[{i}].name"].removesuffix("_"),
                 prefix=job[f"models[{i}].name"],
                 task=job[f"models[{i}].task"],
@@ -74,16 +74,16 @@ def _models(folder: OutputFolder, job: Mapping[str, Any]) -> tuple[Model, ...]:
     except (KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{folder.job(FINGERPRINT)}: expected the models of the output's job, got a file without "
-            f"{error}; restore it"
+            f"{error}; restore the file"
         ) from None
 
 
 def _read(folder: OutputFolder, unit: str, columns: list[str]) -> pa.Table:
-    table: pa.Table = _opened(folder, unit, lambda sink, stream: sink.read(stream, columns))
+    table: pa.Table = _read_with_sink(folder, unit, lambda sink, stream: sink.read(stream, columns))
     return table
 
 
-def _opened(folder: OutputFolder, unit: str, read: Any) -> Any:
+def _read_with_sink(folder: OutputFolder, unit: str, read: Any) -> Any:
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
     try:
         with folder.open(folder.data(unit)) as stream:
@@ -94,17 +94,15 @@ def _opened(folder: OutputFolder, unit: str, read: Any) -> Any:
         ) from None
 
 
-def choose_model(models: Sequence[Model], name: str | None) -> Model:
+def choose_model(models: Sequence[FinishedModel], name: str | None) -> FinishedModel:
     """Return the model of that name, or the only one."""
     names = ", ".join(model.name for model in models)
     if name is None and len(models) == 1:
         return models[0]
     if name is None:
-        raise EvaluateError(f"the output holds predictions of several models: {names}; choose one").at(
-            "--model"
-        )
+        raise EvaluateError(f"expected the name of one of the output's models: {names}").at("--model")
     for model in models:
         if model.name == name:
             return model
-    there = names or "one model without a name; leave --model out"
-    raise EvaluateError(f"no model {name!r} in the output, which has: {there}").at("--model")
+    known = names or "one without a name; leave --model out"
+    raise EvaluateError(f"expected a model of the output ({known}), got {name!r}").at("--model")

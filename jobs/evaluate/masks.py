@@ -1,4 +1,4 @@
-"""Words for masks: `predictions`, best first, against the words that were there."""
+"""Fill-mask: `predictions`, best first, against the words that the masks replaced."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import pyarrow as pa
 
 from corpusmill.jobs.errors import EvaluateError
 from corpusmill.jobs.evaluate.label_scores import is_text, is_text_list
-from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 
 
-class Masks:
-    """How often the best, and any, of a mask's predictions is the word, space around it aside.
+class MaskScores:
+    """The shares of masks whose best prediction, and of which any prediction, is the word.
 
-    A word whose mask is not there, as in a text that was cut, counts as not found.
+    White space around a token is ignored. A word without a mask, as in a text that was cut, counts as wrong.
     """
 
     def __init__(self, labels: str) -> None:
@@ -20,7 +20,7 @@ class Masks:
         self._masks = self._best = self._any = self._longest = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Compare each row's masks in order with its words."""
+        """Compare each row's masks with its words, in order."""
         for masks, label in zip(rows["prediction"].to_pylist(), rows["label"].to_pylist(), strict=True):
             gold = [label] if isinstance(label, str) else label
             if len(gold) < len(masks):
@@ -50,8 +50,8 @@ class Masks:
             self._any += (word or "").strip() in tokens
 
 
-def fill_mask(request: Request) -> Kind:
-    """Score `predictions` against a list of words, or the one word."""
+def fill_mask(request: Request) -> Scoring:
+    """Return the scoring of `predictions` against a list of words, or one word."""
     if not is_text(request.label_type) and not is_text_list(request.label_type):
-        raise request.refuse_labels("a list of strings, one a mask, or a string")
-    return Kind(request.column("predictions"), Masks(request.labels))
+        raise request.refuse_labels("a list with one string per mask, or a string")
+    return Scoring(request.column("predictions"), MaskScores(request.labels))

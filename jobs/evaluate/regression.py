@@ -1,4 +1,4 @@
-"""A number a row: `value`."""
+"""Regression: one number per row, `value`."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.jobs.evaluate.label_scores import as_numbers, is_number
-from corpusmill.jobs.evaluate.request import Kind, Metrics, Request
+from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 from corpusmill.jobs.extras import extra
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class Regression:
-    """Correlations, mean absolute error, R2 and the loss, from all values: 16 bytes a row."""
+class RegressionScores:
+    """Correlations, mean absolute error, R2 and the loss, computed from all values: 16 bytes per row."""
 
     def __init__(self) -> None:
         self._predicted: list[np.ndarray[Any, Any]] = []
@@ -25,7 +25,7 @@ class Regression:
         self._gold.append(rows["label"].to_numpy())
 
     def metrics(self) -> Metrics:
-        """Compare the values, squared for the loss; R2 of labels that are all the same is not defined."""
+        """Return the scores; the loss is the squared error; R2 is None if all labels are equal."""
         predicted, gold = np.concatenate(self._predicted), np.concatenate(self._gold)
         sklearn = extra("sklearn.metrics", "evaluate")
         return {
@@ -36,18 +36,18 @@ class Regression:
         }
 
 
-def regression(request: Request, column: str) -> Kind:
-    """Score a column `value` against numbers."""
+def regression(request: Request, column: str) -> Scoring:
+    """Return the scoring of a column `value` against numbers."""
     if not is_number(request.label_type):
         raise request.refuse_labels("numbers")
-    return Kind(column, Regression(), labels=as_numbers)
+    return Scoring(column, RegressionScores(), labels=as_numbers)
 
 
 # Correlations by scipy.
 
 
 def correlations(x: Vector, y: Vector) -> dict[str, float | None]:
-    """Return Pearson's and Spearman's coefficient; None where a side has less than two different values."""
+    """Return Pearson's and Spearman's coefficient; None if a side has fewer than two different values."""
     if any(len(side) < 2 or side.min() == side.max() for side in (x, y)):
         return {"pearson": None, "spearman": None}
     stats = extra("scipy.stats", "evaluate")

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and what a kind of predictions answers with."""
+"""The records of an evaluation: the request, and how a task's predictions are scored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from corpusmill.jobs.errors import EvaluateError
-from corpusmill.jobs.evaluate.finished import FinishedOutput, Model
+from corpusmill.jobs.evaluate.finished import FinishedModel, FinishedOutput
 
 Metrics = dict[str, Any]
-"""What `--json` prints: numbers, or None where one is not defined, in dictionaries and lists."""
+"""The object that `--json` prints: dictionaries and lists of numbers; None is a score that is not defined."""
 
-THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Request:
-    """One model's predictions against the label column `labels`; `pairs` names the column of pairs."""
+    """One model and the label column `labels` of an output; `pairs` is the column that names pairs."""
 
     output: FinishedOutput
-    model: Model
+    model: FinishedModel
     labels: str
     pairs: str | None = None
     threshold: float | None = None
@@ -32,13 +32,13 @@ class Request:
 
     def column(self, *names: str) -> str:
         """Return the first of a task's columns that the output has, with the model's prefix."""
-        there = self.output.schema.names
+        present = self.output.schema.names
         for name in names:
-            if self.model.prefix + name in there:
+            if self.model.prefix + name in present:
                 return self.model.prefix + name
         raise EvaluateError(
             f"{self.output.folder.url}: expected a column {self.model.prefix}{names[0]} of "
-            f"{self.model.task}, got {', '.join(there)}"
+            f"{self.model.task}, got {', '.join(present)}"
         ).at("--model")
 
     def refuse_labels(self, expected: str) -> EvaluateError:
@@ -49,13 +49,13 @@ class Request:
 
 
 class Scorer(Protocol):
-    """Takes rows as they are read, keeps as little of them as it can, and measures at the end."""
+    """An accumulator of rows, which keeps as little of them as it can and computes metrics at the end."""
 
     def add(self, rows: pa.Table) -> None:
-        """Take rows with `prediction` and `label`, `score` and `pair` where there are such columns."""
+        """Add rows with `prediction` and `label`, and with `score` and `pair` if `Scoring` names them."""
 
     def metrics(self) -> Metrics:
-        """Measure what was added: at least one row."""
+        """Return the metrics of all added rows, of which there is at least one."""
 
 
 def unchanged(column: pa.Array) -> pa.Array:
@@ -64,13 +64,12 @@ def unchanged(column: pa.Array) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How predictions are scored.
+class Scoring:
+    """The way to score one task's predictions.
 
-    `predictions` and `labels` turn a file's columns into what the scorer takes, with null where there is no
-    prediction or no label. A null label is one of its own where `null_is_a_label`. `uses` are the arguments
-    beside the label column that mean something here. `score` is a column beside the predictions, which says
-    how likely they are.
+    `predictions` and `labels` convert a file's columns for the scorer; null is a missing prediction or label,
+    but with `null_is_a_label` a null label counts as a label. `score` is the column of the predictions'
+    probabilities. `uses` are the optional arguments of `evaluate` that this task uses.
     """
 
     column: str

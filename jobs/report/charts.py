@@ -1,4 +1,4 @@
-"""Charts as inline SVG. Everything that comes from a corpus goes through markupsafe, which escapes it."""
+"""Charts as inline SVG. markupsafe escapes every text that comes from a corpus."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 220, 64, 26, 10
 COLORS = 8
-"""Colours the page's style has, as classes k0 to k7; what comes after them is grey, k8."""
+"""The colours of the page's style, classes k0 to k7; further series are grey, k8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment on a time axis, and what happened."""
+    """A moment on a time axis, with a tooltip."""
 
     time: float
     text: str
@@ -30,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A point of a projection: where it is, which group it is of, and what it says."""
+    """A point of a projection: its place, its group and its tooltip."""
 
     x: float
     y: float
@@ -39,7 +39,7 @@ class Dot:
 
 
 def lines(series: Sequence[Series], *, steps: bool = False, marks: Sequence[Mark] = ()) -> Markup:
-    """Draw lines over time, as steps where values hold until the next; marks say what happened when."""
+    """Draw lines over time, with `steps` as steps; marks are vertical lines with a tooltip."""
     times = [time for one in series for time, _ in one.points] + [mark.time for mark in marks]
     values = [value for one in series for _, value in one.points]
     first, last = min(times), max(times)
@@ -68,25 +68,25 @@ def lines(series: Sequence[Series], *, steps: bool = False, marks: Sequence[Mark
 
 
 def bars(rows: Sequence[tuple[str, float]], *, share: bool = True) -> Markup:
-    """Draw a bar for each of some names, the numbers beside them."""
+    """Draw one bar per name, with the number beside it; `share` adds its share of the sum."""
     total = sum(value for _, value in rows) or 1.0
     widest = max([value for _, value in rows] or [1.0]) or 1.0
     body, y = Markup(), 4
     for name, value in rows:
         width = value / widest * (WIDTH - 330)
-        told = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-        told += f"  ({value / total:.1%})" if share else ""
+        number = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+        number += f"  ({value / total:.1%})" if share else ""
         body += Markup(
             '<g><title>{0}: {1}</title><text class="name" x="172" y="{2}">{3}</text>'
             '<rect class="bar" x="180" y="{4}" width="{5:.1f}" height="14" rx="2"/>'
             '<text x="{6:.1f}" y="{2}">{1}</text></g>'
-        ).format(name, told, y + 12, _short(name, 26), y, max(width, 1.0), 188 + width)
+        ).format(name, number, y + 12, _short(name, 26), y, max(width, 1.0), 188 + width)
         y += 20
     return _svg(body, y + 4)
 
 
 def stacked(rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
-    """Draw a bar of parts, in the colours' order, for each of some names, the sum beside it."""
+    """Draw one bar of coloured parts per name, with the sum beside it."""
     widest = max([sum(values) for _, values in rows] or [1.0]) or 1.0
     body, y = Markup(), 4
     for name, values in rows:
@@ -106,7 +106,7 @@ def stacked(rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], *, unit: str) -> Markup:
-    """Draw how many fall between neighbouring edges."""
+    """Draw the number of values between neighbouring edges."""
     top = _round_up(max([*counts, 1]))
     each = (WIDTH - LEFT - 10) / max(len(counts), 1)
     body = _grid(top)
@@ -130,7 +130,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int], *, unit: str) -> Ma
 
 
 def scatter(dots: Sequence[Dot]) -> Markup:
-    """Draw points in the plane; what each says is shown where the pointer rests on it."""
+    """Draw points in the plane; the pointer shows a point's tooltip."""
     height = 420
     xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
     wide, high = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
@@ -148,7 +148,7 @@ def scatter(dots: Sequence[Dot]) -> Markup:
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Name the colours."""
+    """Draw a legend of the colours."""
     items = [
         Markup('<span class="key"><i class="k{}"></i>{}</span>').format(min(k, COLORS), name)
         for k, name in enumerate(names)

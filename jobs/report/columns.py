@@ -1,4 +1,4 @@
-"""Result columns as charts: by what they hold, so that a new task whose columns look alike has charts too."""
+"""Charts of result columns, chosen by the columns' types, so that new tasks have charts too."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from corpusmill.jobs.report.charts import Dot, bars, histogram, legend, scatter
 
 LABELS = 20
 POINTS = 600
-SPOKEN = 300
-"""Characters of a row's text that a point says."""
+TOOLTIP_LENGTH = 300
+"""Characters of a row's text that a point's tooltip shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Figure:
 def figures(
     table: pa.Table, results: list[str], kept: list[str], rng: np.random.Generator
 ) -> Iterator[Figure]:
-    """Yield the charts of all result columns; the text of points is that of the kept columns."""
+    """Yield the charts of all result columns; tooltips show the kept columns."""
     colors = next((name for name in results if _label_of(table[name]) is not None), None)
     for name in results:
         column = table[name]
@@ -61,14 +61,14 @@ def _label_of(column: pa.ChunkedArray) -> pa.Array | None:
 
 
 def _spread(values: pa.ChunkedArray, where: pa.ChunkedArray) -> pa.Array:
-    """Put values back where a mask is true, null elsewhere."""
+    """Return an array with the values where a mask is true, and null elsewhere."""
     mask = np.asarray(where.to_numpy())
     index = np.cumsum(mask) - 1
     return pc.take(values, pa.array(index, mask=~mask))
 
 
 def _scores(name: str, column: pa.ChunkedArray) -> Iterator[Figure]:
-    """Draw the scores of a column of them, of lists' first entries, or of answers."""
+    """Draw the scores of a score column, of lists' entries, or of answers."""
     kind = column.type
     scores = None
     if pa.types.is_floating(kind) and name.endswith("score"):
@@ -91,7 +91,7 @@ def _spans(name: str, column: pa.ChunkedArray) -> Iterator[Figure]:
 
 
 def _numbers(name: str, column: pa.ChunkedArray) -> Iterator[Figure]:
-    """Draw a regression's values, and choices or truths as bars."""
+    """Draw numbers as a histogram, and integers or booleans as bars."""
     kind = column.type
     if pa.types.is_floating(kind) and not name.endswith("score") and len(column) > column.null_count:
         counts, edges = np.histogram(pc.drop_null(column).to_numpy(), bins=20)
@@ -101,20 +101,20 @@ def _numbers(name: str, column: pa.ChunkedArray) -> Iterator[Figure]:
 
 
 def _sizes(name: str, column: pa.ChunkedArray) -> Iterator[Figure]:
-    """Draw how many entries the rows' lists have."""
+    """Draw a histogram of the lists' lengths."""
     if not pa.types.is_list(column.type) or len(column) == column.null_count:
         return
     sizes = pc.drop_null(pc.list_value_length(column)).to_numpy()
     counts, edges = np.histogram(sizes, bins=np.arange(0, sizes.max() + 2) if sizes.max() < 30 else 20)
-    yield Figure(f"{name}: entries a row", histogram(edges.tolist(), counts.tolist(), unit="entries"))
+    yield Figure(f"{name}: entries per row", histogram(edges.tolist(), counts.tolist(), unit="entries"))
 
 
 def _projection(
     name: str, table: pa.Table, groups: pa.Array | None, kept: list[str], rng: np.random.Generator
 ) -> Figure:
-    """Project embeddings to the two directions in which they differ most."""
-    there = np.flatnonzero(~np.asarray(table[name].is_null()))
-    rows = np.sort(rng.choice(there, min(len(there), POINTS), replace=False))
+    """Draw embeddings in the two directions with the largest variance."""
+    valid = np.flatnonzero(~np.asarray(table[name].is_null()))
+    rows = np.sort(rng.choice(valid, min(len(valid), POINTS), replace=False))
     vectors = table[name].take(pa.array(rows)).combine_chunks()
     matrix = np.asarray(vectors.flatten()).reshape(len(rows), -1).astype(np.float64)
     centred = matrix - matrix.mean(axis=0)
@@ -122,7 +122,7 @@ def _projection(
     plane = (
         (left * sizes)[:, :2] if len(sizes) > 1 else np.column_stack((left[:, 0] * sizes[0], 0 * left[:, 0]))
     )
-    seen = sizes**2 / max((sizes**2).sum(), 1e-12)
+    variance = sizes**2 / max((sizes**2).sum(), 1e-12)
     names = [] if groups is None else [label for label, _ in _counted(groups)]
     of_row = [None] * len(rows) if groups is None else groups.take(pa.array(rows)).to_pylist()
     texts = _texts(table.select(kept).take(pa.array(rows)) if kept else None, len(rows))
@@ -135,16 +135,18 @@ def _projection(
         )
         for (x, y), group, text in zip(plane.tolist(), of_row, texts, strict=True)
     ]
-    told = f"{name}: {len(rows)} rows in the two directions that hold {seen[:2].sum():.0%} of their variance"
+    title = (
+        f"{name}: {len(rows)} rows in the two directions that hold {variance[:2].sum():.0%} of their variance"
+    )
     return Figure(
-        told, scatter(dots) + (legend([*names[:8], *["others"][: len(names) > 8]]) if names else Markup())
+        title, scatter(dots) + (legend([*names[:8], *["others"][: len(names) > 8]]) if names else Markup())
     )
 
 
 def _texts(table: pa.Table | None, count: int) -> list[str]:
     if table is None:
         return [""] * count
-    return [" · ".join(str(value) for value in row.values())[:SPOKEN] for row in table.to_pylist()]
+    return [" · ".join(str(value) for value in row.values())[:TOOLTIP_LENGTH] for row in table.to_pylist()]
 
 
 def _counted(labels: pa.Array | pa.ChunkedArray) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""What `_job/events.jsonl` tells of the runs of an output, as lines over time."""
+"""Series over time of an output's runs, from `_job/events.jsonl`."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,14 +13,14 @@ from corpusmill.pipeline.encode.batches import Counts, together
 from corpusmill.pipeline.output.append_log import record_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 
-PARTS = ("busy", "waiting", "blocked", "startup")
-"""Of a stage's seconds, in the order of docs/job-folder.md."""
-KINDS = ("scaling", "worker_lost", "worker_note", "unit_failed")
+SECONDS_KINDS = ("busy", "waiting", "blocked", "startup")
+"""The kinds of a stage's seconds, in the order of docs/job-folder.md."""
+INCIDENTS = ("scaling", "worker_lost", "worker_note", "unit_failed")
 
 
 @dataclass
 class Timeline:
-    """Throughput, each model's queue and workers over time; what happened; the last run's stages.
+    """Throughput, each model's queue and workers over time; incidents; the last run's stages.
 
     `lengths` counts each model's sequences over all runs.
     """
@@ -28,28 +28,30 @@ class Timeline:
     throughput: list[Series] = field(default_factory=list)
     queues: list[Series] = field(default_factory=list)
     workers: list[Series] = field(default_factory=list)
-    happened: list[Mark] = field(default_factory=list)
+    incidents: list[Mark] = field(default_factory=list)
     stages: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
     lengths: dict[str, Counts] = field(default_factory=dict)
 
 
 def read_timeline(folder: OutputFolder) -> Timeline:
-    """Gather what the events say; a line that a crash cut short does not count."""
+    """Read the events; a line that a crash cut short is skipped."""
     events = list(_events(record_lines(folder, FILE)))
-    found = Timeline(happened=[_mark(event) for event in events if event["event"] in KINDS])
+    found = Timeline(incidents=[_mark(event) for event in events if event["event"] in INCIDENTS])
     found.throughput = _throughput(events)
     found.queues = _pools(events, ("queued_tokens",))
     found.workers = _pools(events, ("workers", "starting"))
     finished = [event for event in events if event["event"] == "finish"]
     for stage in finished[-1].get("stages") or [] if finished else []:
         name = f"{stage['stage']} {_model(stage)}".strip()
-        found.stages.append((name, tuple(float(stage.get(f"{part}_seconds") or 0.0) for part in PARTS)))
+        found.stages.append(
+            (name, tuple(float(stage.get(f"{part}_seconds") or 0.0) for part in SECONDS_KINDS))
+        )
     found.lengths = _lengths(events)
     return found
 
 
 def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
-    """Add up what each run's pools counted at last; one that was killed counts up to its last event."""
+    """Add up the last counts of each run's pools; a killed run counts up to its last event."""
     runs: list[dict[str, Counts]] = []
     for event in events:
         if event["event"] == "start":
@@ -61,8 +63,8 @@ def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
     return {model: together(run[model] for run in runs if model in run) for model in models}
 
 
-def _model(told: dict[str, Any]) -> str:
-    return str(told.get("model") or "")
+def _model(record: dict[str, Any]) -> str:
+    return str(record.get("model") or "")
 
 
 def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
@@ -90,7 +92,7 @@ def _throughput(events: list[dict[str, Any]]) -> list[Series]:
 
 
 def _pools(events: list[dict[str, Any]], names: tuple[str, ...]) -> list[Series]:
-    """Return the sums of such fields over time, by model."""
+    """Return the sum of these fields over time, by model."""
     points: dict[str, dict[float, float]] = {}
     for event in events:
         if event["event"] == "progress":

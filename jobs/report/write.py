@@ -1,4 +1,4 @@
-"""An output's report, gathered and written."""
+"""The report of an output as an HTML page."""
 
 import importlib.metadata
 import importlib.resources
@@ -22,7 +22,7 @@ import yaml
 from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.report.charts import bars, legend, lines, stacked
 from corpusmill.jobs.report.columns import Figure, figures
-from corpusmill.jobs.report.sample import current_units, picked_rows, sampled_rejects, sampled_rows
+from corpusmill.jobs.report.sample import current_units, random_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
 from corpusmill.pipeline.encode.batches import LENGTHS, Counts
 from corpusmill.pipeline.errors import OutputError
@@ -30,14 +30,14 @@ from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import CURRENT, receipts
 
 FILE = "report.html"
-ROWS = 10
-VALUE = 200
-"""Characters of a value that a table shows."""
+ROWS_SHOWN = 10
+VALUE_LENGTH = 200
+"""The most characters of a value in a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """Where the report is."""
+    """The path and the size of a report."""
 
     output: str
     html: str
@@ -61,8 +61,8 @@ def report(output: str, html: str | None = None) -> ReportResult:
 
 
 def page(folder: OutputFolder, job: dict[str, Any]) -> str:
-    """Make the page of an output with the settings that its fingerprint states."""
-    rng = np.random.default_rng(0)  # the same rows each time: two reports of one output can be compared
+    """Return the page of an output; `job` is its fingerprint."""
+    rng = np.random.default_rng(0)  # the same rows each time, so that two reports can be compared
     units = current_units(folder)
     sample = sampled_rows(folder, units)
     counts = _counts(folder, units)
@@ -73,9 +73,9 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
     results = [
         name for name in (sample.table.column_names if sample.table is not None else []) if name not in kept
     ]
-    told = f"From {sample.files:,} of {sample.of_files:,} files." if sample.files < sample.of_files else ""
-    of_results = list(figures(sample.table, results, kept, rng)) if sample.table is not None else []
-    shown = picked_rows(sample.table, ROWS, rng).to_pylist() if sample.table is not None else []
+    source = f"From {sample.files:,} of {sample.of_files:,} files." if sample.files < sample.of_files else ""
+    result_figures = list(figures(sample.table, results, kept, rng)) if sample.table is not None else []
+    shown = random_rows(sample.table, ROWS_SHOWN, rng).to_pylist() if sample.table is not None else []
     template = importlib.resources.files("corpusmill.jobs.report").joinpath("page.html").read_text("utf-8")
     return (
         jinja2.Environment(autoescape=True)
@@ -87,23 +87,23 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
             made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             tiles=_tiles(folder, counts),
             sections=[
-                ("The run", "", list(_of_run(timeline))),
-                ("Results", told, of_results),
+                ("The run", "", list(_run_figures(timeline))),
+                ("Results", source, result_figures),
             ],
-            happened=[
+            incidents=[
                 (f"{datetime.fromtimestamp(mark.time, UTC):%m-%d %H:%M:%S}", mark.text)
-                for mark in timeline.happened[-200:]
+                for mark in timeline.incidents[-200:]
             ],
             rejects=sampled_rejects(folder, units, rng),
             columns=list(shown[0]) if shown else [],
-            rows=[[_brief(value) for value in row.values()] for row in shown],
+            rows=[[_shortened(value) for value in row.values()] for row in shown],
             settings=list(_settings(folder, job)),
         )
     )
 
 
-def _of_run(timeline: Timeline) -> Iterator[Figure]:
-    scaling = [mark for mark in timeline.happened if "workers" in mark.text]
+def _run_figures(timeline: Timeline) -> Iterator[Figure]:
+    scaling = [mark for mark in timeline.incidents if "workers" in mark.text]
     if timeline.throughput:
         yield Figure("tokens per second", lines(timeline.throughput))
     if timeline.queues:
@@ -117,7 +117,7 @@ def _of_run(timeline: Timeline) -> Iterator[Figure]:
         parts = legend(("at work", "waiting for input", "blocked on output", "starting"))
         yield Figure("seconds by stage, all tasks and workers", stacked(timeline.stages) + parts)
     for model, lengths in timeline.lengths.items():
-        yield Figure(f"{model}: sequences by their tokens", bars(_classes(lengths)))
+        yield Figure(f"{model}: sequences by their tokens", bars(_length_classes(lengths)))
 
 
 def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
@@ -132,8 +132,8 @@ def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
     )
 
 
-def _classes(lengths: Counts) -> list[tuple[str, float]]:
-    """Name the classes, up to the longest that there is."""
+def _length_classes(lengths: Counts) -> list[tuple[str, float]]:
+    """Return names and counts of the length classes, up to the longest with a sequence."""
     names = [f"{least:,} to {end - 1:,}" for least, end in pairwise(LENGTHS)]
     named = list(zip([*names, f"{LENGTHS[-1]:,} and more"], lengths, strict=True))
     while named and not named[-1][1]:
@@ -156,7 +156,7 @@ def _tiles(folder: OutputFolder, counts: pa.Table) -> list[tuple[str, str]]:
 
 
 def _settings(folder: OutputFolder, job: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what was asked for, what decides the output's bytes, and the versions that made this page."""
+    """Yield the job file, the fingerprint, and the versions that wrote this page."""
     yield "job", yaml.safe_dump(_settings_of(folder), sort_keys=False, allow_unicode=True)
     for name, value in sorted(job.items()):
         yield f"fingerprint: {name}", json.dumps(value, ensure_ascii=False)
@@ -174,15 +174,15 @@ def _json(folder: OutputFolder, name: str) -> dict[str, Any]:
     return dict(json.loads(folder.read(folder.job(name)))) if folder.exists(folder.job(name)) else {}
 
 
-def _brief(value: object) -> str:
+def _shortened(value: object) -> str:
     if isinstance(value, list) and len(value) > 8 and all(isinstance(one, float | int) for one in value):
         return f"[{', '.join(f'{one:.4g}' for one in value[:4])}, … {len(value)} values]"
     if isinstance(value, float):
         return f"{value:.4g}"
     text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= VALUE else text[: VALUE - 1] + "…"
+    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
 
 
 def report_lines(result: ReportResult) -> Iterator[str]:
-    """Say where the report is."""
+    """Yield the path and the size of the report."""
     yield f"{result.html} ({result.bytes / 1e3:,.0f} kB)"

@@ -1,4 +1,4 @@
-"""The data files and rejects of an output, each read whole and held against what it says of itself."""
+"""Checks of data files and rejects: each is read whole and compared with its own metadata."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from corpusmill.pipeline.output.sinks import SINKS
 
 @dataclass(frozen=True, slots=True)
 class InputColumns:
-    """Which columns of an output are the input's, and what the text column is called."""
+    """The columns of an output that are the input's, and the name of the text column."""
 
     kept: tuple[str, ...]
     text: str
@@ -24,7 +24,7 @@ class InputColumns:
 def check_files(
     folder: OutputFolder, checksums: dict[str, str], columns: InputColumns, problems: list[str]
 ) -> list[Receipt]:
-    """Check every data file and its rejects; return what could be read."""
+    """Check every data file and its rejects; return the receipts of those that could be read."""
     receipts: list[Receipt] = []
     schema: pa.Schema | None = None
     for unit in sorted(folder.committed()):
@@ -38,15 +38,15 @@ def check_files(
 
 
 def _check_file(
-    folder: OutputFolder, unit: str, noted: str | None, columns: InputColumns, problems: list[str]
+    folder: OutputFolder, unit: str, expected: str | None, columns: InputColumns, problems: list[str]
 ) -> tuple[Receipt | None, pa.Schema | None]:
-    """Read a data file whole: its checksum, its own record, its rows."""
+    """Check a data file's checksum, metadata and rows; return its receipt and schema."""
     name = f"data/{unit}{folder.suffix}"
     content = folder.read(folder.data(unit))
     checksum = checksum_of(content)
-    if noted is not None and checksum != noted:
+    if expected is not None and checksum != expected:
         problems.append(
-            f"{name}: checksum differs from the one noted at its commit; the file was changed or damaged"
+            f"{name}: checksum differs from the one recorded at its commit; the file was changed or damaged"
         )
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
     try:
@@ -72,28 +72,28 @@ def _schema_differs(unit: str, found: pa.Schema, expected: pa.Schema) -> list[st
     return (
         []
         if found.equals(expected)
-        else [f"data/{unit}: schema differs from the other files': {found} instead of {expected}"]
+        else [f"data/{unit}: expected the schema of the other files, {expected}, got {found}"]
     )
 
 
 def check_rejects(folder: OutputFolder, record: UnitRecord) -> list[str]:
-    """Check that the rejects are those that the unit counted: each once, of its file, of its rows."""
+    """Check that the unit's rejects are as many as it counted, each once, and of its file and rows."""
     path, name = folder.rejects(record.unit), f"rejects/{record.unit}.jsonl"
     if not folder.exists(path):
-        return [f"{name}: missing, {record.rejected} rejected rows expected"] if record.rejected else []
+        return [f"{name}: expected {record.rejected} rejected rows, found no file"] if record.rejected else []
     lines = folder.read(path).splitlines()
     try:
         found = [json.loads(line) for line in lines]
         rows = [reject["row"] for reject in found]
         sources = {reject["file"] for reject in found if (reject["reason"], reject["raw"])}
     except (ValueError, KeyError, TypeError):
-        return [f"{name}: expected one JSON object a line with file, row, reason and raw"]
+        return [f"{name}: expected one JSON object per line, with file, row, reason and raw"]
     if sources - {record.source}:
         return [f"{name}: expected rejects of {record.source}, got some of {sorted(map(str, sources))[0]}"]
     if record.first_row is not None:
         span = range(record.first_row, record.first_row + record.rows_read)
         if outside := [row for row in rows if row not in span]:
-            return [f"{name}: row {outside[0]} is none of the unit's, {span.start} to {span.stop - 1}"]
+            return [f"{name}: expected rows {span.start} to {span.stop - 1}, got row {outside[0]}"]
     if len(rows) != record.rejected or len(set(rows)) != len(rows):
         return [
             f"{name}: expected {record.rejected} rejected rows, got {len(rows)}, "

@@ -1,4 +1,4 @@
-"""The manifest of a finished output, checked against the data files that are there."""
+"""Checks of the manifest against the data files of a finished output."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from corpusmill.pipeline.output.receipts import Receipt
 
 
 def read_manifest(folder: OutputFolder, problems: list[str]) -> pa.Table | None:
-    """Read the manifest, noting what is wrong with it as a table; None where it cannot be used."""
+    """Read the manifest and add its faults to `problems`; return None if it cannot be used."""
     try:
         table = pq.read_table(io.BytesIO(folder.read(folder.manifest)))
     except (pa.ArrowException, OSError) as error:
         problems.append(f"_manifest.parquet: cannot be read ({error})")
         return None
     if not table.schema.equals(SCHEMA):
-        problems.append("_manifest.parquet: not the columns of a manifest")
+        problems.append("_manifest.parquet: expected the columns of a manifest, got others")
         return None
     if pc.count_distinct(table["unit"]).as_py() != table.num_rows:
         problems.append("_manifest.parquet: names a unit more than once")
@@ -37,19 +37,19 @@ def manifest_problems(
     splits: Sequence[Split],
     stale: Sequence[Stale] = (),
 ) -> Iterator[str]:
-    """Compare the manifest with the data files, both ways; stale ones need not be in it."""
+    """Compare the manifest with the data files, both ways; it need not name stale ones."""
     if manifest.equals(manifest_table(folder, splits, found, stale)):
-        return  # row by row only where something differs: a million rows as objects take gigabytes
+        return  # rows are compared one by one only if the tables differ: as objects they take gigabytes
     rows = {row["unit"]: row for row in manifest.to_pylist()}
     by_key = {split.key: Stale(split, CURRENT) for split in splits} | {one.split.key: one for one in stale}
-    there = {receipt.record.unit: receipt for receipt in found}
-    for unit in sorted({*rows, *there}):
-        if unit not in there:
-            yield f"data/{unit}{folder.suffix}: in the manifest, but not in data/ or not readable"
+    receipts = {receipt.record.unit: receipt for receipt in found}
+    for unit in sorted({*rows, *receipts}):
+        if unit not in receipts:
+            yield f"data/{unit}{folder.suffix}: in the manifest, but missing in data/ or not readable"
         elif unit not in rows and _state(by_key, unit) == CURRENT:
             yield f"data/{unit}{folder.suffix}: not in the manifest"
         elif unit in rows:
-            yield from _row_problems(folder, rows[unit], there[unit], by_key.get(split_key(unit)))
+            yield from _row_problems(folder, rows[unit], receipts[unit], by_key.get(split_key(unit)))
 
 
 def _state(by_key: dict[str, Stale], unit: str) -> str:
@@ -60,7 +60,7 @@ def _state(by_key: dict[str, Stale], unit: str) -> str:
 def _row_problems(
     folder: OutputFolder, row: dict[str, Any], receipt: Receipt, planned: Stale | None
 ) -> Iterator[str]:
-    """Compare a row with what the data file says of itself; its checksum is compared where it is read."""
+    """Compare a row with the data file's metadata; `check_files` compares the checksum."""
     record = receipt.record
     expected = {name: asdict(record)[name] for name in ("source", "rows", "rejected", "tokens")}
     expected |= {"file": f"data/{record.unit}{folder.suffix}", "bytes": receipt.bytes}

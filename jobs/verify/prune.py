@@ -1,4 +1,4 @@
-"""Removing what an output holds of inputs that were replaced or removed since."""
+"""Removal of the data files of inputs that were replaced or removed after they were read."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from corpusmill.pipeline.output.manifest import CURRENT, receipts
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """Which data files are stale, how much they hold, and whether they were removed."""
+    """The stale data files, their size, and whether they were removed."""
 
     output: str
     files: tuple[str, ...]
@@ -26,16 +26,16 @@ class PruneResult:
 
 
 def prune(output: str, *, remove: bool = False) -> PruneResult:
-    """Find an output's stale files; with `remove`, take them and their rejects away for good.
+    """Find an output's stale files; with `remove`, delete them and their rejects.
 
-    The manifest goes first, so that it never names a file that is not there; what a crash leaves is found
-    again by the next prune.
+    The manifest is shortened first, so that it never names a missing file. The next prune finds again what a
+    crash left.
     """
     folder, _ = open_output(output)
     if not remove:
-        return _found(folder, removed=False)
+        return _stale_files(folder, removed=False)
     with owning(folder):
-        result = _found(folder, removed=True)
+        result = _stale_files(folder, removed=True)
         _shorten_manifest(folder)
         for name in result.files:
             unit = name.removeprefix("data/").removesuffix(folder.suffix)
@@ -45,7 +45,7 @@ def prune(output: str, *, remove: bool = False) -> PruneResult:
     return result
 
 
-def _found(folder: OutputFolder, *, removed: bool) -> PruneResult:
+def _stale_files(folder: OutputFolder, *, removed: bool) -> PruneResult:
     committed = folder.committed()
     units = sorted(units_of(known_stale(folder, read_plan(folder), committed), committed))
     found = receipts(folder, units)
@@ -68,8 +68,8 @@ def _shorten_manifest(folder: OutputFolder) -> None:
 
 
 def prune_lines(result: PruneResult) -> Iterator[str]:
-    """Say what is stale, and whether it is gone."""
+    """Yield the stale files, and whether they were removed."""
     yield from result.files
     verb = "removed" if result.removed else "would remove"
-    more = "" if result.removed or not result.files else "; do it with --yes"
+    more = "" if result.removed or not result.files else "; remove with --yes"
     yield f"{verb} {len(result.files)} file(s), {result.rows:,} rows, {result.bytes / 1e6:,.1f} MB{more}"

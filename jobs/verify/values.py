@@ -1,4 +1,4 @@
-"""The values of a data file's own columns: numbers that are numbers, offsets that lie in their text."""
+"""Checks of the values in result columns: finite numbers, and offsets that lie in their text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,23 +7,23 @@ import pyarrow.compute as pc
 
 
 def value_problems(table: pa.Table, kept: Sequence[str], text: str) -> Iterator[str]:
-    """Name what cannot be a result; kept columns are the input's and may hold anything.
+    """Yield the faults of result columns; kept columns are the input's and are not checked.
 
-    Offsets are held against the text where it was kept: they count its code points.
+    Offsets count code points; they are compared with the text's length if the text was kept.
     """
     results = table.drop_columns(list(kept))
     lengths = pc.utf8_length(table[text].cast(pa.large_string())) if text in kept else None
     for name, column in zip(results.column_names, results.columns, strict=True):
         for chunk in column.chunks:
             if not all(_finite(leaf) for leaf in _leaves(chunk)):
-                yield f"column {name!r} holds NaN or an infinity"
+                yield f"column {name!r}: expected finite numbers, got NaN or an infinity"
                 break
         else:
             yield from _offset_problems(name, column.combine_chunks(), lengths)
 
 
 def _leaves(values: pa.Array) -> Iterator[pa.Array]:
-    """Yield the arrays of numbers inside nested ones, of rows that are not null."""
+    """Yield the arrays inside nested ones, without null rows."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         yield from _leaves(values.dictionary)
@@ -45,7 +45,7 @@ def _finite(values: pa.Array) -> bool:
 
 
 def _offset_problems(name: str, column: pa.Array, lengths: pa.ChunkedArray | None) -> Iterator[str]:
-    """Check every struct with `start` and `end`, at whatever depth of lists it lies."""
+    """Yield the first struct of `start` and `end`, in lists of any depth, that lies outside its text."""
     rows = pa.array(range(len(column)), pa.int64())
     while pa.types.is_nested(column.type) and not pa.types.is_struct(column.type):
         rows = rows.take(_parents(column))
@@ -60,8 +60,8 @@ def _offset_problems(name: str, column: pa.Array, lengths: pa.ChunkedArray | Non
     if len(found):
         i = found[0].as_py()
         yield (
-            f"column {name!r}, row {rows[i].as_py()}: offsets {start[i].as_py()} to {end[i].as_py()} lie "
-            "outside the text or run backwards"
+            f"column {name!r}, row {rows[i].as_py()}: expected a span of the text, got offsets "
+            f"{start[i].as_py()} to {end[i].as_py()}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Re-reading an output: checksums, schema, and every input row there once, as a row or as a reject."""
+"""Verification of an output: checksums, schema, and each input row once, as a row or as a reject."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from corpusmill.pipeline.output.manifest import noted_receipts, receipts
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
 from corpusmill.pipeline.storage import current
 
-KNOWN = ("data", "rejects", "_job", "_manifest.parquet")
-"""What an output folder holds."""
+OUTPUT_ENTRIES = ("data", "rejects", "_job", "_manifest.parquet")
+"""The entries of an output folder."""
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was found. `ok` means no problem; `complete` that the job has finished; `rows` are output rows.
+    """The result of a verification. `ok`: no problem; `complete`: the job has finished; `rows`: output rows.
 
-    `stale` are the data files of inputs that were replaced or removed since; they count nowhere else.
+    `stale` are the data files of inputs that were replaced or removed later; no other field counts them.
     """
 
     output: str
@@ -41,8 +41,8 @@ class VerifyResult:
 def verify(output: str, *, listing: bool = False) -> VerifyResult:
     """Check a finished or running output; units may be missing only while it has no manifest.
 
-    With `listing`, data files are listed and held against what was noted of them, names and sizes, and
-    neither they nor the inputs are read: enough to see that nothing is missing, in a fraction of the time.
+    With `listing`, only names and sizes of the data files are compared with the receipts; no data file and no
+    input is read. It finds missing files in a fraction of the time.
     """
     folder, job = open_output(output)
     columns = InputColumns(tuple(job["input.keep"]), job["input.text"])
@@ -57,8 +57,8 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
     old = units_of(stale, [receipt.record.unit for receipt in found])
     records = [receipt.record for receipt in found if receipt.record.unit not in old]
     known = (*splits, *(one.split for one in stale))
-    problems += _strangers(folder, {receipt.record.unit: receipt.record for receipt in found}, known)
-    problems += _account(splits, records, complete=complete, recount=not listing)
+    problems += _stray_files(folder, {receipt.record.unit: receipt.record for receipt in found}, known)
+    problems += _row_accounting(splits, records, complete=complete, recount=not listing)
     if manifest is not None:
         problems += manifest_problems(folder, manifest, found, splits, stale)
     return VerifyResult(
@@ -74,7 +74,7 @@ def verify(output: str, *, listing: bool = False) -> VerifyResult:
 
 
 def _check_listing(folder: OutputFolder, problems: list[str]) -> list[Receipt]:
-    """Compare the sizes of the files that are there with those noted; read only what nobody noted."""
+    """Compare the files' sizes with their receipts; read only files without a receipt."""
     sizes = folder.sizes()
     found = receipts(folder, sizes)
     for unit, receipt in found.items():
@@ -87,41 +87,44 @@ def _check_listing(folder: OutputFolder, problems: list[str]) -> list[Receipt]:
 
 
 def _checksums(folder: OutputFolder, manifest: pa.Table | None) -> dict[str, str]:
-    """Return each unit's checksum as noted at its commit: from the manifest, else from the receipts."""
+    """Return each unit's checksum from its commit: from the manifest, else from the receipts."""
     if manifest is not None:
         return dict(zip(manifest["unit"].to_pylist(), manifest["checksum"].to_pylist(), strict=True))
     return {unit: receipt.checksum for unit, receipt in noted_receipts(folder).items()}
 
 
-def _strangers(
+def _stray_files(
     folder: OutputFolder, records: dict[str, UnitRecord], splits: Sequence[Split]
 ) -> Iterator[str]:
-    """Name files that no unit of the plan explains."""
+    """Yield the files that belong to no unit of the plan."""
     by_key = {split.key: split for split in splits}
     for name in folder.names(""):
-        if name not in KNOWN:
-            yield f"{name}: a stray file"
+        if name not in OUTPUT_ENTRIES:
+            yield f"{name}: not a file of this output; remove it"
     for name in folder.names("data"):
         if not name.endswith(folder.suffix):
-            yield f"data/{name}: a stray file"
+            yield f"data/{name}: not a file of this output; remove it"
     for unit in records:
         split = by_key.get(split_key(unit))
         offset = None if split is None else split.offset_of(unit)
         if split is None or offset is None or offset % split.rows_per_unit:
-            yield f"data/{unit}: a unit of no planned input"
+            yield f"data/{unit}: expected a unit of a planned input"
     finished = folder.exists(folder.manifest)
     for name in folder.names("rejects"):
         unit = name.removesuffix(".jsonl")
         if unit in records and not records[unit].rejected:
-            yield f"rejects/{name}: a stray file, the unit has no rejects"
+            yield f"rejects/{name}: not a file of this output, its unit has no rejects"
         elif unit not in records and finished and not folder.exists(folder.data(unit)):
-            yield f"rejects/{name}: a stray file, the unit is not committed"
+            yield f"rejects/{name}: not a file of this output, its unit is not committed"
 
 
-def _account(
+def _row_accounting(
     splits: Sequence[Split], records: Sequence[UnitRecord], *, complete: bool, recount: bool
 ) -> Iterator[str]:
-    """Count every input file again, if asked, and compare; of an unfinished job, only what is there."""
+    """Compare the rows of each input file with its units; `recount` counts the input's rows again.
+
+    Of an unfinished job, only the units that are there are checked.
+    """
     by_split: dict[str, list[UnitRecord]] = {}
     for record in records:
         by_split.setdefault(split_key(record.unit), []).append(record)
@@ -131,10 +134,10 @@ def _account(
             if record.rows_read != split.rows_per_unit and not record.last:
                 yield f"data/{record.unit}: expected {split.rows_per_unit} input rows, got {record.rows_read}"
         if complete:
-            yield from _whole(split, found, _input_rows(split) if recount else split.rows)
+            yield from _split_problems(split, found, _input_rows(split) if recount else split.rows)
 
 
-def _whole(split: Split, found: Sequence[UnitRecord], expected: int | None) -> Iterator[str]:
+def _split_problems(split: Split, found: Sequence[UnitRecord], expected: int | None) -> Iterator[str]:
     rows = sum(record.rows_read for record in found)
     starts = [record.offset for record in found]
     wanted = list(range(0, rows if expected is None else expected, split.rows_per_unit))
@@ -142,11 +145,11 @@ def _whole(split: Split, found: Sequence[UnitRecord], expected: int | None) -> I
     if missing:
         yield f"{split.file.url}: {len(missing)} unit(s) missing, first data/{split.unit(missing[0]).name}"
     elif expected is not None and rows != expected:
-        yield f"{split.file.url}: {expected} input rows, but {rows} in the output and the rejects"
+        yield f"{split.file.url}: expected {expected} input rows, got {rows} in the output and the rejects"
 
 
 def _input_rows(split: Split) -> int | None:
-    """Count a split's rows in the input itself; None where the input is not there any more as it was."""
+    """Count a split's rows in the input; return the planned number if the input changed or cannot be read."""
     try:
         if current(split.file.url) != split.file:
             return split.rows

@@ -20,12 +20,12 @@ from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
 from corpusmill.models.layers.blocks import (
+    AttentionOptions,
     FeedForward,
     Linear,
     PostNormLayer,
     Projections,
     Stack,
-    Tap,
     TokenEmbeddings,
     attend_heads,
 )
@@ -132,13 +132,13 @@ class MixedAttention(nn.Module):
         self.convolved = nn.Linear(width, half)
         self.output: nn.Module = Linear(width, width)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
+        return self.output(self.attended(x_TD, packed, options), x_TD)  # type: ignore[no-any-return]
 
-    def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
+    def attended(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None) -> Tensor:
         """Return the results of heads and convolutions side by side, which the last map reads."""
         q_TA, k_TA, v_TA = self.projections(x_TD)
-        attended_TA = attend_heads(q_TA, k_TA, v_TA, packed, heads=self.heads, tap=tap)
+        attended_TA = attend_heads(q_TA, k_TA, v_TA, packed, heads=self.heads, options=options)
         spans_TA = self.pointwise(depthwise_convolution(x_TD, self.depthwise, packed))
         kernel_THK = self.kernels(spans_TA * q_TA).view(len(x_TD), self.heads, -1).softmax(-1)
         values_THd = self.convolved(x_TD).view(len(x_TD), self.heads, -1)

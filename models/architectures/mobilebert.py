@@ -19,7 +19,7 @@ from corpusmill.models.checkpoints.tensor_layouts import TRANSPOSED
 from corpusmill.models.errors import ConfigError
 from corpusmill.models.flops import attention_flops, linear_flops
 from corpusmill.models.layers.activations import known_activation
-from corpusmill.models.layers.blocks import FeedForward, Stack, Tap, attend_heads, types_of
+from corpusmill.models.layers.blocks import AttentionOptions, FeedForward, Stack, attend_heads, types_of
 from corpusmill.models.layers.norm_folding import fold_alone, fold_chain
 from corpusmill.models.layers.norms import NormedLinear, make_norm
 from corpusmill.models.ops.windows import neighbours
@@ -104,8 +104,8 @@ class MobileBertConfig:
             )
 
     @property
-    def words_seen(self) -> int:
-        """Inputs of the map that widens word vectors; 0 where there is none."""
+    def words_read(self) -> int:
+        """Inputs of the map that widens word vectors; 0 if there is none."""
         narrower = self.embedding_size != self.width
         return 3 * self.embedding_size if self.trigram else narrower * self.embedding_size
 
@@ -124,10 +124,10 @@ class MobileBertConfig:
         value = narrow if self.all_narrow or not self.bottleneck else width
         attention = linear_flops((narrow, 2 * narrow), (value, narrow), (narrow, narrow))
         feed_forward = self.feed_forwards * linear_flops((narrow, self.inner), (self.inner, narrow))
-        doors = 2 + (self.shared and not self.all_narrow) if self.bottleneck else 0
-        linear = attention + feed_forward + doors * linear_flops((width, narrow))
+        maps = 2 + (self.shared and not self.all_narrow) if self.bottleneck else 0
+        linear = attention + feed_forward + maps * linear_flops((width, narrow))
         layer = linear + attention_flops(width=narrow, length=length)
-        return self.layers * layer + linear_flops((self.words_seen, width))
+        return self.layers * layer + linear_flops((self.words_read, width))
 
 
 def feed_forward(config: MobileBertConfig, *, eps: float) -> FeedForward:
@@ -149,15 +149,20 @@ class MobileAttention(nn.Module):
         self.output = NormedLinear(narrow, narrow, make_norm(config.norm, narrow, config.eps))
 
     def forward(
-        self, asks_TD: Tensor, tells_TD: Tensor, residual_TB: Tensor, packed: PackedTokens, tap: Tap | None
+        self,
+        query_key_TD: Tensor,
+        value_TD: Tensor,
+        residual_TB: Tensor,
+        packed: PackedTokens,
+        options: AttentionOptions | None,
     ) -> Tensor:
-        q_TB, k_TB, v_TB = self.query(asks_TD), self.key(asks_TD), self.value(tells_TD)
-        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, tap=tap)
+        q_TB, k_TB, v_TB = self.query(query_key_TD), self.key(query_key_TD), self.value(value_TD)
+        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, options=options)
         return self.output(y_TB, residual_TB)  # type: ignore[no-any-return]
 
 
 class MobileLayer(nn.Module):
-    """Into the bottleneck, attention and feed-forward parts there, and out of it again."""
+    """A map into the bottleneck, attention and feed-forward parts there, and a map out of it."""
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -165,25 +170,25 @@ class MobileLayer(nn.Module):
         shared = config.bottleneck and config.shared and not config.all_narrow
         self.all_narrow = config.all_narrow
         self.entry = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if config.bottleneck else None
-        self.ask = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if shared else None
+        self.shared_entry = NormedLinear(width, narrow, make_norm(kind, narrow, eps)) if shared else None
         self.attention = MobileAttention(config)
         self.ffn = nn.ModuleList(feed_forward(config, eps=eps) for _ in range(config.feed_forwards - 1))
         self.last = feed_forward(config, eps=TORCH_EPS)
         self.leave = NormedLinear(narrow, width, make_norm(kind, width, eps)) if config.bottleneck else None
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
         x_TB = x_TD if self.entry is None else self.entry(x_TD)
-        tells = x_TB if self.all_narrow else x_TD
-        asks = tells if self.ask is None else self.ask(x_TD)
-        x_TB = self.attention(asks, tells, x_TB, packed, tap)
+        value_TD = x_TB if self.all_narrow else x_TD
+        query_key_TD = value_TD if self.shared_entry is None else self.shared_entry(x_TD)
+        x_TB = self.attention(query_key_TD, value_TD, x_TB, packed, options)
         for part in (*self.ffn, self.last):
             x_TB = part(x_TB)
         return x_TB if self.leave is None else self.leave(x_TB, x_TD)  # type: ignore[no-any-return]
 
     def fold_norms(self) -> None:
         """Fold norms that only scale and shift into the linear maps beside them."""
-        for door in filter(None, (self.entry, self.ask)):
-            fold_alone(door)
+        for entry in filter(None, (self.entry, self.shared_entry)):
+            fold_alone(entry)
         if self.leave is not None:
             fold_chain(self.attention.output, (*self.ffn, self.last), self.leave)
 
@@ -197,7 +202,7 @@ class MobileEmbeddings(nn.Module):
         self.words = nn.Embedding(config.vocab_size, config.embedding_size)
         self.positions = nn.Embedding(config.max_positions, config.width)
         self.token_types = nn.Embedding(config.token_types, config.width)
-        self.widen = nn.Linear(config.words_seen, config.width) if config.words_seen else None
+        self.widen = nn.Linear(config.words_read, config.width) if config.words_read else None
         self.norm = make_norm(config.norm, config.width, TORCH_EPS)
 
     def forward(self, packed: PackedTokens, inputs_embeds: Tensor | None = None) -> Tensor:
@@ -227,7 +232,7 @@ RENAMES = (
     ("encoder.layers.", "encoder.layer."),
     *((f".attention.{name}.", f".attention.self.{name}.") for name in ("query", "key", "value")),
     (".entry.", ".bottleneck.input."),
-    (".ask.", ".bottleneck.attention."),
+    (".shared_entry.", ".bottleneck.attention."),
     (".leave.", ".output.bottleneck."),
     (".last.inner.", ".intermediate."),
     (".last.outer.", ".output."),
@@ -249,5 +254,8 @@ SPEC = Architecture(
     head_tensors=("pooler.", "cls.", "classifier.", "qa_outputs."),
     idle_tensors=(".bottleneck.attention.", "embeddings.embedding_transformation."),
     output_bias="cls.predictions.bias",
-    refused_dtypes=dict.fromkeys(("float16", "int8"), "its activations reach 1e7, beside small ones"),
+    refused_dtypes={
+        "float16": "its activations reach 1e7, and float16 ends at 65,504",
+        "int8": "its activations reach 1e7, and 8 bits would round the small ones to 0",
+    },
 )

@@ -58,7 +58,7 @@ class Checkpoint:
 
     @property
     def splade(self) -> Splade:
-        """How `sparse-embedding` makes weights: as a sparse encoder's files say, else SPLADE's own way."""
+        """The weights' definition for `sparse-embedding`: of a sparse encoder's files, else SPLADE's own."""
         own = None if self.sentence_modules is None else self.sentence_modules.splade
         return Splade() if own is None else own
 
@@ -73,7 +73,7 @@ class Checkpoint:
 
     @property
     def layers_run(self) -> int:
-        """The layers that the task runs; all but where a vector is read from a lower one."""
+        """The number of layers that the task runs: all, unless a vector is read from a lower one."""
         return self.embedding_plan.layer if self.task == "embedding" else self.config.layers
 
     @property
@@ -114,7 +114,7 @@ def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Skip the values that layers begin with.
+    """A mode that skips the initial values of layers.
 
     There is nothing to fill on the meta device, and torch brings its compiler to do so: 75 MB.
     """

@@ -15,7 +15,7 @@ MOST_LAYERS = 1 << 10
 
 
 class Fields:
-    """A JSON object whose values are asked for by name and type."""
+    """A JSON object whose values are read by name and type."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw = raw
@@ -78,7 +78,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a JSON file, but there is none") from None
+        raise ConfigError(f"{path}: expected a JSON file, found none") from None
     except ValueError as error:
         raise ConfigError(f"{path}: expected JSON, got a file that does not parse: {error}") from None
 
@@ -113,7 +113,7 @@ def _article(kind: type[Any]) -> str:
     return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[kind]
 
 
-# Paths that a checkpoint's own files name.
+# Paths in a checkpoint's own files.
 
 
 def inside(folder: Path, name: str, *, named_by: Path) -> Path:
@@ -121,7 +121,7 @@ def inside(folder: Path, name: str, *, named_by: Path) -> Path:
 
     Links inside the folder are followed: the Hugging Face cache is made of links.
     """
-    path = PureWindowsPath(name)  # splits at both kinds of slash, and knows drives
+    path = PureWindowsPath(name)  # splits at both kinds of slash, and recognizes drives
     if path.is_absolute() or path.drive or path.root or ".." in path.parts:
         raise CheckpointError(f"{named_by}: expected a path inside the checkpoint's folder, got {name!r}")
     return folder / name

@@ -14,7 +14,7 @@ PLAIN = SentenceModules(transformer="", pooling=("mean",), steps=(), max_seq_len
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """What to change of a checkpoint's own way to make vectors; None leaves it as it is.
+    """The caller's changes to a checkpoint's own plan; None keeps the checkpoint's.
 
     `pooling` takes the place of the checkpoint's; "pooler" is the map over [CLS] that some were trained with.
     `normalize` True ends with unit length, False leaves every normalization out. `dimensions` keeps the first

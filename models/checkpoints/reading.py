@@ -26,7 +26,7 @@ def read_checkpoint(
     """
     root = Path(path)
     if not root.is_dir():
-        raise CheckpointError(f"{root}: expected a folder with config.json and weights, but there is none")
+        raise CheckpointError(f"{root}: expected a folder with config.json and weights, found none")
     options = EmbeddingOptions() if embedding is None else embedding
     checkpoint = _describe(root, read_sentence_modules(root), task, options)
     parameters = skeleton(checkpoint, pooler=False).parameters()

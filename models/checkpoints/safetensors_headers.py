@@ -50,7 +50,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _read_header(file: Path) -> list[StoredTensor]:
     if not file.is_file():
-        raise CheckpointError(f"{file}: {INDEX} names this file, but there is none; download it again")
+        raise CheckpointError(f"{file}: {INDEX} names this file, but it is missing; download it again")
     try:
         with safe_open(file, framework="pt") as tensors:
             names = list(tensors.keys())
@@ -61,5 +61,5 @@ def _read_header(file: Path) -> list[StoredTensor]:
             ]
     except SafetensorError as error:
         raise CheckpointError(
-            f"{file}: expected safetensors, but the header does not read: {error}"
+            f"{file}: expected safetensors, got a header that cannot be read: {error}"
         ) from None

@@ -1,4 +1,4 @@
-"""What sentence-transformers files say happens after the encoder: pooling, projections, normalization.
+"""The modules of sentence-transformers files after the encoder: pooling, projections, normalization.
 
 A sparse encoder has a SpladePooling over the scores of words instead.
 """
@@ -76,7 +76,7 @@ class SentenceModules:
 
 
 def read_sentence_modules(root: Path) -> SentenceModules | None:
-    """Return the record of a sentence-transformers folder, or None where there is no modules.json."""
+    """Return the record of a sentence-transformers folder, or None if there is no modules.json."""
     listing = root / "modules.json"
     if not listing.is_file():
         return None
@@ -120,7 +120,7 @@ def _check_transformer(folder: Path, kinds: list[str]) -> None:
 def _read_list(path: Path) -> list[dict[str, Any]]:
     value = read_json(path)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ConfigError(f"{path}: expected a list of objects, one a module")
+        raise ConfigError(f"{path}: expected a list with one object per module")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What sentence-transformers files say about pooling: vectors of hidden states, or weights of words."""
+"""The pooling in sentence-transformers files: vectors of hidden states, or weights of words."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ POOLING_FLAGS = {
 }
 POOLING_NAMES = {**{name: name for name in POOLING_FLAGS.values()}, "mean_sqrt_len_tokens": "mean_sqrt_len"}
 STRATEGIES = ("max", "sum")
-# How often log(1 + x) is taken of the positive scores.
+# How many times log(1 + x) is applied to the positive scores.
 SPLADE_LOGARITHMS = {"relu": 1, "log1p_relu": 2}
 
 

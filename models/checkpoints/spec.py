@@ -12,7 +12,7 @@ from corpusmill.models.checkpoints.tensor_layouts import TensorLayout
 
 
 class EncoderConfig(Protocol):
-    """What every architecture's config can say, whatever its own names are."""
+    """The sizes that every architecture's config has, whatever their names."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -40,7 +40,7 @@ class EncoderConfig(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """How a sequence becomes one vector: a pooling, then a linear map (or none) and an activation."""
+    """The way from a sequence to one vector: a pooling, then a linear map (or none) and an activation."""
 
     pooling: str = "cls"
     linear: bool = True
@@ -49,7 +49,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class WordHead:
-    """How words are predicted: linear map to `width`, activation, norm, and one score per word.
+    """The prediction of words: linear map to `width`, activation, norm, and one score per word.
 
     The output matrix is that of the word vectors, `tied_width` wide, where the checkpoint ties them; where
     `width` is larger, a matrix of its own reads the rest.
@@ -63,7 +63,7 @@ class WordHead:
 
 @dataclass(frozen=True)
 class HeadDesign:
-    """What heads differ in from family to family; `pooler` None where the encoder itself has none."""
+    """The differences of heads between families; `pooler` is None if the encoder has none."""
 
     pooler: Summary | None
     classifier: Summary
@@ -100,7 +100,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class HeadParts:
-    """What a head may need to know to be built; `pooler` says whether the checkpoint has one."""
+    """The parts from which a head is built; `pooler`: whether the checkpoint has one."""
 
     design: HeadDesign
     vocab_size: int

@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint fills which parameter, decided from safetensors headers alone."""
+"""The assignment of a checkpoint's tensors to parameters, from safetensors headers alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ WORDS, OUTPUT = "encoder.embeddings.words.weight", "head.words.decoder"
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """Where each parameter comes from.
+    """The tensor that each parameter is read from.
 
     `sources` is by our parameter name; two tied parameters have one source. `unused` are tensors that the
     task leaves alone: those of other heads of the same family, and idle ones. `pooler` says whether an
@@ -36,7 +36,7 @@ class TensorPlan:
 
 @dataclass(frozen=True)
 class _Group:
-    """Parameters of one folder: what its files hold, and by our name what they should have."""
+    """The parameters of one folder: the stored tensors, and by our names the expected ones."""
 
     stored: dict[str, StoredTensor]
     theirs: dict[str, str]
@@ -89,7 +89,7 @@ def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> d
             short = short.removesuffix(old) + new if short.endswith(old) else short
         if short in canonical:
             raise TensorError(
-                f"{tensor.file}: {name} and {canonical[short].name} are two tensors for one parameter"
+                f"{tensor.file}: {name} and {canonical[short].name} are two tensors of one parameter"
             )
         if short not in BUFFERS:
             canonical[short] = tensor
@@ -97,7 +97,7 @@ def _canonical(stored: dict[str, StoredTensor], architecture: Architecture) -> d
 
 
 def _has_pooler(checkpoint: Checkpoint, architecture: Architecture, stored: dict[str, StoredTensor]) -> bool:
-    """Return whether there is a pooler: always if it has no weights, else if they are stored."""
+    """Return whether there is a pooler: if it has weights, they must be stored."""
     summary = architecture.heads(checkpoint.config).pooler
     if summary is None or not summary.linear:
         return summary is not None
@@ -165,4 +165,4 @@ def _problems(group: _Group) -> Iterator[str]:
             yield f"wrong dtype: {tensor.name}, expected one of {', '.join(FLOATS)}, got {tensor.dtype}"
     for theirs in sorted(_left_over(group)):
         if not theirs.startswith(group.heads) and not any(part in theirs for part in group.idle):
-            yield f"surplus: {group.stored[theirs].name}, which no parameter of this model takes"
+            yield f"surplus: {group.stored[theirs].name}, which this model does not have"

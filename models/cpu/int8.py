@@ -17,10 +17,10 @@ from corpusmill.models.layers.activations import ACTIVATIONS
 
 # The quantizer writes a row's scale and offset (two float32) behind its bytes; weights are 0 there.
 TAIL = 8
-# Numbers that a thread works on at once, 2 MB in float32: larger blocks leave the cache, smaller ones are
-# mostly calls.
+# Numbers in a thread's block, 2 MB in float32: larger blocks do not fit into the cache, in smaller ones the
+# calls dominate.
 BLOCK = 1 << 19
-# Narrower maps cost more to quantize than their products save; the tail must lie where a float32 may.
+# Narrower maps cost more to quantize than their products save; the tail must be aligned for a float32.
 NARROWEST, ALIGNED = 64, 4
 # Relative error of a weight matrix beyond which it stays in floating point. Bell-shaped rows have 0.8 %; rows
 # with a few large weights lose the small ones.
@@ -34,8 +34,8 @@ PLAIN_RESULT: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 class QuantizedWeight:
     """A matrix (O, D) as `values`, -127 to 127 in int8, times `scale` (O, 1).
 
-    `error` is what rounding changed, relative to the weights, by sums of sizes: unlike squares, these do not
-    let a few large weights hide what became of the others.
+    `error` is the sum of the roundings' sizes, relative to that of the weights. Sums of squares would let a
+    few large weights hide the errors of the others.
     """
 
     values: Tensor
@@ -44,7 +44,7 @@ class QuantizedWeight:
 
 
 class _Blocked(nn.Module):
-    """A layer that works on few enough tokens at a time for what lies between its steps to stay in cache."""
+    """A layer that works on blocks of tokens, whose intermediate values stay in the cache."""
 
     def __init__(self, *, outputs: int, widest: int, result: torch.dtype) -> None:
         super().__init__()
@@ -80,18 +80,18 @@ class QuantizedLinear(_Blocked):
         self.weight: Any = torch.ops.onednn.qlinear_prepack(padded, None)
         self.scale_O = weight.scale.flatten()
         self.zero_O = torch.zeros(outputs, dtype=torch.int32)
-        # What an offset of 1 adds to the outputs.
+        # The change of the outputs by an offset of 1.
         self.sums_1O = (weight.values.sum(1, dtype=torch.float32) * self.scale_O)[None]
         self.bias_O = bias_O
         self.activation = None if activation == "linear" else ACTIVATIONS[activation]
 
     def block(self, x_BD: Tensor) -> Tensor:
         """Return the result for a few tokens, in float32."""
-        bytes_BD = in_bytes(x_BD)
+        bytes_BD = as_bytes(x_BD)
         tail_B2 = bytes_BD[:, -TAIL:].view(torch.float32)
         y_BO = self.product(bytes_BD)
         scale_B1, offset_B1 = tail_B2[:, :1], tail_B2[:, 1:]
-        # Two passes over the outputs, as few as torch has for it.
+        # Two passes over the outputs, the fewest that torch offers.
         if self.bias_O is None:
             y_BO.mul_(scale_B1)
         else:
@@ -105,13 +105,13 @@ class QuantizedLinear(_Blocked):
         return torch.ops.onednn.qlinear_pointwise(bytes_BD, 1.0, 0, *weight, None, *PLAIN_RESULT)  # type: ignore[no-any-return]
 
 
-def in_bytes(x_BD: Tensor) -> Tensor:
+def as_bytes(x_BD: Tensor) -> Tensor:
     """Return each token as bytes between its least and greatest value, followed by its scale and offset."""
     return torch.ops.quantized.embedding_bag_byte_prepack(x_BD.float().contiguous())  # type: ignore[no-any-return]
 
 
 class QuantizedPair(_Blocked):
-    """Two layers one after the other, block by block, so that the wide result between stays in cache."""
+    """Two successive layers, block by block, so that the wide result between them stays in the cache."""
 
     def __init__(self, inner: QuantizedLinear, outer: QuantizedLinear) -> None:
         widest = max(inner.widest, outer.widest)
@@ -136,7 +136,7 @@ def quantize(weight_OD: Tensor) -> QuantizedWeight:
     Raises TensorError for NaN and infinities, which integers would hide.
     """
     if not weight_OD.isfinite().all():
-        raise TensorError("int8 needs finite weights, and a linear layer has NaN or infinity; use float32")
+        raise TensorError("int8: expected finite weights, got NaN or infinity in a linear layer; use float32")
     largest_O1 = weight_OD.abs().amax(1, keepdim=True)
     scale_O1 = torch.where(largest_O1 > 0, largest_O1 / 127, 1.0)
     values_OD = (weight_OD / scale_O1).round().to(torch.int8)
@@ -145,7 +145,7 @@ def quantize(weight_OD: Tensor) -> QuantizedWeight:
 
 
 def worth_quantizing(linear: nn.Linear) -> QuantizedWeight | None:
-    """Return a map's weights in 8 bits, or None where that would cost time or accuracy.
+    """Return a map's weights in 8 bits, or None if that would cost time or accuracy.
 
     Raises TensorError for weights and biases that are not finite.
     """
@@ -155,14 +155,14 @@ def worth_quantizing(linear: nn.Linear) -> QuantizedWeight | None:
     if weight.error > LARGEST_ERROR:
         return None
     if bias is not None and not bias.isfinite().all():
-        raise TensorError("int8 needs finite weights, and a bias has NaN or infinity; use float32")
+        raise TensorError("int8: expected finite weights, got NaN or infinity in a bias; use float32")
     return weight
 
 
 def quantized_linear(
     linear: nn.Linear, activation: str = "linear", *, result: torch.dtype = torch.float32
 ) -> QuantizedLinear | None:
-    """Return the layer in 8 bits, or None where that would cost time or accuracy."""
+    """Return the layer in 8 bits, or None if that would cost time or accuracy."""
     weight = worth_quantizing(linear)
     if weight is None:
         return None

@@ -2,8 +2,8 @@
 
 Query, key and value become one matrix everywhere. CPUs with the needed instructions run maps and layers on
 kernels in C (`native/`). Other CPUs use oneDNN: weights are reordered once, and the activation after a layer
-runs inside its matrix product. For int8 the layers' weights are quantized first. `gpu/layout.py` does the
-rest for GPUs.
+runs inside its matrix product. For int8 the layers' weights are quantized first. For GPUs see
+`gpu/layout.py`.
 Shape suffixes: T tokens, D width, I inputs and O outputs of a group.
 """
 
@@ -38,7 +38,7 @@ from corpusmill.models.layers.norm_folding import Folding
 
 
 class SeparateGroups(nn.Module):
-    """A grouped linear map as one layer a group."""
+    """A grouped linear map as one layer per group."""
 
     def __init__(self, groups: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ def lay_out(module: nn.Module, *, dtype: torch.dtype, device: torch.device) -> s
         layers_in_c(module, number=dtype)
     prepack, other = prepacking(device.type, dtype)
     if prepack:
-        # With kernels in C only what they do not have is left.
+        # Only the layers without a kernel in C are left.
         replace_modules(module, _prepack)
     return reason if native else f"{other}; {reason}"
 
 
 def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
-    """Replace the linear layers of an encoder's layers by 8-bit ones where that pays; return how many.
+    """Replace the linear layers of an encoder's layers by 8-bit ones where that is faster; return how many.
 
     `attention` is the dtype of query, key and value. `lay_out` replaces the other layers.
     """
@@ -90,7 +90,7 @@ def quantize_layers(encoder: nn.Module, *, attention: torch.dtype) -> str:
 
 
 def eight_bit_map(linear: nn.Linear) -> nn.Module | None:
-    """Return a map in 8 bits as `quantize_layers` would, or None where it would not replace the map."""
+    """Return a map in 8 bits as `quantize_layers` would, or None if it would not replace the map."""
     native = native_layout(torch.float32)[0]
     return native_map(linear, int8=True) if native else quantized_linear(linear)
 
@@ -109,14 +109,14 @@ def prepacking(device_type: str, dtype: torch.dtype) -> tuple[bool, str]:
 
 def _prepack(module: nn.Module) -> nn.Module | None:
     if isinstance(module, FeedForward):
-        # The rest is then found inside it.
+        # Its other layers are visited later.
         module.inner = _activated(module.inner, FUSED_BESIDE_A_RESIDUAL) or module.inner
         return None
     return _activated(module, FUSED) or _prepacked(module, "linear")
 
 
 def _activated(module: nn.Module, fused: Container[str]) -> nn.Module | None:
-    """Return the layer with its activation inside the product; None where that could hide NaN."""
+    """Return the layer with its activation inside the product; None if that could hide NaN."""
     if not isinstance(module, ActivatedLinear) or module.activation.name not in fused:
         return None
     if module.activation.name not in FUSED and not _finite(module):

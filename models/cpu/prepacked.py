@@ -24,12 +24,12 @@ FUSED = {
     "sigmoid": ("sigmoid", ""),
     "tanh": ("tanh", ""),
 }
-# oneDNN's relu turns NaN into 0, which would hide a broken checkpoint. Between finite weights, and where the
-# input is added to what becomes of it, NaN gets through beside it.
+# oneDNN's relu turns NaN into 0, which would hide a broken checkpoint. With finite weights and a residual,
+# NaN still reaches the result.
 FUSED_BESIDE_A_RESIDUAL = FUSED | {"relu": ("relu", "")}
-# Reordering takes a number of rows to lay the weights out for; any number works with the result.
+# The number of rows for which weights are reordered; the result works with any number.
 ROWS = 2048
-# Inputs up to which adding a residual inside the product is faster than a pass of its own.
+# The most inputs with which adding a residual inside the product is faster than in a separate pass.
 ADDING = 1024
 
 

@@ -1,7 +1,7 @@
-"""Attention inside packed sequences as a Triton kernel. Imported only where there are a GPU and Triton.
+"""Attention inside packed sequences as a Triton kernel. Imported only if there are a GPU and Triton.
 
 A program attends for a tile of neighbouring queries of one sequence and one head, over the keys of that
-sequence alone: no other sequence is read, so that not even NaN gets across. Scores, softmax and sums are in
+sequence alone: no other sequence is read, so that not even NaN can spread. Scores, softmax and sums are in
 float32. The definition is `attend_each` in `ops/attention.py`.
 Shape suffixes: T tokens of all sequences, H heads, D head width.
 """
@@ -21,12 +21,12 @@ LOG2_E = 1.4426950408889634
 
 
 WIDTHS = (16, 32, 64, 128)
-"""Widths of heads that a program takes; flash attention takes others, and batches with masked keys."""
+"""The head widths of the kernel; flash attention runs the others, and batches with masked keys."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Queries of a tile, keys that are read at a time, and how a program runs."""
+    """The queries of a tile, the keys per step, and the launch options."""
 
     queries: int
     keys: int
@@ -49,7 +49,7 @@ def attend_tiles(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToke
     tiling = tiling_for(packed.max_length)
     out_THD = torch.empty(q_THD.shape, dtype=q_THD.dtype, device=q_THD.device)
     tiles = packed.tiles(tiling.queries)
-    # In one dimension: the others end at 65,535, and a batch of short sequences has more tiles.
+    # In the first dimension: the others are limited to 65,535, and a batch of short sequences has more tiles.
     _attend[(heads * len(tiles[0]),)](
         *(q_THD, k_THD, v_THD, out_THD),
         *tiles,
@@ -65,7 +65,7 @@ def attend_tiles(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedToke
     return out_THD
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _attend_source(
     q_ptr: "Any",
     k_ptr: "Any",
@@ -117,5 +117,5 @@ def _attend_source(
         tl.store(out_ptr + out_at, (out / total[:, None]).to(out_ptr.dtype.element_ty), mask=known)
 
 
-# Not as a decorator: what it makes has no type that a checker could keep.
+# Not as a decorator, with which the type checker would lose the function's type.
 _attend: Any = triton.jit(_attend_source)

@@ -1,6 +1,6 @@
-"""Vectors of tokens as Triton kernels. Imported only where there are a GPU and Triton.
+"""Vectors of tokens as Triton kernels. Imported only if there are a GPU and Triton.
 
-Ids have been checked against their tables on the host: a kernel reads whatever row it is told to.
+The host has checked the ids; a kernel reads any row without a check.
 Shape suffixes: T tokens, D width, E word-vector width.
 """
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from corpusmill.models.gpu.norm_kernel import block_of, normed
 from corpusmill.models.gpu.records import Norm, Rows
 
-# Tokens whose words a program gathers.
+# The tokens of a program.
 TOKENS = 16
 
 
 def embedded(words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-    """Return the norm of each token's word, place and kind added up, (T, D)."""
+    """Return the norm of each token's word, position and type vectors added up, (T, D)."""
     assert places.ids is not None
     tokens, width = len(places.ids), places.table.shape[1]
     out_TD = torch.empty(tokens, width, dtype=words.table.dtype, device=words.table.device)
@@ -58,7 +58,7 @@ def trigrams(words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
     return out_TE
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _embedded_source(
     word_ptr: "Any",
     word_id_ptr: "Any",
@@ -124,6 +124,6 @@ def _trigrams_source(
     tl.store(out_ptr + at, x, mask=known[:, None] & used)
 
 
-# Not as decorators: what they make has no type that a checker could keep.
+# Not as decorators, with which the type checker would lose the functions' types.
 _embedded: Any = triton.jit(_embedded_source)
 _trigrams: Any = triton.jit(_trigrams_source)

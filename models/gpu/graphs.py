@@ -1,7 +1,7 @@
 """CUDA graphs of an encoder: recorded once per size, then replayed. Only for a GPU.
 
 All graphs read the same inputs, write the same states and share one pool of memory. A lock keeps two of them
-from running at the same time where several threads and streams use the model.
+from running at the same time if several threads and streams use the model.
 Shape suffixes: T tokens, D width.
 """
 
@@ -26,7 +26,7 @@ Key = tuple[PaddedSize, int | None]
 
 
 class Graphs:
-    """Runner of padded batches: the first of a size runs as it is, later ones as a recorded graph."""
+    """A runner of padded batches: the first of a size runs as it is, later ones as a recorded graph."""
 
     def __init__(self, encoder: nn.Module, *, tokens: int, width: int, dtype: torch.dtype) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
@@ -37,7 +37,7 @@ class Graphs:
         self._recorded: dict[Key, torch.cuda.CUDAGraph] = {}
         self._seen: set[Key] = set()
         self._lock = threading.Lock()
-        # One stream for all recordings: torch keeps freed memory by stream.
+        # One stream for all recordings, because torch keeps freed memory per stream.
         self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._free = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.failure: str | None = None
@@ -72,7 +72,7 @@ class Graphs:
         """Record the encoder's pass over a size and return the graph; `batch` is an example of the size."""
         torch.cuda.synchronize()
         self._slots.fill(batch)
-        # Once without recording: kernels are compiled and libraries make their workspaces.
+        # The first pass, not recorded, compiles kernels and allocates workspaces.
         self._side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side):
             self._through(self._slots.batch(size), request)
@@ -91,27 +91,27 @@ class Graphs:
 def with_graphs(
     encoder: nn.Module, *, positions: int, width: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[nn.Module, str]:
-    """Return the encoder with graphs for small batches where they can be recorded, and the reason."""
+    """Return the encoder, with graphs for small batches if they can be recorded, and the reason."""
     if device.type != "cuda":
         return encoder, f"graphs: none (on {device.type})"
     if attention_kernel(device.type, dtype)[0] is attend_runs:
-        return encoder, f"graphs: none (attention of {dtype} asks the host for lengths)"
+        return encoder, f"graphs: none (attention of {dtype} needs lengths on the host)"
     limit = limit_of(encoder, dtype=dtype)
     if not limit:
-        return encoder, "graphs: none (no batch of this model waits for the host)"
+        return encoder, "graphs: none (no batch of this model is limited by the host)"
     wrong = takes_empty_sequences(dtype, device)
     if wrong is not None:
         return encoder, f"graphs: none (the attention kernel does not take empty sequences: {wrong})"
     try:
-        graphs = _tried(encoder, positions=positions, tokens=limit, width=width, dtype=dtype)
+        graphs = _trial(encoder, positions=positions, tokens=limit, width=width, dtype=dtype)
     except Exception as error:
         return encoder, f"graphs: none (recording failed: {in_a_line(error)})"
     padded_encoder = PaddedEncoder(encoder, positions=positions, limit=limit, runner=graphs)
-    return padded_encoder, f"graphs: batches of up to {limit} tokens, padded to sizes an eighth apart"
+    return padded_encoder, f"graphs: batches of up to {limit} tokens, padded to eight sizes per power of two"
 
 
 @torch.inference_mode()
-def _tried(encoder: nn.Module, *, positions: int, tokens: int, width: int, dtype: torch.dtype) -> Graphs:
+def _trial(encoder: nn.Module, *, positions: int, tokens: int, width: int, dtype: torch.dtype) -> Graphs:
     """Return graphs after recording the smallest size."""
     graphs = Graphs(encoder, tokens=tokens, width=width, dtype=dtype)
     batch = PackedTokens.from_sequences([[0] * min(5, positions), [0]]).to("cuda")

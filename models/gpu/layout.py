@@ -1,7 +1,7 @@
 """Linear layers laid out for a GPU. Inference only.
 
-An activation goes into the product before it where cuBLAS has it, groups are batched products that write
-where their results belong, and the bias, the residual and the norm after a product are one kernel.
+An activation is fused into the product before it if cuBLAS has it. Groups are batched products that write
+their results side by side. The bias, the residual and the norm after a product are one kernel.
 Shape suffixes: T tokens, D width, I inputs and O outputs of all groups, G groups, i and o of one.
 """
 
@@ -20,7 +20,7 @@ from corpusmill.models.gpu.sum_and_norm import SumAndNormKernels, checked_sum_an
 from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward, GroupedLinear, PostNormLayer, added
 from corpusmill.models.layers.norms import NormedLinear
 
-# cuBLAS's GELU is the tanh form. It differs from the error function's by at most 5e-4, less than 16 bits do.
+# cuBLAS's GELU is the tanh form; it differs from the exact one by at most 5e-4, less than 16 bits resolve.
 GELUS = (
     "gelu",
     "gelu_python",
@@ -75,7 +75,7 @@ class BatchedGroups(nn.Module):
 
     def forward(self, x_TI: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         y_TO = self.products(x_TI)
-        # torch adds a row to a matrix at a third of the speed that memory allows.
+        # torch adds a row to a matrix at a third of the memory's speed.
         y_TO = (
             y_TO.add_(self.bias) if self.kernels is None else self.kernels.biased(y_TO, self.bias, gelu=False)
         )
@@ -116,7 +116,7 @@ def lay_out_for_gpu(
     kernels: SumAndNormKernels | None,
     rest_of_layer: RestOfLayer | None = None,
 ) -> str:
-    """Replace layers below a module, and norms where there are kernels for them; return by what."""
+    """Replace layers below a module, and norms with kernels; return the replacements' description."""
     for parent, name, child in _children(module):
         fused: nn.Module | None = fused_bottleneck(child, rest_of_layer)
         if fused is None and kernels is not None:
@@ -149,7 +149,7 @@ def choose_layout(module: nn.Module, *, dtype: torch.dtype, device_type: str) ->
 
 @cache
 def choose_sum_and_norm(device_type: str, dtype: torch.dtype) -> tuple[SumAndNormKernels | None, str]:
-    """Return the kernels for a device and dtype, or None where steps stay apart, and the reason."""
+    """Return the kernels for a device and dtype, or None if the steps stay separate, and the reason."""
     if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return None, f"norms: torch's own ({dtype} on {device_type})"
     try:
@@ -161,7 +161,7 @@ def choose_sum_and_norm(device_type: str, dtype: torch.dtype) -> tuple[SumAndNor
 
 @cache
 def choose_rest_of_layer(device_type: str, dtype: torch.dtype) -> tuple[RestOfLayer | None, str]:
-    """Return the kernel for a device and dtype, or None where maps stay apart, and the reason."""
+    """Return the kernel for a device and dtype, or None if the maps stay separate, and the reason."""
     if device_type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return None, f"bottlenecks: map by map ({dtype} on {device_type})"
     try:
@@ -175,10 +175,10 @@ def choose_rest_of_layer(device_type: str, dtype: torch.dtype) -> tuple[RestOfLa
 
 
 def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Yield every module below, with its parent and its name there, parents first."""
+    """Yield every module below, with its parent and its name, parents first."""
     for name, child in list(module.named_children()):
         yield module, name, child
-        # What took a child's place has nothing left to replace.
+        # A replacement is not searched again.
         if getattr(module, name) is child:
             yield from _children(child)
 
@@ -193,7 +193,7 @@ def _replacement(parent: nn.Module, child: nn.Module, kernels: SumAndNormKernels
         return GeluGroups(linear, kernels) if name in GELUS and kernels is not None else None
     if not isinstance(linear, nn.Linear):
         return None
-    # A ReLU that made 0 of NaN would hide a broken checkpoint; in a feed-forward part the residual shows it.
+    # A ReLU that turns NaN into 0 would hide a broken checkpoint; in feed-forward parts residuals keep NaN.
     if name in GELUS or (name == "relu" and isinstance(parent, FeedForward) and _finite(linear)):
         return EpilogueLinear(linear, gelu=name != "relu")
     return None

@@ -1,6 +1,6 @@
 """A MobileBERT layer after its attention, as one step: its definition, and the check of its kernel.
 
-All of it works token by token on a narrow sum, which can stay on the chip through ten products.
+All steps work on single tokens, on a narrow sum that stays on the chip for ten products.
 Shape suffixes: T tokens, D width, B bottleneck width, I inner width of all feed-forward parts.
 """
 

@@ -1,7 +1,7 @@
-"""A MobileBERT layer after its attention as one Triton kernel. Imported only where Triton and a GPU are.
+"""A MobileBERT layer after its attention as one Triton kernel. Imported only if there are a GPU and Triton.
 
 A program takes some tokens through the map after attention, all feed-forward parts and out of the
-bottleneck. Their sum stays in registers, in float32; weights pass by from the cache. The
+bottleneck. Their sum stays in registers, in float32; weights are read from the cache. The
 definition is in `mobilebert.py`.
 Shape suffixes: T tokens, D width, B bottleneck width, I inner width of all parts.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from corpusmill.models.gpu.records import Rest
 
 TOKENS, INNER, WIDTH, WARPS, STAGES = 64, 64, 128, 4, 3
-"""What a program takes at once of tokens, a part's inner width and the layer's width: fastest on an H200."""
+"""A program's tile: tokens, columns of the inner width and of the layer's width; the fastest on an H200."""
 
 
 def rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest) -> Tensor:
@@ -46,7 +46,7 @@ def rest_of_layer(y_TB: Tensor, kept_TB: Tensor, x_TD: Tensor, rest: Rest) -> Te
     return out_TD
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _rest_of_layer_source(
     y_ptr: "Any",
     kept_ptr: "Any",
@@ -105,5 +105,5 @@ def _rest_of_layer_source(
         tl.store(out_ptr + row * WIDE + column[None, :], out.to(out_ptr.dtype.element_ty), mask=known)
 
 
-# Not as a decorator: what it makes has no type that a checker could keep.
+# Not as a decorator, with which the type checker would lose the function's type.
 _rest_of_layer: Any = triton.jit(_rest_of_layer_source)

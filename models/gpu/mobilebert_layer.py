@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from corpusmill.models.architectures.mobilebert import MobileLayer
 from corpusmill.models.gpu.mobilebert import RestOfLayer
 from corpusmill.models.gpu.records import Rest
-from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward, Tap, attend_heads
+from corpusmill.models.layers.blocks import ActivatedLinear, AttentionOptions, FeedForward, attend_heads
 from corpusmill.models.layers.norms import NormedLinear, ScaleAndShift
 from corpusmill.models.packed import PackedTokens
 
@@ -22,13 +22,13 @@ class FusedBottleneck(nn.Module):
     def __init__(self, layer: MobileLayer, rest_of_layer: RestOfLayer) -> None:
         super().__init__()
         self.heads = layer.attention.heads
-        self.door = _door(layer)
+        self.entry = _entry_map(layer)
         self.rest = _rest(layer)
         self.rest_of_layer = rest_of_layer
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        x_TB, q_TB, k_TB, v_TB = self.door(x_TD).chunk(4, dim=-1)
-        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, tap=tap)
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
+        x_TB, q_TB, k_TB, v_TB = self.entry(x_TD).chunk(4, dim=-1)
+        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, options=options)
         return self.rest_of_layer(y_TB, x_TB, x_TD, self.rest)
 
 
@@ -43,19 +43,24 @@ def fused_bottleneck(layer: nn.Module, rest_of_layer: RestOfLayer | None) -> Fus
 
 
 def _fits(layer: MobileLayer) -> bool:
-    if layer.entry is None or layer.ask is None or layer.leave is None:
+    if layer.entry is None or layer.shared_entry is None or layer.leave is None:
         return False
-    inside = [layer.entry, layer.ask, layer.attention.output, *(part.outer for part in _parts(layer))]
+    inside = [
+        layer.entry,
+        layer.shared_entry,
+        layer.attention.output,
+        *(part.outer for part in _parts(layer)),
+    ]
     return (
         all(isinstance(part, NormedLinear) and isinstance(part.norm, nn.Identity) for part in inside)
         and isinstance(layer.leave.norm, ScaleAndShift)
         and all(_rectified(part) for part in _parts(layer))
         and all(bool(parameter.isfinite().all()) for parameter in layer.parameters())
-        and _even(layer)
+        and _fills_tiles(layer)
     )
 
 
-def _even(layer: MobileLayer) -> bool:
+def _fills_tiles(layer: MobileLayer) -> bool:
     """Return whether the kernel's tiles fill the widths."""
     width, narrow = _map(layer.leave).weight.shape
     inner = {len(_maps(part)[0].weight) for part in _parts(layer)}
@@ -83,13 +88,15 @@ def _map(part: nn.Module | None) -> nn.Linear:
     return part.linear
 
 
-def _door(layer: MobileLayer) -> nn.Linear:
+def _entry_map(layer: MobileLayer) -> nn.Linear:
     """Return one map of the layer's input to the bottleneck's entry, query, key and value."""
-    attention, entry, asked = layer.attention, _map(layer.entry), _map(layer.ask)
+    attention, entry, query_key_map = layer.attention, _map(layer.entry), _map(layer.shared_entry)
     parts = [(entry.weight.double(), entry.bias.double())]
-    for asks in (attention.query, attention.key):
-        weight = asks.weight.double()
-        parts.append((weight @ asked.weight.double(), weight @ asked.bias.double() + asks.bias))
+    for map_ in (attention.query, attention.key):
+        weight = map_.weight.double()
+        parts.append(
+            (weight @ query_key_map.weight.double(), weight @ query_key_map.bias.double() + map_.bias)
+        )
     parts.append((attention.value.weight.double(), attention.value.bias.double()))
     dtype = attention.value.weight.dtype
     weight, bias = (torch.cat(each).to(dtype) for each in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""The end that kernels of rows share, in Triton: a norm of values in float32, and where they go."""
+"""The shared last part of row kernels, in Triton: a norm of values in float32, and their storing."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ import triton
 import triton.language as tl
 
 VALUES = 2048
-"""Values that a program which takes rows whole holds of one tensor."""
+"""The most values of one tensor in a program that works on whole rows."""
 
 
 def block_of(width: int) -> tuple[int, int]:
-    """Return how many rows of this width a program takes, and its columns, a power of two."""
+    """Return a program's number of rows of this width, and of columns, a power of two."""
     columns = triton.next_power_of_2(width)
     return max(1, VALUES // columns), columns
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _normed_source(
     x: "Any",
     column: "Any",
@@ -37,5 +37,5 @@ def _normed_source(
     return x * weight + shift
 
 
-# Not as a decorator: what it makes has no type that a checker could keep.
+# Not as a decorator, with which the type checker would lose the function's type.
 normed: Any = triton.jit(_normed_source)

@@ -1,8 +1,8 @@
 """An encoder that runs small batches padded to a few sizes, and on a GPU as graphs recorded once per size.
 
-A narrow, deep model waits for the host in small batches: the host needs longer to launch each of hundreds of
-kernels than the device needs to run it. A recorded graph launches all of them at once. The padded pass
-gives the same bytes recorded or not, so that it does not matter when a graph was recorded.
+In small batches of a narrow, deep model the host needs longer to launch each of hundreds of kernels than the
+device needs to run it. A recorded graph launches all of them at once. The padded pass gives the same bytes
+with and without a graph, so that it does not matter when a graph was recorded.
 Shape suffixes: T tokens, D width.
 """
 
@@ -57,7 +57,7 @@ class PaddedEncoder(nn.Module):
 
 
 def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
-    """Return the tokens of a batch below which a GPU would wait for the host, from the encoder's weights."""
+    """Return the tokens of a batch below which the host limits a GPU, from the encoder's weights."""
     weights = [(name, parameter) for name, parameter in encoder.named_parameters() if parameter.ndim > 1]
     maps = [
         LinearMap(parameter.numel(), parameter.shape[:-2].numel() * sum(parameter.shape[-2:]))
@@ -69,7 +69,7 @@ def limit_of(encoder: nn.Module, *, dtype: torch.dtype) -> int:
 
 
 def _plain(packed: PackedTokens, request: EncoderRequest) -> bool:
-    """Return whether only the last states are asked for, of tokens that all see each other."""
+    """Return whether a call needs only the last states, and no token is masked."""
     asked = request.inputs_embeds is not None or request.head_mask is not None
     kept = request.hidden_states or request.attentions
     return not (asked or kept or packed.is_masked)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 FEWEST_TOKENS, FEWEST_SEQUENCES, SHORTEST = 128, 16, 128
 STEPS = 8
-"""Sizes in each doubling of the tokens: at most one token in eight is padding, beyond the fewest."""
+"""The sizes per power of two: above the smallest size, at most one token in eight is padding."""
 PIECE = 64
-"""Tokens of a sequence of padding, at most."""
+"""The most tokens of a sequence of padding."""
 LAUNCH_SECONDS = 7e-5
-"""Seconds of the host for one module's call: PyTorch's, Triton's and Python's part, measured."""
+"""Measured seconds on the host for one module's call, in PyTorch, Triton and Python."""
 FLOPS, BYTES = 4e14, 2.5e12
-"""Operations of products, and bytes read and written, that a large GPU reaches per second in practice."""
+"""The operations of products, and the bytes read and written, per second of a large GPU in practice."""
 LARGEST = 32_768
 
 

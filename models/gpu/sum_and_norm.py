@@ -1,7 +1,7 @@
-"""Steps that a GPU runs in one kernel: a sum and the norm over it, a bias and the GELU after it.
+"""Steps that are one kernel on a GPU: a sum and its norm, a bias and its GELU.
 
-The functions here are the definitions in torch; `sum_and_norm_kernels.py` and `embedding_kernels.py` have the
-same as Triton kernels. `choose_sum_and_norm` in `layout.py` chooses between them once per device and dtype.
+The functions here are the definitions in torch; `sum_and_norm_kernels.py` and `embedding_kernels.py` are the
+Triton kernels. `choose_sum_and_norm` in `layout.py` chooses between them once per device and dtype.
 Shape suffixes: T tokens, D width, E word-vector width, I ids.
 """
 
@@ -26,14 +26,14 @@ class SumAndNormKernels(Protocol):
         """Return y + bias, or GELU of it in its tanh form; may overwrite y."""
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """Return the norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, position and type vectors added up, (T, D)."""
 
     def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
         """Return each token's next, own and previous word, (T, 3E); zeros beyond its sequence."""
 
 
 class PlainSumAndNorm:
-    """The definitions: each step a pass of its own, sums and norms in float32."""
+    """The definitions: one pass per step, sums and norms in float32."""
 
     def normed_sum(self, y_TD: Tensor, bias_D: Tensor, residual_TD: Tensor | None, norm: Norm) -> Tensor:
         """Return the norm of y + bias (+ residual), (T, D)."""
@@ -48,7 +48,7 @@ class PlainSumAndNorm:
         return (F.gelu(sum_TD, approximate="tanh") if gelu else sum_TD).to(y_TD.dtype)
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """Return the norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, position and type vectors added up, (T, D)."""
         x_TD = words.looked_up() + places.looked_up()
         if kinds is not None:
             x_TD = x_TD + kinds.looked_up()
@@ -72,7 +72,7 @@ def checked_sum_and_norm(
     """Return the kernels if they agree with the definitions here, else None, and the reason."""
     try:
         for found, wanted in zip(
-            *(_tried(each, dtype, device) for each in (kernels, PlainSumAndNorm())), strict=True
+            *(_trial(each, dtype, device) for each in (kernels, PlainSumAndNorm())), strict=True
         ):
             torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2)
     except Exception as error:
@@ -80,7 +80,7 @@ def checked_sum_and_norm(
     return kernels, f"norms: sums and norms as one Triton kernel ({dtype} on {device.type})"
 
 
-def _tried(kernels: SumAndNormKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+def _trial(kernels: SumAndNormKernels, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
     """Yield the result of each kernel on a few random rows."""
     generator = torch.Generator().manual_seed(0)
     y_TD, residual_TD = (torch.randn(5, 96, generator=generator).to(device, dtype) for _ in range(2))

@@ -1,6 +1,6 @@
-"""The kernels of `sum_and_norm.py` in Triton. Imported only where there are a GPU and Triton.
+"""The kernels of `sum_and_norm.py` in Triton. Imported only if there are a GPU and Triton.
 
-A program takes some rows whole: a row is read once and written once, sums and norms are in float32.
+A program works on whole rows: each is read once and written once; sums and norms are in float32.
 Shape suffixes: T tokens, D width.
 """
 
@@ -15,7 +15,7 @@ from corpusmill.models.gpu.embedding_kernels import embedded, trigrams
 from corpusmill.models.gpu.norm_kernel import block_of, normed
 from corpusmill.models.gpu.records import Norm, Rows
 
-# Of a program that need not take rows whole.
+# The values of a program that does not need whole rows.
 ROWS, COLUMNS = 16, 256
 
 
@@ -56,7 +56,7 @@ class TritonSumAndNorm:
         return y_TD
 
     def embedded(self, words: Rows, places: Rows, kinds: Rows | None, norm: Norm) -> Tensor:
-        """Return the norm of each token's word, place and kind added up, (T, D)."""
+        """Return the norm of each token's word, position and type vectors added up, (T, D)."""
         return embedded(words, places, kinds, norm)
 
     def trigrams(self, words: Rows, bounds: tuple[Tensor, Tensor]) -> Tensor:
@@ -64,7 +64,7 @@ class TritonSumAndNorm:
         return trigrams(words, bounds)
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _normed_sum_source(
     y_ptr: "Any",
     bias_ptr: "Any",
@@ -114,6 +114,6 @@ def _biased_source(
     tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
 
 
-# Not as decorators: what they make has no type that a checker could keep.
+# Not as decorators, with which the type checker would lose the functions' types.
 _normed_sum: Any = triton.jit(_normed_sum_source)
 _biased: Any = triton.jit(_biased_source)

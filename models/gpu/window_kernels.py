@@ -1,7 +1,7 @@
-"""Convolutions over packed windows as Triton kernels. Imported only where there are a GPU and Triton.
+"""Convolutions over packed windows as Triton kernels. Imported only if there are a GPU and Triton.
 
 A token reads those of its neighbours that lie between its sequence's bounds; others count as zeros and are
-not read, so that not even NaN gets across. Sums are in float32. The definitions are in `ops/windows.py`.
+not read, so that not even NaN can spread. Sums are in float32. The definitions are in `ops/windows.py`.
 Shape suffixes: T tokens, D width, H heads, d head width, K window.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from corpusmill.models.packed import PackedTokens
 
 TOKENS, FEATURES = 32, 64
-"""Tokens and features of a program of the depthwise convolution; the dynamic one takes a whole head."""
+"""The tokens and features of a program of the depthwise convolution; the dynamic one works on whole heads."""
 
 
 def depthwise_convolution(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
@@ -58,7 +58,7 @@ def dynamic_convolution(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens)
     return out_THd
 
 
-# Triton takes the kernels' own annotations for names it has to know, unless they are strings.
+# Triton evaluates the annotations of kernels unless they are strings.
 def _depthwise_source(
     x_ptr: "Any",
     weight_ptr: "Any",
@@ -113,13 +113,13 @@ def _dynamic_source(
         seen = (other >= start) & (other < end)
         at = (other.to(tl.int64) * heads + head)[:, None] * width + feature[None, :]
         x = tl.load(x_ptr + at, mask=seen[:, None] & used[None, :], other=0.0).to(tl.float32)
-        # A window's weight beyond the sequence is not used either: it may be as wrong as it likes.
+        # A window's weight beyond the sequence is not used either, so it may be NaN.
         weight = tl.load(kernel_ptr + own * SIZE + index, mask=seen, other=0.0).to(tl.float32)
         total += x * weight[:, None]
     at = own[:, None] * width + feature[None, :]
     tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask=known[:, None] & used[None, :])
 
 
-# Not as decorators: what they make has no type that a checker could keep.
+# Not as decorators, with which the type checker would lose the functions' types.
 _depthwise: Any = triton.jit(_depthwise_source)
 _dynamic: Any = triton.jit(_dynamic_source)

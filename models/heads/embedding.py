@@ -1,4 +1,4 @@
-"""One vector per sequence, as the checkpoint's sentence-transformers files say, or as the caller asks.
+"""One vector per sequence, by the checkpoint's sentence-transformers files or the caller's options.
 
 Shape suffixes: N sequences, D width.
 """

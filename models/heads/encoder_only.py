@@ -1,4 +1,4 @@
-"""The encoder's hidden states as they are, and the pooler's vectors where the checkpoint has a pooler."""
+"""The encoder's hidden states, and the pooler's vectors if the checkpoint has a pooler."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class EncoderOnlyHead(nn.Module):
-    """The hidden states and the pooler's vectors; `pooler` is None where there is none."""
+    """The hidden states and the pooler's vectors; `pooler` is None without a pooler."""
 
     def __init__(self, pooler: nn.Module | None) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class MultipleChoiceHead(nn.Module):
-    """A question's choices are neighbouring sequences."""
+    """One score per choice; the choices of a question are neighbouring sequences."""
 
     def __init__(self, summary: nn.Module, scorer: nn.Module) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class NextSentenceHead(nn.Module):
-    """Label 0 is "follows", 1 is "a random one"."""
+    """Two scores per pair; label 0 is "follows", 1 is "a random one"."""
 
     def __init__(self, pooler: nn.Module, width: int) -> None:
         super().__init__()

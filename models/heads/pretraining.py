@@ -15,7 +15,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class PreTrainingHead(nn.Module):
-    """The loss is the sum of both tasks' losses."""
+    """The scores of both tasks; the loss is the sum of their losses."""
 
     def __init__(self, words: nn.Module, pooler: nn.Module, width: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class QuestionAnsweringHead(nn.Module):
 
 
 def _loss(start_T: Tensor, end_T: Tensor, packed: PackedTokens, targets: HeadTargets) -> Tensor | None:
-    """Return the mean loss of both positions, which count from the first token of a sequence."""
+    """Return the mean loss of both positions, counted from the first token of a sequence."""
     starts_N, ends_N = targets.start_positions, targets.end_positions
     if starts_N is None and ends_N is None:
         return None

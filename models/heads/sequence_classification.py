@@ -11,7 +11,7 @@ from corpusmill.models.request import HeadTargets
 
 
 class SequenceClassifierHead(nn.Module):
-    """The architectures differ in the summary's activation and in the checkpoint's names only."""
+    """One score per label; architectures differ only in the summary's activation and in names."""
 
     def __init__(self, pooler: nn.Module, classifier: nn.Module, *, problem_type: str | None) -> None:
         super().__init__()

@@ -42,12 +42,12 @@ class SparseEmbeddingHead(nn.Module):
             return total(
                 states_TD, packed, lambda x: dampen(self.words(x).float()), vocabulary=self.vocabulary
             )
-        # The logarithm keeps the order, so that it is enough to take it of the largest scores.
+        # The logarithm keeps the order, so it is applied only to the largest scores.
         return dampen(largest(states_TD, packed, self.words, vocabulary=self.vocabulary))
 
 
 def _dampen(scores: Tensor, *, times: int) -> Tensor:
-    """Replace scores by log(1 + x) of their positive part, `times` times."""
+    """Replace scores by log(1 + x) of their positive part, repeated `times` times."""
     scores.relu_()
     for _ in range(times):
         scores.log1p_()

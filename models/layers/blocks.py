@@ -51,24 +51,24 @@ class TokenEmbeddings(nn.Module):
 
 
 def types_of(packed: PackedTokens) -> Tensor:
-    """Return the token types; 0 for every token where none are given."""
+    """Return the token types; 0 for every token if none are given."""
     return torch.zeros_like(packed.input_ids) if packed.token_types is None else packed.token_types
 
 
 class Linear(nn.Linear):
-    """A linear map to whose result a residual may be added, so that both can be one step."""
+    """A linear map with an optional residual, so that both can be one step."""
 
     def forward(self, x_TD: Tensor, residual_TO: Tensor | None = None) -> Tensor:
         return added(super().forward(x_TD), residual_TO)
 
 
 def added(y_TO: Tensor, residual_TO: Tensor | None) -> Tensor:
-    """Return the sum; the first tensor alone where there is no residual."""
+    """Return the sum, or the first tensor if there is no residual."""
     return y_TO if residual_TO is None else y_TO + residual_TO
 
 
 class GroupedLinear(nn.Module):
-    """A linear map whose inputs and outputs fall into groups that see nothing of each other."""
+    """A linear map of independent groups of inputs and outputs."""
 
     def __init__(self, in_features: int, out_features: int, groups: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Projections(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Tap:
+class AttentionOptions:
     """Options for one layer's attention: a factor per head (H,), and a list that keeps attentions."""
 
     head_factors: Tensor | None
@@ -117,23 +117,23 @@ def attend_heads(
     packed: PackedTokens,
     *,
     heads: int,
-    tap: Tap | None,
+    options: AttentionOptions | None,
     keep_scores: bool = False,
 ) -> Tensor:
-    """Return multi-head attention inside each sequence; a tap keeps probabilities, or their scores."""
+    """Return multi-head attention inside each sequence; `options` can keep probabilities or scores."""
     q_THd, k_THd, v_THd = (x_TD.view(len(x_TD), heads, -1) for x_TD in (q_TD, k_TD, v_TD))
-    if tap is None:
+    if options is None:
         return attend(q_THd, k_THd, v_THd, packed).flatten(1)
-    if tap.kept is None:
+    if options.kept is None:
         y_THd = attend(q_THd, k_THd, v_THd, packed)
     else:
         y_THd, scores = attend_with_scores(q_THd, k_THd, v_THd, packed)
-        tap.kept.append(scores if keep_scores else tuple(_scaled(s.softmax(-1), tap) for s in scores))
-    return (y_THd if tap.head_factors is None else y_THd * tap.head_factors[:, None]).flatten(1)
+        options.kept.append(scores if keep_scores else tuple(_scaled(s.softmax(-1), options) for s in scores))
+    return (y_THd if options.head_factors is None else y_THd * options.head_factors[:, None]).flatten(1)
 
 
-def _scaled(p_HLL: Tensor, tap: Tap) -> Tensor:
-    return p_HLL if tap.head_factors is None else p_HLL * tap.head_factors[:, None, None]
+def _scaled(p_HLL: Tensor, options: AttentionOptions) -> Tensor:
+    return p_HLL if options.head_factors is None else p_HLL * options.head_factors[:, None, None]
 
 
 class SelfAttention(nn.Module):
@@ -156,13 +156,15 @@ class SelfAttention(nn.Module):
         self.projections: nn.Module = Projections(width, width, groups=groups[:3])
         self.output = linear(width, width, groups=groups[3])
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        return self.output(self.attended(x_TD, packed, tap), x_TD)  # type: ignore[no-any-return]
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
+        return self.output(self.attended(x_TD, packed, options), x_TD)  # type: ignore[no-any-return]
 
-    def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
+    def attended(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None) -> Tensor:
         """Return the results of the heads side by side, which the last map reads."""
         q_TD, k_TD, v_TD = self.projections(x_TD)
-        return attend_heads(q_TD, k_TD, v_TD, packed, heads=self.heads, tap=tap, keep_scores=self.keep_scores)
+        return attend_heads(
+            q_TD, k_TD, v_TD, packed, heads=self.heads, options=options, keep_scores=self.keep_scores
+        )
 
 
 class ActivatedLinear(nn.Module):
@@ -214,8 +216,8 @@ class PostNormLayer(nn.Module):
         self.feed_forward = feed_forward
         self.feed_forward_norm = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        x_TD = self.attention_norm(self.attention(x_TD, packed, tap))
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
+        x_TD = self.attention_norm(self.attention(x_TD, packed, options))
         return self.feed_forward_norm(self.feed_forward(x_TD))  # type: ignore[no-any-return]
 
 
@@ -229,7 +231,7 @@ class Stack(nn.ModuleList):
         states = [x_TD]
         kept: list[tuple[Tensor, ...]] | None = [] if request.attentions else None
         for index, layer in enumerate(islice(self, request.layers)):
-            x_TD = layer(x_TD, packed, _tap(request, index, kept))
+            x_TD = layer(x_TD, packed, _attention_options(request, index, kept))
             if request.hidden_states:
                 states.append(x_TD)
         return EncoderOutput(
@@ -239,7 +241,9 @@ class Stack(nn.ModuleList):
         )
 
 
-def _tap(request: EncoderRequest, layer: int, kept: list[tuple[Tensor, ...]] | None) -> Tap | None:
+def _attention_options(
+    request: EncoderRequest, layer: int, kept: list[tuple[Tensor, ...]] | None
+) -> AttentionOptions | None:
     if request.head_mask is None and kept is None:
         return None
-    return Tap(None if request.head_mask is None else request.head_mask[layer], kept)
+    return AttentionOptions(None if request.head_mask is None else request.head_mask[layer], kept)

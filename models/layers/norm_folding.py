@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from corpusmill.models.layers.blocks import ActivatedLinear, FeedForward
 from corpusmill.models.layers.norms import NormedLinear, ScaleAndShift
 
-# A feature whose factors come to less or more than these keeps its norm: undoing one could overflow, and a
-# factor of 0 cannot be undone.
+# A norm with a factor outside these bounds is kept: its inverse could overflow, and 0 has no inverse.
 LEAST, LARGEST = 2.0**-40, 2.0**40
 
 
@@ -31,7 +30,7 @@ class Folding(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """What a kept sum has to be multiplied by and what has to be added to it, one per feature, in float64."""
+    """The factors and addends that a kept sum needs, one per feature, in float64."""
 
     scale: Tensor
     shift: Tensor

@@ -16,10 +16,10 @@ from corpusmill.models.packed import LengthRun, PackedTokens
 
 Attend = Callable[[Tensor, Tensor, Tensor, PackedTokens], Tensor]
 
-# Scores that a thread of `attend_products` keeps at once: their 1 MB and the 2 MB of probabilities stay in
+# Scores per thread of `attend_products`: their 1 MB and the 2 MB of probabilities stay in
 # a core's cache.
 SCORES = 1 << 19
-# oneDNN's softmax is twice as fast and writes 16 bits itself, but getting there and back takes 20 us.
+# oneDNN's softmax is twice as fast and writes 16 bits, but a call of it costs 20 us.
 WORTH_ONEDNN = 1 << 16
 # Tokens from which float32's products are faster as convolutions, and rows of one: 256 of 512 tokens' scores
 # still fit into a core's cache.
@@ -110,7 +110,7 @@ def _probabilities(q_BLD: Tensor, k_BLD: Tensor) -> Tensor:
 
 def attend_varlen(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, packed: PackedTokens) -> Tensor:
     """Attend with one flash-attention call for all sequences (CUDA, 16 bits); masked keys are left out."""
-    # Not above: it imports torch's compiler, tens of megabytes that a CPU has no use for.
+    # Imported here, because it imports torch's compiler, tens of megabytes that a CPU does not need.
     from torch.nn.attention.varlen import varlen_attn
 
     cu, longest = packed.cu_seqlens, packed.max_length

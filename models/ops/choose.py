@@ -51,7 +51,7 @@ def attention_kernel(device_type: str, dtype: torch.dtype) -> tuple[Attend, str]
 
 
 def sixteen_bit_kernel(dtype: torch.dtype) -> tuple[Attend | None, str]:
-    """Return the kernel for the current GPU, or None where only `attend_runs` works, and the reason."""
+    """Return the kernel for the current GPU, or None if only `attend_runs` works, and the reason."""
     if torch.cuda.get_device_capability() < (8, 0) or not torch.backends.cuda.is_flash_attention_available():
         return None, "attention: dense runs of equal length (no flash attention on this GPU)"
     try:

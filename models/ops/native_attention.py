@@ -1,4 +1,4 @@
-"""Attention of a packed batch by the kernels in C: each sequence's heads by themselves, with no copies."""
+"""Attention of a packed batch by the kernels in C: each sequence's heads separately, without copies."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""One score per word and sequence from the word scores of its tokens, a slice of tokens at a time.
+"""One score per word and sequence from the word scores of its tokens, one slice of tokens at a time.
 
 The scores of a whole batch would fill gigabytes; those of a slice fit in a few tens of megabytes. All slices
 but the last have the same size, whatever the sequences, so that one layout of a matrix product serves all.
@@ -16,7 +16,7 @@ from torch import Tensor
 from corpusmill.models.packed import PackedTokens
 
 Scorer = Callable[[Tensor], Tensor]
-# 16 MiB in float32. A scorer may hold two or three such tensors at once.
+# 16 MiB in float32. Two or three such tensors can exist at once.
 SCORES_AT_ONCE = 2**22
 
 

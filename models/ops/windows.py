@@ -1,6 +1,6 @@
 """Windows over neighbouring tokens, with zeros outside a token's own sequence.
 
-Sequences are laid apart with as many rows of zeros between them as a window reaches. A window that stays in
+Between sequences are as many rows of zeros as a window reaches. A window that stays in
 that layout is then a shifted slice of it, and none can reach a neighbouring sequence.
 Shape suffixes: T tokens of all sequences, P rows of the layout, D width, H heads, d head width, K window.
 """
@@ -26,8 +26,8 @@ class Convolutions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Apart:
-    """Where each token lies in a layout of `rows` rows, and how far windows reach on either side."""
+class _SpacedLayout:
+    """The place of each token in a layout of `rows` rows; windows reach this far on either side."""
 
     places: Tensor
     rows: int
@@ -48,15 +48,15 @@ class _Apart:
 
 def neighbours(x_TD: Tensor, packed: PackedTokens, *, reach: int) -> tuple[Tensor, ...]:
     """Return, for each offset from -reach to reach, the vector that far from each token, (T, D)."""
-    apart = _lay_apart(packed, reach)
+    apart = _spaced_layout(packed, reach)
     x_PD = apart.spread(x_TD)
     return tuple(apart.gather(apart.shifted(x_PD, offset)) for offset in range(-reach, reach + 1))
 
 
 def depthwise_laid_apart(x_TD: Tensor, weight_KD: Tensor, packed: PackedTokens) -> Tensor:
     """Convolve each feature in one grouped convolution over all sequences, laid apart."""
-    apart = _lay_apart(packed, len(weight_KD) // 2)
-    # As an image of one row whose features lie together, which is how this layout lies in memory.
+    apart = _spaced_layout(packed, len(weight_KD) // 2)
+    # An image of one row with features last, which is the layout in memory.
     x_1D1P = apart.spread(x_TD)[None, None].permute(0, 3, 1, 2)
     y_1D1P = F.conv2d(x_1D1P, weight_KD.T[:, None, None], groups=weight_KD.shape[1])
     return apart.gather(y_1D1P.permute(0, 2, 3, 1).flatten(0, 2))
@@ -66,7 +66,7 @@ def dynamic_laid_apart(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) 
     """Convolve with each token's own weights, as a sum of shifted products over sequences laid apart."""
     size = kernel_THK.shape[-1]
     reach = size // 2
-    apart = _lay_apart(packed, reach)
+    apart = _spaced_layout(packed, reach)
     x_PHd, kernel_PHK = apart.spread(x_THd), apart.shifted(apart.spread(kernel_THK), 0)
     y_PHd = apart.shifted(x_PHd, -reach) * kernel_PHK[..., :1]
     for index in range(1, size):
@@ -84,11 +84,11 @@ def convolve_each(x_THd: Tensor, kernel_THK: Tensor, packed: PackedTokens) -> Te
     return torch.cat(outs)
 
 
-def _lay_apart(packed: PackedTokens, reach: int) -> _Apart:
+def _spaced_layout(packed: PackedTokens, reach: int) -> _SpacedLayout:
     starts_N, counts_N = packed.cu_seqlens[:-1], packed.cu_seqlens.diff()
     tokens, sequences = len(packed.input_ids), len(starts_N)
     numbers_T = torch.repeat_interleave(
         torch.arange(sequences, device=starts_N.device), counts_N, output_size=tokens
     )
     places_T = torch.arange(tokens, device=starts_N.device) + reach * (numbers_T + 1)
-    return _Apart(places_T, rows=tokens + reach * (sequences + 1), reach=reach)
+    return _SpacedLayout(places_T, rows=tokens + reach * (sequences + 1), reach=reach)

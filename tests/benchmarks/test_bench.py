@@ -1,4 +1,4 @@
-"""`corpusmill bench`: one JSON object, one page, figures of what was really run."""
+"""`corpusmill bench`: one JSON object, one page, and figures of real runs."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from corpusmill.jobs.bench import BenchError, Settings, bench
 from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of, write_config
-from corpusmill.jobs.bench.texts import packed
+from corpusmill.jobs.bench.texts import packed_batches
 from corpusmill.jobs.cli.app import app
 from corpusmill.models import load_model, read_checkpoint
 
@@ -33,7 +33,7 @@ def test_a_theme_measures_what_it_ran(settings: Settings, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_second_page_of_a_day_does_not_replace_the_first(settings: Settings, tmp_path: Path) -> None:
-    """What was measured stays."""
+    """An earlier page stays as it is."""
     pages = {bench("architectures", settings, folder=tmp_path).page for _ in range(2)}
     assert len(pages) == 2
 
@@ -58,7 +58,7 @@ def test_the_command_prints_one_object(settings: Settings, tmp_path: Path) -> No
         (["peers"], "expected one of architectures, job, got 'peers'"),
         (
             ["architectures", "--corpus", "/nowhere.parquet"],
-            "expected a Parquet file, found nothing at /nowhere",
+            "expected a Parquet file at /nowhere.parquet, found none",
         ),
         (["job", "--architecture", "gpt"], "expected a folder or one of bert"),
         pytest.param(
@@ -84,7 +84,7 @@ def test_a_whole_job_is_measured(settings: Settings) -> None:
 
 
 def test_contenders_run_in_turn_after_a_warm_up() -> None:
-    """So that a machine that slows down slows all of them."""
+    """A machine that slows down then slows all of them."""
     seen: list[str] = []
     runs = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
     best, every = best_seconds(runs, rounds=2, threads=0)
@@ -97,14 +97,14 @@ def test_every_contender_sees_the_same_tokens() -> None:
     """Packed within the budget."""
     sequences = [[1 + (i + j) % 9 for j in range(1 + i % 7)] for i in range(50)]
     total = sum(map(len, sequences))
-    packs = packed(sequences, budget=20)
+    packs = packed_batches(sequences, budget=20)
     assert sum(len(batch.input_ids) for batch in packs) == total
     assert all(len(batch.input_ids) <= 20 for batch in packs)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_is_what_the_family_calls_base(tmp_path: Path, shape: str) -> None:
-    """Parameters of the base models, in millions, word vectors and all, without poolers."""
+    """Parameters of the base models, in millions, with word vectors and without poolers."""
     millions = {
         "bert": 108.9,
         "distilbert": 66.4,
@@ -119,9 +119,9 @@ def test_a_shape_is_what_the_family_calls_base(tmp_path: Path, shape: str) -> No
 
 
 def test_a_shape_loads_and_gives_numbers(tmp_path: Path) -> None:
-    """Its random weights are named and shaped as checkpoints are."""
+    """Its random weights have the names and shapes of a checkpoint."""
     model = load_model(checkpoint_of("minilm", tmp_path), task="base")
-    (states,) = (model(batch).last_hidden_state for batch in packed([[2, 5, 3]], budget=8))
+    (states,) = (model(batch).last_hidden_state for batch in packed_batches([[2, 5, 3]], budget=8))
     assert states.isfinite().all()
 
 

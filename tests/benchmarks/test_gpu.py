@@ -1,4 +1,4 @@
-"""The run on a GPU, as far as a CPU goes: it needs no installed package and writes as it goes."""
+"""The GPU script on a CPU: it needs no installed package and writes its results after each section."""
 
 import json
 import os
@@ -44,7 +44,7 @@ atexit.register(lambda: print("models from", sys.modules["corpusmill.models"].__
 def run(
     output: Path, *options: str, bare: bool = False
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """The script on this CPU at a small width; `bare` is a machine that has little more than torch."""
+    """Run the script on this CPU at a small width; `bare` hides most other packages."""
     settings = [
         "--device",
         "cpu",
@@ -101,7 +101,7 @@ def test_every_architecture_is_exact(tmp_path: Path) -> None:
 def test_padded_batches_are_checked_as_they_are_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sections that look inside an encoder know one that pads small batches, which only a GPU has."""
+    """The sections that read an encoder accept one that pads small batches, which only a GPU has."""
 
     def load(*arguments: Any, **options: Any) -> Model:
         model = load_model(*arguments, **options)
@@ -124,7 +124,7 @@ def test_padded_batches_are_checked_as_they_are_on_a_gpu(
 
 @pytest.mark.slow
 def test_time_that_runs_out_skips_what_is_left(tmp_path: Path) -> None:
-    """Each section says so, and both files are there."""
+    """Each section is marked as skipped, and both files exist."""
     done, found = run(tmp_path / "out", "--architectures", "bert", "--seconds", "1")
     assert done.returncode == 0
     assert all("skipped" in each for name, each in found.items() if name != "seconds")
@@ -132,8 +132,8 @@ def test_time_that_runs_out_skips_what_is_left(tmp_path: Path) -> None:
     assert re.search(r"speed bert: [01] s were left of 1\b", told)
 
 
-def test_without_a_gpu_nothing_is_run_and_that_is_said(tmp_path: Path) -> None:
-    """No figure is better than one of another device."""
+def test_without_a_gpu_nothing_is_run_and_the_script_reports_it(tmp_path: Path) -> None:
+    """A CPU's figures would be mistaken for a GPU's."""
     import torch
 
     if torch.cuda.is_available():
@@ -146,11 +146,11 @@ def test_without_a_gpu_nothing_is_run_and_that_is_said(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stdout.startswith("torch finds no CUDA device; nothing was run")
+    assert done.stdout.startswith("torch finds no CUDA device, so nothing was run")
     assert not (tmp_path / "out").exists()
 
 
-def test_lengths_are_as_they_are_said_to_be() -> None:
+def test_lengths_have_the_stated_distribution() -> None:
     """Median 76, mean 93, at most 512."""
     lengths = draw_lengths(200_000, seed=1)
     assert np.median(lengths) == pytest.approx(MEDIAN, rel=0.02)
@@ -161,7 +161,7 @@ def test_lengths_are_as_they_are_said_to_be() -> None:
 
 @pytest.mark.parametrize("budget", [1, 600, 10**6])
 def test_batches_hold_every_token_once(budget: int) -> None:
-    """Packed ones up to the budget, padded ones as many real tokens."""
+    """Packed batches up to the budget; padded batches with as many real tokens."""
     corpus = draw_corpus(500)
     batches = corpus.batches(budget)
     assert sum(len(batch.input_ids) for batch in batches) == corpus.tokens
@@ -171,8 +171,8 @@ def test_batches_hold_every_token_once(budget: int) -> None:
     assert all(len(mask) == 1 or mask.numel() <= budget for _, mask in padded)
 
 
-def test_a_page_tells_what_failed() -> None:
-    """A section's failure stands where its figure would."""
+def test_a_page_shows_what_failed() -> None:
+    """A section's failure is shown in the place of its figure."""
     results = {
         "machine": {"device": "a card"},
         "speed bert": {

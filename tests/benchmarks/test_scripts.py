@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/: each runs on a tiny input and prints what it says."""
+"""The scripts in benchmarks/: each runs on a tiny input and prints its result."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import torch
 import accuracy
 import document_length
 import tokenizer
-from corpusmill.jobs.bench import Measure, Settings, measured
+from corpusmill.jobs.bench import Measure, Settings, run_measurement
 from corpusmill.jobs.demo.job import MINILM_PACKAGE
 from peers import padded
 
@@ -43,7 +43,7 @@ def options_of(settings: Settings, folder: Path) -> list[object]:
 
 
 def test_every_script_is_listed() -> None:
-    """In the page that says what to run and what to install."""
+    """The README lists every script."""
     page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert [script for script in SCRIPTS if f"benchmarks/{script}" not in page] == []
 
@@ -51,7 +51,7 @@ def test_every_script_is_listed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_starts(script: str) -> None:
-    """Its imports are there; with `--help` it prints its options and measures nothing."""
+    """Its imports work; with `--help` it prints its options and measures nothing."""
     done = ran(script, "--help")
     assert done.returncode == 0, done.stderr
     assert f"usage: {script}" in done.stdout
@@ -61,7 +61,7 @@ def test_every_script_starts(script: str) -> None:
 @pytest.mark.parametrize("measure", [tokenizer.measure, document_length.measure])
 def test_a_script_measures_what_it_ran(settings: Settings, tmp_path: Path, measure: Measure) -> None:
     """Positive rates in every row."""
-    result = measured("x", measure, settings, folder=tmp_path, command="python benchmarks/x.py")
+    result = run_measurement("x", measure, settings, folder=tmp_path, command="python benchmarks/x.py")
     rows = [row for rows in result.tables.values() for row in rows]
     assert rows
     assert all(value > 0 for row in rows for value in row.values() if isinstance(value, int | float))
@@ -77,8 +77,8 @@ def test_a_measurement_prints_one_object_and_writes_its_page(settings: Settings,
 
 
 @pytest.mark.slow
-def test_a_missing_engine_says_how_to_get_it(settings: Settings, tmp_path: Path) -> None:
-    """Other engines are no part of an installation."""
+def test_a_missing_engine_is_reported_with_its_installation(settings: Settings, tmp_path: Path) -> None:
+    """Other engines are not installed with the package."""
     code = "import runpy, sys; sys.modules['onnx'] = None; sys.path.insert(0, 'benchmarks'); "
     code += "runpy.run_path('benchmarks/peers.py', run_name='__main__')"
     command = [sys.executable, "-c", code, *map(str, options_of(settings, tmp_path))]
@@ -101,7 +101,7 @@ def test_engines_run_in_turn(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_contenders_that_pad_see_the_same_tokens() -> None:
-    """Padded with a mask that tells padding."""
+    """The mask marks padding."""
     sequences = [[1 + (i + j) % 9 for j in range(1 + i % 7)] for i in range(50)]
     batches = list(padded(sequences))
     assert sum(int(mask_NL.sum()) for _, mask_NL in batches) == sum(map(len, sequences))
@@ -113,7 +113,7 @@ def test_contenders_that_pad_see_the_same_tokens() -> None:
 def test_accuracy_is_of_real_weights() -> None:
     """bfloat16 keeps direction, neighbours and labels of two dozen docstrings."""
     settings = Settings(documents=24, dtypes=("bfloat16",), threads=1, rounds=1)
-    result = measured("accuracy", accuracy.measure, settings, folder=None, command="")
+    result = run_measurement("accuracy", accuracy.measure, settings, folder=None, command="")
     (row,) = result.tables["Agreement with float32"]
     assert row["cosine, least"] >= 0.999
     assert row["overlap of the 10 nearest"] >= 0.9
@@ -121,7 +121,7 @@ def test_accuracy_is_of_real_weights() -> None:
 
 
 def test_overlap_counts_kept_neighbours() -> None:
-    """All with the same vectors, none with those that turn them around."""
+    """All with the same vectors, none with permuted ones."""
     x_ND = torch.eye(4).repeat_interleave(2, 0) + 0.01 * torch.randn(8, 4, generator=torch.Generator())
     assert accuracy.overlap(x_ND, x_ND, nearest=1) == 1
     assert accuracy.overlap(x_ND, x_ND[[0, 2, 4, 6, 1, 3, 5, 7]], nearest=1) == 0
@@ -137,7 +137,7 @@ def test_jobs_of_growing_size_are_measured(settings: Settings, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_simulated_traces_are_drawn(tmp_path: Path) -> None:
-    """Both tables, and a chart of the workers over time."""
+    """The table, and a chart of the workers over time."""
     done = ran("autoscaling.py", tmp_path / "chart")
     assert done.returncode == 0, done.stderr
     assert "completion, s: ours" in done.stdout
@@ -180,7 +180,7 @@ def test_the_object_store_is_measured_under_a_slow_model(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_many_units_are_planned_resumed_and_listed(tmp_path: Path) -> None:
-    """One object per command, each of which ended well."""
+    """One object per command, each with exit code 0."""
     done = ran("million_units.py", tmp_path / "many", "--units", 20, "--files", 2)
     commands = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["command"] for one in commands] == [

@@ -92,8 +92,8 @@ def test_the_demo_embeds_labels_and_tags_every_document(demo: tuple[Path, str]) 
     assert all(
         text in printed
         for text in (
-            "five of them",
-            "what the tagger found",
+            "five documents",
+            "spans of the tagger",
             *LABELS,
             "nearest to:",
             "threading",

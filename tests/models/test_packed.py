@@ -95,10 +95,10 @@ def test_moving_to_the_same_device_is_free() -> None:
         (lambda: PackedTokens.from_sequences([[1]], [[0], [0]]), r"token_types: expected lengths \[1\]"),
         (lambda: PackedTokens.from_flat([1, 2], [1]), "expected a sum of 2, the number of ids, got 1"),
         (lambda: PackedTokens.from_flat([1, 2], [3, -1]), "sequence 1: expected at least one token, got -1"),
-        (lambda: PackedTokens.from_flat([1], [1], [0, 0]), "token_types: expected 1, one a token, got 2"),
+        (lambda: PackedTokens.from_flat([1], [1], [0, 0]), "token_types: expected 1, one per token, got 2"),
         (
             lambda: PackedTokens.from_sequences([[1], [2, 3]], key_masks=[[1], [0, 0]]),
-            "key_mask: sequence 1 has no token left to attend to",
+            "key_mask: expected a token to attend to in each sequence, got none in sequence 1",
         ),
         (
             lambda: PackedTokens.from_sequences([[1]], key_masks=[[1, 1]]),

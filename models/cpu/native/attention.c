@@ -1,4 +1,4 @@
-/* Softmax attention inside each sequence: a head of a sequence at a time, six queries after another.
+/* Softmax attention inside each sequence: one head of a sequence at a time, in steps of six queries.
  *
  * Keys and values are laid out as panels (tile.h) once a head; scores and probabilities of six queries stay
  * in a core's first-level cache. Nothing is read from another sequence, nor any padding: lanes beyond a
@@ -15,7 +15,7 @@ typedef struct {
 
 static long up(long number, long step) { return (number + step - 1) / step * step; }
 
-/* Sixteen rows of up to sixteen elements of four bytes, turned: to[i] has element i of every row. */
+/* Transposes sixteen rows of up to sixteen elements of four bytes: to[i] has element i of every row. */
 static void turn(const char *from, long stride, int rows, __mmask16 mask, char *to, long to_stride,
                  int elements) {
     __m512i r[16], t[16];
@@ -46,7 +46,7 @@ static void turn(const char *from, long stride, int rows, __mmask16 mask, char *
     for (int i = 0; i < elements; i++) _mm512_storeu_si512(to + i * to_stride, r[i]);
 }
 
-/* Keys as panels of 64: a key's numbers run along the inner dimension. */
+/* Packs keys as panels of 64, with a key's numbers along the inner dimension. */
 static void lay_out_keys(const char *k, long stride, int length, long groups, char *to) {
     for (int key = 0; key < length; key += PANEL) {
         int left = length - key, vectors = left >= PANEL ? 4 : (left + 15) / 16;
@@ -62,8 +62,8 @@ static void lay_out_keys(const char *k, long stride, int length, long groups, ch
     }
 }
 
-/* Values as panels of 64 of a head's columns: keys run along the inner dimension, two to an element in
- * bfloat16. */
+/* Packs values as panels of 64 columns of a head, with keys along the inner dimension, in bfloat16 two per
+ * element. */
 static void lay_out_values(const char *v, long stride, int length, int width, int type, char *to) {
     int keys = type == FLOAT32 ? 1 : 2;
     for (int column = 0; column < width; column += PANEL) {
@@ -87,7 +87,7 @@ static void lay_out_values(const char *v, long stride, int length, int width, in
     }
 }
 
-/* Sixteen of a row's shares, exp(scale * (score - largest)) as a power of two. */
+/* Returns sixteen of a row's weights, exp(scale * (score - largest)), as a power of two. */
 INLINE __m512 soften_some(const float *scores, __m512 factor, __m512 largest, int type, __mmask16 mask,
                           char *to) {
     __m512 p = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores), factor, largest));
@@ -96,7 +96,7 @@ INLINE __m512 soften_some(const float *scores, __m512 factor, __m512 largest, in
     return p;
 }
 
-/* A row's shares, and zeros up to whole vectors; returns their sum. */
+/* Writes a row's weights, and zeros up to whole vectors; returns the sum of the weights. */
 INLINE float soften(const float *scores, int length, float scale, int type, char *to) {
     int whole = length / 16 * 16, size = type == FLOAT32 ? 4 : 2;
     __mmask16 rest = lanes(length - whole);

@@ -15,17 +15,17 @@ LINEAR_FLOAT32, LINEAR_BFLOAT16, LINEAR_INT8, NORM, SCALE_AND_SHIFT = range(5)
 NONE, RELU, GELU, GELU_TANH = range(4)
 
 NUMBERS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
-"""The library's numbers for the dtypes that rows may have."""
-# Set to have the layers of other CPUs here too: to compare with, or if the library is at fault.
+"""The library's numbers for the dtypes of rows."""
+# Set it to use the layers of other CPUs: for comparisons, or if the library has a fault.
 SWITCH = "CORPUSMILL_NATIVE"
 
-NOT_COMPILED = "they were not compiled when corpusmill was installed, for want of a C compiler for x86"
+NOT_COMPILED = "they were not compiled, because corpusmill was installed without a C compiler for x86"
 
 _pointer, _int32, _int64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
 
 class Buffer(ctypes.Structure):
-    """Rows of numbers; without a base they are kept for the block in work only."""
+    """Rows of numbers; without a base they exist only while a block is computed."""
 
     _fields_ = [
         ("base", _pointer),
@@ -36,7 +36,7 @@ class Buffer(ctypes.Structure):
 
 
 class Step(ctypes.Structure):
-    """What happens to each row, on columns of buffers."""
+    """One step on each row, on columns of buffers."""
 
     _fields_ = [
         ("kind", _int32),
@@ -84,7 +84,7 @@ class AttentionCall(ctypes.Structure):
 
 @cache
 def library() -> tuple[ctypes.CDLL | None, str]:
-    """Return the library, or None where it cannot be used, and the reason."""
+    """Return the library, or None if it cannot be used, and the reason."""
     if os.environ.get(SWITCH) == "0":
         return None, f"{SWITCH}=0 is set"
     folder = Path(__file__).parent
@@ -111,15 +111,15 @@ def library() -> tuple[ctypes.CDLL | None, str]:
 
 
 def advice() -> str | None:
-    """Return what the user can do to get the kernels; None where nothing can be done."""
+    """Return what the user can do to get the kernels; None if nothing can be done."""
     reason = library()[1]
     if reason != NOT_COMPILED or not torch.cpu._is_avx512_bf16_supported():
         return None
-    return f"has no kernels in C and is slower for it: {reason}; install gcc, then corpusmill again"
+    return f"has no kernels in C, which are faster: {reason}; install gcc, then corpusmill again"
 
 
 def _threads() -> int | None:
-    """Return the address of the function of torch's OpenMP that starts threads; None where there is none."""
+    """Return the address of the function of torch's OpenMP that starts threads; None if there is none."""
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, _pointer).value
     except AttributeError:

@@ -1,4 +1,4 @@
-/* Rows that go through a program's steps together. */
+/* The rows that a program processes together. */
 #ifndef CORPUSMILL_BLOCK_H
 #define CORPUSMILL_BLOCK_H
 
@@ -8,7 +8,7 @@
 
 enum { MOST_ROWS = 96, MOST_BUFFERS = 16 };
 
-/* Rows of a buffer, the caller's or a thread's own. */
+/* Rows of a buffer, of the caller or of a thread. */
 typedef struct {
     char *base;
     long stride;
@@ -24,7 +24,7 @@ typedef struct {
 
 INLINE size_t size_of(int type) { return type == FLOAT32 ? 4 : 2; }
 
-/* A place in rows that start at a column; null for no buffer. */
+/* Rows from a column on; null for no buffer. */
 INLINE Rows columns_of(const Block *block, int buffer, int column) {
     Rows rows = {0, 0, FLOAT32};
     if (buffer >= 0) {
@@ -34,9 +34,9 @@ INLINE Rows columns_of(const Block *block, int buffer, int column) {
     return rows;
 }
 
-/* Bytes of a row of a map's inputs where they have to be copied, as bytes or in the weights' type; else 0. */
+/* Returns the bytes of a copied row of a map's inputs (as bytes or in the weights' type), or 0 without a copy. */
 long copied_bytes(const Step *step, int type);
-/* The steps. `following` are the weights that are multiplied with next: they are asked for meanwhile. */
+/* The steps. `following` are the weights that are used next; they are prefetched. */
 void map_rows(const Step *step, Block *block, int rows, const char *following);
 void norm_rows(const Step *step, const Block *block, int rows);
 void scale_and_shift_rows(const Step *step, const Block *block, int rows);

@@ -13,7 +13,7 @@ from corpusmill.models.architectures.mobilebert import MobileLayer
 from corpusmill.models.cpu.native.maps import NativeMap
 from corpusmill.models.cpu.native.program import Program
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.layers.blocks import FeedForward, Tap, attend_heads
+from corpusmill.models.layers.blocks import AttentionOptions, FeedForward, attend_heads
 from corpusmill.models.layers.norms import NormedLinear
 from corpusmill.models.packed import PackedTokens
 
@@ -47,7 +47,7 @@ class BottleneckParts:
     """A layer whose query and key share a bottleneck of their own."""
 
     entry: NormedMap
-    ask: NormedMap
+    shared_entry: NormedMap
     projections: tuple[NativeMap, NativeMap, NativeMap]
     output: NormedMap
     feed_forwards: tuple[tuple[NativeMap, NormedMap], ...]
@@ -59,12 +59,14 @@ class BottleneckParts:
         if not isinstance(layer, MobileLayer):
             return None
         attention = layer.attention
-        doors = [NormedMap.of(part) for part in (layer.entry, layer.ask, attention.output, layer.leave)]
+        maps = [
+            NormedMap.of(part) for part in (layer.entry, layer.shared_entry, attention.output, layer.leave)
+        ]
         projections = [
             p for p in (attention.query, attention.key, attention.value) if isinstance(p, NativeMap)
         ]
-        entry, ask, output, leave = doors
-        if entry is None or ask is None or output is None or leave is None or len(projections) < 3:
+        entry, shared_entry, output, leave = maps
+        if entry is None or shared_entry is None or output is None or leave is None or len(projections) < 3:
             return None
         feed_forwards = []
         for part in (*layer.ffn, layer.last):
@@ -74,7 +76,7 @@ class BottleneckParts:
                 return None
             feed_forwards.append((part.inner, outer))
         query, key, value = projections
-        return cls(entry, ask, (query, key, value), output, tuple(feed_forwards), leave)
+        return cls(entry, shared_entry, (query, key, value), output, tuple(feed_forwards), leave)
 
 
 class NativeMobileLayer(nn.Module):
@@ -96,12 +98,12 @@ class NativeMobileLayer(nn.Module):
         assert isinstance(layer, MobileLayer)
         return cls(parts, heads=layer.attention.heads, number=number)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
         x_TB = torch.empty(len(x_TD), self.narrow, dtype=self.number)
         joint = torch.empty(len(x_TD), 3 * self.narrow, dtype=self.number)
         self._before.run(x_TD, x_TB, joint)
         q_TB, k_TB, v_TB = joint.chunk(3, dim=-1)
-        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, tap=tap)
+        y_TB = attend_heads(q_TB, k_TB, v_TB, packed, heads=self.heads, options=options)
         out_TD = torch.empty_like(x_TD)
         self._after.run(y_TB, x_TB, x_TD, out_TD)
         return out_TD
@@ -111,10 +113,10 @@ class NativeMobileLayer(nn.Module):
         x, entered, joint = (
             program.outer(number, each) for each in (self.width, self.narrow, 3 * self.narrow)
         )
-        asked, total = program.inner(number, self.narrow), program.inner(torch.float32, self.narrow)
+        shared, total = program.inner(number, self.narrow), program.inner(torch.float32, self.narrow)
         parts.entry.add_to(program, x, entered, total=total)
-        parts.ask.add_to(program, x, asked, total=total)
-        for place, (part, source) in enumerate(zip(parts.projections, (asked, asked, x), strict=True)):
+        parts.shared_entry.add_to(program, x, shared, total=total)
+        for place, (part, source) in enumerate(zip(parts.projections, (shared, shared, x), strict=True)):
             part.add_to(program, source, joint, column=place * self.narrow)
         return program
 

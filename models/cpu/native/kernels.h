@@ -1,4 +1,4 @@
-/* What the library offers to Python, which calls it through ctypes (bindings.py mirrors these structures). */
+/* The interface for Python, which calls the library through ctypes; bindings.py has the same structures. */
 #ifndef CORPUSMILL_KERNELS_H
 #define CORPUSMILL_KERNELS_H
 
@@ -10,7 +10,7 @@ enum { FLOAT32 = 0, BFLOAT16 = 1 }; /* numbers */
 enum { LINEAR_FLOAT32 = 0, LINEAR_BFLOAT16 = 1, LINEAR_INT8 = 2, NORM = 3, SCALE_AND_SHIFT = 4 }; /* steps */
 enum { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 }; /* activations */
 
-/* Rows of numbers: the caller's, or where `base` is null, of the block in work. */
+/* Rows of numbers: of the caller, or if `base` is null, of the current block. */
 typedef struct {
     char *base;
     int64_t stride; /* bytes from row to row; unused without a base */
@@ -26,11 +26,11 @@ typedef struct {
     float eps;
     const char *weight; /* a map's panels (tile.h), or a norm's factors */
     const float *scale; /* int8: of each output */
-    const float *sums;  /* int8: what an offset of 1 adds to each output */
+    const float *sums;  /* int8: the change of each output by an offset of 1 */
     const float *bias;  /* each output's, or a norm's addends; may be null for a map */
 } Step;
 
-/* Softmax attention of heads whose numbers lie side by side; q, k, v and out have one type. */
+/* Softmax attention of heads whose numbers are contiguous; q, k, v and out have one type. */
 typedef struct {
     const char *q, *k, *v;
     char *out;
@@ -40,13 +40,13 @@ typedef struct {
     int32_t sequences, heads, width, type, threads;
 } Attention;
 
-/* Bytes of a Buffer, a Step and an Attention, a byte each from the lowest: what a caller has to agree with. */
+/* Returns the sizes of Buffer, Step and Attention, one per byte from the lowest, to check the caller's. */
 EXPORT int corpusmill_sizes(void);
-/* 1 where the CPU has all instructions that these functions use. */
+/* Returns 1 if the CPU has all instructions that these functions use. */
 EXPORT int corpusmill_supported(void);
-/* Where OpenMP's own threads are started: a function like libgomp's GOMP_parallel, or null for none. */
+/* Sets the function that starts OpenMP's threads, like libgomp's GOMP_parallel; null for none. */
 EXPORT void corpusmill_use_threads(void *gomp_parallel);
-/* Runs all steps on all rows, some rows at a time. 0, or -1 where memory is short. */
+/* Runs all steps on all rows, block by block. Returns 0, or -1 if memory is short. */
 EXPORT int corpusmill_run(const Step *steps, int count, const Buffer *buffers, int buffer_count, int64_t rows,
                           int threads);
 EXPORT int corpusmill_attend(const Attention *attention);

@@ -1,4 +1,4 @@
-"""The original transformer layer on the kernels: attention, and all that follows it as one program.
+"""The original transformer layer on the kernels: attention, and all later steps as one program.
 
 Sums that go into a norm stay in float32. Inference only.
 Shape suffixes: T tokens, D width.
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from corpusmill.models.cpu.native.maps import NativeMap
 from corpusmill.models.cpu.native.program import Program
 from corpusmill.models.gpu.records import Norm
-from corpusmill.models.layers.blocks import FeedForward, PostNormLayer, Tap
+from corpusmill.models.layers.blocks import AttentionOptions, FeedForward, PostNormLayer
 from corpusmill.models.packed import PackedTokens
 
 
 class AttentionBeforeOutput(Protocol):
-    """An attention whose last map is left to its layer."""
+    """An attention whose last map is run by its layer."""
 
-    def attended(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None) -> Tensor:
+    def attended(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None) -> Tensor:
         """Return the input of the attention's last map."""
 
 
 class NativePostNormLayer(nn.Module):
-    """Attention; then its last map, a norm, the feed-forward part and its norm in one pass over the rows."""
+    """Attention, and its last map, norm, feed-forward part and second norm in one pass over the rows."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class NativePostNormLayer(nn.Module):
             return None
         return cls(layer.attention, (maps[0], maps[1], maps[2]), (first, second), number=number)
 
-    def forward(self, x_TD: Tensor, packed: PackedTokens, tap: Tap | None = None) -> Tensor:
-        y_TD = cast(AttentionBeforeOutput, self.attention).attended(x_TD, packed, tap)
+    def forward(self, x_TD: Tensor, packed: PackedTokens, options: AttentionOptions | None = None) -> Tensor:
+        y_TD = cast(AttentionBeforeOutput, self.attention).attended(x_TD, packed, options)
         program = self._programs.get(y_TD.dtype)
         if program is None:
             program = self._programs[y_TD.dtype] = self._program(y_TD.dtype)

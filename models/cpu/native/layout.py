@@ -15,7 +15,7 @@ from corpusmill.models.layers.fused_qkv import FusedQKV, replace_modules
 
 
 def native_layout(dtype: torch.dtype) -> tuple[bool, str]:
-    """Return whether maps of a dtype can be on the kernels on this CPU, and why."""
+    """Return whether the kernels can run maps of a dtype on this CPU, and why."""
     loaded, reason = library()
     if loaded is None:
         return False, f"no kernels in C: {reason}"

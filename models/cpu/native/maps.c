@@ -1,14 +1,14 @@
-/* Linear maps of a block: a product with panels of weights, and what follows it while the sums are in cache.
+/* Linear maps of a block: a product with panels of weights, and the later steps while its sums are in cache.
  */
 #if defined(__x86_64__)
 #include "block.h"
 
-/* Groups of four bytes of the inner dimension that are multiplied at once: the panel's part stays in cache.
+/* Groups of four bytes of the inner dimension per pass, so that this part of a panel stays in the cache.
  */
 enum { PART = 768 };
 
-/* Each row as bytes between its least and greatest value: number = offset + scale * byte. NaN and infinities
- * make the scale NaN, and so the row's results. */
+/* Writes each row as bytes between its least and greatest value: number = offset + scale * byte. NaN and
+ * infinities make the scale NaN, and so the row's results. */
 static void quantize(Rows from, int width, int rows, Block *block) {
     for (int r = 0; r < rows; r++) {
         const char *row = from.base + r * from.stride;
@@ -36,7 +36,7 @@ static void quantize(Rows from, int width, int rows, Block *block) {
     }
 }
 
-/* Rows in another type, for a map whose weights have that. */
+/* Converts rows to the type of a map's weights. */
 static void convert(Rows from, int width, int type, int rows, Block *block) {
     for (int r = 0; r < rows; r++) {
         const char *row = from.base + r * from.stride;
@@ -49,12 +49,12 @@ static void convert(Rows from, int width, int type, int rows, Block *block) {
     }
 }
 
-/* Bytes of a row of a map's inputs as its weights need them. */
+/* Returns the bytes of a row of a map's inputs in the type of its weights. */
 static long input_bytes(const Step *step) {
     return step->inputs * (step->kind == LINEAR_INT8 ? 1 : step->kind == LINEAR_BFLOAT16 ? 2 : 4);
 }
 
-/* What follows the product for 16 columns of a row: scales of bytes, bias, activation, residual. */
+/* The steps after the product for 16 columns of a row: scales of bytes, bias, activation, residual. */
 INLINE __m512 finished(const float *sum, int bytes, __m512 bias, __m512 scale, __m512 shift, __m512 row_scale,
                        __m512 row_offset, int activation) {
     __m512 x;
@@ -68,8 +68,8 @@ INLINE __m512 finished(const float *sum, int bytes, __m512 bias, __m512 scale, _
     return activated(x, activation);
 }
 
-/* That for all rows of a panel, a `whole` one or the last. All but the block and its place are constants
- * where it is called. */
+/* These steps for all rows of a panel, a `whole` one or the last. All arguments but the block and its place
+ * are constants at each call. */
 INLINE void finish_rows(const Step *step, const Block *block, const float *sums, int rows, int column,
                         int whole, int activation, int bytes, int to_type, int residual_type) {
     int vectors = whole ? 4 : (step->outputs - column + 15) / 16;
@@ -98,7 +98,7 @@ INLINE void finish_rows(const Step *step, const Block *block, const float *sums,
     }
 }
 
-/* The types are constants in what is compiled for them. */
+/* The compiler makes a version for each combination of constant types. */
 INLINE void finish(const Step *step, const Block *block, const float *sums, int rows, int column, int whole,
                    int activation, int bytes) {
     int to = block->rows[step->to].type,
@@ -138,7 +138,7 @@ FINISHER(finish_relu, RELU)
 FINISHER(finish_gelu, GELU)
 FINISHER(finish_gelu_tanh, GELU_TANH)
 
-/* A whole panel for all rows: sums, then what follows. `ahead` is asked for while the first tiles are
+/* One panel for all rows: sums, then the later steps. `ahead` is prefetched while the first tiles are
  * computed. */
 static void map_panel(const Step *step, Block *block, Rows from, int rows, int column, const char *panel,
                       const char *following) {

@@ -14,7 +14,7 @@ from corpusmill.models.cpu.native.program import Program
 from corpusmill.models.cpu.native.weights import PackedWeight, fits
 from corpusmill.models.layers.blocks import ActivatedLinear, GroupedLinear, Linear
 
-# Our activation names -> the kernels'. They let NaN through.
+# Our activation names -> the kernels', which keep NaN.
 ACTIVATIONS = {
     "linear": NONE,
     "relu": RELU,
@@ -79,7 +79,7 @@ def native_map(
 ) -> NativeMap | None:
     """Return the map on the kernels; None for another module, and for a map that they do not have.
 
-    With `int8` the map has 8 bits, or is None where these do not pay. `result` is the dtype of the results,
+    With `int8` the map has 8 bits, or is None if these are not faster. `result` is the dtype of the results,
     by default that of the weights.
     """
     plain, activation = module, "linear"

@@ -4,8 +4,8 @@
 
 #include "kernels.h"
 
-/* The threads are PyTorch's own, from its copy of OpenMP: those of a second copy would wait spinning for work
- * on the cores that the first one computes on, and the other way round. */
+/* The threads are those of PyTorch's copy of OpenMP. Threads of a second copy would spin on the cores on which
+ * the first copy computes, and the reverse. */
 typedef void (*Start)(void (*)(void *), void *, unsigned, unsigned);
 static Start start_threads;
 

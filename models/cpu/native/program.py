@@ -1,4 +1,4 @@
-"""Steps that work on each row by itself, put together once and run on the rows of many batches."""
+"""Programs of steps on single rows, built once and run on the rows of many batches."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ MOST_BUFFERS = 16
 
 
 class Program:
-    """Buffers and steps in their order; buffers that the caller brings are declared first.
+    """Buffers and steps in order; the buffers of the caller are declared first.
 
     Buffers are named by their numbers. Weights are kept alive here.
     """
@@ -34,7 +34,7 @@ class Program:
         self._kept: list[Tensor] = []
 
     def outer(self, dtype: torch.dtype, width: int) -> int:
-        """Add a buffer that the caller brings, in the order of `run`; return its number."""
+        """Add a buffer of the caller, in the order of `run`; return its number."""
         assert self._outer == len(self._buffers), "the caller's buffers come first"
         self._outer += 1
         return self.inner(dtype, width)

@@ -1,14 +1,14 @@
-/* Programs of steps that work on each row by itself, run on blocks of rows that stay in a core's cache.
+/* Programs of steps on single rows, run on blocks of rows that stay in a core's cache.
  *
  * A layer's steps between two attentions are one program: nothing between them is written to memory, and rows
- * are shared out to threads once.
+ * are divided among threads once.
  */
 #if defined(__x86_64__)
 #include "block.h"
 #include "parallel.h"
 
-/* Bytes of a block. More than a core's second-level cache holds, as float32 gains from it: each block reads
- * all of a program's weights, and they come from farther away. */
+/* Bytes of a block. It is larger than a core's second-level cache, because each block reads all weights of a
+ * program from a farther cache; float32 is faster with such blocks. */
 enum { BLOCK_BYTES = 2400 << 10 };
 
 typedef struct {
@@ -17,17 +17,17 @@ typedef struct {
     const Buffer *buffers;
     int buffer_count;
     int64_t rows;
-    long block, quarter, whole; /* rows of a block and of a smaller one, and how many blocks there are */
+    long block, quarter, whole; /* rows of a block and of a smaller one, and the number of blocks */
     long widest;                /* bytes of a row of the widest copy */
-    size_t bytes;               /* of a block in all */
+    size_t bytes;               /* of a whole block */
     int failed;
 } Program;
 
-/* Rows lie a cache line further apart than they are long, so that those of one tile do not compete for a set.
+/* Between rows is one more cache line, so that the rows of a tile do not compete for a set of the cache.
  */
 static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64 + 64; }
 
-/* Lays out a block: the caller's rows where they are, all others one after another in this thread's memory.
+/* Lays out a block: the caller's rows stay in place, all others are in this thread's memory.
  */
 static int lay_out(const Program *program, int64_t first, Block *block) {
     char *free = scratch(program->bytes);
@@ -52,7 +52,7 @@ static int lay_out(const Program *program, int64_t first, Block *block) {
     return 0;
 }
 
-/* The blocks: whole ones, then quarters, so that threads which are not equally fast end together. */
+/* The blocks: whole ones, then quarters, so that threads of different speed end together. */
 static void place_of(const Program *program, long index, int64_t *first, int *rows) {
     long size = index < program->whole ? program->block : program->quarter;
     *first = index < program->whole ? index * size
@@ -60,7 +60,7 @@ static void place_of(const Program *program, long index, int64_t *first, int *ro
     *rows = program->rows - *first < size ? (int)(program->rows - *first) : (int)size;
 }
 
-/* The weights that are multiplied with after those of a step: of the next map, or for the next rows the
+/* Returns the weights that are used after those of a step: of the next map, or for the next rows of the
  * first. */
 static const char *following(const Program *program, int index) {
     for (int i = 1; i <= program->count; i++) {
@@ -90,7 +90,7 @@ static void run_block(long index, void *context) {
     }
 }
 
-/* Sets how many rows a block has: as many as fit, but few enough for each thread to have several blocks. */
+/* Sets the rows of a block: as many as fit, but few enough that each thread has several blocks. */
 static void cut(Program *program, int threads) {
     size_t row = padded(program->widest) + 2 * sizeof(float);
     for (int i = 0; i < program->buffer_count; i++)

@@ -1,4 +1,4 @@
-/* Whether this CPU can run what was compiled, and stand-ins where nothing could be. */
+/* Whether this CPU can run the kernels, and stubs on other platforms. */
 #include "kernels.h"
 
 int corpusmill_sizes(void) {

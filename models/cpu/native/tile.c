@@ -7,8 +7,7 @@ INLINE __m512i times(int kind, __m512i sum, __m512i a, __m512i b) {
     return (__m512i)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
 }
 
-/* All sums stay in registers: with six rows and four vectors 24 of 32, beside four of the panel and one of a
- * row. */
+/* All sums stay in registers: six rows of four vectors are 24 of 32; four have the panel and one has a row. */
 INLINE void tile(int kind, int rows, int vectors, const char *a, long stride, const char *b, long groups,
                  float *c, long c_stride, int more, const char *ahead) {
     __m512i sums[TILE_ROWS][4];

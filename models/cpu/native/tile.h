@@ -1,4 +1,4 @@
-/* Products of a few rows with a panel of weights: the innermost loop of everything here.
+/* Products of a few rows with a panel of weights: the innermost loop of all kernels.
  *
  * A panel holds up to 64 columns as `groups` lines of `vectors` times 16 elements of four bytes. An element
  * is one float32, two neighbouring bfloat16 or four neighbouring bytes along the inner dimension, which the
@@ -18,7 +18,7 @@ enum { TILE_ROWS = 6, PANEL = 64 };
 typedef void (*Tile)(const char *a, long stride, const char *b, long groups, float *c, long c_stride,
                      int more, const char *ahead);
 
-/* The function for a kind of map (LINEAR_...), 1 to TILE_ROWS rows and 1 to 4 vectors. */
+/* Returns the function for a kind of map (LINEAR_...), 1 to TILE_ROWS rows and 1 to 4 vectors. */
 Tile tile_of(int kind, int rows, int vectors);
 
 #endif

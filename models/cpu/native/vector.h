@@ -1,4 +1,4 @@
-/* AVX-512 arithmetic that both parts share: functions of 16 numbers, and numbers in float32 or bfloat16.
+/* Shared AVX-512 arithmetic: functions of 16 numbers, and numbers in float32 or bfloat16.
  *
  * NaN has to get through: the min and max instructions return their second operand if either is NaN, so the
  * value that may be NaN stands second everywhere.
@@ -13,8 +13,7 @@
 
 #include "kernels.h"
 
-/* For every function from here on in a file that includes this, which `corpusmill_supported` asks the CPU
- * for. */
+/* The instructions of all later functions in a file that includes this; `corpusmill_supported` checks them. */
 #if defined(__clang__)
 #pragma clang attribute push(                                                                                \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni"))),                     \
@@ -25,7 +24,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The lanes of 16 that `count` leaves, from none to all. */
+/* Returns the mask of the first `count` of 16 lanes, none if negative, all if larger. */
 INLINE __mmask16 lanes(long count) {
     return count >= 16 ? (__mmask16)0xffff : count <= 0 ? (__mmask16)0 : (__mmask16)((1u << count) - 1);
 }

@@ -20,7 +20,7 @@ KINDS = {torch.float32: LINEAR_FLOAT32, torch.bfloat16: LINEAR_BFLOAT16, torch.i
 
 @dataclass(frozen=True, eq=False)
 class PackedWeight:
-    """One linear map: `panels`, and by output, filled up with zeros, what the kernels add and multiply with.
+    """One linear map: `panels`, and per output, padded with zeros, the addends and factors.
 
     `scale` and `sums` are those of 8-bit weights: what a step of the integers is worth, and what an offset of
     1 on all inputs adds.

@@ -1,4 +1,4 @@
-"""Checkpoints that TensorFlow and Flax wrote answer the same after `convert`, here and in transformers."""
+"""Checkpoints of TensorFlow and Flax give the same results after `convert`, here and in transformers."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_our_models_answer_as_the_framework_did(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_result_counts_what_was_written(name: str, tmp_path: Path) -> None:
-    """Tensors, parameters, bytes; and the file is marked as transformers marks it."""
+    """Tensors, parameters, bytes; the file has transformers' metadata."""
     converted = _converted(name, tmp_path)
     file = tmp_path / "new" / "model.safetensors"
     tensors = load_file(file)
@@ -98,7 +98,7 @@ def test_half_precision_stays(tmp_path: Path) -> None:
 
 
 def test_mobilebert_keeps_tensorflows_own_output_matrix(tmp_path: Path) -> None:
-    """TensorFlow computes with it also where config.json says tied; so the new config says otherwise."""
+    """TensorFlow uses it even if config.json has tied matrices, so the new config has untied ones."""
     name = "tensorflow-mobilebert-masked-lm"
     converted = _converted(name, tmp_path)
     assert "tie_word_embeddings: false" in converted.notes[0]
@@ -110,7 +110,7 @@ def test_mobilebert_keeps_tensorflows_own_output_matrix(tmp_path: Path) -> None:
 
 
 def test_mobilebert_writes_a_shared_output_matrix_once(tmp_path: Path) -> None:
-    """Where TensorFlow's two matrices are equal, config.json stays as it was."""
+    """If TensorFlow's two matrices are equal, config.json does not change."""
     old = unpack("tensorflow-mobilebert-masked-lm", tmp_path / "old")
     group, scope = "predictions___cls", "tf_mobile_bert_for_masked_lm"
     with h5py.File(old / "tf_model.h5", "r+") as file:
@@ -126,7 +126,7 @@ def test_mobilebert_writes_a_shared_output_matrix_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "convbert"])
 def test_tensorflow_ties_whatever_the_config_says(family: str, tmp_path: Path) -> None:
-    """An untied config gets the embeddings as its output matrix, so that PyTorch answers the same."""
+    """With an untied config the output matrix is a copy of the embeddings, as TensorFlow computes."""
     name = f"tensorflow-{family}-masked-lm"
     old = unpack(name, tmp_path / "old")
     config = json.loads((old / "config.json").read_text())
@@ -140,7 +140,7 @@ def test_tensorflow_ties_whatever_the_config_says(family: str, tmp_path: Path) -
 
 
 def test_names_without_a_scope_convert_alike(tmp_path: Path) -> None:
-    """Some Keras versions leave the model's name out: bert/bert/embeddings, without tf_bert_model between."""
+    """Some Keras versions omit the model's name: bert/bert/embeddings, without tf_bert_model."""
     old = unpack("tensorflow-bert-next-sentence", tmp_path / "old")
     convert(old, tmp_path / "new")
     with h5py.File(old / "tf_model.h5", "r+") as file:
@@ -156,7 +156,7 @@ def test_names_without_a_scope_convert_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_tables_know_all_that_transformers_saves(family: str) -> None:
+def test_the_tables_have_all_tensors_that_transformers_saves(family: str) -> None:
     """Every tensor of every class, and no pattern without a tensor."""
     names = _names(family)
     assert [name for name in names if not FAMILIES[family].knows(name)] == []
@@ -185,7 +185,7 @@ def _converted(name: str, folder: Path) -> Converted:
 
 
 def _known(folder: Path, *, head: str) -> str:
-    """Why this version cannot answer for a checkpoint; empty where it can."""
+    """Return why this version cannot run a checkpoint; empty if it can."""
     family = json.loads((folder / "config.json").read_text())["model_type"]
     if family not in ARCHITECTURES:
         return f"this version knows {', '.join(ARCHITECTURES)}, not {family}"
@@ -206,5 +206,5 @@ def _packed(question: Question) -> PackedTokens:
 
 
 def _assert_close(got: Tensor, expected: Tensor, name: str) -> None:
-    """In float32 on both sides, also where the weights are stored in half precision."""
+    """Compare in float32, also if the weights are stored in half precision."""
     torch.testing.assert_close(got, expected, rtol=TOLERANCE, atol=TOLERANCE, msg=name)

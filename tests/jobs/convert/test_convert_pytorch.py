@@ -70,7 +70,7 @@ def test_copies_of_a_shared_matrix_are_written_once(name: str, tmp_path: Path) -
 
 
 def test_an_output_matrix_of_its_own_is_kept(tmp_path: Path) -> None:
-    """Though the config says tied: so does transformers, which then does not tie."""
+    """The config has tied matrices; transformers keeps the two matrices too."""
     model = _write_bin("BertForMaskedLM", tmp_path / "old")
     decoder = torch.randn(20, 16)
     state = model.state_dict() | {"cls.predictions.decoder.weight": decoder}
@@ -81,7 +81,7 @@ def test_an_output_matrix_of_its_own_is_kept(tmp_path: Path) -> None:
 
 
 def test_legacy_names_and_saved_numbers(tmp_path: Path) -> None:
-    """gamma and beta become weight and bias; position_ids, and the prefix of a base model, go."""
+    """gamma and beta become weight and bias; position_ids and the prefix of a base model are removed."""
     model = _write_bin("BertModel", tmp_path / "old")
     state = {f"bert.{_legacy(key)}": tensor for key, tensor in model.state_dict().items()}
     state["bert.embeddings.position_ids"] = torch.arange(12)[None]
@@ -134,7 +134,7 @@ def test_sentence_transformers_folders(tmp_path: Path) -> None:
 
 
 def test_a_projection_beside_safetensors(tmp_path: Path) -> None:
-    """Only what needs it is converted; the encoder's safetensors are copied."""
+    """Only the projection is converted; the encoder's safetensors are copied."""
     old = write_checkpoint(tmp_path / "old", "bert", "embedding", sentence_transformers=True, projection=8)
     dense = old / "2_Dense"
     torch.save(load_file(dense / "model.safetensors"), dense / "pytorch_model.bin")
@@ -146,7 +146,7 @@ def test_a_projection_beside_safetensors(tmp_path: Path) -> None:
 
 
 def test_a_projection_beside_sharded_safetensors(tmp_path: Path) -> None:
-    """The index goes with its shards, and the model loads as before."""
+    """The index is copied with its shards, and the model loads as before."""
     old = write_checkpoint(tmp_path / "old", "bert", "embedding", sentence_transformers=True, projection=8)
     packed = PackedTokens.from_sequences([[2, 90, 91, 3]])
     before = load_model(old)(packed).embeddings
@@ -214,12 +214,12 @@ def _plain(value: object, file: Path) -> None:
 def test_a_malicious_pickle_runs_nothing(
     save: Callable[[object, Path], None], among_tensors: bool, tmp_path: Path
 ) -> None:
-    """It is named, nothing of it happens, and no target is left behind."""
+    """The error names it, its code does not run, and no target is left behind."""
     model = _write_bin("BertModel", tmp_path / "old")
     mark = tmp_path / "mark"
     state = model.state_dict() | {"embeddings.extra": Trap(mark)} if among_tensors else Trap(mark)
     save(state, tmp_path / "old" / "pytorch_model.bin")
-    with pytest.raises(ConvertError, match=r"nothing but tensors, but .*; nothing of it was run") as caught:
+    with pytest.raises(ConvertError, match=r"tensors only, but .*; no code of it was run") as caught:
         convert(tmp_path / "old", tmp_path / "new")
     assert "_spring" in str(caught.value) or save is _plain
     assert not mark.exists()
@@ -231,7 +231,7 @@ def test_a_malicious_shard_runs_nothing(tmp_path: Path) -> None:
     model = _write_bin("BertModel", tmp_path / "old")
     last = _write_shards(model, tmp_path / "old")[-1]
     torch.save(Trap(tmp_path / "mark"), last)
-    with pytest.raises(ConvertError, match=f"{last.name}.*nothing of it was run"):
+    with pytest.raises(ConvertError, match=f"{last.name}.*no code of it was run"):
         convert(tmp_path / "old", tmp_path / "new")
     assert not (tmp_path / "mark").exists()
 
@@ -245,20 +245,20 @@ def test_a_malicious_shard_runs_nothing(tmp_path: Path) -> None:
         ({"pooler.dense.bias": torch.eye(3).to_sparse()}, "pooler.dense.bias: expected a plain tensor"),
         (
             {"pooler.dense.bias": torch.ones(1).expand(10**9)},
-            "claims 4,000,000,000 bytes, more than the file has",
+            "has 4,000,000,000 bytes by its header, more than the file",
         ),
         ({"pooler.dense.bias": torch.arange(3)}, "expected floating-point numbers, got torch.int64"),
-        ({}, "expected weights, but there is no tensor in it"),
-        ({"crf.transitions": torch.ones(2), "bert.head.x": torch.ones(2)}, "no rule explains 2 tensor"),
-        ({"pooler.dense.bias": torch.ones(2), "bert.pooler.dense.bias": torch.ones(2)}, "is there twice"),
+        ({}, "expected weights, got a file without tensors"),
+        ({"crf.transitions": torch.ones(2), "bert.head.x": torch.ones(2)}, "no rule covers 2 tensor"),
+        ({"pooler.dense.bias": torch.ones(2), "bert.pooler.dense.bias": torch.ones(2)}, "occurs twice"),
         (
             {"embeddings.LayerNorm.gamma": torch.ones(2), "embeddings.LayerNorm.weight": torch.zeros(2)},
-            "LayerNorm.weight is there twice, with different values",
+            "LayerNorm.weight occurs twice, with different values",
         ),
     ],
 )
 def test_states_that_are_no_checkpoint(state: Any, message: str, tmp_path: Path) -> None:
-    """Each with the name of what is wrong."""
+    """The error names the fault."""
     _write_bin("BertModel", tmp_path / "old")
     torch.save(state, tmp_path / "old" / "pytorch_model.bin")
     with pytest.raises(ConvertError, match=message):
@@ -268,10 +268,12 @@ def test_states_that_are_no_checkpoint(state: Any, message: str, tmp_path: Path)
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no pickle at all"])
 def test_damaged_files(content: bytes, tmp_path: Path) -> None:
-    """One line, whatever torch made of it."""
+    """The error is one line."""
     _write_bin("BertModel", tmp_path / "old")
     (tmp_path / "old" / "pytorch_model.bin").write_bytes(content)
-    with pytest.raises(ConvertError, match=r"pytorch_model\.bin: (does not read as|expected a pickle)"):
+    with pytest.raises(
+        ConvertError, match=r"pytorch_model\.bin: expected a (PyTorch checkpoint, got|pickle)"
+    ):
         convert(tmp_path / "old", tmp_path / "new")
 
 
@@ -286,7 +288,7 @@ def test_damaged_files(content: bytes, tmp_path: Path) -> None:
         ({"weight_map": {"a": "/outside.bin"}}, "expected paths inside the checkpoint"),
         (
             {"weight_map": {"a": "gone.bin"}},
-            "gone.bin: .* names this file, but there is none; download it again",
+            "gone.bin: .* names this file, but it is missing; download it again",
         ),
     ],
 )
@@ -300,7 +302,7 @@ def test_unusable_indexes(index: dict[str, Any], message: str, tmp_path: Path) -
 
 
 def _write_bin(name: str, folder: Path, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
-    """Writes config and pickle of a random model of transformers, and returns the model."""
+    """Write config and pickle of a random model of transformers, and return the model."""
     family = next(family for family in FAMILIES if name.startswith(family))
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(**(SIZES | FAMILIES[family] | options))
@@ -328,7 +330,7 @@ def _write_shards(model: Any, folder: Path) -> list[Path]:
 
 
 def _assert_same(model: Any, folder: Path, *, convert_now: bool = False) -> None:
-    """Compares with the file that transformers writes for the model."""
+    """Compare with the file that transformers writes for the model."""
     if convert_now:
         convert(folder / "old", folder / "new")
     model.save_pretrained(folder / "saved")

@@ -13,24 +13,24 @@ from tokenizers import Tokenizer
 from answer_scores import answer_scores
 from corpusmill.models import load_model
 from held_out import split_texts
-from questions import RULES, WORDINGS, answer_of
+from questions import QUESTIONS, RULES, answer_of
 from sentences import neighbours, sentences
 from topics import Topic, split_topics, unseen
 from train_choices import choice_scores
 from train_topics import topic_scores
-from word_scores import follow_scores, mask_scores, sparse_scores
+from word_scores import mask_scores, next_sentence_scores, sparse_scores
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo"
 BERTS = ("stdlib-words", "stdlib-answers", "stdlib-choices", "stdlib-topics")
 
 
 def metrics_of(name: str) -> dict[str, Any]:
-    """What was measured when it was trained."""
+    """Return the figures measured after the training."""
     return json.loads((DEMO / name / "metrics.json").read_text(encoding="utf-8"))
 
 
 def figures(metrics: Any) -> Iterator[float]:
-    """Every share in a model's metrics; counts and the recipe are none."""
+    """Return every share in a model's metrics, without counts and recipe."""
     for name, value in metrics.items():
         if isinstance(value, dict) and name not in ("recipe", "libraries"):
             yield from figures(value)
@@ -56,7 +56,7 @@ def test_a_small_bert_loads_whole_here_and_in_the_reference(name: str) -> None:
 
 @pytest.mark.parametrize("name", BERTS)
 def test_a_small_bert_has_the_sections_vocabulary(name: str) -> None:
-    """Made of the same training texts, so that nothing of the held-out ones is in it."""
+    """It was made from the training texts, without the held-out ones."""
     ours, sections = (
         Tokenizer.from_file(str(DEMO / x / "tokenizer.json")) for x in (name, "stdlib-sections")
     )
@@ -64,8 +64,8 @@ def test_a_small_bert_has_the_sections_vocabulary(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BERTS)
-def test_a_card_tells_every_measured_figure(name: str) -> None:
-    """Each share in metrics.json stands in the README, to three places."""
+def test_a_card_has_every_measured_figure(name: str) -> None:
+    """The README has each share of metrics.json, to three places."""
     card = (DEMO / name / "README.md").read_text(encoding="utf-8")
     shares = list(figures(metrics_of(name)))
     assert shares
@@ -85,12 +85,12 @@ def test_the_recorded_figures_are_reproduced(name: str) -> None:
 
 
 def measured(name: str) -> dict[str, Any]:
-    """A model's figures, measured now."""
+    """Return a model's figures, measured now."""
     folder, (known, held_out) = DEMO / name, split_texts()
     if name == "stdlib-words":
         return {
             "fill_mask": mask_scores(folder, known, held_out),
-            "next_sentence": follow_scores(folder, known, held_out),
+            "next_sentence": next_sentence_scores(folder, known, held_out),
             "sparse": sparse_scores(folder, known),
         }
     if name == "stdlib-topics":
@@ -99,7 +99,7 @@ def measured(name: str) -> dict[str, Any]:
 
 
 def test_sentences_are_prose() -> None:
-    """Examples and headings are none; a line's end is no sentence's."""
+    """Examples and headings are left out; a line break does not end a sentence."""
     text = "Return the\nname. It may be None.\n\n>>> f(1)\n2\n\nNotes\n\n----"
     assert sentences(text) == ["Return the name.", "It may be None."]
     assert neighbours([text, text]) == [("Return the name.", "It may be None.")]
@@ -119,19 +119,19 @@ def test_sentences_are_prose() -> None:
     ],
 )
 def test_rules_find_answers(kind: str, text: str, answer: str | None) -> None:
-    """The first, without quotes and without what more is said of it."""
+    """The first answer, without quotes and further clauses."""
     found = answer_of(text, kind)
     assert (found and text[found.start : found.end]) == answer
 
 
 def test_every_kind_of_question_has_its_wordings() -> None:
     """Several, all distinct."""
-    assert WORDINGS.keys() == RULES.keys()
-    assert len({wording for wordings in WORDINGS.values() for wording in wordings}) == 3 * len(WORDINGS)
+    assert QUESTIONS.keys() == RULES.keys()
+    assert len({wording for wordings in QUESTIONS.values() for wording in wordings}) == 3 * len(QUESTIONS)
 
 
 def test_a_keyword_is_taken_out_of_the_text() -> None:
-    """As a word, in any case; some keywords are never taught."""
+    """As a word, in any case; some keywords are held out of training."""
     topic = Topic(text="Lock the lock, not the block.", section="x", module="y", keyword="lock")
     assert topic.without_keyword() == "it the it, not the block."
     assert {unseen(f"word{i}") for i in range(100)} == {True, False}

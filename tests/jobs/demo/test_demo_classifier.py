@@ -1,4 +1,4 @@
-"""The demo's committed classifier: loads as any Hugging Face checkpoint, and is as good as its card says."""
+"""The demo's committed classifier: loads as any Hugging Face checkpoint, with the scores of its card."""
 
 import json
 import sys
@@ -50,8 +50,8 @@ def test_the_vocabulary_file_is_the_tokenizers(tokenizer: Any) -> None:
     assert tokenizer.model_max_length == 256
 
 
-def test_the_card_tells_the_measured_figures(metrics: dict[str, Any]) -> None:
-    """Each figure of the table stands in the README."""
+def test_the_card_has_the_measured_figures(metrics: dict[str, Any]) -> None:
+    """The README has each figure of the table."""
     card = (CHECKPOINT / "README.md").read_text(encoding="utf-8")
     for row in ("model", "linear_baseline", "majority_baseline"):
         assert f"{metrics[row]['accuracy']:.3f} | {metrics[row]['macro_f1']:.3f}" in card

@@ -104,8 +104,8 @@ def test_shards_read_in_order_are_the_corpus(tmp_path: Path, shards: int) -> Non
     assert sorted((tmp_path / "new").iterdir()) == paths
 
 
-def test_beside_a_text_stands_what_the_tagger_is_to_find(tmp_path: Path) -> None:
-    """Places in code points, as `corpusmill evaluate` takes them."""
+def test_each_text_has_the_spans_that_the_tagger_should_find(tmp_path: Path) -> None:
+    """Offsets are code points, as `corpusmill evaluate` needs them."""
     (path,) = write_jsonl([Document("m", "n", "𝛑: ValueError, see PEP 8.")], tmp_path, shards=1)
     assert json.loads(path.read_text(encoding="utf-8"))[TRUTH] == [
         {"start": 3, "end": 13, "label": "EXCEPTION"},
@@ -120,7 +120,7 @@ def test_no_shards_is_an_error(tmp_path: Path) -> None:
 
 
 def test_each_module_has_one_section() -> None:
-    """No module stands under two labels."""
+    """No module has two labels."""
     modules = [module for _, modules in SECTIONS.values() for module in modules.split()]
     assert len(set(modules)) == len(modules)
 
@@ -141,6 +141,6 @@ def test_a_submodule_goes_with_its_package(module: str, section: str | None) -> 
 
 
 def test_every_section_has_enough_documents(documents: list[Document]) -> None:
-    """A label one could not learn or measure is a mistake in the table."""
+    """A label with too few documents is a mistake in the table."""
     found = [section_of(document.module) for document in documents]
     assert min(found.count(section) for section in SECTIONS) >= 100

@@ -1,4 +1,4 @@
-"""The rules for what the demo's tagger has to find."""
+"""The rules for the spans that the demo's tagger should find."""
 
 import importlib
 import itertools
@@ -36,7 +36,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ("it is 2.5 seconds since 1970", []),
     ],
 )
-def test_a_version_is_known_by_its_company_or_its_form(text: str, expected: list[str]) -> None:
+def test_a_version_is_recognized_by_its_context_or_its_form(text: str, expected: list[str]) -> None:
     """After a product or the word, in a list of versions, or of three parts; no other number."""
     assert [span for label, span in found(text) if label == "VERSION"] == expected
 
@@ -56,7 +56,7 @@ def test_a_version_is_known_by_its_company_or_its_form(text: str, expected: list
     ],
 )
 def test_a_url_ends_before_the_sentences_punctuation(text: str, expected: str | None) -> None:
-    """Quotes, brackets and full stops around it are not its own; nothing within it is another span."""
+    """Quotes, brackets and full stops around it do not belong to it; it contains no other span."""
     assert found(text) == [("URL", expected or text)]
 
 
@@ -96,7 +96,7 @@ def test_a_reference_has_its_number(text: str, expected: list[str]) -> None:
     ],
 )
 def test_an_exception_is_one_of_this_python(text: str, expected: list[str]) -> None:
-    """Not what only looks like one, and no common word."""
+    """Similar words and common words do not count."""
     assert [span for label, span in found(text) if label == "EXCEPTION"] == expected
 
 
@@ -119,12 +119,12 @@ def test_an_exception_is_one_of_this_python(text: str, expected: list[str]) -> N
     ],
 )
 def test_a_name_is_dotted_and_no_file_host_or_abbreviation(text: str, expected: list[str]) -> None:
-    """What has another meaning for its dots is left out."""
+    """Words with dots of another meaning are left out."""
     assert [span for label, span in found(text) if label == "NAME"] == expected
 
 
 def test_offsets_are_code_points() -> None:
-    """Beyond the basic plane and with combining characters."""
+    """Also beyond the basic plane and with combining characters."""
     text = "𝛑 e\u0301 os.path"
     assert [text[span.start : span.end] for span in true_spans(text)] == ["os.path"]
 
@@ -144,7 +144,7 @@ def test_spans_of_the_corpus_are_disjoint_in_order_and_of_every_label() -> None:
     "module", ["asyncio", "email.errors", "http.client", "re", "socket", "struct", "os", "ssl"]
 )
 def test_the_table_of_exceptions_agrees_with_the_modules(module: str) -> None:
-    """What it says of a module is so when the module is imported, in both directions where it is defined."""
+    """Its names are exceptions of the module, and it has all that the module defines."""
     members = vars(importlib.import_module(module))
     listed = {name.rpartition(".")[2] for name in all_exceptions() if name.rpartition(".")[0] == module}
     assert all(issubclass(members[name], BaseException) for name in listed)

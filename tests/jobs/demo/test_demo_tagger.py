@@ -1,4 +1,4 @@
-"""The demo's committed tagger: loads as any Hugging Face checkpoint, and is as good as its card says."""
+"""The demo's committed tagger: loads as any Hugging Face checkpoint, with the scores of its card."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def test_it_is_a_convbert_with_the_rules_labels() -> None:
 
 
 def test_the_demo_runs_three_models_of_three_architectures(tmp_path: Path) -> None:
-    """In one pass, over one corpus; what the tagger is measured by is kept."""
+    """In one pass over one corpus; the true spans are kept."""
     job = demo_job(tmp_path, tmp_path)
     assert [model["name"] for model in job["models"]] == ["minilm", "section", "tagger"]
     kinds = {
@@ -50,8 +50,8 @@ def test_the_demo_runs_three_models_of_three_architectures(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "metrics-modules.json"])
-def test_the_card_tells_the_measured_figures(name: str) -> None:
-    """Each label's scores stand in the README, of texts and of whole modules held out."""
+def test_the_card_has_the_measured_figures(name: str) -> None:
+    """The README has each label's scores, for held-out texts and for held-out modules."""
     measured = json.loads((CHECKPOINT / name).read_text(encoding="utf-8"))
     card = (CHECKPOINT / "README.md").read_text(encoding="utf-8")
     for label in ("all", *LABELS):
@@ -60,7 +60,7 @@ def test_the_card_tells_the_measured_figures(name: str) -> None:
         assert f"| {label} | {scores} | {found['spans']:,} | {baseline['f1']:.3f} |" in card
 
 
-def test_the_promise_is_kept(metrics: dict[str, Any]) -> None:
+def test_the_promised_scores_are_reached(metrics: dict[str, Any]) -> None:
     """On texts that were held out."""
     assert metrics["first"]["all"]["f1"] >= LEAST_F1
 

@@ -105,7 +105,7 @@ def test_prune_shows_and_then_removes(two: Workshop) -> None:
     shown = json.loads(two.cli("prune", two.output, "--json").stdout)
     assert (len(shown["files"]), shown["rows"], shown["removed"]) == (3, 16, False)
     assert len(two.data()) == 6
-    assert "do it with --yes" in two.cli("prune", two.output).stdout
+    assert "remove with --yes" in two.cli("prune", two.output).stdout
 
     removed = json.loads(two.cli("prune", two.output, "--yes", "--json").stdout)
     assert removed == shown | {"removed": True}

@@ -14,20 +14,20 @@ from finished_outputs import model, ranked, single_labels, spans, vectors, write
 from sklearn.metrics import accuracy_score, f1_score
 from workshop import Workshop
 
-from corpusmill.jobs.evaluate.evaluation import KINDS
+from corpusmill.jobs.evaluate.evaluation import SCORINGS
 
 NAMES = ["pos", "neg"]
 
 
 def measured(workshop: Workshop, *arguments: object) -> dict[str, Any]:
-    """The JSON of a call that ends well, and says nothing else."""
+    """Return the JSON of a call that ends with 0 and prints nothing else."""
     result = workshop.cli("evaluate", *arguments, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     return dict(json.loads(result.stdout))
 
 
 def refused(workshop: Workshop, *arguments: object) -> tuple[int, str]:
-    """The exit code and the one line of an error."""
+    """Return the exit code and the one line of an error."""
     result = workshop.cli("evaluate", *arguments)
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
@@ -67,8 +67,8 @@ def test_rows_without_a_label_or_a_prediction_are_left_out_and_counted(
     assert metrics["accuracy"] == pytest.approx(2 / 3)
 
 
-def test_people_read_lines(workshop: Workshop, output: str) -> None:
-    """Counts, scores, a line a label, and the confusion matrix."""
+def test_the_command_prints_lines(workshop: Workshop, output: str) -> None:
+    """Counts, scores, one line per label, and the confusion matrix."""
     result = workshop.cli("evaluate", output, "--labels", "gold")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
@@ -80,7 +80,7 @@ def test_people_read_lines(workshop: Workshop, output: str) -> None:
         "  label  precision  recall      f1     support",
         "  neg       0.5000  1.0000  0.6667           1",
         "  pos       1.0000  0.5000  0.6667           2",
-        "  confusion matrix, a row a label, a column a prediction in the same order",
+        "  confusion matrix: one row per label, one column per prediction, in the same order",
         "  neg  1  0",
         "  pos  1  1",
         "  loss 0.6539",
@@ -132,7 +132,7 @@ def test_an_output_in_a_store_is_measured(workshop: Workshop, output: str, tmp_p
 
 
 def perfect() -> dict[str, tuple[pa.Table, dict[str, Any]]]:
-    """Predictions that are all right, of each kind that has an F1 or an accuracy."""
+    """Return right predictions, of each task that has an F1 or an accuracy."""
     labels = ["pos", "neg", "neg", "pos"]
     several = [["a"], ["a", "b"], [], ["c"]]
     places = [[(0, 2, "PER"), (3, 5, "LOC")], [], [(1, 2, "LOC")], [(0, 1, "PER")]]
@@ -182,26 +182,26 @@ def test_order_and_cut_of_the_files_do_not_matter(workshop: Workshop, tmp_path: 
     assert found[0]["micro"]["f1"] < 1
 
 
-def test_a_column_that_was_not_kept_is_told(workshop: Workshop, output: str) -> None:
-    """Also one of the predictions themselves; with the columns there are, and what to do."""
+def test_a_column_that_was_not_kept_is_reported(workshop: Workshop, output: str) -> None:
+    """Also a column of the predictions; the error has the kept columns, and what to do."""
     for column in ("stars", "label"):
         code, line = refused(workshop, output, "--labels", column)
         assert code == 2
         assert line == (
             f"error: --labels: expected a column that the job kept (gold), got '{column}'; add it to "
-            "input.keep and run the job to another output.path\n"
+            "input.keep and run the job with another output.path\n"
         )
 
 
-def test_an_unfinished_output_is_told(workshop: Workshop, output: str) -> None:
-    """Not measured on what is there so far."""
+def test_an_unfinished_output_is_reported(workshop: Workshop, output: str) -> None:
+    """Its rows so far are not evaluated."""
     (Path(output) / "_manifest.parquet").unlink()
     code, line = refused(workshop, output, "--labels", "gold")
     assert code == 1
     assert f"{output}: expected a finished output, found no _manifest.parquet; finish the job" in line
 
 
-def test_a_folder_that_is_no_output_is_told(workshop: Workshop) -> None:
+def test_a_folder_that_is_no_output_is_reported(workshop: Workshop) -> None:
     """Before anything else."""
     code, line = refused(workshop, workshop.folder, "--labels", "gold")
     assert code == 1
@@ -227,26 +227,26 @@ def test_one_of_several_models_has_to_be_named(workshop: Workshop, tmp_path: Pat
 
 
 def test_a_model_without_a_name_has_none_to_give(workshop: Workshop, output: str) -> None:
-    """The only model needs no choice."""
+    """The only model is chosen without `--model`."""
     code, line = refused(workshop, output, "--labels", "gold", "--model", "mood")
     assert (code, "leave --model out" in line) == (2, True)
 
 
 @pytest.mark.parametrize("task", ["sparse-embedding", "token-embedding"])
 def test_tasks_that_no_label_measures_are_refused(workshop: Workshop, tmp_path: Path, task: str) -> None:
-    """With those that can be."""
+    """The error lists the tasks that can be evaluated."""
     made = write_finished(tmp_path / "made", [pa.table({"gold": ["a"]})], model(task))
     code, line = refused(workshop, made, "--labels", "gold")
-    assert (code, line) == (2, f"error: --model: expected predictions of {', '.join(KINDS)}, got {task}\n")
+    assert (code, line) == (2, f"error: --model: expected predictions of {', '.join(SCORINGS)}, got {task}\n")
 
 
 @pytest.mark.parametrize("argument", [("--pairs", "gold"), ("--threshold", "0.3")])
-def test_an_argument_that_means_nothing_is_refused(
+def test_an_argument_that_a_task_does_not_use_is_refused(
     workshop: Workshop, output: str, argument: tuple[str, str]
 ) -> None:
-    """Rather than ignored."""
+    """It is not ignored."""
     code, line = refused(workshop, output, "--labels", "gold", *argument)
-    assert (code, f"{argument[0]}: means nothing" in line) == (2, True)
+    assert (code, f"{argument[0]}: the scores of column" in line) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,10 @@ def test_an_argument_that_means_nothing_is_refused(
         ("fill-mask", {"predictions": [[[{"token": "a"}]]]}),
     ],
 )
-def test_labels_of_a_wrong_type_are_told(
+def test_labels_of_a_wrong_type_are_reported(
     workshop: Workshop, tmp_path: Path, task: str, column: dict[str, Any]
 ) -> None:
-    """Each kind says what it expected and what type the column has."""
+    """The error has the expected type and the column's type."""
     gold = pa.array([{"x": 1}])
     made = write_finished(tmp_path / "made", [pa.table({"gold": gold, **column})], model(task))
     code, line = refused(workshop, made, "--labels", "gold")
@@ -277,13 +277,13 @@ def test_labels_of_a_wrong_type_are_told(
 
 
 def test_every_kind_is_in_the_table_of_wrong_types() -> None:
-    """A new kind has to be added to the test above."""
-    marks = test_labels_of_a_wrong_type_are_told.pytestmark  # type: ignore[attr-defined]
-    assert {task for task, _ in marks[0].args[1]} == set(KINDS)
+    """A new task has to be added to the test above."""
+    marks = test_labels_of_a_wrong_type_are_reported.pytestmark  # type: ignore[attr-defined]
+    assert {task for task, _ in marks[0].args[1]} == set(SCORINGS)
 
 
-def test_an_output_without_a_row_to_measure_is_told(workshop: Workshop, tmp_path: Path) -> None:
-    """Instead of a score of nothing."""
+def test_an_output_without_a_row_to_measure_is_reported(workshop: Workshop, tmp_path: Path) -> None:
+    """There is no score without rows."""
     table = sentiment(["pos", None], [None, "pos"])
     made = write_finished(tmp_path / "made", [table], model("text-classification"))
     code, line = refused(workshop, made, "--labels", "gold")
@@ -291,15 +291,15 @@ def test_an_output_without_a_row_to_measure_is_told(workshop: Workshop, tmp_path
     assert "got 2 rows, 1 without a label and 1 without a prediction" in line
 
 
-def test_an_output_without_files_is_told(workshop: Workshop, tmp_path: Path) -> None:
-    """There is not even a column."""
+def test_an_output_without_files_is_reported(workshop: Workshop, tmp_path: Path) -> None:
+    """There is no column either."""
     made = write_finished(tmp_path / "made", [], model("text-classification"))
     code, line = refused(workshop, made, "--labels", "gold")
-    assert (code, "expected data files, the manifest names none" in line) == (1, True)
+    assert (code, "expected data files, got a manifest that names none" in line) == (1, True)
 
 
-def test_a_lost_data_file_is_told(workshop: Workshop, output: str) -> None:
-    """A measure of the rest would be a wrong one."""
+def test_a_lost_data_file_is_reported(workshop: Workshop, output: str) -> None:
+    """Scores of the other files would be wrong."""
     lost = sorted((Path(output) / "data").iterdir())[1]
     lost.unlink()
     code, line = refused(workshop, output, "--labels", "gold")
@@ -308,15 +308,15 @@ def test_a_lost_data_file_is_told(workshop: Workshop, output: str) -> None:
     assert "corpusmill verify" in line
 
 
-def test_a_damaged_manifest_is_told(workshop: Workshop, output: str) -> None:
+def test_a_damaged_manifest_is_reported(workshop: Workshop, output: str) -> None:
     """One line."""
     manifest = Path(output) / "_manifest.parquet"
     pq.write_table(pa.table({"unit": ["a"]}), manifest)
     code, line = refused(workshop, output, "--labels", "gold")
-    assert (code, "not the columns of a manifest" in line) == (1, True)
+    assert (code, "expected the columns of a manifest" in line) == (1, True)
 
 
-def test_a_damaged_record_of_the_job_is_told(workshop: Workshop, output: str) -> None:
+def test_a_damaged_record_of_the_job_is_reported(workshop: Workshop, output: str) -> None:
     """Without a model there is nothing to choose."""
     path = Path(output) / "_job" / "fingerprint.json"
     job = json.loads(path.read_text())
@@ -326,10 +326,10 @@ def test_a_damaged_record_of_the_job_is_told(workshop: Workshop, output: str) ->
     assert (code, "expected the models of the output's job" in line) == (1, True)
 
 
-def test_without_scikit_learn_its_installation_is_told(
+def test_without_scikit_learn_its_installation_is_reported(
     workshop: Workshop, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The extra's name, in one line."""
+    """The error has the extra's name, in one line."""
     monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
     code, line = refused(workshop, output, "--labels", "gold")
     assert (code, "pip install 'corpusmill[evaluate]'" in line) == (1, True)

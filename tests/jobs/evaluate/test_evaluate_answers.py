@@ -1,4 +1,4 @@
-"""Answers to questions, as the SQuAD evaluations count them."""
+"""Answers to questions, scored as in SQuAD's evaluations."""
 
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def test_no_gold_answer_is_answered_by_no_text(tmp_path: Path, gold: pa.Array) -
 
 
 def test_the_first_of_several_answers_counts(tmp_path: Path) -> None:
-    """And none at all is no text."""
+    """An empty list is an empty answer."""
     predicted = pa.array([[{"text": "a b"}, {"text": "c"}], [], [{"text": None}]], pa.list_(ANSWER))
     found = scored(tmp_path, ["c", None, None], predicted, "answers")
     assert found.metrics["has_answer"]["exact_match"] == 0.0

@@ -1,4 +1,4 @@
-"""Embeddings as search and as similarity, of every type that they can be stored in."""
+"""Recall and similarity of embeddings, of every stored type."""
 
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ def expected_recall(vectors: np.ndarray[Any, Any], groups: np.ndarray[Any, Any])
 def test_recall_is_that_of_the_nearest_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, cells: int
 ) -> None:
-    """However rows are cut into files and blocks; a group of one is searched in, and not asked for."""
-    monkeypatch.setattr(retrieval, "CELLS", cells)
-    monkeypatch.setattr(retrieval, "ROWS", 7)
+    """For all divisions into files and blocks; a row alone in its group is no query, but is searched."""
+    monkeypatch.setattr(retrieval, "SIMILARITIES_AT_ONCE", cells)
+    monkeypatch.setattr(retrieval, "ROWS_AT_ONCE", 7)
     rows = random_vectors(60) * np.arange(1, 61, dtype=np.float32)[:, None]
     groups = np.random.default_rng(1).integers(0, 20, 60)
     groups[0] = 99
@@ -61,7 +61,7 @@ def test_recall_is_that_of_the_nearest_neighbours(
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float16(), pa.int8(), pa.uint8()], ids=str)
 def test_every_type_finds_the_same(tmp_path: Path, kind: pa.DataType) -> None:
-    """Small whole numbers, which all types hold; rows without a vector or a group are left out."""
+    """All types hold small whole numbers; rows without a vector or a group are left out."""
     rows: list[Any] = [[9, 1, 0], [0, 1, 9], [8, 1, 0], [0, 1, 8], None, [9, 1, 0]]
     columns = {"gold": ["a", "b", "a", "b", "a", None], "embedding": vectors(rows, kind)}
     found = scored(tmp_path, columns)
@@ -76,7 +76,7 @@ def test_every_type_finds_the_same(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 def test_packed_bits_are_compared_by_hamming_distance(tmp_path: Path) -> None:
-    """127 and 128 are near as numbers, and differ in every bit; 1 and 129 the other way round."""
+    """127 and 128 are near as numbers and differ in every bit; 1 and 129 differ in one bit."""
     columns = {
         "gold": ["a", "a", "b", "b"],
         "embedding": vectors([[127, 1], [128, 1], [127, 129], [128, 129]], pa.uint8()),
@@ -88,21 +88,21 @@ def test_packed_bits_are_compared_by_hamming_distance(tmp_path: Path) -> None:
 
 
 def test_a_model_that_gives_one_direction_finds_nothing(tmp_path: Path) -> None:
-    """Ties count against it, also where rounding makes them unequal."""
+    """Ties count as misses, also if rounding makes them unequal."""
     rows = random_vectors(1) * np.arange(1, 31)[:, None]
     columns = {"gold": [i // 2 for i in range(30)], "embedding": vectors(rows.tolist(), pa.float32())}
     assert scored(tmp_path, columns).metrics["recall@10"] == 0.0
 
 
 def test_a_row_does_not_find_itself(tmp_path: Path) -> None:
-    """Nor does it count as its own group's where all others point away from it."""
+    """It does not count for its own group, even if the group's other row points away."""
     rows = [[1.0, 0.0], [-1.0, 0.0], [-0.1, 1.0], [-0.1, -1.0]]
     metrics = scored(tmp_path, {"gold": [1, 1, 2, 2], "embedding": vectors(rows, pa.float32())}).metrics
     assert (metrics["recall@1"], metrics["recall@5"]) == (0.0, 1.0)
 
 
 def test_equal_vectors_within_groups_find_each_other(tmp_path: Path) -> None:
-    """In any order; but vectors of zeros are near to nothing."""
+    """In any order; vectors of zeros are near to nothing."""
     rows = [*np.eye(8).tolist(), [0.0] * 8] * 2
     order = np.random.default_rng(0).permutation(18)
     columns = {"gold": order % 9, "embedding": vectors([rows[i] for i in order], pa.float32())}
@@ -111,14 +111,14 @@ def test_equal_vectors_within_groups_find_each_other(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_all_different_are_no_groups(tmp_path: Path) -> None:
-    """An identifier, most likely."""
+    """The column is probably an identifier."""
     columns = {"gold": [1, 2], "embedding": vectors([[1.0], [2.0]], pa.float32())}
     with pytest.raises(EvaluateError, match="groups of two rows or more"):
         scored(tmp_path, columns)
 
 
 def paired() -> dict[str, Any]:
-    """20 pairs, partners far apart, each with a label."""
+    """Return 20 pairs with labels, whose rows are far apart."""
     rows = random_vectors(40, seed=2)
     labels = np.random.default_rng(3).uniform(0, 5, 20)
     return {
@@ -150,7 +150,7 @@ def test_cosines_of_pairs_are_correlated_with_their_label(tmp_path: Path, files:
 
 
 def test_a_pair_of_which_a_row_is_left_out_is_left_out(tmp_path: Path) -> None:
-    """Because of a label in one, and a vector in another."""
+    """One pair lacks a label, another one a vector."""
     columns = paired()
     columns["gold"] = [None, *columns["gold"][1:]]
     rows = columns["embedding"].to_pylist()
@@ -191,17 +191,17 @@ def test_a_pair_is_two_rows(tmp_path: Path, pair: list[int | None], message: str
 
 
 def test_a_pair_has_one_label(tmp_path: Path) -> None:
-    """Two different ones leave open which is meant."""
+    """Two different labels are ambiguous."""
     columns = {"gold": [1.0, 2.0], "pair": ["x", "x"], "embedding": vectors([[1.0], [2.0]], pa.float32())}
     with pytest.raises(EvaluateError, match=r"got 1\.0 and 2\.0 for 'x'"):
         scored(tmp_path, columns, pairs="pair")
 
 
 def test_pairs_need_numbers(tmp_path: Path) -> None:
-    """Groups need names: each refusal says which."""
+    """Groups need names; the errors have both."""
     columns = {"gold": ["a", "a"], "pair": [1, 1], "embedding": vectors([[1.0], [2.0]], pa.float32())}
     with pytest.raises(EvaluateError, match="expected numbers for embedding"):
         scored(tmp_path / "pairs", columns, pairs="pair")
     columns["gold"] = [0.5, 0.5]
-    with pytest.raises(EvaluateError, match="or --pairs and numbers"):
+    with pytest.raises(EvaluateError, match="or numbers with --pairs"):
         scored(tmp_path / "groups", columns)

@@ -1,4 +1,4 @@
-"""Labels, several a row, spans, numbers and choices, measured on cases that can be counted by hand."""
+"""Labels, several labels, spans, numbers and choices, on cases that can be counted by hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def averages(metrics: dict[str, Any]) -> list[float]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_are_scikit_learns_on_every_row(tmp_path: Path, seed: int) -> None:
-    """Counting rows that are alike changes nothing; a label that is never predicted scores 0."""
+    """Counting equal rows changes no score; a label that is never predicted scores 0."""
     generator = np.random.default_rng(seed)
     names = ["c", "a", "b", "never"]
     gold = generator.choice(names, 200).tolist()
@@ -73,7 +73,7 @@ def test_a_dictionary_of_labels_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output_format", ["arrow", "parquet"])
 def test_integers_are_the_ids_of_the_checkpoints_labels(tmp_path: Path, output_format: str) -> None:
-    """Also where not every label occurs in a file, or none, and where labels are numbers in their places."""
+    """Also if a file lacks some or all labels, and if the labels are their own ids."""
     for folder, names in (("words", ["bad", "fair", "good"]), ("numbers", ["0", "1", "2"])):
         tables = [
             pa.table({"gold": [2, 1], **single_labels([names[2], names[2]], names)}),
@@ -91,8 +91,8 @@ def test_integers_are_the_ids_of_the_checkpoints_labels(tmp_path: Path, output_f
 @pytest.mark.parametrize(
     ("names", "gold", "message"),
     [
-        (["1", "2", "3"], [1, 2], "could be the labels 1, 2, 3 or their places"),
-        (["1", "0"], [1, 0], "could be the labels 1, 0 or their places"),
+        (["1", "2", "3"], [1, 2], "could be the labels 1, 2, 3 or their ids"),
+        (["1", "0"], [1, 0], "could be the labels 1, 0 or their ids"),
         (["neg", "pos"], [1, 2], "expected ids from 0 to 1 of the labels neg, pos, got 1 to 2"),
         (["neg", "pos"], [-1, 1], "expected ids from 0 to 1 of the labels neg, pos, got -1 to 1"),
     ],
@@ -100,17 +100,19 @@ def test_integers_are_the_ids_of_the_checkpoints_labels(tmp_path: Path, output_f
 def test_integers_that_could_mean_something_else_are_refused(
     tmp_path: Path, names: list[str], gold: list[int], message: str
 ) -> None:
-    """A score of wrong pairs would be worse than none."""
+    """A wrong score would be worse than none."""
     columns = {"gold": gold, **single_labels([names[0]] * 2, names)}
     with pytest.raises(EvaluateError, match=message) as raised:
         scored(tmp_path, "text-classification", columns)
     assert raised.value.field == "--labels"
 
 
-def test_labels_of_another_kind_are_told(tmp_path: Path) -> None:
-    """A score of 0 would say that the model is bad; a label that it lacks is only never found."""
+def test_labels_of_another_kind_are_reported(tmp_path: Path) -> None:
+    """A score of 0 would be misleading. If some labels are the model's, the others count as wrong."""
     columns = {"gold": ["POS", "NEG"], **single_labels(["pos", "neg"], ["pos", "neg"])}
-    with pytest.raises(EvaluateError, match=r"labels \(neg, pos\), got others \(NEG, POS\)") as raised:
+    with pytest.raises(
+        EvaluateError, match=r"checkpoint \(neg, pos\), got only others \(NEG, POS\)"
+    ) as raised:
         scored(tmp_path / "none", "text-classification", columns)
     assert raised.value.field == "--labels"
     columns["gold"] = ["POS", "neg"]
@@ -128,7 +130,7 @@ def test_of_several_candidates_the_first_counts(tmp_path: Path) -> None:
 
 
 def test_the_first_of_a_classifiers_top_k_counts(tmp_path: Path) -> None:
-    """Against a label a row; lists of labels say that the checkpoint is a multi-label one."""
+    """With one label per row; lists of labels mean that the checkpoint is a multi-label one."""
     labels = ranked({"a": 0.6, "b": 0.55}, {"a": 0.7, "b": 0.3})
     single = scored(tmp_path / "1", "text-classification", {"gold": ["a", "b"], "labels": labels}, top_k=2)
     assert single.metrics["accuracy"] == 0.5
@@ -178,7 +180,7 @@ def test_one_label_a_row_is_a_list_of_one(tmp_path: Path) -> None:
 
 
 def test_a_threshold_is_a_probability(tmp_path: Path) -> None:
-    """1.5 is a mistake, as is one label where a list is needed for what the job asked."""
+    """1.5 is refused."""
     with pytest.raises(EvaluateError, match=r"from 0 to 1, got 1\.5") as raised:
         scored(tmp_path, "text-classification", MULTI, at=1.5)
     assert raised.value.field == "--threshold"
@@ -187,7 +189,7 @@ def test_a_threshold_is_a_probability(tmp_path: Path) -> None:
 def test_labels_that_are_nowhere_cannot_be_scored(tmp_path: Path) -> None:
     """Neither gold nor predicted ones."""
     columns = {"gold": pa.array([[], []], pa.list_(pa.string())), "labels": ranked({}, {"a": 0.1})}
-    with pytest.raises(EvaluateError, match="expected labels, got none in any row"):
+    with pytest.raises(EvaluateError, match="expected labels, got none in the column"):
         scored(tmp_path, "text-classification", columns)
 
 
@@ -248,7 +250,7 @@ def test_values_are_correlated_and_subtracted(tmp_path: Path) -> None:
 
 
 def test_what_is_not_defined_is_null(tmp_path: Path) -> None:
-    """Labels that are all the same correlate with nothing."""
+    """Equal labels have no correlation."""
     columns = {"gold": [3, 3], "value": pa.array([1, 2], pa.float32())}
     metrics = scored(tmp_path, "text-classification", columns).metrics
     assert metrics == {
@@ -273,8 +275,8 @@ def test_choices_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [2, -1])
-def test_a_choice_that_is_not_there_is_told(tmp_path: Path, label: int) -> None:
-    """Choices counted from 1, most likely, which would be scored against the wrong ones."""
+def test_a_choice_that_is_not_there_is_reported(tmp_path: Path, label: int) -> None:
+    """The choices are probably counted from 1 and would be scored wrongly."""
     columns = {
         "gold": [0, label],
         "choice": pa.array([0, 0], pa.int32()),
@@ -286,7 +288,7 @@ def test_a_choice_that_is_not_there_is_told(tmp_path: Path, label: int) -> None:
 
 
 def test_next_sentences_are_counted(tmp_path: Path) -> None:
-    """3 said to follow, 2 do; of the 2 that do, both are found."""
+    """3 are predicted to follow, 2 do; both are found."""
     columns = {
         "gold": [True, True, False, False, None],
         "is_next": [True, True, True, False, True],
@@ -303,7 +305,7 @@ def test_next_sentences_are_counted(tmp_path: Path) -> None:
 
 
 def test_no_next_sentence_at_all(tmp_path: Path) -> None:
-    """Then F1 is 0, without a word on standard error; a score of 0 is as sure as can be."""
+    """Then F1 is 0, without a warning, and a score of 0 is certain."""
     columns = {
         "gold": [False, False],
         "is_next": [False, False],
@@ -330,8 +332,8 @@ def test_one_word_for_one_mask(tmp_path: Path) -> None:
     assert scored(tmp_path, "fill-mask", columns).metrics == {"masks": 2, "accuracy@1": 0.5}
 
 
-def test_masks_without_a_word_are_told(tmp_path: Path) -> None:
-    """The words of another column, most likely."""
+def test_masks_without_a_word_are_reported(tmp_path: Path) -> None:
+    """The words are probably those of another column."""
     columns = {"gold": ["a"], "predictions": masks([["a"], ["b"]])}
     with pytest.raises(EvaluateError, match="got 1 for a row with 2 masks"):
         scored(tmp_path, "fill-mask", columns)

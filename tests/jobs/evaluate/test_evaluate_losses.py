@@ -1,4 +1,4 @@
-"""The loss of an evaluation: the reference's own on the same rows, or null where the output does not say."""
+"""The loss of an evaluation: the reference's on the same rows, or null if the output lacks a probability."""
 
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,15 @@ def test_the_loss_is_the_references(workshop: Workshop, tmp_path: Path, problem:
     assert found == pytest.approx(float(torch.stack(losses).mean()), rel=1e-4)
 
 
-def test_of_two_labels_the_best_says_both(tmp_path: Path) -> None:
-    """The other one's score is what is left."""
+def test_of_two_labels_the_best_gives_both(tmp_path: Path) -> None:
+    """The other label's score is the rest to 1."""
     columns = {"gold": ["a", "b", "b"], **single_labels(["a", "a", "b"], ["a", "b"], 0.9, 0.75, 0.5)}
     found = loss(tmp_path, "text-classification", columns)
     assert found == pytest.approx(-np.mean(np.log([0.9, 0.25, 0.5])))
 
 
-def test_of_three_labels_the_best_says_only_itself(tmp_path: Path) -> None:
-    """Known where every row is right, null where one is wrong."""
+def test_of_three_labels_the_best_gives_only_itself(tmp_path: Path) -> None:
+    """The loss is known if every row is right, null if one is wrong."""
     predicted = single_labels(["a", "c"], ["a", "b", "c"], 0.9, 0.75)
     right = loss(tmp_path / "right", "text-classification", {"gold": ["a", "c"], **predicted})
     assert right == pytest.approx(-np.mean(np.log([0.9, 0.75])))
@@ -80,7 +80,7 @@ def test_of_three_labels_the_best_says_only_itself(tmp_path: Path) -> None:
 
 
 def test_of_several_listed_labels_the_gold_one_counts(tmp_path: Path) -> None:
-    """Wherever in its row; null where a row does not list it. As scikit-learn has it."""
+    """At any place in its row; null if a row does not list it. The same as scikit-learn's."""
     rows = ({"a": 0.5, "b": 0.25, "c": 0.25}, {"b": 0.75, "c": 0.125, "a": 0.125})
     columns = {"gold": ["b", "a"], "labels": ranked(*rows)}
     found = loss(tmp_path / "all", "text-classification", columns, top_k=None)
@@ -102,7 +102,7 @@ def test_several_labels_of_which_some_are_not_listed_have_no_loss(
 
 
 def test_a_label_that_the_model_lacks_has_no_score(tmp_path: Path) -> None:
-    """So the loss is not known, also where the best of two labels says both of them."""
+    """The loss is not known, also with two labels."""
     columns = {"gold": [["a", "z"]], "labels": ranked({"a": 0.5, "b": 0.25})}
     assert loss(tmp_path / "several", "text-classification", columns) is None
     columns = {"gold": ["a", "z"], **single_labels(["a", "b"], ["a", "b"], 0.9, 0.75)}
@@ -110,7 +110,7 @@ def test_a_label_that_the_model_lacks_has_no_score(tmp_path: Path) -> None:
 
 
 def test_a_score_of_0_is_not_infinitely_wrong(tmp_path: Path) -> None:
-    """It counts as float32's precision, as for scikit-learn."""
+    """It counts as float32's precision, as in scikit-learn."""
     columns = {"gold": ["b", "a"], **single_labels(["a", "a"], ["a", "b"], 1.0, 1.0)}
     found = loss(tmp_path, "text-classification", columns)
     rows = np.array([[1.0, 0.0], [1.0, 0.0]], np.float32)

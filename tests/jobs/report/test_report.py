@@ -1,4 +1,4 @@
-"""The report: what is on it, that it needs nothing from outside, that a corpus cannot speak through it."""
+"""The report: its content, without network access, and with the corpus's texts escaped."""
 
 import json
 import re
@@ -37,7 +37,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def browser() -> str:
-    """Chromium; a test says that it was skipped where there is none."""
+    """Chromium; without it a test is skipped."""
     found = chromium()
     if found is None:
         pytest.skip("no Chromium here (apt-get install chromium, or $CHROMIUM)")
@@ -97,7 +97,7 @@ def test_every_kind_of_result_has_its_chart(finished: Workshop) -> None:
         "mood_label: labels",
         "mood_score",
         "names_spans: spans by label",
-        "names_spans: entries a row",
+        "names_spans: entries per row",
         "vector_embedding: 60 rows in the two directions",
         "mood: sequences by their tokens",
         "64 to 95: 60",
@@ -112,8 +112,8 @@ def test_every_kind_of_result_has_its_chart(finished: Workshop) -> None:
     assert "61" not in [value for _, value in page.found]
 
 
-def test_a_run_with_pools_has_its_course(finished: Workshop) -> None:
-    """Throughput, queues, workers, decisions and their reasons, time by stage; half a line is none."""
+def test_a_run_with_pools_is_drawn_over_time(finished: Workshop) -> None:
+    """Throughput, queues, workers, decisions with reasons, time by stage; half a line is ignored."""
     events(finished)
     page = Tags(written(finished))
     for title in (
@@ -131,7 +131,7 @@ def test_a_run_with_pools_has_its_course(finished: Workshop) -> None:
 
 
 def test_lengths_of_all_runs_are_counted(finished: Workshop) -> None:
-    """One that ended, one that was killed after its second look, and one that had hardly begun."""
+    """A run that ended, one killed after its second event, and one killed before its first count."""
 
     def looked(*lengths: int) -> dict[str, Any]:
         pools = [{"model": "mood", "queued_tokens": 0, "workers": 1, "starting": 0, "lengths": lengths}]
@@ -164,7 +164,7 @@ def test_nothing_of_the_corpus_becomes_an_element(finished: Workshop) -> None:
 
 
 def test_an_output_that_is_not_finished_has_a_report(workshop: Workshop) -> None:
-    """Of what is there; one without any row too."""
+    """Of the rows so far; also without any row."""
     workshop.numbered(16)
     workshop.run()
     (workshop.output / "_manifest.parquet").unlink()
@@ -180,15 +180,15 @@ def test_an_output_that_is_not_finished_has_a_report(workshop: Workshop) -> None
 
 
 def test_stale_rows_are_not_on_it(workshop: Workshop) -> None:
-    """Only what counts."""
+    """Only current rows are shown."""
     for rows, start in ((16, 0), (8, 500)):
         workshop.numbered(rows, "in/a.jsonl", start=start)
         run(JobConfig.from_dict(workshop.fields()), executor="inline", incremental=True)
     assert '<span class="soft">rows</span><b>8</b>' in written(workshop)
 
 
-def test_the_command_says_where_it_is(workshop: Workshop) -> None:
-    """In the output itself unless told otherwise; a place that cannot be written is a usage error."""
+def test_the_command_prints_its_path(workshop: Workshop) -> None:
+    """In the output by default; a path that cannot be written is a usage error."""
     workshop.numbered(8)
     workshop.run()
     shown = workshop.cli("report", workshop.output)
@@ -203,10 +203,10 @@ def test_the_command_says_where_it_is(workshop: Workshop) -> None:
     assert workshop.cli("report", workshop.folder).exit_code == 1
 
 
-def test_a_run_leaves_a_report_and_does_not_fail_for_want_of_one(
+def test_a_run_writes_a_report_and_does_not_fail_without_it(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside its other records; what keeps it from being written is a warning."""
+    """Beside its other records; an error while writing it is a warning."""
     workshop.numbered(8)
     job = workshop.job()
     assert workshop.cli("run", job).exit_code == 0
@@ -221,8 +221,8 @@ def test_a_run_leaves_a_report_and_does_not_fail_for_want_of_one(
     assert "warning: no report was written" in again.stderr
 
 
-def test_a_browser_draws_it_without_a_word(finished: Workshop, browser: str) -> None:
-    """No message on the console, all charts drawn, the corpus said nothing; light and dark differ."""
+def test_a_browser_draws_it_without_messages(finished: Workshop, browser: str) -> None:
+    """No message on the console, all charts drawn, no script of the corpus run; light and dark differ."""
     events(finished)
     written(finished)
     path = finished.folder / "report.html"
@@ -238,7 +238,7 @@ def test_a_browser_draws_it_without_a_word(finished: Workshop, browser: str) -> 
     assert _brightness(dark) < 80
 
 
-def test_the_browser_would_have_told(tmp_path: Path, browser: str) -> None:
+def test_the_browser_check_finds_faults(tmp_path: Path, browser: str) -> None:
     """The check itself: a page with a script that fails, and one that is taken over."""
     bad = tmp_path / "bad.html"
     bad.write_text(f"<title>x</title><p>{ATTACK}</p><script>nothing.at.all()</script>")

@@ -60,7 +60,7 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         shutil.rmtree,
         ("no such folder", "expected one with config.json and model.safetensors, or hf://"),
     ),
-    "no config.json": (remove("config.json"), ("config.json", "expected a JSON file, but there is none")),
+    "no config.json": (remove("config.json"), ("config.json", "expected a JSON file, found none")),
     "broken config.json": (cut("config.json"), ("config.json", "expected JSON", "does not parse")),
     "unknown architecture": (
         edit_config(model_type="gpt2"),

@@ -54,7 +54,7 @@ def test_a_file_of_nanoseconds_beside_it_makes_far_years_rejects(spark: Workshop
 
 
 def test_an_output_begun_with_nanoseconds_is_refused(spark: Workshop) -> None:
-    """Its rows are of another type: said before anything is written, never mixed with new ones."""
+    """Its rows have another type: it is refused before anything is written."""
     spark.run(input__keep=KEEP)
     record = spark.output / "_job/fingerprint.json"
     parts = json.loads(record.read_text())

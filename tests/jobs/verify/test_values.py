@@ -1,4 +1,4 @@
-"""What no result may hold, at whatever depth of a column it stands; kept columns may hold anything."""
+"""Values that no result may have, at any depth of a column; kept columns may have any value."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def shaped(kind: pa.DataType, number: float) -> Any:
 def test_numbers_are_numbers(kind: pa.DataType, number: float, good: bool) -> None:
     """NaN and infinities are found at any depth; null rows are no problem."""
     found = problems(kind, [shaped(kind, 0.0), shaped(kind, number), None])
-    assert found == ([] if good else ["column 'r' holds NaN or an infinity"])
+    assert found == ([] if good else ["column 'r': expected finite numbers, got NaN or an infinity"])
 
 
 LISTS = {"answer": lambda kind: kind, "spans": pa.list_, "twice": lambda kind: pa.list_(pa.list_(kind))}
@@ -74,12 +74,12 @@ def test_offsets_lie_in_the_text(depth: str, row: int, start: int, end: int, goo
     values = [value(span(0, 1)), value(span(0, 1)), None]
     values[row] = value(span(start, end))
     found = problems(LISTS[depth](SPAN), values)
-    expected = f"column 'r', row {row}: offsets {start} to {end} lie outside the text or run backwards"
+    expected = f"column 'r', row {row}: expected a span of the text, got offsets {start} to {end}"
     assert found == ([] if good else [expected])
 
 
 def test_without_the_text_offsets_still_run_forwards() -> None:
-    """Their end cannot be checked then."""
+    """Their end cannot be checked without the text."""
     assert problems(pa.list_(SPAN), [[span(0, 99)]], keep_text=False) == []
     assert len(problems(pa.list_(SPAN), [[span(5, 4)]], keep_text=False)) == 1
 

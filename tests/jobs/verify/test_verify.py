@@ -34,7 +34,7 @@ def output(finished: Path, tmp_path: Path) -> Path:
 
 
 def verified(workshop: Workshop, output: Path) -> dict[str, Any]:
-    """The JSON result; the exit code has to agree with it, and nothing may be written."""
+    """Return the JSON result; the exit code has to agree, and nothing may be written."""
     before = contents(output)
     result = workshop.cli("verify", output, "--json")
     assert contents(output) == before
@@ -96,12 +96,12 @@ def copied_beside(output: Path) -> str:
 
 def stray_file(output: Path) -> str:
     (output / "data" / "notes.txt").write_text("mine")
-    return "data/notes.txt: a stray file"
+    return "data/notes.txt: not a file of this output"
 
 
 def stray_folder(output: Path) -> str:
     (output / "data" / "more").mkdir()
-    return "data/more: a stray file"
+    return "data/more: not a file of this output"
 
 
 def cut_short(output: Path) -> str:
@@ -126,7 +126,7 @@ def lost_rows(output: Path) -> str:
 def lost_rejects(output: Path) -> str:
     path = first(output, "rejects")
     path.unlink()
-    return f"rejects/{path.name}: missing"
+    return f"rejects/{path.name}: expected"
 
 
 def fewer_rejects(output: Path) -> str:
@@ -145,12 +145,12 @@ def reject_twice(output: Path) -> str:
 def broken_rejects(output: Path) -> str:
     path = first(output, "rejects")
     path.write_text("{")
-    return f"rejects/{path.name}: expected one JSON object a line"
+    return f"rejects/{path.name}: expected one JSON object per line"
 
 
 def stray_at_the_top(output: Path) -> str:
     (output / "notes.txt").write_text("mine")
-    return "notes.txt: a stray file"
+    return "notes.txt: not a file of this output"
 
 
 def change_reject(output: Path, **changes: Any) -> str:
@@ -161,7 +161,7 @@ def change_reject(output: Path, **changes: Any) -> str:
 
 
 def reject_of_another_row(output: Path) -> str:
-    return f"{change_reject(output, row=10_000)}: row 10000 is none of the unit's"
+    return f"{change_reject(output, row=10_000)}: expected rows "
 
 
 def reject_of_another_file(output: Path) -> str:
@@ -180,12 +180,12 @@ def unit_between_units(output: Path) -> str:
         pa.ipc.new_file(file, described.schema) as writer,
     ):
         writer.write_table(described)
-    return f"data/{name}: a unit of no planned input"
+    return f"data/{name}: expected a unit of a planned input"
 
 
 def stray_rejects(output: Path) -> str:
     (output / "rejects" / "0000-00000-000000000-8.jsonl").write_text("{}")
-    return "rejects/0000-00000-000000000-8.jsonl: a stray file"
+    return "rejects/0000-00000-000000000-8.jsonl: not a file of this output"
 
 
 def manifest_without_a_row(output: Path) -> str:
@@ -196,7 +196,7 @@ def manifest_without_a_row(output: Path) -> str:
 
 def manifest_with_a_row_more(output: Path) -> str:
     edit_manifest(output, lambda rows: rows.append(rows[0] | {"unit": "abc-00000-000000000-8"}))
-    return "data/abc-00000-000000000-8.arrow: in the manifest, but not in data/"
+    return "data/abc-00000-000000000-8.arrow: in the manifest, but missing in data/"
 
 
 def manifest_with_a_row_twice(output: Path) -> str:
@@ -216,7 +216,7 @@ def manifest_without(column: str) -> Damage:
     def damage(output: Path) -> str:
         path = output / "_manifest.parquet"
         pq.write_table(pq.read_table(path).drop_columns([column]), path)
-        return "_manifest.parquet: not the columns of a manifest"
+        return "_manifest.parquet: expected the columns of a manifest"
 
     return damage
 
@@ -268,7 +268,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damage_is_found_and_named(workshop: Workshop, output: Path, damage: Damage) -> None:
-    """Exit code 1, and a problem that says where."""
+    """Exit code 1, and a problem with its place."""
     expected = damage(output)
     found = verified(workshop, output)
     assert not found["ok"]
@@ -293,8 +293,8 @@ LISTED = (
 
 
 @pytest.mark.parametrize("damage", [DAMAGES[name] for name in LISTED], ids=LISTED)
-def test_a_listing_finds_what_names_and_sizes_tell(workshop: Workshop, output: Path, damage: Damage) -> None:
-    """And not what only reading would."""
+def test_a_listing_finds_faults_of_names_and_sizes(workshop: Workshop, output: Path, damage: Damage) -> None:
+    """Faults inside the files are not found."""
     assert workshop.cli("verify", output, "--listing").exit_code == 0
     path = first(output)
     flip(path, path.stat().st_size // 2)
@@ -306,7 +306,7 @@ def test_a_listing_finds_what_names_and_sizes_tell(workshop: Workshop, output: P
 
 
 def test_a_listing_needs_no_inputs(workshop: Workshop) -> None:
-    """It counts no rows but the noted ones."""
+    """It counts rows from the metadata of the data files."""
     source = workshop.numbered(20)
     workshop.run()
     source.unlink()
@@ -316,7 +316,7 @@ def test_a_listing_needs_no_inputs(workshop: Workshop) -> None:
 
 
 def test_a_problem_is_printed_and_nothing_else_on_standard_error(workshop: Workshop, output: Path) -> None:
-    """One line a problem, then the verdict."""
+    """One line per problem, then the verdict."""
     expected = stray_file(output)
     result = workshop.cli("verify", output)
     assert result.exit_code == 1
@@ -388,6 +388,6 @@ def test_what_is_no_number_is_found_in_results_only(workshop: Workshop) -> None:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table.set_column(3, table.schema.field("embedding"), spoiled))
     assert (
-        f"data/{path.name}: column 'embedding' holds NaN or an infinity"
+        f"data/{path.name}: column 'embedding': expected finite numbers, got NaN or an infinity"
         in verified(workshop, workshop.output)["problems"]
     )

@@ -116,7 +116,7 @@ def test_a_checkpoint_record_travels_between_processes(checkpoints: Checkpoints)
 @pytest.mark.parametrize("read", [read_checkpoint, load_model])
 def test_a_folder_that_is_not_there(read: Any, tmp_path: Path) -> None:
     """Said as such, not as a missing config."""
-    with pytest.raises(CheckpointError, match=r"nowhere: expected a folder.*there is none"):
+    with pytest.raises(CheckpointError, match=r"nowhere: expected a folder.*found none"):
         read(tmp_path / "nowhere")
 
 
@@ -129,7 +129,7 @@ def test_an_unknown_task_lists_the_known(checkpoints: Checkpoints, read: Any) ->
 
 def test_no_config(tmp_path: Path) -> None:
     """The file that is missing is named."""
-    with pytest.raises(ConfigError, match=r"config\.json: expected a JSON file, but there is none"):
+    with pytest.raises(ConfigError, match=r"config\.json: expected a JSON file, found none"):
         read_checkpoint(tmp_path)
 
 

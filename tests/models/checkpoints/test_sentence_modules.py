@@ -156,7 +156,7 @@ def dense(**values: Any) -> Callable[[Path], None]:
             lambda f: set_modules(f, lambda m: m[::-1]),
             "expected Transformer, Pooling, then .*got Normalize, Dense",
         ),
-        (lambda f: (f / "modules.json").write_text("{}"), "expected a list of objects"),
+        (lambda f: (f / "modules.json").write_text("{}"), "expected a list with one object per module"),
         (lambda f: set_pooling(f, pooling_mode_mean_tokens=False), "expected at least one pooling mode"),
         (
             lambda f: set_pooling(f, pooling_mode="median"),

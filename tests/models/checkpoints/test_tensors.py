@@ -223,7 +223,7 @@ def test_one_parameter_cannot_come_from_two_tensors(checkpoints: Checkpoints, tm
     folder = rewritten(
         checkpoints("bert", "base"), tmp_path, lambda t: t | {"bert.pooler.dense.bias": torch.zeros(32)}
     )
-    with pytest.raises(TensorError, match=r"pooler\.dense\.bias are two tensors for one parameter"):
+    with pytest.raises(TensorError, match=r"pooler\.dense\.bias are two tensors of one parameter"):
         check_tensors(read_checkpoint(folder))
 
 
@@ -320,7 +320,7 @@ def test_a_broken_file(checkpoints: Checkpoints, tmp_path: Path) -> None:
     """Half a download does not read as a header."""
     (tmp_path / "config.json").write_bytes((checkpoints("bert", "base") / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(CheckpointError, match="expected safetensors, but the header does not read"):
+    with pytest.raises(CheckpointError, match="expected safetensors, got a header that cannot be read"):
         check_tensors(read_checkpoint(tmp_path))
 
 

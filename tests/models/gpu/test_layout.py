@@ -272,9 +272,14 @@ def test_one_product_gives_what_enters_a_bottleneck(monkeypatch: pytest.MonkeyPa
     """The kept sum, query, key and value, each with all biases: softmax would hide some of a key's."""
     folder = write_checkpoint(tmp_path, "mobilebert", "base", intermediate_size=64)
     apart = loading.load_model(folder, "base").encoder.layers[0]
-    door = fused_bottlenecks(monkeypatch, folder, "float32").encoder.layers[0].door
+    entry = fused_bottlenecks(monkeypatch, folder, "float32").encoder.layers[0].entry
     x_TD = torch.randn(7, 32, generator=torch.Generator().manual_seed(0))
-    asks_TB = apart.ask(x_TD)
+    query_key_TB = apart.shared_entry(x_TD)
     attention = apart.attention
-    wanted = (apart.entry(x_TD), attention.query(asks_TB), attention.key(asks_TB), attention.value(x_TD))
-    torch.testing.assert_close(door(x_TD).chunk(4, dim=-1), wanted, rtol=1e-5, atol=1e-6)
+    wanted = (
+        apart.entry(x_TD),
+        attention.query(query_key_TB),
+        attention.key(query_key_TB),
+        attention.value(x_TD),
+    )
+    torch.testing.assert_close(entry(x_TD).chunk(4, dim=-1), wanted, rtol=1e-5, atol=1e-6)
