@@ -23,7 +23,7 @@ FAN_OUT = 16
 
 MAX_FAILED_STARTS = 3
 MAX_DEATHS = 20
-"""Both per worker of the pool, so that the loss of a large node does not count as a fault of the model."""
+"""Both per worker that the pool has at the time: the loss of a large node is no fault of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,15 @@ def _refuse(item: WorkItem, why: str) -> list[WorkItem]:
 
 
 class RestartLimits:
-    """Counts one model's deaths and failed starts in a row; JobFailed at the limits.
+    """The numbers of one model's deaths and failed starts in a row; JobFailed at the limits.
 
-    A pool whose workers only ever die ends the job instead of starting them for ever.
+    A pool whose workers only ever die ends the job instead of starting them for ever. The limits grow with
+    the workers that the pool has, not with those that it may have: on a machine of the job's own that would
+    be one worker per CPU, and a broken model would be started again for much longer.
     """
 
-    def __init__(self, model: str, workers: int) -> None:
-        self._model, self._workers = model, workers
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._deaths = self._failed_starts = 0
 
     def started(self) -> None:
@@ -108,22 +110,22 @@ class RestartLimits:
         """Note that a worker has finished a work item."""
         self._deaths = 0
 
-    def died(self) -> None:
-        """Note that a worker died at work."""
+    def died(self, workers: int) -> None:
+        """Note that one of so many workers died at work."""
         self._deaths += 1
-        if self._deaths >= MAX_DEATHS * self._workers:
+        if self._deaths >= MAX_DEATHS * workers:
             raise JobFailed(
                 f"model {self._model}: {self._deaths} workers in a row died and none finished anything; is "
                 "there enough memory for it? Run again with --debug to see the workers' own output"
             )
 
-    def died_starting(self, error: RayError) -> None:
-        """Note that a worker died before it had loaded the model."""
+    def died_starting(self, error: RayError, workers: int) -> None:
+        """Note that one of so many workers died before it had loaded the model."""
         if isinstance(error, RayActorError) and error.actor_init_failed:
             reason = str(error).strip().splitlines()[-1]
             raise JobFailed(f"model {self._model}: a worker could not load it: {reason}")
         self._failed_starts += 1
-        if self._failed_starts >= MAX_FAILED_STARTS * self._workers:
+        if self._failed_starts >= MAX_FAILED_STARTS * workers:
             raise JobFailed(
                 f"model {self._model}: {self._failed_starts} workers in a row died while loading; is there "
                 "enough memory for the model? Run again with --debug to see the workers' own output"

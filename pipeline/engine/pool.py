@@ -62,7 +62,7 @@ class Pool:
         self._lately = FlowMeter(LATELY, now)
         self._done = 0
         self._slowest = SlowestWorker(links.timeout, spec.pool.least_rate)
-        self._limits = RestartLimits(spec.title, spec.pool.workers)
+        self._limits = RestartLimits(spec.title)
         self.resize(spec.pool.min_workers)
 
     @property
@@ -145,7 +145,7 @@ class Pool:
     def died(self, worker: Worker, error: RayError) -> WorkItem | None:
         """Replace a worker that died; return the work item that it computed, if any."""
         if worker.starting:
-            self._limits.died_starting(error)
+            self._limits.died_starting(error, len(self.workers))
         return self.replace(worker, death_of(error))
 
     def hanging(self, now: float) -> list[tuple[Worker, Death]]:
@@ -164,8 +164,8 @@ class Pool:
 
         The item is tried again, alone, cut, or its row is refused.
         """
-        items = list(worker.items)
-        self._end(worker)  # it may only have been out of reach, or hang
+        items, workers = list(worker.items), len(self.workers)
+        self._end(worker)  # the process may still run: it hangs, or its node was out of reach for a moment
         self.resize(self.target)
         if not items:
             self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, None))
@@ -173,7 +173,7 @@ class Pool:
         self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, items[0].unit.name))
         suspects = try_alone(items, self.spec.pool.at_once)
         self.queue.put_back(items if suspects else [*retry(items[0], death), *items[1:]])
-        self._limits.died()
+        self._limits.died(workers)
         if items[0].result.failed:
             self.queue.drop(items[0].result)
         return items[0]

@@ -5,6 +5,7 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.exceptions import RayActorError
 
 from corpusmill.pipeline.blocks import UnitSummary
 from corpusmill.pipeline.encode.encoded import EncodeStats
@@ -14,11 +15,13 @@ from corpusmill.pipeline.engine.faults import (
     OUT_OF_MEMORY,
     Death,
     HangTimeout,
+    RestartLimits,
     SlowestWorker,
     retry,
     try_alone,
 )
 from corpusmill.pipeline.engine.work import OpenUnit, UnitResult, WorkItem
+from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.input.units import Unit
 
 HANGS = Death("took longer than 2 seconds", certain=True)
@@ -84,6 +87,40 @@ def test_items_beside_each_other_are_tried_alone() -> None:
     assert try_alone(items, at_once=2)
     assert [item.alone for item in items] == [True, True, False]
     assert not try_alone(items, at_once=1)
+
+
+def test_a_whole_unit_is_suspected_after_its_third_death() -> None:
+    """Until then a worker may have died of anything else; what hangs is at fault at once."""
+    item = unit_of(32)
+    assert [retry(item, DIED), retry(item, DIED)] == [[item], [item]]
+    assert [part.rows for part in retry(item, DIED)] == [2] * 16
+    assert [part.rows for part in retry(unit_of(32), HANGS)] == [2] * 16
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_that_only_die_end_the_job(workers: int) -> None:
+    """After 20 deaths in a row per worker that the pool has; one work item that is finished counts anew."""
+    limits = RestartLimits("vec")
+    for _ in range(20 * workers - 1):
+        limits.died(workers)
+    limits.finished()
+    for _ in range(20 * workers - 1):
+        limits.died(workers)
+    with pytest.raises(JobFailed, match=f"model vec: {20 * workers} workers in a row died and none finished"):
+        limits.died(workers)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_that_die_while_loading_end_the_job(workers: int) -> None:
+    """After three in a row per worker that the pool has; one worker that has loaded the model counts anew."""
+    limits = RestartLimits("vec")
+    for _ in range(3 * workers - 1):
+        limits.died_starting(RayActorError(), workers)
+    limits.started()
+    for _ in range(3 * workers - 1):
+        limits.died_starting(RayActorError(), workers)
+    with pytest.raises(JobFailed, match=f"model vec: {3 * workers} workers in a row died while loading"):
+        limits.died_starting(RayActorError(), workers)
 
 
 def test_the_timeout_follows_the_slowest_worker() -> None:

@@ -1,13 +1,18 @@
-"""The notes of a starting worker reach the driver, once."""
+"""A pool: the notes of its workers reach the driver once, and its own size limits how many may die."""
 
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import RayActorError
 
 from corpusmill.pipeline.engine.faults import HangTimeout
 from corpusmill.pipeline.engine.messages import Outcome, WorkerNote
 from corpusmill.pipeline.engine.pool import Pool, PoolLinks
 from corpusmill.pipeline.engine.ray_calls import RayCalls
 from corpusmill.pipeline.engine.workers import Ready
+from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
 TOKENIZER = TokenizerSpec("folder", "digest", "folder")
@@ -43,3 +48,15 @@ def test_notes_are_reported() -> None:
     assert reported == [WorkerNote("vec", 7, "finds less"), WorkerNote("vec", 7, "takes less")]
     pool.started(second, Ready(8), 1.0)
     assert len(reported) == 2
+
+
+def test_the_limit_of_failed_starts_follows_the_workers_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those that the pool may have: with one worker of two the third failed start ends the job."""
+    monkeypatch.setattr(ray, "kill", lambda _: None)
+    pool = Pool(0, SPEC, PoolLinks(actor, RayCalls(), lambda _: None, HangTimeout()), 0.0)
+    for _ in range(2):
+        (worker,) = pool.workers
+        pool.died(worker, RayActorError())
+    (worker,) = pool.workers
+    with pytest.raises(JobFailed, match="3 workers in a row died while loading"):
+        pool.died(worker, RayActorError())
