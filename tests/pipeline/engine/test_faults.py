@@ -3,7 +3,7 @@
 from collections import deque
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ray.exceptions import RayActorError
 
@@ -50,6 +50,7 @@ def search(item: WorkItem, bad: set[int], death: Death = DIED) -> UnitResult:
     return item.result
 
 
+@example(rows=3, bad={0, 1, 2}, death=DIED)
 @given(
     rows=st.integers(1, 500),
     bad=st.sets(st.integers(0, 499), max_size=6),

@@ -1,11 +1,12 @@
 """The calls under way: each answer comes once, with what it is for, values before failures."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectStoreFullError, RayTaskError
 
 from corpusmill.pipeline.engine import ray_calls
 from corpusmill.pipeline.engine.ray_calls import Answered, Failed, RayCalls, StartCall, SummarizeCall
@@ -27,9 +28,21 @@ def broken() -> None:
     raise ValueError("no such block")
 
 
-def failed_reference() -> Any:
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def without_its_block() -> None:
+    """Fail as a task does that cannot get an object it asks for."""
+    raise ObjectStoreFullError("no room for the block")
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def slow() -> None:
+    """Answer later than at once."""
+    time.sleep(1.0)
+
+
+def failed_reference(task: Any = broken) -> Any:
     """The reference of a task that has failed."""
-    reference = broken.remote()
+    reference = task.remote()
     ray.wait([reference])
     return reference
 
@@ -51,6 +64,25 @@ def test_each_answer_comes_once_values_first() -> None:
     assert failure.call == dead
     assert isinstance(failure.error, RayTaskError)
     assert list(calls.answers(0.0)) == []
+
+
+def test_a_lost_object_is_no_fault_of_the_task_that_asked_for_it() -> None:
+    """The failure is Ray's own error, not one of the code that was called."""
+    calls = RayCalls()
+    calls.expect(failed_reference(without_its_block), StartCall(0, worker()))
+    (failure,) = calls.answers(10.0)
+    assert isinstance(failure, Failed)
+    assert isinstance(failure.error, ObjectStoreFullError)
+    assert not isinstance(failure.error, RayTaskError)
+
+
+def test_calls_of_a_kind_are_waited_for() -> None:
+    """At the end of a run: after the wait they have answered."""
+    calls = RayCalls()
+    reference = slow.remote()
+    calls.expect(reference, SummarizeCall(()))
+    calls.wait_for(SummarizeCall, 60.0)
+    assert ray.wait([reference], timeout=0)[0] == [reference]
 
 
 def test_an_answer_that_is_forgotten_does_not_come() -> None:
