@@ -32,7 +32,7 @@ from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
 from corpusmill.pipeline.blocks import to_row
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.encode.overlap import Ahead
+from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.cluster import working_folder
 from corpusmill.pipeline.engine.feeder import Feeder
@@ -80,7 +80,7 @@ class ClockWorker(EncodeWorker):
 def clocked(encoder: Encoder, rate: float) -> None:
     free_of_cost(encoder)
     encoder._model.head = Clock(encoder._model.checkpoint.width, rate)
-    encoder._ahead = Ahead(2, lambda: None)
+    encoder._executor = InOrderExecutor(2, lambda: None)
 
 
 def starter(rate: float) -> Callable[[ModelSpec], Any]:

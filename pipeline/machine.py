@@ -55,7 +55,7 @@ def leave_out_pandas() -> None:
     # Imported here: the command line, which knows these settings, shows its help without waiting for Arrow.
     import pyarrow as pa
 
-    absent = _Absent("pandas")
+    absent = _MissingModule("pandas")
     sys.meta_path.insert(0, absent)
     try:
         pa.scalar(0)
@@ -63,7 +63,7 @@ def leave_out_pandas() -> None:
         sys.meta_path.remove(absent)
 
 
-class Release:
+class MemoryRelease:
     """The return of freed memory to the system: after loading, then at intervals.
 
     Plans and buffers lie between one another, and what is left between them adds up. A release takes 5 ms,
@@ -87,7 +87,7 @@ def _of_glibc(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
-class _Absent:
+class _MissingModule:
     """An importer for which a module does not exist."""
 
     def __init__(self, name: str) -> None:

@@ -24,7 +24,7 @@ from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.engine.stages import read, tokenized
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.output.commit import commit
-from corpusmill.pipeline.output.rejects import Part, join_parts
+from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts
 from corpusmill.pipeline.spec import ModelSpec
 
 SHAPE = "distilbert"
@@ -107,7 +107,7 @@ def _stages(config: JobConfig) -> dict[str, float]:
             encoded = encoder.encode(block)
         with clock.of("commit"):
             output = replace(job.spec.output, url=job.spec.output.url + "-stages")
-            commit(block, [join_parts([Part(0, encoded.columns)], {})], output, tokens=encoded.stats.tokens)
+            commit(block, [join_result_parts([ResultPart(0, encoded.columns)], {})], output, tokens=encoded.stats.tokens)
     whole = clock.seconds.pop("encode in all")
     clock.seconds["columns"] = max(0.0, whole - clock.seconds["lay out"] - clock.seconds["model"])
     return clock.seconds

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import Decision, PolicyMemory, PoolSnapshot
 
 MORE, LESS = 0.05, 0.1
 """Parts of a pool's size by which the need must differ before it changes: rates are not that exact."""
@@ -27,8 +27,8 @@ class Need:
 
 
 def decide(
-    pool: PoolSnapshot, memory: Memory, asked: Need, *, now: float, shrink_after: float
-) -> tuple[Decision, Memory]:
+    pool: PoolSnapshot, memory: PolicyMemory, asked: Need, *, now: float, shrink_after: float
+) -> tuple[Decision, PolicyMemory]:
     """Return the target and why, and what to remember. `now` is in seconds, on any clock that only goes on.
 
     A pool shrinks once less has been needed for `shrink_after` seconds. When nothing more will come, workers
@@ -37,21 +37,21 @@ def decide(
     wanted = _bounded(asked.workers, pool)
     held = min(memory.target, pool.max_workers)
     if pool.finished and held > pool.units:
-        return Decision(pool.units, "nothing more will come"), Memory(pool.units, memory.last_up)
+        return Decision(pool.units, "nothing more will come"), PolicyMemory(pool.units, memory.last_growth)
     held = _bounded(held, pool)
     if _jumps(wanted, held, pool):
-        return Decision(wanted, asked.reason), Memory(wanted, last_up=now)
+        return Decision(wanted, asked.reason), PolicyMemory(wanted, last_growth=now)
     lower = _bounded(max(asked.workers, asked.floor), pool)
     if not _falls(lower, held, pool):
-        return Decision(held, "as it is"), replace(memory, target=held, low_since=None)
-    since = now if memory.low_since is None else memory.low_since
+        return Decision(held, "as it is"), replace(memory, target=held, too_many_since=None)
+    since = now if memory.too_many_since is None else memory.too_many_since
     if now - since < shrink_after or not _settled(memory, now, shrink_after):
-        return Decision(held, "as it is"), replace(memory, target=held, low_since=since)
-    return Decision(lower, _less(asked, shrink_after)), replace(memory, target=lower, low_since=now)
+        return Decision(held, "as it is"), replace(memory, target=held, too_many_since=since)
+    return Decision(lower, _less(asked, shrink_after)), replace(memory, target=lower, too_many_since=now)
 
 
-def _settled(memory: Memory, now: float, shrink_after: float) -> bool:
-    return memory.last_up is None or now - memory.last_up >= shrink_after
+def _settled(memory: PolicyMemory, now: float, shrink_after: float) -> bool:
+    return memory.last_growth is None or now - memory.last_growth >= shrink_after
 
 
 def _least(pool: PoolSnapshot) -> int:

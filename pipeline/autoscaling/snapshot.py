@@ -32,12 +32,12 @@ class PoolSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PolicyMemory:
     """What a pool's next decision has to know: its target, when it last grew, since when less would do."""
 
     target: int
-    last_up: float | None = None
-    low_since: float | None = None
+    last_growth: float | None = None
+    too_many_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

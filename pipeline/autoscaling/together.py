@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from corpusmill.pipeline.autoscaling.policy import Need, decide, need
-from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import Decision, PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.soonest import soonest
 
 SHRINK_SECONDS = 60.0
@@ -25,13 +25,13 @@ class PoolDecision:
 
     decision: Decision
     target: int
-    memory: Memory
+    memory: PolicyMemory
 
 
 def decide_all(
     worker_costs: Sequence[WorkerCost],
     pools: Sequence[PoolSnapshot],
-    memories: Sequence[Memory],
+    memories: Sequence[PolicyMemory],
     *,
     room: Mapping[str, float],
     now: float,
@@ -51,7 +51,7 @@ def decide_all(
         if drain_seconds is None and kind == "cpu":
             continue  # pools take turns at a machine's own CPUs: what they ask for is counted so already
         own = [i for i, worker_cost in enumerate(worker_costs) if worker_cost.kind == kind]
-        of_kind = [_Asking(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
+        of_kind = [_PoolDemand(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
         for i, target in zip(own, _granted(of_kind, size), strict=True):
             targets[i] = target
     return [
@@ -92,7 +92,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class _PoolDemand:
     """What a pool decided for itself, and of that what recent arrivals keep busy."""
 
     wanted: int
@@ -112,7 +112,7 @@ class _Asking:
         return Claim(wanted, self.least, self.cost)
 
 
-def _granted(asking: Sequence[_Asking], size: float) -> tuple[int, ...]:
+def _granted(asking: Sequence[_PoolDemand], size: float) -> tuple[int, ...]:
     """Hold pools to their room; where it is too small, idle workers of drained pools give way."""
     granted = share_out([one.claim(yielding=False) for one in asking], size)
     if any(got < one.wanted and one.pool.units for got, one in zip(granted, asking, strict=True)):

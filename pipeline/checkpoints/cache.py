@@ -17,20 +17,20 @@ from typing import Any
 
 from filelock import FileLock
 
-from corpusmill.pipeline.checkpoints.download import Listing, Takes, fetch
+from corpusmill.pipeline.checkpoints.download import Listing, FileFilter, fetch
 from corpusmill.pipeline.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FileSelection:
     """Which files of a checkpoint are fetched, and what identifies a folder of them."""
 
-    takes: Takes
+    takes: FileFilter
     digest: Callable[[Path], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CacheNote:
     """What a URL held when it was last fetched here: a source to fetch just this from, and its digest.
 
     `listing` is None for the hub.
@@ -41,13 +41,13 @@ class Note:
     listing: Listing | None
 
 
-def cached(digest: str, wanted: Wanted) -> Path | None:
+def cached(digest: str, wanted: FileSelection) -> Path | None:
     """Return the folder of a digest if it is here and undamaged."""
     folder = cache_folder() / digest
     return folder if folder.is_dir() and wanted.digest(folder) == digest else None
 
 
-class Slot:
+class CacheEntry:
     """The cache's files for one URL; all but `locked` is called while holding its lock."""
 
     def __init__(self, url: str) -> None:
@@ -58,7 +58,7 @@ class Slot:
     def locked(self) -> Iterator[None]:
         """Wait for the other processes of this node that look for, or fetch, the same URL."""
         try:
-            with turn(self._stem.with_suffix(".lock")):
+            with cache_lock(self._stem.with_suffix(".lock")):
                 yield
         except OSError as error:
             raise InputError(
@@ -66,25 +66,25 @@ class Slot:
                 "CORPUSMILL_CACHE to a folder with free space"
             ) from error
 
-    def note(self) -> Note | None:
+    def note(self) -> CacheNote | None:
         """Read the note; None if there is none, or a damaged one."""
         try:
             found: Any = json.loads(self._stem.with_suffix(".json").read_text(encoding="utf-8"))
             listing = found["listing"] and {
                 str(name): (int(size), str(mark)) for name, (size, mark) in found["listing"].items()
             }
-            return Note(str(found["source"]), str(found["digest"]), listing)
+            return CacheNote(str(found["source"]), str(found["digest"]), listing)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def write(self, note: Note) -> None:
+    def write(self, note: CacheNote) -> None:
         """Replace the note."""
         content = {"url": self._url, "source": note.source, "digest": note.digest, "listing": note.listing}
         partial = self._stem.with_suffix(".tmp")
         partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
         partial.replace(self._stem.with_suffix(".json"))
 
-    def fetch(self, source: str, wanted: Wanted, expected: str | None = None) -> tuple[Path, str]:
+    def fetch(self, source: str, wanted: FileSelection, expected: str | None = None) -> tuple[Path, str]:
         """Fetch into the cache; returns the folder, named by its digest, and the address of just these files.
 
         Files of another digest than the expected one are an InputError.
@@ -101,13 +101,13 @@ class Slot:
                     f"{source}: expected the files that the job was started with (digest {expected}), found "
                     f"others ({found}); restore them, or start a new job with another output.path"
                 )
-            return cached(found, wanted) or _moved(partial, cache_folder() / found), source
+            return cached(found, wanted) or _put_in_place(partial, cache_folder() / found), source
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def turn(lock: Path) -> Iterator[None]:
+def cache_lock(lock: Path) -> Iterator[None]:
     """Wait for the other processes of this node that hold a lock file of the cache."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
@@ -120,7 +120,7 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser().resolve()
 
 
-def _moved(partial: Path, folder: Path) -> Path:
+def _put_in_place(partial: Path, folder: Path) -> Path:
     """Put a complete folder in place, a damaged one aside; who reads that one keeps its open files."""
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
     if folder.is_dir():

@@ -13,7 +13,7 @@ HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 """On the hub `*` matches any folder too."""
 COMMIT = re.compile("[0-9a-f]{40}")
 
-Takes = Callable[[str], bool]
+FileFilter = Callable[[str], bool]
 """Says of a file's path inside the checkpoint whether it is wanted."""
 Listing = dict[str, tuple[int, str]]
 """Size and modification mark of each wanted file."""
@@ -23,7 +23,7 @@ class Unreachable(InputError):  # noqa: N818
     """The place exists for all we know, but nobody answers: what was fetched before may be used."""
 
 
-def list_files(url: str, takes: Takes) -> Listing:
+def list_files(url: str, takes: FileFilter) -> Listing:
     """List a checkpoint in a store; a place without such files is an InputError, a silent one Unreachable."""
     found = {name: (file.size, file.mark) for name, (_, file) in _stored(url, takes).items()}
     if not found:
@@ -34,7 +34,7 @@ def list_files(url: str, takes: Takes) -> Listing:
     return found
 
 
-def fetch(url: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None = None) -> str:
+def fetch(url: str, into: Path, takes: FileFilter, accept: Callable[[Path], bool] | None = None) -> str:
     """Bring the wanted files into a folder; returns the URL that stands for just these, for other nodes.
 
     `accept` says whether files that the hub's library still has on this machine are the right ones: then
@@ -61,7 +61,7 @@ def _get(path: str, file: StoredFile, target: Path) -> None:
         raise OSError(f"{file.url}: expected {file.size} bytes, got {target.stat().st_size}")
 
 
-def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
+def _stored(url: str, takes: FileFilter) -> dict[str, tuple[str, StoredFile]]:
     fs, root = locate(url)
     root = root.rstrip("/")
     try:
@@ -77,7 +77,7 @@ def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
     return {name: (path, stored_file(fs, path, found[path])) for path, name in names.items() if takes(name)}
 
 
-def _from_hub(name: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None) -> str:
+def _from_hub(name: str, into: Path, takes: FileFilter, accept: Callable[[Path], bool] | None) -> str:
     folder = _snapshot(name, offline=True) if accept else None
     if folder is None or accept is None or not _copied(folder, into, takes) or not accept(into):
         folder = _snapshot(name, offline=False)
@@ -120,7 +120,7 @@ def _snapshot(name: str, *, offline: bool) -> Path | None:
         ) from None
 
 
-def _copied(folder: Path, into: Path, takes: Takes) -> bool:
+def _copied(folder: Path, into: Path, takes: FileFilter) -> bool:
     """Copy the wanted files of the hub's folder into ours; False if there is none."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     wanted = [name for name in names if takes(name)]

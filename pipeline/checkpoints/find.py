@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from corpusmill.pipeline.checkpoints.cache import Note, Slot, Wanted, cached
+from corpusmill.pipeline.checkpoints.cache import CacheNote, CacheEntry, FileSelection, cached
 from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
@@ -23,7 +23,7 @@ CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCheckpoint:
     """A checkpoint's folder on this machine, the address that other nodes fetch it from, and its digest."""
 
     folder: Path
@@ -31,7 +31,7 @@ class Found:
     digest: str
 
 
-def find_checkpoint(url: str) -> Found:
+def find_checkpoint(url: str) -> FoundCheckpoint:
     """Return a checkpoint on this machine, fetching it if it is not; a wrong name is an InputError."""
     if _is_folder(url):
         folder = Path(absolute(url)).resolve()
@@ -40,17 +40,17 @@ def find_checkpoint(url: str) -> Found:
                 f"{url}: no such folder; expected one with config.json and model.safetensors, or "
                 "hf://org/name[@revision]"
             )
-        return Found(folder, str(folder), digest(folder))
-    slot = Slot(url)
+        return FoundCheckpoint(folder, str(folder), digest(folder))
+    slot = CacheEntry(url)
     with slot.locked():
         note = slot.note()
         listing = _listing(url, note)
         if note is not None and listing == note.listing:
             kept = cached(note.digest, CHECKPOINT) or slot.fetch(note.source, CHECKPOINT, note.digest)[0]
-            return Found(kept, note.source, note.digest)
+            return FoundCheckpoint(kept, note.source, note.digest)
         folder, source = slot.fetch(url, CHECKPOINT)
-        slot.write(Note(source, folder.name, listing))
-        return Found(folder, source, folder.name)
+        slot.write(CacheNote(source, folder.name, listing))
+        return FoundCheckpoint(folder, source, folder.name)
 
 
 def model_folder(spec: ModelSpec) -> Path:
@@ -58,7 +58,7 @@ def model_folder(spec: ModelSpec) -> Path:
     there = Path(spec.checkpoint)
     if there.is_dir() and digest(there) == spec.digest:
         return there
-    return _ensured(spec.source, there, spec.digest, CHECKPOINT)
+    return _fetched_folder(spec.source, there, spec.digest, CHECKPOINT)
 
 
 @functools.lru_cache(maxsize=16)
@@ -67,8 +67,8 @@ def tokenizer_folder(spec: TokenizerSpec) -> str:
     if os.path.isdir(spec.folder) and tokenizer_digest(spec.folder) == spec.digest:
         return spec.folder
     names = {str(PurePosixPath(spec.inside, name)) for name in FILES}
-    wanted = Wanted(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
-    return str(_ensured(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
+    wanted = FileSelection(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
+    return str(_fetched_folder(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
 
 
 def digest(folder: Path) -> str:
@@ -104,7 +104,7 @@ def _in_checkpoint(name: str) -> bool:
     return path.suffix in SUFFIXES and len(path.parts) <= 2 and not hidden
 
 
-CHECKPOINT = Wanted(_in_checkpoint, digest)
+CHECKPOINT = FileSelection(_in_checkpoint, digest)
 
 
 def _is_folder(url: str) -> bool:
@@ -112,7 +112,7 @@ def _is_folder(url: str) -> bool:
     return not separator or (not url.startswith(HUB) and is_local(filesystem(protocol)))
 
 
-def _listing(url: str, note: Note | None) -> Listing | None:
+def _listing(url: str, note: CacheNote | None) -> Listing | None:
     if url.startswith(HUB):
         return None
     try:
@@ -123,7 +123,7 @@ def _listing(url: str, note: Note | None) -> Listing | None:
         return note.listing
 
 
-def _ensured(source: str, there: Path, expected: str, wanted: Wanted) -> Path:
+def _fetched_folder(source: str, there: Path, expected: str, wanted: FileSelection) -> Path:
     """Return the cache's folder of a digest, fetched once a node; `there` is where the driver has it."""
     if _is_folder(source):
         if there.is_dir():
@@ -137,7 +137,7 @@ def _ensured(source: str, there: Path, expected: str, wanted: Wanted) -> Path:
         )
     kept = cached(expected, wanted)
     if kept is None:
-        slot = Slot(source)
+        slot = CacheEntry(source)
         with slot.locked():
             kept = cached(expected, wanted) or slot.fetch(source, wanted, expected)[0]
     return kept

@@ -17,9 +17,9 @@ from corpusmill.pipeline.checkpoints.find import model_folder
 from corpusmill.pipeline.encode.batch_size import fitted
 from corpusmill.pipeline.encode.batches import TokenBatch, counted, token_batches
 from corpusmill.pipeline.encode.encoded import Encoded, EncodeStats
-from corpusmill.pipeline.encode.halving import Computed, Failed, computed
+from corpusmill.pipeline.encode.halving import ComputedSequences, RefusedSequence, run_in_halves
 from corpusmill.pipeline.encode.items import Items, items_of
-from corpusmill.pipeline.encode.overlap import Ahead
+from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.encode.sequences import Layout
 from corpusmill.pipeline.errors import ModelFailed
 from corpusmill.pipeline.ragged import Array, Int, Ragged
@@ -35,10 +35,10 @@ AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class BatchResults:
     """What a unit's batches gave, and why some of its items failed, by item."""
 
-    done: list[Computed]
+    done: list[ComputedSequences]
     bad: dict[int, str]
 
 
@@ -66,7 +66,7 @@ class Encoder:
         self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
         self._budget, self.note = self._batch_size(spec)
         self._cost = functools.cache(self._model.checkpoint.flops_per_token)
-        self._ahead = Ahead(1 if spec.device == "cpu" else AT_ONCE, _own_stream)
+        self._executor = InOrderExecutor(1 if spec.device == "cpu" else AT_ONCE, _own_stream)
 
     def prepare(self, block: UnitBlock) -> Prepared:
         """Lay out a tokenized unit's distinct inputs for this model."""
@@ -82,7 +82,7 @@ class Encoder:
         unit = self.prepare(block)
         return self.finish(block, unit, self.compute(unit))
 
-    def finish(self, block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
+    def finish(self, block: UnitBlock, unit: Prepared, results: BatchResults) -> Encoded:
         """Make the columns of a unit of what its batches gave; all of it is the host's work."""
         done, bad = results.done, results.bad
         unit = _without_items(unit, bad)
@@ -127,26 +127,26 @@ class Encoder:
             share=spec.pool.gpus or 1.0,
         )
 
-    def compute(self, unit: Prepared) -> Results:
+    def compute(self, unit: Prepared) -> BatchResults:
         """Run a unit's batches: what its sequences gave, without those of the items that failed."""
         done, bad = [], {}
         batches = token_batches(unit.sequences, tokens_per_batch=self._budget)
-        for parts in self._ahead.in_order(self._parts, batches):
+        for parts in self._executor.map(self._parts, batches):
             for found in parts:
-                if isinstance(found, Computed):
+                if isinstance(found, ComputedSequences):
                     done.append(found)
                 else:
                     bad[int(unit.sequences.item[found.row])] = found.reason
         if not bad:
-            return Results(done, bad)
+            return BatchResults(done, bad)
         if MANY <= len(bad) == len(unit.present):
             raise ModelFailed(f"all {len(bad)} texts of the unit failed: {next(iter(bad.values()))}")
         # Other windows of a refused text go with it.
         good = ~np.isin(unit.sequences.item, list(bad))
-        return Results([found.only(good) for found in done if good[found.rows].any()], bad)
+        return BatchResults([found.only(good) for found in done if good[found.rows].any()], bad)
 
-    def _parts(self, batch: TokenBatch) -> list[Computed | Failed]:
-        return list(computed(batch, self.values))
+    def _parts(self, batch: TokenBatch) -> list[ComputedSequences | RefusedSequence]:
+        return list(run_in_halves(batch, self.values))
 
     def values(self, batch: TokenBatch) -> Values:
         """Run one batch through the model."""
@@ -172,7 +172,7 @@ def _rows_of(items: Items, bad: Mapping[int, str]) -> dict[int, str]:
     return {int(row): bad[int(items.of_row[row])] for row in rows}
 
 
-def _in_order(done: Sequence[Computed]) -> tuple[Ragged, ...]:
+def _in_order(done: Sequence[ComputedSequences]) -> tuple[Ragged, ...]:
     """Put what all batches gave back in the order of the sequences."""
     order = np.argsort(np.concatenate([part.rows for part in done]), kind="stable")
     arrays = list(zip(*(part.values.arrays for part in done), strict=True))
@@ -195,7 +195,7 @@ def _placed(parts: Sequence[Array], order: Int) -> Array:
     return joined
 
 
-def _counts(part: Computed) -> Int:
+def _counts(part: ComputedSequences) -> Int:
     found = part.values.counts
     return np.ones(len(part.rows), np.int64) if found is None else found
 

@@ -20,7 +20,7 @@ DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status_", "cudnn_stat
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
+class ComputedSequences:
     """What the sequences `rows` gave."""
 
     rows: Int
@@ -31,38 +31,38 @@ class Computed:
         chosen = good[self.rows]
         counts = np.ones(len(chosen), np.int64) if self.values.counts is None else self.values.counts
         arrays = tuple(array[np.repeat(chosen, counts)] for array in self.values.arrays)
-        return Computed(self.rows[chosen], Values(arrays, counts[chosen]))
+        return ComputedSequences(self.rows[chosen], Values(arrays, counts[chosen]))
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class RefusedSequence:
     """A sequence that the model could not take, even alone."""
 
     row: int
     reason: str
 
 
-def computed(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Iterator[Computed | Failed]:
+def run_in_halves(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Iterator[ComputedSequences | RefusedSequence]:
     """Run a batch, in as many pieces as it takes; DeviceLost if the device is not usable any more."""
     todo = [batch]
     while todo:
         batch = todo.pop()
         found = _attempt(batch, values)
         if isinstance(found, Values):
-            yield Computed(batch.rows, found)
+            yield ComputedSequences(batch.rows, found)
         elif len(batch.rows) == 1:
-            yield Failed(int(batch.rows[0]), found)
+            yield RefusedSequence(int(batch.rows[0]), found)
         else:
-            todo += reversed(halves(batch))
+            todo += reversed(split_in_half(batch))
 
 
-def halves(batch: TokenBatch) -> list[TokenBatch]:
+def split_in_half(batch: TokenBatch) -> list[TokenBatch]:
     """Cut a batch into two of about as many sequences."""
     middle = len(batch.rows) // 2
-    return [_some(batch, 0, middle), _some(batch, middle, len(batch.rows))]
+    return [_cut_out(batch, 0, middle), _cut_out(batch, middle, len(batch.rows))]
 
 
-def _some(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
+def _cut_out(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
     ends = batch.lengths.cumsum()
     first, last = int(ends[start - 1]) if start else 0, int(ends[stop - 1])
     types = None if batch.types is None else batch.types[first:last]

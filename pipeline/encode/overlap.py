@@ -10,7 +10,7 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-class Ahead:
+class InOrderExecutor:
     """Threads that stay, for up to `at_once` things under way; `begin` is called first in each.
 
     With one at once there are none, and nothing is done ahead. Who asks while another's things are still to
@@ -22,7 +22,7 @@ class Ahead:
         self._beginning = threading.Lock()
         self._threads = None if at_once == 1 else ThreadPoolExecutor(at_once, initializer=begin)
 
-    def in_order(self, act: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+    def map(self, act: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
         """Yield what `act` makes of each, in order. A failure is raised where its result was due."""
         if self._threads is None:
             with self._beginning:

@@ -28,7 +28,7 @@ _OTHERS: list[frozenset[psutil.Process]] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class ClusterResources:
     """What a cluster offers; `claimed` where workers must claim it from Ray: others use the cluster too."""
 
     cpus: int
@@ -39,7 +39,7 @@ class Resources:
 @contextmanager
 def cluster(
     address: str | None, *, debug: bool, abandoned: Callable[[], bool] = lambda: False
-) -> Iterator[Resources]:
+) -> Iterator[ClusterResources]:
     """Hold a connection to Ray; a connection that was open already is used and left open.
 
     Ray takes seconds to end a local cluster. If `abandoned` returns true at the end, a local cluster is left
@@ -138,11 +138,11 @@ def _callers_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _resources() -> Resources:
+def _resources() -> ClusterResources:
     import ray
 
     there = ray.cluster_resources()
-    return Resources(int(there.get("CPU", 1)), int(there.get("GPU", 0)))
+    return ClusterResources(int(there.get("CPU", 1)), int(there.get("GPU", 0)))
 
 
 @contextmanager

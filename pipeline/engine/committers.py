@@ -14,7 +14,7 @@ from corpusmill.pipeline.engine.work import OpenUnit
 from corpusmill.pipeline.input.units import Split, split_key
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.output.receipts import Receipt
-from corpusmill.pipeline.output.rejects import Part, join_parts, set_aside
+from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts, set_aside
 from corpusmill.pipeline.spec import InputSpec, OutputSpec
 
 WORKERS_PER_COMMITTER = 16
@@ -50,8 +50,8 @@ class CommitWorker:
         """Write one unit; `columns` are those of the first model, then of the second, and so on."""
         began = time.perf_counter()
         each = iter(columns)
-        parts = [[Part(start, next(each)) for start in starts] for starts in request.starts]
-        results = [join_parts(of_model, request.refused) for of_model in parts]
+        parts = [[ResultPart(start, next(each)) for start in starts] for starts in request.starts]
+        results = [join_result_parts(of_model, request.refused) for of_model in parts]
         block = set_aside(from_row(packed), request.refused, request.split, self._reading)
         receipt = commit(block, results, self._output, tokens=request.tokens)
         return Committed(receipt, time.perf_counter() - began, self._node)

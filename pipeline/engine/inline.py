@@ -17,7 +17,7 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.output.receipts import Receipt
-from corpusmill.pipeline.output.rejects import Part, join_parts, set_aside
+from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts, set_aside
 from corpusmill.pipeline.spec import ModelSpec, PipelineSpec
 
 
@@ -103,7 +103,7 @@ class InlineEngine:
             refused: dict[int, str] = {}
             for result in reversed(results):
                 refused |= result.stats.refused
-            columns = [join_parts([Part(0, result.columns)], refused) for result in results]
+            columns = [join_result_parts([ResultPart(0, result.columns)], refused) for result in results]
             block = set_aside(block, refused, split, self._spec.input)
             began = time.monotonic()
             receipt = commit(block, columns, self._spec.output, tokens=tokens)

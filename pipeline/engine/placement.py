@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
-EXACT = 1e-6
+ROUNDING = 1e-6
 
 
 def workers_per_gpu(share: float) -> int:
     """Return how many workers with this share of a GPU one GPU holds."""
-    return int(1 / share + EXACT)
+    return int(1 / share + ROUNDING)
 
 
 def gpu_cost(share: float) -> float:
@@ -18,28 +18,28 @@ def gpu_cost(share: float) -> float:
     return 1 / workers_per_gpu(share) if 0 < share <= 1 else share
 
 
-def cost(model: ModelSpec) -> float:
+def worker_cost(model: ModelSpec) -> float:
     """Return what a worker takes of the room: GPUs if it has any, else CPUs."""
     return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
-def holds(gpus: float, share: float) -> int:
+def workers_held(gpus: float, share: float) -> int:
     """Return how many workers with this share of a GPU the GPUs hold."""
-    return int(gpus / gpu_cost(share) + EXACT) if share > 1 else int(gpus + EXACT) * workers_per_gpu(share)
+    return int(gpus / gpu_cost(share) + ROUNDING) if share > 1 else int(gpus + ROUNDING) * workers_per_gpu(share)
 
 
-def fit(shares: Sequence[float], gpus: float) -> bool:
+def fit_on_gpus(shares: Sequence[float], gpus: float) -> bool:
     """Return whether workers with these shares fit on the GPUs together, the largest placed first."""
-    free = [1.0] * int(gpus + EXACT)
+    free = [1.0] * int(gpus + ROUNDING)
     for share in sorted(shares, reverse=True):
         if share > 1:
-            whole = [i for i, room in enumerate(free) if room > 1 - EXACT][: round(share)]
+            whole = [i for i, room in enumerate(free) if room > 1 - ROUNDING][: round(share)]
             if len(whole) < round(share):
                 return False
             for i in whole:
                 free[i] = 0.0
             continue
-        at = next((i for i, room in enumerate(free) if room + EXACT >= share), None)
+        at = next((i for i, room in enumerate(free) if room + ROUNDING >= share), None)
         if at is None:
             return False
         free[at] -= share
@@ -53,7 +53,7 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
     Reading takes one CPU beside workers that claim their CPUs.
     """
     on_gpu = [model.pool.gpus for model in models for _ in range(_least(model)) if model.pool.gpus]
-    if not fit(on_gpu, gpus):
+    if not fit_on_gpus(on_gpu, gpus):
         asked = sum(on_gpu)
         shared = "" if asked > gpus + 1e-6 else ", and a worker's share has to lie on one of them"
         raise JobFailed(
@@ -69,7 +69,7 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
         )
 
 
-def crowding(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> Iterator[str]:
+def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> Iterator[str]:
     """Yield a note per pool that may have more workers than the cluster holds now.
 
     This is no error: nodes may be added, or the job may have been written for a larger cluster.
@@ -87,7 +87,7 @@ def _held(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
     """Return how many workers of a pool the cluster holds, of what, and what becomes of more."""
     pool = model.pool
     if pool.gpus:
-        return holds(gpus, pool.gpus), f"{pool.gpus:g} GPUs", "others wait for nodes"
+        return workers_held(gpus, pool.gpus), f"{pool.gpus:g} GPUs", "others wait for nodes"
     if pool.claimed_cpus:
         count = max(0, int(cpus - 1) // pool.claimed_cpus)
         return count, f"{pool.claimed_cpus} CPUs beside reading", "others wait for nodes"

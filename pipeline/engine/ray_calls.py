@@ -55,7 +55,7 @@ Call = SummarizeCall | StartCall | EncodeCall | CommitCall
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredCall:
     """A call that has returned a value."""
 
     call: Call
@@ -63,7 +63,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedCall:
     """A call that has failed.
 
     A `RayTaskError` is an exception of the called code. A `RayActorError` or an `OutOfMemoryError` is the
@@ -74,7 +74,7 @@ class Failed:
     error: RayError
 
 
-Answer = Answered | Failed
+Answer = AnsweredCall | FailedCall
 
 
 class RayCalls:
@@ -102,7 +102,7 @@ class RayCalls:
         for reference, value in answers(list(self._calls), timeout):
             call = self._take(reference)
             if call is not None:
-                yield Failed(call, value) if isinstance(value, RayError) else Answered(call, value)
+                yield FailedCall(call, value) if isinstance(value, RayError) else AnsweredCall(call, value)
 
     def wait_for(self, kind: type[Call], seconds: float) -> None:
         """Wait until all calls of a kind have answered, so many seconds at most."""

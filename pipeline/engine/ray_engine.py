@@ -16,10 +16,10 @@ from corpusmill.pipeline.engine.placement import check_fits
 from corpusmill.pipeline.engine.pool import Pool, PoolLinks
 from corpusmill.pipeline.engine.ray_calls import (
     Answer,
-    Answered,
+    AnsweredCall,
     CommitCall,
     EncodeCall,
-    Failed,
+    FailedCall,
     RayCalls,
     StartCall,
     SummarizeCall,
@@ -175,28 +175,28 @@ class RayEngine:
         """Act on what a call has answered."""
         now = time.monotonic()
         match answer:
-            case Answered(SummarizeCall(blocks), summaries):
+            case AnsweredCall(SummarizeCall(blocks), summaries):
                 self._queue(blocks, summaries, now)
-            case Answered(StartCall(model, worker), ready):
+            case AnsweredCall(StartCall(model, worker), ready):
                 self._pools[model].started(worker, ready, now)
-            case Answered(EncodeCall(model) as call, stats):
+            case AnsweredCall(EncodeCall(model) as call, stats):
                 self._pools[model].encoded(call, stats, now)
                 self._finish_if_complete(call.item)
-            case Answered(CommitCall(unit), committed):
+            case AnsweredCall(CommitCall(unit), committed):
                 self._committed(unit, committed)
-            case Failed(SummarizeCall(), error):
+            case FailedCall(SummarizeCall(), error):
                 raise JobFailed(_block_lost(error))
-            case Failed(StartCall(model, worker), error):
+            case FailedCall(StartCall(model, worker), error):
                 self._pools[model].died(worker, error)
-            case Failed(EncodeCall(model, worker), RayActorError() | OutOfMemoryError() as error):
+            case FailedCall(EncodeCall(model, worker), RayActorError() | OutOfMemoryError() as error):
                 self._finish_if_complete(self._pools[model].died(worker, error))
-            case Failed(EncodeCall() as call, RayTaskError() as error):
+            case FailedCall(EncodeCall() as call, RayTaskError() as error):
                 self._give_up(call, _cause(error), now)
-            case Failed(EncodeCall() as call, error):
+            case FailedCall(EncodeCall() as call, error):
                 self._encode_again(call, error, now)
-            case Failed(CommitCall(unit), RayTaskError() as error):
+            case FailedCall(CommitCall(unit), RayTaskError() as error):
                 self._fail(unit, _cause(error))
-            case Failed(CommitCall(unit), error):
+            case FailedCall(CommitCall(unit), error):
                 self._compute_again(unit, error)
 
     # What a unit goes through.
@@ -267,7 +267,7 @@ class RayEngine:
         self._folders.close()
         try:
             for answer in self._calls.answers(0.0):
-                if isinstance(answer, Answered):
+                if isinstance(answer, AnsweredCall):
                     self._handle(answer)
             self._calls.wait_for(CommitCall, LAST_COMMITS)
         finally:

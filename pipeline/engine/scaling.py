@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import SHRINK_SECONDS, PoolDecision, WorkerCost, decide_all
 from corpusmill.pipeline.engine.feeder import Intake
 from corpusmill.pipeline.engine.messages import Scaling
@@ -32,7 +32,7 @@ class Scaler:
         self._costs = [WorkerCost("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
-        self._memory = [Memory(pool.spec.pool.min_workers) for pool in self._pools]
+        self._memory = [PolicyMemory(pool.spec.pool.min_workers) for pool in self._pools]
         self._flows = [FlowMeter(drain_seconds or SHRINK_SECONDS, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:

@@ -12,7 +12,7 @@ import ray
 from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
 from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.errors import DeviceLost
-from corpusmill.pipeline.machine import Release, keep_memory, leave_out_pandas
+from corpusmill.pipeline.machine import MemoryRelease, keep_memory, leave_out_pandas
 from corpusmill.pipeline.spec import ModelSpec
 
 CONTEXT = 1 << 30
@@ -45,7 +45,7 @@ class EncodeWorker:
         self._encoder = Encoder(spec)
         self._telling = threading.Lock()
         self._last = 0.0
-        self._release = Release()
+        self._release = MemoryRelease()
         self._release.when_due(time.monotonic())
 
     def ready(self) -> Ready:

@@ -18,7 +18,7 @@ INTERVAL = 10.0
 PIECE = 1 << 20
 
 
-class Record:
+class AppendLog:
     """One of the job's records, open for adding lines; `close` it, or the last lines may be missing."""
 
     def __init__(self, folder: OutputFolder, name: str) -> None:

@@ -18,14 +18,14 @@ from corpusmill.pipeline.spec import InputSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ResultPart:
     """A model's columns of a unit's rows from `start` on."""
 
     start: int
     columns: pa.Table
 
 
-def join_parts(parts: Sequence[Part], refused: Collection[int]) -> pa.Table:
+def join_result_parts(parts: Sequence[ResultPart], refused: Collection[int]) -> pa.Table:
     """Put a model's parts of a unit together in row order, without the refused rows."""
     ordered = sorted(parts, key=lambda part: (part.start, part.columns.num_rows))
     if len(ordered) == 1 and not refused:

@@ -18,7 +18,7 @@ NAMED = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", 
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedTokens:
     """The configuration, the special tokens by name, the tokens with stated ids, and other special ones."""
 
     config: dict[str, Any]
@@ -27,7 +27,7 @@ class Added:
     extra: tuple[AddedToken, ...]
 
 
-def added_tokens(folder: str) -> Added:
+def added_tokens(folder: str) -> AddedTokens:
     """Read a tokenizer's added tokens."""
     config = dict(read_config(folder))
     if not config.get("extra_special_tokens"):
@@ -44,7 +44,7 @@ def added_tokens(folder: str) -> Added:
         else {int(index): _token(fields) for index, fields in stated.items()}
     )
     known = {token.content: token for token in by_id.values()}
-    return Added(
+    return AddedTokens(
         config,
         {name: known.get(_content(token)) or _token(token, special=True) for name, token in named.items()},
         by_id,

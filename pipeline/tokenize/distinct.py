@@ -13,7 +13,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class Distinct:
+class DistinctTexts:
     """A column's distinct texts, and which of them each row has (`index`: int32, null where a row has none).
 
     For a column of lists of texts `index` counts lists, `values` are the texts of all lists, and `groups`
@@ -29,18 +29,18 @@ class Distinct:
         return of_values if self.groups is None else pa.ListArray.from_arrays(self.groups, of_values)
 
 
-def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> Distinct:
+def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTexts:
     """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
     array = column.combine_chunks()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         return _lists(array, deduplicate=deduplicate)
     if deduplicate:
         encoded = array.dictionary_encode()
-        return Distinct(encoded.indices, encoded.dictionary.to_pylist())
-    return Distinct(_numbered(array.is_valid()), array.drop_null().to_pylist())
+        return DistinctTexts(encoded.indices, encoded.dictionary.to_pylist())
+    return DistinctTexts(_numbered(array.is_valid()), array.drop_null().to_pylist())
 
 
-def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) -> dict[str, Int]:
+def both_of_a_pair(first: DistinctTexts, second: DistinctTexts, one: Bools, other: Bools) -> dict[str, Int]:
     """Return the texts marked in `one` and in `other` that stand in a row together: by column, each once."""
     rows = np.asarray(pc.and_(first.index.is_valid(), second.index.is_valid()))
     lefts = np.asarray(first.index.fill_null(0))[rows]
@@ -53,7 +53,7 @@ def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) 
     return {"text": np.unique(lefts[marked]), "text_pair": np.unique(rights[marked])}
 
 
-def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
+def _lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
     """Return the distinct lists; a list that holds a null counts as null: nothing can be chosen from it."""
     rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
     present = [row for row in rows if row is not None]
@@ -64,7 +64,7 @@ def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
     else:
         index = _numbered(pa.array([row is not None for row in rows], pa.bool_()))
     groups = np.concatenate(([0], np.cumsum([len(row) for row in present]))).astype(np.int32)
-    return Distinct(index, [text for row in present for text in row], pa.array(groups))
+    return DistinctTexts(index, [text for row in present for text in row], pa.array(groups))
 
 
 def _numbered(present: pa.Array) -> pa.Array:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from corpusmill.pipeline.errors import TokenizerError
-from corpusmill.pipeline.tokenize.added_tokens import Added, added_tokens, read_config, read_json
+from corpusmill.pipeline.tokenize.added_tokens import AddedTokens, added_tokens, read_config, read_json
 
 FILES = (
     "tokenizer.json",
@@ -105,7 +105,7 @@ def _from_json(folder: str) -> Tokenizer:
     return _wordpiece(model["vocab"], added)
 
 
-def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
+def _wordpiece(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
     """Build the BERT tokenizer that a vocabulary and a configuration stand for."""
     config, names = added.config, added.names
     tokenizer = Tokenizer(
@@ -137,7 +137,7 @@ def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
     return tokenizer
 
 
-def _add(tokenizer: Tokenizer, added: Added) -> None:
+def _add(tokenizer: Tokenizer, added: AddedTokens) -> None:
     """Add the tokens that are cut out of a text first; a stated id that cannot be given is a ValueError."""
     # One of the named that the vocabulary lacks would get an id beyond the model's embeddings.
     known = [token for token in added.names.values() if tokenizer.token_to_id(token.content) is not None]

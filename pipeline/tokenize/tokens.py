@@ -22,7 +22,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints.find import tokenizer_folder
 from corpusmill.pipeline.ragged import Array
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
-from corpusmill.pipeline.tokenize.distinct import Distinct, both_of_a_pair, distinct
+from corpusmill.pipeline.tokenize.distinct import DistinctTexts, both_of_a_pair, distinct
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
@@ -54,7 +54,7 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     return block.tokenized(inputs, tables, counts)
 
 
-def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
+def _table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
     """Tokenize the distinct values of a column."""
     tokenizer = load_tokenizer(tokenizer_folder(spec))
     texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
@@ -72,7 +72,7 @@ def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
 
 
 def _with_lengths(
-    made: dict[str, pa.Table], columns: dict[str, Distinct], spec: TokenizerSpec
+    made: dict[str, pa.Table], columns: dict[str, DistinctTexts], spec: TokenizerSpec
 ) -> dict[str, pa.Table]:
     """Add how many tokens each text has; of two that were cut, both are counted on until one ends.
 
@@ -147,12 +147,12 @@ def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def _tokens(table: pa.Table, column: Distinct) -> int:
+def _tokens(table: pa.Table, column: DistinctTexts) -> int:
     """Count the tokens of a table's distinct texts."""
     return len(_lists(table, column).values)
 
 
-def _lists(table: pa.Table, column: Distinct) -> pa.Array:
+def _lists(table: pa.Table, column: DistinctTexts) -> pa.Array:
     """Return the tokens of a table's distinct texts, those of lists of texts one after another."""
     lists = table["ids"].combine_chunks()
     return lists if column.groups is None else lists.values

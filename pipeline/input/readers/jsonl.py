@@ -32,7 +32,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class FirstRows:
     """The first rows of a file, an overlong one as b"", and whether there are no others."""
 
     rows: list[bytes]
@@ -46,7 +46,7 @@ class JsonlReader:
 
     def schema(self, file: StoredFile) -> pa.Schema:
         """Infer the columns from the file's first lines; those that cannot be parsed are left out."""
-        sample = self._sample(file).rows
+        sample = self._first_rows(file).rows
         if sample and sample[0].lstrip()[:1] == b"[" and 2 * sum(map(is_object, sample)) < len(sample):
             raise InputError(
                 f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
@@ -59,7 +59,7 @@ class JsonlReader:
     ) -> list[Split]:
         """Cut a plain file every SPLIT_BYTES; sizes come from the file's first lines."""
         del columns, text  # a line is held as a whole, whatever is read of it
-        sample = self._sample(file)
+        sample = self._first_rows(file)
         if not sample.rows:
             return []
         average = sum(map(len, sample.rows)) / len(sample.rows)
@@ -102,15 +102,15 @@ class JsonlReader:
     def _rows_before(self, split: Split) -> int:
         return self.count(replace(split, start=0, stop=split.start))
 
-    def _sample(self, file: StoredFile) -> Sample:
+    def _first_rows(self, file: StoredFile) -> FirstRows:
         taken: list[bytes] = []
         size = 0
         for row in _rows(Split(file, self.name, 0, 0, file.size, None, 0, 0, 1)):
             if len(taken) == SAMPLE_LINES or size >= SAMPLE_BYTES:
-                return Sample(taken, whole=False)
+                return FirstRows(taken, whole=False)
             taken.append(row or b"")
             size += len(taken[-1])
-        return Sample(taken, whole=True)
+        return FirstRows(taken, whole=True)
 
 
 def _block(

@@ -9,7 +9,7 @@ from support.scalers import Ours
 from support.simulation import Model, Trace, World, at_rate, directions
 
 from corpusmill.pipeline.autoscaling.policy import decide, need
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 
 DRAIN = 60.0
 
@@ -42,7 +42,7 @@ def snapshots(draw: st.DrawFn) -> PoolSnapshot:
 @given(loads=st.lists(st.tuples(snapshots(), st.floats(0, 100)), min_size=1, max_size=20))
 def test_targets_stay_in_bounds(loads: list[tuple[PoolSnapshot, float]]) -> None:
     """Whatever comes after whatever, at any distance."""
-    memory, now = Memory(0), 0.0
+    memory, now = PolicyMemory(0), 0.0
     for pool, passed in loads:
         now += passed
         decision, memory = decide(pool, memory, need(pool, DRAIN), now=now, shrink_after=DRAIN)
@@ -68,7 +68,7 @@ def test_a_queue_that_jumps_is_answered_in_one_decision(
     pool = PoolSnapshot(
         queued, 0, 10**5, held, 0, rate, startup, 0, most, feed_rate=feed, backlog_tokens=10.0 * queued
     )
-    first, memory = decide(pool, Memory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN)
+    first, memory = decide(pool, PolicyMemory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN)
     assert first.target == min(need(pool, DRAIN).workers, most)
     assert first.target > held or first.target == most
     for second in range(1, 50):
@@ -108,7 +108,7 @@ def test_an_idle_pool_goes_to_its_minimum(held: int, pool: PoolSnapshot) -> None
     idle = replace(
         pool, queued_tokens=0, in_flight_tokens=0, units=0, arrival_rate=0.0, feed_rate=None, finished=False
     )
-    memory = Memory(held, last_up=0.0)
+    memory = PolicyMemory(held, last_growth=0.0)
     for second in range(int(DRAIN) + 1):
         decision, memory = decide(idle, memory, need(idle, DRAIN), now=float(second), shrink_after=DRAIN)
     assert decision.target == pool.min_workers
@@ -118,7 +118,7 @@ def test_an_idle_pool_goes_to_its_minimum(held: int, pool: PoolSnapshot) -> None
 def test_workers_that_nothing_can_come_for_go_at_once(held: int, pool: PoolSnapshot) -> None:
     """With the source at its end no more are kept than there are units, whatever the minimum is."""
     ended = replace(pool, finished=True)
-    decision, _ = decide(ended, Memory(held, last_up=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN)
+    decision, _ = decide(ended, PolicyMemory(held, last_growth=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN)
     assert decision.target <= pool.units
 
 
@@ -128,7 +128,7 @@ def test_an_empty_queue_asks_for_no_more_than_the_source_can_feed(pool: PoolSnap
     assume(pool.rate is not None)
     waiting = replace(pool, queued_tokens=0, in_flight_tokens=0, units=0)
     fed = (pool.feed_rate or 0.0) / (pool.rate or 1.0)
-    decision, _ = decide(waiting, Memory(0), need(waiting, DRAIN), now=0.0, shrink_after=DRAIN)
+    decision, _ = decide(waiting, PolicyMemory(0), need(waiting, DRAIN), now=0.0, shrink_after=DRAIN)
     assert decision.target <= max(pool.min_workers, fed + 1)
 
 

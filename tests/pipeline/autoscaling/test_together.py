@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import PoolDecision, WorkerCost, decide_all
 
 DRAIN = 60.0
@@ -20,7 +20,7 @@ def decided(pools: list[PoolSnapshot], held: list[int], room: float) -> list[Poo
     return decide_all(
         [WorkerCost("cpu", 1.0)] * len(pools),
         pools,
-        [Memory(count, last_up=0.0) for count in held],
+        [PolicyMemory(count, last_growth=0.0) for count in held],
         room={"cpu": room},
         now=1.0,
         drain_seconds=DRAIN,

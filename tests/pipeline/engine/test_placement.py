@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.engine.placement import check_fits, crowding, fit, gpu_cost, holds, workers_per_gpu
+from corpusmill.pipeline.engine.placement import check_fits, crowding_notes, fit_on_gpus, gpu_cost, workers_held, workers_per_gpu
 from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 
@@ -24,28 +24,28 @@ def model(title: str, pool: PoolSpec) -> ModelSpec:
 def test_what_is_left_of_a_gpu_beside_a_worker_may_be_of_no_use() -> None:
     """Two GPUs hold two workers of 0.6, not three; six of a third; one of two."""
     assert [workers_per_gpu(share) for share in (1.0, 0.6, 0.5, 0.3333, 0.25, 0.1)] == [1, 1, 2, 3, 4, 10]
-    assert [holds(2, share) for share in (0.6, 0.3333, 0.5, 1.0, 2.0, 3.0)] == [2, 6, 4, 2, 1, 0]
+    assert [workers_held(2, share) for share in (0.6, 0.3333, 0.5, 1.0, 2.0, 3.0)] == [2, 6, 4, 2, 1, 0]
     assert [gpu_cost(share) for share in (0.6, 0.5, 2.0, 0.0)] == [1.0, 0.5, 2.0, 0.0]
 
 
 def test_what_fits_together() -> None:
     """A quarter, a half and a quarter on one GPU; two of 0.6 need two; a whole one none that is shared."""
-    assert fit([0.25, 0.5, 0.25], 1)
-    assert not fit([0.5, 0.5, 0.25], 1)
-    assert not fit([0.6, 0.6], 1)
-    assert fit([0.6, 0.6, 0.4, 0.4], 2)
-    assert not fit([1.0, 0.5], 1)
-    assert fit([2.0, 0.5], 3)
-    assert not fit([2.0, 0.5, 1.0], 3)
-    assert fit([], 0)
+    assert fit_on_gpus([0.25, 0.5, 0.25], 1)
+    assert not fit_on_gpus([0.5, 0.5, 0.25], 1)
+    assert not fit_on_gpus([0.6, 0.6], 1)
+    assert fit_on_gpus([0.6, 0.6, 0.4, 0.4], 2)
+    assert not fit_on_gpus([1.0, 0.5], 1)
+    assert fit_on_gpus([2.0, 0.5], 3)
+    assert not fit_on_gpus([2.0, 0.5, 1.0], 3)
+    assert fit_on_gpus([], 0)
 
 
 @given(share=st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.3333, 0.4, 0.5, 0.6, 1.0, 2.0]), gpus=st.integers(0, 8))
 def test_as_many_fit_as_are_said_to(share: float, gpus: int) -> None:
     """And not one more."""
-    count = holds(gpus, share)
-    assert fit([share] * count, gpus)
-    assert not fit([share] * (count + 1), gpus)
+    count = workers_held(gpus, share)
+    assert fit_on_gpus([share] * count, gpus)
+    assert not fit_on_gpus([share] * (count + 1), gpus)
     assert count * gpu_cost(share) <= gpus + 1e-6
 
 
@@ -62,7 +62,7 @@ def test_a_placement_is_found_where_there_is_one(shares: list[float], gpus: int)
             free[at] -= share
         return True
 
-    assert fit(shares, gpus) == any(placed(order) for order in permutations(shares))
+    assert fit_on_gpus(shares, gpus) == any(placed(order) for order in permutations(shares))
 
 
 def test_pools_that_fit_pass() -> None:
@@ -111,8 +111,8 @@ def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
 )
 def test_more_workers_than_fit_are_said_before_the_start(pool: PoolSpec, note: str) -> None:
     """On 6 CPUs and 2 GPUs; as many as fit are not worth a word."""
-    assert list(crowding([model("m", pool)], cpus=6, gpus=2)) == [f"m: up to 8 workers of {note}"]
-    assert not list(crowding([model("m", replace(pool, workers=2))], cpus=6, gpus=2))
+    assert list(crowding_notes([model("m", pool)], cpus=6, gpus=2)) == [f"m: up to 8 workers of {note}"]
+    assert not list(crowding_notes([model("m", replace(pool, workers=2))], cpus=6, gpus=2))
 
 
 def test_a_share_lies_on_one_gpu() -> None:

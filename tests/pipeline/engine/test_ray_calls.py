@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import ObjectStoreFullError, RayTaskError
 
 from corpusmill.pipeline.engine import ray_calls
-from corpusmill.pipeline.engine.ray_calls import Answered, Failed, RayCalls, StartCall, SummarizeCall
+from corpusmill.pipeline.engine.ray_calls import AnsweredCall, FailedCall, RayCalls, StartCall, SummarizeCall
 from corpusmill.pipeline.engine.worker_set import Worker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster", "gathering")
@@ -59,8 +59,8 @@ def test_each_answer_comes_once_values_first() -> None:
     calls.expect(failed_reference(), dead)
     calls.expect(ray.put("ready"), alive)
     value, failure = calls.answers(10.0)
-    assert value == Answered(alive, "ready")
-    assert isinstance(failure, Failed)
+    assert value == AnsweredCall(alive, "ready")
+    assert isinstance(failure, FailedCall)
     assert failure.call == dead
     assert isinstance(failure.error, RayTaskError)
     assert list(calls.answers(0.0)) == []
@@ -71,7 +71,7 @@ def test_a_lost_object_is_no_fault_of_the_task_that_asked_for_it() -> None:
     calls = RayCalls()
     calls.expect(failed_reference(without_its_block), StartCall(0, worker()))
     (failure,) = calls.answers(10.0)
-    assert isinstance(failure, Failed)
+    assert isinstance(failure, FailedCall)
     assert isinstance(failure.error, ObjectStoreFullError)
     assert not isinstance(failure.error, RayTaskError)
 

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from corpusmill.pipeline.output import append_log
-from corpusmill.pipeline.output.append_log import Record, lines_of, record_lines
+from corpusmill.pipeline.output.append_log import AppendLog, lines_of, record_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 
 
@@ -20,9 +20,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> OutputFolder:
     )
 
 
-def add(folder: OutputFolder, start: int, stop: int) -> Record:
+def add(folder: OutputFolder, start: int, stop: int) -> AppendLog:
     """One run's lines."""
-    record = Record(folder, "events.jsonl")
+    record = AppendLog(folder, "events.jsonl")
     for number in range(start, stop):
         record.add(f'{{"n": {number}}}\n')
     return record
@@ -42,7 +42,7 @@ def test_records_grow_over_several_runs(folder: OutputFolder) -> None:
 
 def test_records_of_similar_names_are_others(folder: OutputFolder) -> None:
     """`events.jsonl` is not `events2.jsonl`."""
-    record = Record(folder, "events2.jsonl")
+    record = AppendLog(folder, "events2.jsonl")
     record.add('{"n": 9}\n')
     record.close()
     add(folder, 0, 2).close()

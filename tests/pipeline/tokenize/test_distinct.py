@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.tokenize.distinct import Distinct, distinct
+from corpusmill.pipeline.tokenize.distinct import DistinctTexts, distinct
 
 TEXT = st.sampled_from(["", "a", "b", "A", "é", "e\u0301", "a ", "\0"])
 TEXTS = st.lists(st.none() | TEXT, max_size=12)
@@ -23,11 +23,11 @@ def column(rows: list[Any], kind: pa.DataType, cut: int) -> pa.ChunkedArray:
     return pa.chunked_array([first, pa.array(rows[cut:], kind)], kind)
 
 
-def texts_of(found: Distinct) -> list[Any]:
+def texts_of(found: DistinctTexts) -> list[Any]:
     return [None if number is None else found.values[number] for number in found.index.to_pylist()]
 
 
-def lists_of(found: Distinct) -> list[Any]:
+def lists_of(found: DistinctTexts) -> list[Any]:
     assert found.groups is not None
     offsets = found.groups.to_pylist()
     lists = [found.values[start:stop] for start, stop in pairwise(offsets)]
