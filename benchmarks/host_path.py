@@ -27,10 +27,10 @@ from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
-from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
+from corpusmill.pipeline.blocks import UnitBlock, pack_block, unpack_block
 from corpusmill.pipeline.encode.batches import token_batches
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.engine.stages import tokenized
+from corpusmill.pipeline.engine.stages import tokenize_block
 from corpusmill.pipeline.machine import keep_memory
 from corpusmill.pipeline.output.commit import commit
 
@@ -116,8 +116,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     encoder = free_of_cost(Encoder(model))
     output = replace(job.spec.output, compression=arguments.compression)
     read = list(blocks_of(job))
-    done = [tokenized(block, job.spec.tokenization) for block in read]
-    corpus = Corpus(read, done, [to_row(block) for block in done])
+    done = [tokenize_block(block, job.spec.tokenization) for block in read]
+    corpus = Corpus(read, done, [pack_block(block) for block in done])
 
     prepared = [encoder.prepare(block) for block in corpus.tokenized]
     batches = [
@@ -135,11 +135,11 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
     stages: dict[str, Callable[[], object]] = {
         "read": lambda: list(blocks_of(job)),
-        "read: packed for the store": lambda: [to_row(block) for block in corpus.read],
-        "tokenize": lambda: [tokenized(block, job.spec.tokenization) for block in corpus.read],
-        "tokenize: packed for the store": lambda: [to_row(block) for block in corpus.tokenized],
+        "read: packed for the store": lambda: [pack_block(block) for block in corpus.read],
+        "tokenize": lambda: [tokenize_block(block, job.spec.tokenization) for block in corpus.read],
+        "tokenize: packed for the store": lambda: [pack_block(block) for block in corpus.tokenized],
         "tokenize: copied to the store": lambda: [sent(row) for row in corpus.rows],
-        "worker: unpack": lambda: [from_row(row) for row in corpus.rows],
+        "worker: unpack": lambda: [unpack_block(row) for row in corpus.rows],
         "worker: prepare": lambda: [encoder.prepare(block) for block in corpus.tokenized],
         "worker: cut batches": lambda: [
             list(token_batches(unit.sequences, tokens_per_batch=TOKENS_PER_BATCH)) for unit in prepared

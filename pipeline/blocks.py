@@ -48,7 +48,7 @@ class UnitBlock:
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    def took(self, stage: str, seconds: float) -> "UnitBlock":
+    def with_seconds(self, stage: str, seconds: float) -> "UnitBlock":
         """Return the block with what a stage took."""
         return replace(self, seconds={**self.seconds, stage: seconds})
 
@@ -94,7 +94,7 @@ def failed_block(unit: Unit, error: str) -> UnitBlock:
     return UnitBlock(unit, empty, empty, error=error)
 
 
-def to_row(block: UnitBlock) -> pa.Table:
+def pack_block(block: UnitBlock) -> pa.Table:
     """Pack a block into one row: `header` as JSON; `kept`, `inputs` and each table as Arrow IPC streams."""
     header: dict[str, Any] = {
         "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
@@ -115,7 +115,7 @@ def to_row(block: UnitBlock) -> pa.Table:
     return pa.table(columns)
 
 
-def from_row(row: pa.Table) -> UnitBlock:
+def unpack_block(row: pa.Table) -> UnitBlock:
     """Unpack the block of a one-row table; its columns are views of the row's buffers."""
     header = json.loads(row["header"][0].as_py())
     return UnitBlock(
@@ -136,7 +136,7 @@ def from_row(row: pa.Table) -> UnitBlock:
     )
 
 
-def summary_of_row(row: pa.Table) -> UnitSummary:
+def unpack_summary(row: pa.Table) -> UnitSummary:
     """Read a packed block's summary without touching its rows."""
     header = json.loads(row["header"][0].as_py())
     return UnitSummary(

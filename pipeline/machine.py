@@ -46,7 +46,7 @@ def keep_memory() -> None:
             mallopt(number, setting)
 
 
-def leave_out_pandas() -> None:
+def hide_pandas() -> None:
     """Have Arrow find no pandas in this process, if it has not looked yet.
 
     It imports pandas, 28 MB, to see whether a value is one of its own, which ours never are. It looks once;

@@ -22,7 +22,7 @@ SECRET = re.compile(
 
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
-SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+PERMANENT = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 T = TypeVar("T")
 
 
@@ -89,9 +89,9 @@ def _mark(value: Any) -> str:
     return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
-def is_settled(error: Exception) -> bool:
+def is_permanent(error: Exception) -> bool:
     """Say whether no further attempt would change this; stores call expired credentials a bad request."""
-    return isinstance(error, SETTLED) or getattr(error, "errno", None) == errno.EINVAL
+    return isinstance(error, PERMANENT) or getattr(error, "errno", None) == errno.EINVAL
 
 
 def advice(fs: Any) -> str:
@@ -101,23 +101,23 @@ def advice(fs: Any) -> str:
     return "check the path, and that there are credentials which the store accepts and which have not expired"
 
 
-def asked(fs: Any, ask: Callable[[], T]) -> T:
+def with_retries(fs: Any, ask: Callable[[], T]) -> T:
     """Ask a file system for something; a store that fails to answer is asked again after each of PAUSES."""
     for pause in () if is_local(fs) else PAUSES:
         try:
             return ask()
         except Exception as error:  # clients of stores raise errors of their own where no file system would
-            if is_settled(error):
+            if is_permanent(error):
                 raise
             time.sleep(pause)
     return ask()
 
 
-def current(url: str) -> StoredFile:
+def stat_file(url: str) -> StoredFile:
     """Describe a file as it is now; a missing one is an InputError."""
     fs, path = locate(url)
     try:
-        return stored_file(fs, path, asked(fs, lambda: fs.info(path)))
+        return stored_file(fs, path, with_retries(fs, lambda: fs.info(path)))
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
     except Exception as error:  # clients of stores raise errors of their own
@@ -128,7 +128,7 @@ def open_binary(url: str) -> BinaryIO:
     """Open a file for reading, seekable; one that cannot be opened is an InputError."""
     fs, path = locate(url)
     try:
-        return cast(BinaryIO, asked(fs, lambda: fs.open(path, "rb")))
+        return cast(BinaryIO, with_retries(fs, lambda: fs.open(path, "rb")))
     except Exception as error:  # clients of stores raise errors of their own
         raise InputError(f"{url}: cannot be opened ({reason_of(error)}); {advice(fs)}") from error
 

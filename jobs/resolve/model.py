@@ -214,7 +214,9 @@ def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict
     return given
 
 
-def _load(source: FoundCheckpoint, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
+def _load(
+    source: FoundCheckpoint, task: str, options: dict[str, Any], where: str, checks: Checks
+) -> _Loaded | None:
     """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
     while True:
         try:

@@ -15,7 +15,7 @@ from corpusmill.pipeline.input.units import Split, split_key
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import noted_receipts, receipts
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
-from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.storage import stat_file
 
 KNOWN = ("data", "rejects", "_job", "_manifest.parquet")
 """What an output folder holds."""
@@ -148,7 +148,7 @@ def _whole(split: Split, found: Sequence[UnitRecord], expected: int | None) -> I
 def _input_rows(split: Split) -> int | None:
     """Count a split's rows in the input itself; None where the input is not there any more as it was."""
     try:
-        if current(split.file.url) != split.file:
+        if stat_file(split.file.url) != split.file:
             return split.rows
         return READERS[split.format].count(split)
     except (CorpusmillError, OSError):

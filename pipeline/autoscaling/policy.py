@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from corpusmill.pipeline.autoscaling.snapshot import Decision, PolicyMemory, PoolSnapshot
 
-MORE, LESS = 0.05, 0.1
+GROW_DEADBAND, SHRINK_DEADBAND = 0.05, 0.1
 """Parts of a pool's size by which the need must differ before it changes: rates are not that exact."""
 
-SLACK = 0.1
+RATE_SLACK = 0.1
 """Part of a worker that is not worth one: measured rates are no better than that."""
 
 NOTHING_WAITS = "nothing waits"
@@ -39,45 +39,47 @@ def decide(
     if pool.finished and held > pool.units:
         return Decision(pool.units, "nothing more will come"), PolicyMemory(pool.units, memory.last_growth)
     held = _bounded(held, pool)
-    if _jumps(wanted, held, pool):
+    if _grows(wanted, held, pool):
         return Decision(wanted, asked.reason), PolicyMemory(wanted, last_growth=now)
     lower = _bounded(max(asked.workers, asked.floor), pool)
-    if not _falls(lower, held, pool):
+    if not _shrinks(lower, held, pool):
         return Decision(held, "as it is"), replace(memory, target=held, too_many_since=None)
     since = now if memory.too_many_since is None else memory.too_many_since
-    if now - since < shrink_after or not _settled(memory, now, shrink_after):
+    if now - since < shrink_after or not _grew_long_ago(memory, now, shrink_after):
         return Decision(held, "as it is"), replace(memory, target=held, too_many_since=since)
-    return Decision(lower, _less(asked, shrink_after)), replace(memory, target=lower, too_many_since=now)
+    return Decision(lower, _shrink_reason(asked, shrink_after)), replace(
+        memory, target=lower, too_many_since=now
+    )
 
 
-def _settled(memory: PolicyMemory, now: float, shrink_after: float) -> bool:
+def _grew_long_ago(memory: PolicyMemory, now: float, shrink_after: float) -> bool:
     return memory.last_growth is None or now - memory.last_growth >= shrink_after
 
 
-def _least(pool: PoolSnapshot) -> int:
+def _minimum(pool: PoolSnapshot) -> int:
     """Return the pool's minimum; at the end no more than there are units."""
     return min(pool.min_workers, pool.units) if pool.finished else pool.min_workers
 
 
 def _bounded(workers: int, pool: PoolSnapshot) -> int:
-    return min(max(workers, _least(pool)), pool.max_workers)
+    return min(max(workers, _minimum(pool)), pool.max_workers)
 
 
-def _jumps(wanted: int, held: int, pool: PoolSnapshot) -> bool:
+def _grows(wanted: int, held: int, pool: PoolSnapshot) -> bool:
     """Return whether to grow: by more than the deadband, or to the first worker, or to the last."""
     if wanted <= held:
         return False
-    return wanted - held > MORE * held or wanted == pool.max_workers
+    return wanted - held > GROW_DEADBAND * held or wanted == pool.max_workers
 
 
-def _falls(lower: int, held: int, pool: PoolSnapshot) -> bool:
+def _shrinks(lower: int, held: int, pool: PoolSnapshot) -> bool:
     """Return whether less would do: by more than the deadband, or so little that the minimum would."""
     if lower >= held:
         return False
-    return held - lower > LESS * held or lower == _least(pool)
+    return held - lower > SHRINK_DEADBAND * held or lower == _minimum(pool)
 
 
-def _less(asked: Need, shrink_after: float) -> str:
+def _shrink_reason(asked: Need, shrink_after: float) -> str:
     kept = f"; what came lately keeps {asked.floor} busy" if asked.floor > asked.workers else ""
     return f"less would have done for {shrink_after:.0f} s: {asked.reason}{kept}"
 
@@ -89,34 +91,36 @@ def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
     number of workers is in time, and the queue gets twice a start instead. More workers than units would
     have nothing to do.
     """
-    if pool.units == 0 and not _waits_for_room(pool):
+    if pool.units == 0 and not _source_is_held_back(pool):
         return Need(0, _floor(pool), NOTHING_WAITS)
     if pool.rate is None:
         return Need(1, pool.running + pool.starting, NO_RATE)
-    seconds = horizon(pool, drain_seconds)
-    fed = _fed(pool, seconds)
-    asked = _asked(pool, fed, seconds)
-    most = pool.units + math.ceil(fed - SLACK)
-    return Need(min(_whole(asked), most), _floor(pool), _reason(pool, fed, seconds, capped=asked > most))
+    seconds = drain_target(pool, drain_seconds)
+    fed = _feedable_workers(pool, seconds)
+    asked = _workers_for_queue(pool, fed, seconds)
+    most = pool.units + math.ceil(fed - RATE_SLACK)
+    return Need(
+        min(_whole_workers(asked), most), _floor(pool), _reason(pool, fed, seconds, capped=asked > most)
+    )
 
 
-def horizon(pool: PoolSnapshot, drain_seconds: float) -> float:
+def drain_target(pool: PoolSnapshot, drain_seconds: float) -> float:
     """Return the seconds in which a queue is to drain: the drain time, or twice a start if that is more."""
     return max(drain_seconds, 2 * pool.startup_seconds)
 
 
-def _waits_for_room(pool: PoolSnapshot) -> bool:
+def _source_is_held_back(pool: PoolSnapshot) -> bool:
     return not pool.finished and bool(pool.feed_rate) and pool.backlog_tokens > 0
 
 
-def _fed(pool: PoolSnapshot, seconds: float) -> float:
+def _feedable_workers(pool: PoolSnapshot, seconds: float) -> float:
     """Return the workers that the source could keep busy if it were not held back: by its rate and rest."""
-    if pool.rate is None or not _waits_for_room(pool):
+    if pool.rate is None or not _source_is_held_back(pool):
         return 0.0
     return min(pool.feed_rate or 0.0, pool.backlog_tokens / seconds) / pool.rate
 
 
-def _asked(pool: PoolSnapshot, fed: float, seconds: float) -> float:
+def _workers_for_queue(pool: PoolSnapshot, fed: float, seconds: float) -> float:
     waiting = (pool.queued_tokens + pool.in_flight_tokens) / (pool.rate or 1.0)
     spare = max(pool.running - fed, 0.0)
     if waiting <= spare * seconds:
@@ -129,11 +133,11 @@ def _floor(pool: PoolSnapshot) -> int:
     """Return the workers below which a pool would fall behind recent arrivals."""
     if pool.rate is None or pool.finished:
         return 0
-    return _whole(pool.arrival_rate / pool.rate)
+    return _whole_workers(pool.arrival_rate / pool.rate)
 
 
-def _whole(workers: float) -> int:
-    return max(math.ceil(workers - SLACK), 1 if workers > 0 else 0)
+def _whole_workers(workers: float) -> int:
+    return max(math.ceil(workers - RATE_SLACK), 1 if workers > 0 else 0)
 
 
 def _reason(pool: PoolSnapshot, fed: float, seconds: float, *, capped: bool) -> str:

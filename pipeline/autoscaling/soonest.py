@@ -16,8 +16,10 @@ def soonest(pools: Sequence[PoolSnapshot], costs: Sequence[float], room: float) 
     The pool that would end last gets one more worker, again and again, as long as that saves more seconds
     than a start takes. Workers that are there need no start.
     """
-    work = [_work(pool) for pool in pools]
-    most = [_most(pool, int(room / cost + 1e-6)) for pool, cost in zip(pools, costs, strict=True)]
+    work = [_seconds_of_work(pool) for pool in pools]
+    most = [
+        _most_useful_workers(pool, int(room / cost + 1e-6)) for pool, cost in zip(pools, costs, strict=True)
+    ]
     together = sum(seconds * cost for seconds, cost in zip(work, costs, strict=True)) / room if room else 0.0
     earliest = max([together, *(seconds / count for seconds, count in zip(work, most, strict=True))])
     counts = [min(1, count) for count in most]
@@ -32,13 +34,13 @@ def soonest(pools: Sequence[PoolSnapshot], costs: Sequence[float], room: float) 
     return [_need(*each) for each in zip(pools, work, counts, strict=True)]
 
 
-def _work(pool: PoolSnapshot) -> float:
+def _seconds_of_work(pool: PoolSnapshot) -> float:
     """Return the seconds that one worker would need for all that waits, is under way or is still to come."""
     tokens = pool.queued_tokens + pool.in_flight_tokens + pool.backlog_tokens
     return tokens / pool.rate if pool.rate else 0.0
 
 
-def _most(pool: PoolSnapshot, fitting: int) -> int:
+def _most_useful_workers(pool: PoolSnapshot, fitting: int) -> int:
     """Return the most workers that would have something to do; new ones take from the queue."""
     there = pool.running + pool.starting
     useful = max(there, pool.units) if pool.queued_tokens else there

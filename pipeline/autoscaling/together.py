@@ -52,7 +52,7 @@ def decide_all(
             continue  # pools take turns at a machine's own CPUs: what they ask for is counted so already
         own = [i for i, worker_cost in enumerate(worker_costs) if worker_cost.kind == kind]
         of_kind = [_PoolDemand(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
-        for i, target in zip(own, _granted(of_kind, size), strict=True):
+        for i, target in zip(own, _share_room(of_kind, size), strict=True):
             targets[i] = target
     return [
         PoolDecision(decision, target, replace(memory, target=target))
@@ -112,11 +112,11 @@ class _PoolDemand:
         return Claim(wanted, self.least, self.cost)
 
 
-def _granted(asking: Sequence[_PoolDemand], size: float) -> tuple[int, ...]:
+def _share_room(demands: Sequence[_PoolDemand], size: float) -> tuple[int, ...]:
     """Hold pools to their room; where it is too small, idle workers of drained pools give way."""
-    granted = share_out([one.claim(yielding=False) for one in asking], size)
-    if any(got < one.wanted and one.pool.units for got, one in zip(granted, asking, strict=True)):
-        return share_out([one.claim(yielding=True) for one in asking], size)
+    granted = share_out([one.claim(yielding=False) for one in demands], size)
+    if any(got < one.wanted and one.pool.units for got, one in zip(granted, demands, strict=True)):
+        return share_out([one.claim(yielding=True) for one in demands], size)
     return granted
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from corpusmill.pipeline.checkpoints.download import Listing, FileFilter, fetch
+from corpusmill.pipeline.checkpoints.download import FileFilter, Listing, fetch
 from corpusmill.pipeline.errors import InputError
 
 

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from corpusmill.pipeline.checkpoints.cache import CacheNote, CacheEntry, FileSelection, cached
+from corpusmill.pipeline.checkpoints.cache import CacheEntry, CacheNote, FileSelection, cached
 from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec

@@ -11,39 +11,42 @@ import torch
 from corpusmill.models import PackedTokens
 from corpusmill.pipeline.encode.halving import out_of_memory
 
-SIZES = (2048, 4096, 16384)
-LENGTH = 128
+PROBE_SIZES = (2048, 4096, 16384)
+PROBE_LENGTH = 128
 """Tokens of a probe's sequences, where so many fit."""
-BATCHES = 3
+BATCHES_AT_ONCE = 3
 """Two are under way at once, and graphs keep the memory of another one."""
 GIB = 2**30
 
-LEAST = 512
+MIN_TOKENS = 512
 """Tokens of a batch that are tried in any case; what then does not fit is halved."""
-SHARE = 0.9
+USABLE_SHARE = 0.9
 """Of the free memory: allocators keep gaps, and a batch of long sequences may need more than the probes."""
 
 
-def fitted(
-    run: Callable[[PackedTokens], object], *, asked: int, max_length: int, share: float = 1.0
+def fit_batch_size(
+    run: Callable[[PackedTokens], object], *, wanted: int, max_length: int, share: float = 1.0
 ) -> tuple[int, str | None]:
     """Return the tokens of a batch that fit into `share` of the current GPU, and what to say if fewer.
 
-    At most `asked`, and all of them where so few are asked for that there is nothing to try.
+    At most `wanted`, and all of them where so few are asked for that there is nothing to try.
     """
-    if asked < SIZES[1]:
-        return asked, None
-    probes = [probe for size in SIZES if size <= asked and (probe := tried(run, size, max_length))]
+    if wanted < PROBE_SIZES[1]:
+        return wanted, None
+    probes = [probe for size in PROBE_SIZES if size <= wanted and (probe := try_batch(run, size, max_length))]
     free = free_bytes(share)
     if len(probes) < 2:
-        return LEAST, f"takes batches of {LEAST} tokens instead of {asked}: {free / GIB:.1f} GiB are free"
+        return (
+            MIN_TOKENS,
+            f"takes batches of {MIN_TOKENS} tokens instead of {wanted}: {free / GIB:.1f} GiB are free",
+        )
     model = MemoryModel.fit(probes)
-    tokens = fitting(asked, model, free=free, batches=BATCHES)
-    if tokens == asked:
-        return asked, None
+    tokens = largest_fitting(wanted, model, free=free, batches=BATCHES_AT_ONCE)
+    if tokens == wanted:
+        return wanted, None
     return tokens, (
-        f"takes batches of {tokens} tokens instead of {asked}: {BATCHES} of these take "
-        f"{BATCHES * model.size(asked) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
+        f"takes batches of {tokens} tokens instead of {wanted}: {BATCHES_AT_ONCE} of these take "
+        f"{BATCHES_AT_ONCE * model.size(wanted) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
     )
 
 
@@ -60,11 +63,11 @@ class Probe:
     size: int
 
 
-def tried(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -> Probe | None:
+def try_batch(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -> Probe | None:
     """Return what a batch takes the second time, when what is made once is there; None if it does not fit."""
     try:
         run(probe_batch(tokens, max_length))
-        return Probe(tokens, peak(run, probe_batch(tokens, max_length)))
+        return Probe(tokens, peak_bytes(run, probe_batch(tokens, max_length)))
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -74,12 +77,12 @@ def tried(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -
 
 def probe_batch(tokens: int, max_length: int) -> PackedTokens:
     """Return sequences of word 0, about so many tokens in all."""
-    length = min(LENGTH, max_length)
+    length = min(PROBE_LENGTH, max_length)
     lengths = np.full(max(1, tokens // length), length, np.int64)
     return PackedTokens.from_flat(np.zeros(int(lengths.sum()), np.int64), lengths)
 
 
-def peak(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
+def peak_bytes(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
     """Return the bytes that a batch takes at most."""
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
@@ -122,13 +125,13 @@ class MemoryModel:
         return self.fixed + self.per_token * tokens
 
 
-def fitting(asked: int, model: MemoryModel, *, free: int, batches: int = 1) -> int:
-    """Return the tokens of a batch, `asked` halved until so many batches fit into free memory at once.
+def largest_fitting(wanted: int, model: MemoryModel, *, free: int, batches: int = 1) -> int:
+    """Return the tokens of a batch, `wanted` halved until so many batches fit into free memory at once.
 
     Halves, so that machines that differ a little cut the same batches. Never fewer than LEAST, unless fewer
     were asked for.
     """
-    tokens = asked
-    while tokens > LEAST and batches * model.size(tokens) > SHARE * free:
-        tokens = max(LEAST, tokens // 2)
+    tokens = wanted
+    while tokens > MIN_TOKENS and batches * model.size(tokens) > USABLE_SHARE * free:
+        tokens = max(MIN_TOKENS, tokens // 2)
     return tokens

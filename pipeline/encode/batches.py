@@ -12,7 +12,7 @@ import numpy as np
 from corpusmill.pipeline.encode.sequences import Sequences
 from corpusmill.pipeline.ragged import Int, ranges
 
-LENGTHS = (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LENGTH_CLASSES = (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Least tokens of each class; the last one has no end."""
 
 Counts = tuple[int, ...]
@@ -58,12 +58,12 @@ def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:
 # How many sequences of which length a model was given: a few counts, which add up over units and workers.
 
 
-def counted(lengths: "np.ndarray[Any, Any]") -> Counts:
+def count_lengths(lengths: "np.ndarray[Any, Any]") -> Counts:
     """Count lengths, of at least one token, by class."""
-    classes = np.searchsorted(LENGTHS, lengths, side="right") - 1
-    return tuple(np.bincount(classes, minlength=len(LENGTHS)).tolist())
+    classes = np.searchsorted(LENGTH_CLASSES, lengths, side="right") - 1
+    return tuple(np.bincount(classes, minlength=len(LENGTH_CLASSES)).tolist())
 
 
-def together(several: Iterable[Counts]) -> Counts:
+def sum_counts(several: Iterable[Counts]) -> Counts:
     """Add counts up; none are empty."""
     return tuple(map(sum, zip(*(counts for counts in several if counts), strict=True)))

@@ -26,7 +26,7 @@ class ComputedSequences:
     rows: Int
     values: Values
 
-    def only(self, good: Array) -> "Computed":
+    def only(self, good: Array) -> "ComputedSequences":
         """Leave out the sequences n for which not `good[n]`."""
         chosen = good[self.rows]
         counts = np.ones(len(chosen), np.int64) if self.values.counts is None else self.values.counts
@@ -42,7 +42,9 @@ class RefusedSequence:
     reason: str
 
 
-def run_in_halves(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Iterator[ComputedSequences | RefusedSequence]:
+def run_in_halves(
+    batch: TokenBatch, values: Callable[[TokenBatch], Values]
+) -> Iterator[ComputedSequences | RefusedSequence]:
     """Run a batch, in as many pieces as it takes; DeviceLost if the device is not usable any more."""
     todo = [batch]
     while todo:

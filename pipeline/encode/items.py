@@ -95,7 +95,7 @@ class Items:
         return texts
 
 
-def items_of(block: UnitBlock, key: str, columns: Sequence[str]) -> Items:
+def distinct_items(block: UnitBlock, key: str, columns: Sequence[str]) -> Items:
     """Gather what a model that reads these columns has to compute, in order of the distinct values."""
     index = np.stack([_numbers(block.inputs[name]) for name in columns])
     present: Array = np.all(index >= 0, axis=0)

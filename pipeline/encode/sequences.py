@@ -111,7 +111,7 @@ class Layout:
         windows = cut_windows(texts.lengths[rows], room, self.stride)
         part = np.zeros(len(windows.of), np.int64)
         text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
-        return _sequences(frame, (text,), 0, windows, windows.of, part)
+        return _assemble(frame, (text,), 0, windows, windows.of, part)
 
     def pairs_cut_longest(self, first: TokenTable, second: TokenTable, pairs: "Pairs") -> Sequences:
         """Lay out pairs whose longer text is cut until both fit, as tokenizers' `longest_first`."""
@@ -125,7 +125,7 @@ class Layout:
             _Segment(first.ids, pairs.first, zero, stops[0]),
             _Segment(second.ids, pairs.second, zero, stops[1]),
         )
-        return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
+        return _assemble(frame, segments, 0, windows, pairs.item, pairs.part)
 
     def pairs_cut_text(
         self, texts: Ragged, other: Ragged, pairs: "Pairs", *, text_first: bool = True
@@ -143,7 +143,7 @@ class Layout:
         text = _Segment(texts, pairs.first[of], windows.start, windows.stop)
         beside = _Segment(other, pairs.second[of], np.zeros(len(of), np.int64), kept[of])
         segments = (text, beside) if text_first else (beside, text)
-        return _sequences(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
+        return _assemble(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class _Segment:
     stop: Int
 
 
-def _sequences(
+def _assemble(
     frame: Frame, segments: tuple[_Segment, ...], text: int, windows: Windows, item: Int, part: Int
 ) -> Sequences:
     """Put special tokens around the segments; sequences without any token are left out."""

@@ -23,7 +23,7 @@ QUIET = {
 }
 
 
-_OTHERS: list[frozenset[psutil.Process]] = []
+_OTHER_CHILDREN: list[frozenset[psutil.Process]] = []
 """The children of this process that do not belong to its local cluster; empty while it has no cluster."""
 
 
@@ -51,7 +51,7 @@ def cluster(
     import ray
 
     if ray.is_initialized():
-        with nullcontext() if debug else _quiet():
+        with nullcontext() if debug else _hide_ray_notes():
             yield _resources()
         return
     options: dict[str, Any] = (
@@ -60,12 +60,12 @@ def cluster(
         else {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
-    held = nullcontext() if address else _local_cluster(abandoned)
-    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty, held:
-        with working_folder(empty), _callers_sigterm():
+    local = nullcontext() if address else _local_cluster(abandoned)
+    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty, local:
+        with working_folder(empty), _keep_sigterm_handler():
             ray.init(**options, **quiet)
         try:
-            with nullcontext() if debug else _quiet():
+            with nullcontext() if debug else _hide_ray_notes():
                 yield replace(_resources(), claimed=address is not None)
         finally:
             if address or not abandoned():
@@ -77,12 +77,12 @@ def cluster(
 @contextmanager
 def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
     """Record which children do not belong to the cluster, from before its start until it has ended."""
-    _OTHERS.append(frozenset(psutil.Process().children()))
+    _OTHER_CHILDREN.append(frozenset(psutil.Process().children()))
     try:
         yield
     finally:
         if not abandoned():
-            _OTHERS.clear()
+            _OTHER_CHILDREN.clear()
 
 
 def end_local_cluster() -> None:
@@ -90,18 +90,18 @@ def end_local_cluster() -> None:
 
     Ray itself ends a driver whose raylet is gone, with an error and exit code 1.
     """
-    if not _OTHERS:
+    if not _OTHER_CHILDREN:
         return
-    roots = [child for child in psutil.Process().children() if child not in _OTHERS[0]]
+    roots = [child for child in psutil.Process().children() if child not in _OTHER_CHILDREN[0]]
     for root in roots:
         with suppress(psutil.Error):
             root.suspend()  # a raylet that is killed loses its workers, and could start some until then
-    _kill([process for root in roots for process in _below(root)])
-    _drop_spilled()
+    _kill([process for root in roots for process in _descendants(root)])
+    _remove_spilled_objects()
     _kill(roots)
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
         return process.children(recursive=True)
     except psutil.Error:
@@ -114,7 +114,7 @@ def _kill(processes: list[psutil.Process]) -> None:
             process.kill()
 
 
-def _drop_spilled() -> None:
+def _remove_spilled_objects() -> None:
     """Remove the objects that the cluster has moved to the disk, as `ray.shutdown` does."""
     worker = sys.modules.get("ray._private.worker")
     node = worker and worker._global_node
@@ -123,7 +123,7 @@ def _drop_spilled() -> None:
 
 
 @contextmanager
-def _callers_sigterm() -> Iterator[None]:
+def _keep_sigterm_handler() -> Iterator[None]:
     """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by a sys.exit."""
     before = signal.getsignal(signal.SIGTERM)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
@@ -146,7 +146,7 @@ def _resources() -> ClusterResources:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _hide_ray_notes() -> Iterator[None]:
     """Keep Ray's notes off the terminal: it prints those of dead workers whatever its options.
 
     Ray Data's own log goes on in the session's folder.

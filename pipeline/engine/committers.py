@@ -8,13 +8,13 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.blocks import from_row
+from corpusmill.pipeline.blocks import unpack_block
 from corpusmill.pipeline.engine.ray_calls import CommitCall, RayCalls
 from corpusmill.pipeline.engine.work import OpenUnit
 from corpusmill.pipeline.input.units import Split, split_key
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.output.receipts import Receipt
-from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts, set_aside
+from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts, reject_rows
 from corpusmill.pipeline.spec import InputSpec, OutputSpec
 
 WORKERS_PER_COMMITTER = 16
@@ -52,7 +52,7 @@ class CommitWorker:
         each = iter(columns)
         parts = [[ResultPart(start, next(each)) for start in starts] for starts in request.starts]
         results = [join_result_parts(of_model, request.refused) for of_model in parts]
-        block = set_aside(from_row(packed), request.refused, request.split, self._reading)
+        block = reject_rows(unpack_block(packed), request.refused, request.split, self._reading)
         receipt = commit(block, results, self._output, tokens=request.tokens)
         return Committed(receipt, time.perf_counter() - began, self._node)
 

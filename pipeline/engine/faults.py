@@ -67,10 +67,10 @@ def retry(item: WorkItem, death: Death) -> list[WorkItem]:
         wait = item.whole and not death.certain and item.deaths < MAX_DEATHS_OF_A_UNIT
         return [item] if wait else item.cut(FAN_OUT)
     limit = MAX_DEATHS_OF_A_UNIT if item.whole else MAX_DEATHS_OF_A_ROW
-    return [item] if item.deaths < limit else _refuse(item, _why(item, death))
+    return [item] if item.deaths < limit else _refuse(item, _death_reason(item, death))
 
 
-def _why(item: WorkItem, death: Death) -> str:
+def _death_reason(item: WorkItem, death: Death) -> str:
     why = death.reason if death.certain else f"ended its worker {item.deaths} times"
     return f"{why}, the last time as its node had no memory left" if death is OUT_OF_MEMORY else why
 
@@ -152,7 +152,7 @@ class HangTimeout:
         return max(self.floor, expected)
 
 
-ENOUGH = 1.0
+MEASURED_SECONDS = 1.0
 """Seconds of work from which on a worker's rate is believed."""
 
 
@@ -172,7 +172,7 @@ class SlowestWorker:
         """Note what a worker has computed, and in how many seconds."""
         before = self._done.get(pid, (0, 0.0))
         self._done[pid] = tokens, seconds = before[0] + tokens, before[1] + seconds
-        if tokens and seconds >= ENOUGH:
+        if tokens and seconds >= MEASURED_SECONDS:
             rate = tokens / seconds
             self._rate = rate if self._rate is None else min(self._rate, rate)
 

@@ -115,17 +115,17 @@ class Intake:
         for key, count in tokens.items():
             self._tokens[key] = self._tokens.get(key, 0) + count
 
-    def expected(self, key: str) -> float | None:
+    def expected_tokens(self, key: str) -> float | None:
         """Return the tokens of all rows, projected from those that came; None before the first."""
         if not self.rows:
             return None
         rows = self.rows if self.finished else max(self.rows, self._rows_expected)
         return self._tokens.get(key, 0) * rows / self.rows
 
-    def came(self, key: str) -> int:
+    def arrived_tokens(self, key: str) -> int:
         """Return the tokens of the units that came."""
         return self._tokens.get(key, 0)
 
-    def backlog(self, key: str) -> float:
+    def backlog_tokens(self, key: str) -> float:
         """Return the tokens that are still to come."""
-        return (self.expected(key) or 0.0) - self._tokens.get(key, 0)
+        return (self.expected_tokens(key) or 0.0) - self._tokens.get(key, 0)

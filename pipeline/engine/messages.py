@@ -127,7 +127,7 @@ class Gauges:
         self._tokens = Counter("corpusmill_encoded_tokens", "Tokens that all models have encoded.")
         self._seen = 0
 
-    def shown(self, state: EngineState) -> EngineState:
+    def publish(self, state: EngineState) -> EngineState:
         """Set the gauges, count what is new, and return the state."""
         for pool in state.pools:
             tags = {"model": pool.model}

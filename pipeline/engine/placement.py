@@ -25,7 +25,9 @@ def worker_cost(model: ModelSpec) -> float:
 
 def workers_held(gpus: float, share: float) -> int:
     """Return how many workers with this share of a GPU the GPUs hold."""
-    return int(gpus / gpu_cost(share) + ROUNDING) if share > 1 else int(gpus + ROUNDING) * workers_per_gpu(share)
+    return (
+        int(gpus / gpu_cost(share) + ROUNDING) if share > 1 else int(gpus + ROUNDING) * workers_per_gpu(share)
+    )
 
 
 def fit_on_gpus(shares: Sequence[float], gpus: float) -> bool:
@@ -52,17 +54,17 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
     Every unit goes through all models, so all run at once. Each pool needs its minimum, or one worker.
     Reading takes one CPU beside workers that claim their CPUs.
     """
-    on_gpu = [model.pool.gpus for model in models for _ in range(_least(model)) if model.pool.gpus]
+    on_gpu = [model.pool.gpus for model in models for _ in range(_smallest_pool(model)) if model.pool.gpus]
     if not fit_on_gpus(on_gpu, gpus):
         asked = sum(on_gpu)
         shared = "" if asked > gpus + 1e-6 else ", and a worker's share has to lie on one of them"
         raise JobFailed(
-            f"the pools need {asked:g} GPUs at least ({_each(models, lambda pool: pool.gpus)}), the "
+            f"the pools need {asked:g} GPUs at least ({_per_pool(models, lambda pool: pool.gpus)}), the "
             f"cluster has {gpus:g}{shared}; lower models[].pool.min_workers or gpus, or set device: cpu"
         )
-    claimed = sum(_least(model) * model.pool.claimed_cpus for model in models)
+    claimed = sum(_smallest_pool(model) * model.pool.claimed_cpus for model in models)
     if claimed and claimed + 1 > cpus:
-        of_each = _each(models, lambda pool: pool.claimed_cpus)
+        of_each = _per_pool(models, lambda pool: pool.claimed_cpus)
         raise JobFailed(
             f"the pools need {claimed:g} CPUs at least ({of_each}) and reading one, "
             f"the cluster has {cpus:g}; lower models[].pool.min_workers or cpus, or add nodes"
@@ -75,7 +77,7 @@ def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> 
     This is no error: nodes may be added, or the job may have been written for a larger cluster.
     """
     for model in models:
-        count, each, fate = _held(model, cpus, gpus)
+        count, each, fate = _capacity(model, cpus, gpus)
         if model.pool.workers > count:
             yield (
                 f"{model.title}: up to {model.pool.workers} workers of {each} are allowed, "
@@ -83,7 +85,7 @@ def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> 
             )
 
 
-def _held(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
+def _capacity(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
     """Return how many workers of a pool the cluster holds, of what, and what becomes of more."""
     pool = model.pool
     if pool.gpus:
@@ -94,11 +96,11 @@ def _held(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
     return int(cpus) // pool.cpus, f"{pool.cpus} threads", "more share the CPUs"
 
 
-def _least(model: ModelSpec) -> int:
+def _smallest_pool(model: ModelSpec) -> int:
     return max(1, model.pool.min_workers)
 
 
-def _each(models: Sequence[ModelSpec], of: Callable[[PoolSpec], float]) -> str:
+def _per_pool(models: Sequence[ModelSpec], of: Callable[[PoolSpec], float]) -> str:
     return ", ".join(
-        f"{model.title}: {_least(model)} x {of(model.pool):g}" for model in models if of(model.pool)
+        f"{model.title}: {_smallest_pool(model)} x {of(model.pool):g}" for model in models if of(model.pool)
     )

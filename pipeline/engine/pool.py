@@ -27,9 +27,9 @@ from corpusmill.pipeline.engine.worker_set import Worker, WorkerSet
 from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec
 
-LATELY = 10.0
+RATE_SECONDS = 10.0
 """Seconds over which a pool's rate is shown."""
-TYPICAL = {"cpu": 50.0, "cuda": 5000.0}
+ASSUMED_FACTOR = {"cpu": 50.0, "cuda": 5000.0}
 """By device: how many times its `least_rate` a worker is assumed to do until it has done a unit."""
 
 
@@ -59,8 +59,8 @@ class Pool:
         self.target = 0
         self._index, self._links = index, links
         self._now = now
-        self._lately = FlowMeter(LATELY, now)
-        self._done = 0
+        self._recent = FlowMeter(RATE_SECONDS, now)
+        self._done_tokens = 0
         self._slowest = SlowestWorker(links.timeout, spec.pool.least_rate)
         self._limits = RestartLimits(spec.title)
         self.resize(spec.pool.min_workers)
@@ -68,14 +68,14 @@ class Pool:
     @property
     def rate(self) -> float:
         """Tokens per second of a worker, measured or, until there is a measurement, assumed."""
-        return self.work.rate or TYPICAL[self.spec.device] * self.spec.pool.least_rate
+        return self.work.rate or ASSUMED_FACTOR[self.spec.device] * self.spec.pool.least_rate
 
     def fastest_possible(self, now: float) -> float | None:
         """Return a rate that a worker does not exceed, from how long the first units have taken so far."""
         rates = [
-            worker.current.tokens / (now - worker.since)
+            worker.current.tokens / (now - worker.computing_since)
             for worker in self.workers
-            if worker.current is not None and now > worker.since
+            if worker.current is not None and now > worker.computing_since
         ]
         return max(rates, default=None)
 
@@ -101,7 +101,7 @@ class Pool:
     def pass_time(self, now: float, *, blocked: bool) -> None:
         """Note in which state the workers were since the last call."""
         self._now = now
-        self._lately.pass_time(now, 0.0)
+        self._recent.pass_time(now, 0.0)
         workers = self.workers
         self.clock.pass_time(
             now, workers=len(workers), ready=workers.ready, idle=workers.idle, blocked=blocked
@@ -110,8 +110,8 @@ class Pool:
     def started(self, worker: Worker, answer: Ready, now: float) -> None:
         """Take a worker that has loaded the model, and report its notes."""
         self.workers.loaded(worker, answer.pid)
-        self.startup.note(now - worker.asked)
-        self.clock.started(now - worker.asked, answer.product_rate)
+        self.startup.note(now - worker.requested_at)
+        self.clock.started(now - worker.requested_at, answer.product_rate)
         self._limits.started()
         for note in answer.notes:
             self._links.report(WorkerNote(self.spec.title, answer.pid, note))
@@ -121,15 +121,15 @@ class Pool:
         item, worker = call.item, call.worker
         self._release(worker, item, now)
         self._limits.finished()
-        self._done += item.tokens
+        self._done_tokens += item.tokens
         if item.whole:
             self._slowest.note(worker.pid, item.tokens, stats.seconds)
             self.work.note(item.tokens, stats.seconds)
-        self._lately.note(now, stats.tokens)
+        self._recent.note(now, stats.tokens)
         self.clock.worked(stats)
         item.encoded(call.columns, stats)
         if item.result.open_items == 0:
-            self.clock.unit()
+            self.clock.unit_done()
 
     def give_up(self, call: EncodeCall, reason: str, now: float) -> None:
         """Fail the unit of a work item that cannot be encoded: its other items are not tried."""
@@ -155,7 +155,7 @@ class Pool:
             if worker.current is not None:
                 # One of its rows may hold all of the unit's tokens.
                 limit = self._slowest.timeout(worker.current.unit_tokens)
-                if now - worker.since > limit:
+                if now - worker.computing_since > limit:
                     found.append((worker, Death(f"took longer than {limit:.0f} seconds", True)))
         return found
 
@@ -184,7 +184,7 @@ class Pool:
 
     def state(self, intake: Intake) -> PoolState:
         """Count what waits and who works, and project what is left from what came of the input."""
-        expected = intake.expected(self.spec.tokenizer.key)
+        expected_tokens = intake.expected_tokens(self.spec.tokenizer.key)
         return PoolState(
             model=self.spec.title,
             queued_tokens=self.queue.tokens,
@@ -197,10 +197,12 @@ class Pool:
             min_workers=self.spec.pool.min_workers,
             max_workers=self.spec.pool.workers,
             tokens=self.clock.tokens,
-            tokens_per_second=round(self._lately.arrival_rate, 1),
+            tokens_per_second=round(self._recent.arrival_rate, 1),
             waiting_share=round(self.clock.waiting_share, 3),
-            done_tokens=self._done,
-            left_tokens=None if expected is None else max(0, round(expected) - self._done),
+            done_tokens=self._done_tokens,
+            left_tokens=None
+            if expected_tokens is None
+            else max(0, round(expected_tokens) - self._done_tokens),
             lengths=self.clock.lengths,
             pids=tuple(worker.pid for worker in self.workers if not worker.starting),
         )

@@ -24,9 +24,9 @@ from corpusmill.pipeline.engine.ray_calls import (
     StartCall,
     SummarizeCall,
 )
-from corpusmill.pipeline.engine.scaling import Scaler, room_of
+from corpusmill.pipeline.engine.scaling import Scaler, cluster_room
 from corpusmill.pipeline.engine.shared_folders import SharedFolders
-from corpusmill.pipeline.engine.source import supply
+from corpusmill.pipeline.engine.source import unit_feeder
 from corpusmill.pipeline.engine.stage_times import StageTimes, UnitClock
 from corpusmill.pipeline.engine.work import OpenUnit, UnitResult, WorkItem
 from corpusmill.pipeline.engine.workers import start_encoder, summarize
@@ -41,9 +41,9 @@ HEARTBEAT = 0.2
 HANG_TIMEOUT = HangTimeout()
 MAX_LOSSES = 3
 """How often a unit is tried again whose objects were lost with their node."""
-SUMMARIES = 64
+BLOCKS_PER_SUMMARY = 64
 """Blocks that one task summarizes, at most."""
-LAST_COMMITS = 4.0
+LAST_COMMITS_SECONDS = 4.0
 """Seconds for which the end of a stopped run waits for the commits under way."""
 
 
@@ -60,7 +60,7 @@ class RayEngine:
         self._blocks: list[tuple[Any, int]] = []
         self._open_units = 0
         self._outcomes: list[Outcome] = []
-        self._began = self._checked = self._blocked = 0.0
+        self._began_at = self._checked_at = self._blocked_seconds = 0.0
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
         """Read, tokenize, encode, commit: this loop is the record path, the work happens in tasks and actors.
@@ -75,15 +75,15 @@ class RayEngine:
                 self._take_blocks()
                 self._scale_pools()
                 self._dispatch_work_items()
-                yield from self._reported()
+                yield from self._new_outcomes()
                 for answer in self._calls.answers(HEARTBEAT):
                     self._handle(answer)
-                    yield from self._reported()
+                    yield from self._new_outcomes()
                 self._check_workers_and_nodes()
-                yield from self._reported()
+                yield from self._new_outcomes()
                 yield None
         except JobFailed:
-            yield from self._reported()
+            yield from self._new_outcomes()
             self._folders.settle()  # a node that lacks the files is the better reason
             raise
         finally:
@@ -93,11 +93,11 @@ class RayEngine:
         """Return the state of the pools, the tokens encoded, and the rows read."""
         pools = tuple(pool.state(self._intake) for pool in self._pools)
         tokens = sum(pool.tokens for pool in pools)
-        return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
+        return self._gauges.publish(EngineState(pools, tokens, self._intake.rows))
 
     def times(self) -> tuple[StageTimes, ...]:
         """Return the times of every stage: those that tasks and workers reported, and the waits between."""
-        return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked)
+        return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked_seconds)
 
     @property
     def worker_seconds(self) -> float:
@@ -110,19 +110,19 @@ class RayEngine:
         there = ray.cluster_resources()
         cpus, gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
         check_fits(self._spec.models, cpus=cpus, gpus=gpus)
-        self._room = room_of(self._spec.models, cpus, gpus, own=self._spec.drain_seconds is None)
-        self._began = time.monotonic()
+        self._room = cluster_room(self._spec.models, cpus, gpus, own=self._spec.drain_seconds is None)
+        self._began_at = time.monotonic()
         self._intake = Intake(sum(each.rows for each in pending))
         splits = [each.split for each in pending]
         self._committers = Committers(self._spec.input, self._spec.output, splits, self._calls)
         self._folders = SharedFolders(self._spec, pending)
-        self._feeder: Feeder = supply(pending, self._spec)
+        self._feeder: Feeder = unit_feeder(pending, self._spec)
 
     def _start(self) -> None:
         """Start the smallest pools, and pulling units from Ray Data."""
         links = PoolLinks(start_encoder, self._calls, self._outcomes.append, HANG_TIMEOUT)
-        self._pools = [Pool(i, model, links, self._began) for i, model in enumerate(self._spec.models)]
-        self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began)
+        self._pools = [Pool(i, model, links, self._began_at) for i, model in enumerate(self._spec.models)]
+        self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began_at)
         self._feeder.start()
 
     def _take_blocks(self) -> None:
@@ -137,7 +137,7 @@ class RayEngine:
         self._blocks += arrived
         # One task at a time: as they count no CPU, Ray would start a process for each that waits.
         if self._blocks and not self._calls.under_way(SummarizeCall):
-            some, self._blocks = self._blocks[:SUMMARIES], self._blocks[SUMMARIES:]
+            some, self._blocks = self._blocks[:BLOCKS_PER_SUMMARY], self._blocks[BLOCKS_PER_SUMMARY:]
             self._calls.expect(summarize.remote(*(block for block, _ in some)), SummarizeCall(tuple(some)))
 
     def _scale_pools(self) -> None:
@@ -148,8 +148,10 @@ class RayEngine:
             pool.pass_time(now, blocked=held_back)
         unread = not self._feeder.finished or self._blocks or self._calls.under_way(SummarizeCall)
         self._intake.finished = not unread
-        self._outcomes += self._scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
-        self._blocked = blocked
+        self._outcomes += self._scaler.step(
+            self._intake, now, blocked_seconds=blocked - self._blocked_seconds
+        )
+        self._blocked_seconds = blocked
         self._committers.serve(sum(pool.target for pool in self._pools))
 
     def _dispatch_work_items(self) -> None:
@@ -159,14 +161,14 @@ class RayEngine:
     def _check_workers_and_nodes(self) -> None:
         """Replace workers that hang, and check the nodes that have joined."""
         now = time.monotonic()
-        if now - self._checked >= HANG_CHECK:
-            self._checked = now
+        if now - self._checked_at >= HANG_CHECK:
+            self._checked_at = now
             self._folders.look(now)
             for pool in self._pools:
                 for worker, death in pool.hanging(now):
                     self._finish_if_complete(pool.replace(worker, death))
 
-    def _reported(self) -> Generator[Outcome, None, None]:
+    def _new_outcomes(self) -> Generator[Outcome, None, None]:
         """Yield the outcomes since the last call."""
         while self._outcomes:
             yield self._outcomes.pop(0)
@@ -176,7 +178,7 @@ class RayEngine:
         now = time.monotonic()
         match answer:
             case AnsweredCall(SummarizeCall(blocks), summaries):
-                self._queue(blocks, summaries, now)
+                self._queue_units(blocks, summaries, now)
             case AnsweredCall(StartCall(model, worker), ready):
                 self._pools[model].started(worker, ready, now)
             case AnsweredCall(EncodeCall(model) as call, stats):
@@ -193,19 +195,21 @@ class RayEngine:
             case FailedCall(EncodeCall() as call, RayTaskError() as error):
                 self._give_up(call, _cause(error), now)
             case FailedCall(EncodeCall() as call, error):
-                self._encode_again(call, error, now)
+                self._retry_item(call, error, now)
             case FailedCall(CommitCall(unit), RayTaskError() as error):
                 self._fail(unit, _cause(error))
             case FailedCall(CommitCall(unit), error):
-                self._compute_again(unit, error)
+                self._encode_unit_again(unit, error)
 
     # What a unit goes through.
 
-    def _queue(self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float) -> None:
+    def _queue_units(
+        self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float
+    ) -> None:
         """Put the units of summarized blocks into every pool's queue."""
         for (block, size), summary in zip(blocks, summaries, strict=True):
             unit = OpenUnit(block, size, summary, [UnitResult() for _ in self._pools])
-            self._clock.came(summary.seconds, sum(summary.tokens.values()), now - self._began)
+            self._clock.unit_arrived(summary.seconds, sum(summary.tokens.values()), now - self._began_at)
             self._intake.note(summary.rows + summary.rejected, summary.tokens)
             self._scaler.arrived(summary.tokens, now)
             if summary.error is not None:
@@ -218,7 +222,7 @@ class RayEngine:
         self._pools[call.model].give_up(call, reason, now)
         self._finish_if_complete(call.item)
 
-    def _encode_again(self, call: EncodeCall, error: RayError, now: float) -> None:
+    def _retry_item(self, call: EncodeCall, error: RayError, now: float) -> None:
         """Try a work item again whose block could not be had at the time."""
         call.item.unit.losses += 1
         if call.item.unit.losses <= MAX_LOSSES:
@@ -237,10 +241,10 @@ class RayEngine:
 
     def _committed(self, unit: OpenUnit, committed: Committed) -> None:
         self._folders.confirm(unit.name, committed.node)
-        self._clock.spent("commit", committed.seconds)
+        self._clock.add("commit", committed.seconds)
         self._close(unit, committed.receipt)
 
-    def _compute_again(self, unit: OpenUnit, error: RayError) -> None:
+    def _encode_unit_again(self, unit: OpenUnit, error: RayError) -> None:
         """Encode a unit again whose results were lost with their node."""
         if unit.losses >= MAX_LOSSES:
             self._fail(unit, _data_lost(error))
@@ -269,7 +273,7 @@ class RayEngine:
             for answer in self._calls.answers(0.0):
                 if isinstance(answer, AnsweredCall):
                     self._handle(answer)
-            self._calls.wait_for(CommitCall, LAST_COMMITS)
+            self._calls.wait_for(CommitCall, LAST_COMMITS_SECONDS)
         finally:
             for actor in (*self._committers.actors, *(one for pool in self._pools for one in pool.actors())):
                 ray.kill(actor)

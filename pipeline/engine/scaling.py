@@ -8,7 +8,7 @@ from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import SHRINK_SECONDS, PoolDecision, WorkerCost, decide_all
 from corpusmill.pipeline.engine.feeder import Intake
 from corpusmill.pipeline.engine.messages import Scaling
-from corpusmill.pipeline.engine.placement import cost
+from corpusmill.pipeline.engine.placement import worker_cost
 from corpusmill.pipeline.engine.pool import Pool
 from corpusmill.pipeline.spec import ModelSpec
 
@@ -29,7 +29,9 @@ class Scaler:
 
     def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float | None, now: float) -> None:
         self._pools = pools
-        self._costs = [WorkerCost("gpu" if pool.spec.pool.gpus else "cpu", cost(pool.spec)) for pool in pools]
+        self._costs = [
+            WorkerCost("gpu" if pool.spec.pool.gpus else "cpu", worker_cost(pool.spec)) for pool in pools
+        ]
         self._room = {"cpu": room.cpus + 1e-6, "gpu": room.gpus + 1e-6}
         self._drain = drain_seconds
         self._memory = [PolicyMemory(pool.spec.pool.min_workers) for pool in self._pools]
@@ -57,7 +59,7 @@ class Scaler:
             before = pool.target
             pool.resize(found.target)
             if found.target != before:
-                changes.append(_change(pool, snapshot, before, found))
+                changes.append(_scaling_event(pool, snapshot, before, found))
         return changes
 
     def _snapshot(self, index: int, intake: Intake, now: float) -> PoolSnapshot:
@@ -75,12 +77,12 @@ class Scaler:
             max_workers=pool.spec.pool.workers,
             arrival_rate=flow.arrival_rate,
             feed_rate=flow.feed_rate,
-            backlog_tokens=intake.backlog(pool.spec.tokenizer.key),
+            backlog_tokens=intake.backlog_tokens(pool.spec.tokenizer.key),
             finished=intake.finished,
         )
 
 
-def _change(pool: Pool, snapshot: PoolSnapshot, before: int, found: PoolDecision) -> Scaling:
+def _scaling_event(pool: Pool, snapshot: PoolSnapshot, before: int, found: PoolDecision) -> Scaling:
     decision = found.decision
     reason = decision.reason
     if found.target < decision.target:
@@ -99,7 +101,7 @@ def _change(pool: Pool, snapshot: PoolSnapshot, before: int, found: PoolDecision
     )
 
 
-def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
+def cluster_room(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
     """Return what the pools may take.
 
     On a machine of their `own` that is all CPUs. On a cluster it is what reading leaves, or what the largest
@@ -108,5 +110,7 @@ def room_of(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool)
     if own:
         return Room(cpus, gpus)
     reading = 1 if any(model.pool.claimed_cpus for model in models) else 0
-    largest = max((cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0)
+    largest = max(
+        (worker_cost(model) * model.pool.workers for model in models if not model.pool.gpus), default=0.0
+    )
     return Room(max(cpus - reading, largest), gpus)

@@ -24,7 +24,7 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.writes import TEMPORARY
 from corpusmill.pipeline.spec import PipelineSpec
-from corpusmill.pipeline.storage import current, is_local, locate
+from corpusmill.pipeline.storage import is_local, locate, stat_file
 
 T = TypeVar("T")
 LISTED = 2.0
@@ -60,7 +60,7 @@ class SharedFile:
     def found(self) -> str:
         """Return what differs on this node; "" if the file is the driver's."""
         try:
-            there = current(self.path)
+            there = stat_file(self.path)
         except InputError:
             return "does not see it"
         if there.size != self.size or self.mark not in (None, there.mark):
@@ -223,7 +223,7 @@ def _inputs(pending: Sequence[Pending]) -> Iterator[SharedFile]:
     folders = {url.rpartition("/")[0]: url for url in reversed(files)}
     for url in dict.fromkeys([*_spread(list(folders.values())), *_spread(list(files))]):
         with contextlib.suppress(InputError):  # one that is gone fails by name when it is read
-            file = current(url)
+            file = stat_file(url)
             yield SharedFile("input.path", url, url, file.size, file.mark)
 
 

@@ -22,9 +22,9 @@ from ray.data._internal.execution.interfaces import PhysicalOperator
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from corpusmill.pipeline.blocks import from_row, to_row
+from corpusmill.pipeline.blocks import pack_block, unpack_block
 from corpusmill.pipeline.engine.feeder import Feeder
-from corpusmill.pipeline.engine.stages import read, tokenized
+from corpusmill.pipeline.engine.stages import read, tokenize_block
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
@@ -32,14 +32,14 @@ OPEN_UNITS_PER_WORKER = 4
 """Per work item that a worker computes at once."""
 STORE_SHARE = 0.25
 """Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
-PARTS = 8
-WAITING = "corpusmill.waiting_bytes"
+READS_PER_SHARE = 8
+WAITING_BYTES_KEY = "corpusmill.waiting_bytes"
 RELEASE_SECONDS = 3600.0
 """How often Ray Data may let a unit through that is held back. By default it does so all the time, as it does
 not see that the engine takes the units: each unit taken makes room anyway."""
 
 
-class HeldBack(BackpressurePolicy):  # type: ignore[misc]
+class WaitingUnitsLimit(BackpressurePolicy):  # type: ignore[misc]
     """Holds reading back, running tasks included, while enough units wait to be taken.
 
     Ray Data's own budgets also count the units that were taken: where a few of them fill a small store's
@@ -52,9 +52,9 @@ class HeldBack(BackpressurePolicy):  # type: ignore[misc]
 
     def max_task_output_bytes_to_read(self, op: PhysicalOperator) -> int:
         """Return the bytes that may be read now: a part of the room, as they count as waiting only later."""
-        share: int = self._data_context.get_config(WAITING)
+        share: int = self._data_context.get_config(WAITING_BYTES_KEY)
         left: int = share - self._topology[op].output_queue_bytes()
-        return max(0, min(left, math.ceil(share / PARTS)))
+        return max(0, min(left, math.ceil(share / READS_PER_SHARE)))
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
@@ -83,7 +83,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         ]
 
 
-def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
+def unit_feeder(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     """Return the feeder that pulls units from Ray Data, no further ahead than the largest pools can use."""
     pools = [model.pool for model in spec.models]
     # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
@@ -118,8 +118,10 @@ def tokenized_blocks(
     context.print_on_execution_start = False
     context.op_resource_reservation_enabled = False
     context.output_backpressure_guard_release_interval_s = RELEASE_SECONDS
-    context.set_config(WAITING, max(1, int(_store() * STORE_SHARE)))
-    context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, HeldBack])
+    context.set_config(WAITING_BYTES_KEY, max(1, int(_store() * STORE_SHARE)))
+    context.set_config(
+        ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, WaitingUnitsLimit]
+    )
     context.execution_no_progress_timeout_s = -1
     total = ray.cluster_resources().get("CPU", 1.0)
     context.execution_options.resource_limits = ExecutionResources.for_limits(
@@ -145,7 +147,7 @@ def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
 
 def _read_blocks(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
     for block in read(pending, spec):
-        yield to_row(block)
+        yield pack_block(block)
 
 
 def _tokenize_block(packed: pa.Table, tokenization: Tokenization) -> pa.Table:
@@ -153,4 +155,4 @@ def _tokenize_block(packed: pa.Table, tokenization: Tokenization) -> pa.Table:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if packed.num_rows == 0:
         return packed
-    return to_row(tokenized(from_row(packed), tokenization))
+    return pack_block(tokenize_block(unpack_block(packed), tokenization))

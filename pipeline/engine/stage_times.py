@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from corpusmill.pipeline.encode.batches import Counts, together
+from corpusmill.pipeline.encode.batches import Counts, sum_counts
 from corpusmill.pipeline.encode.encoded import EncodeStats
 
 
@@ -47,14 +47,14 @@ class UnitClock:
         self._tokens = 0
         self._first: float | None = None
 
-    def came(self, seconds: Mapping[str, float], tokens: int, since_start: float) -> None:
+    def unit_arrived(self, seconds: Mapping[str, float], tokens: int, since_start: float) -> None:
         """Note a unit that was read and tokenized."""
         self._first = since_start if self._first is None else self._first
         self._tokens += tokens
-        for stage, spent in seconds.items():
-            self.spent(stage, spent)
+        for stage, add in seconds.items():
+            self.add(stage, add)
 
-    def spent(self, stage: str, seconds: float) -> None:
+    def add(self, stage: str, seconds: float) -> None:
         """Note the seconds of a stage for a unit."""
         self._seconds[stage] += seconds
         self._units[stage] += 1
@@ -62,8 +62,8 @@ class UnitClock:
     def times(self, encoding: Sequence[StageTimes], blocked: float) -> tuple[StageTimes, ...]:
         """Return all stages' times; `blocked` is how long the source had no room."""
         read, tokenize, commit = (
-            StageTimes(stage, units=self._units[stage], busy_seconds=spent)
-            for stage, spent in self._seconds.items()
+            StageTimes(stage, units=self._units[stage], busy_seconds=add)
+            for stage, add in self._seconds.items()
         )
         read = replace(read, blocked_seconds=blocked, startup_seconds=self._first or 0.0)
         tokenize = replace(tokenize, blocked_seconds=blocked, tokens=self._tokens)
@@ -90,12 +90,12 @@ class EncodeClock:
 
     def worked(self, stats: EncodeStats) -> None:
         """Note a work item that was encoded."""
-        self.lengths = together((self.lengths, stats.lengths))
+        self.lengths = sum_counts((self.lengths, stats.lengths))
         self.tokens += stats.tokens
         self._busy += stats.seconds
         self._flops += stats.flops
 
-    def unit(self) -> None:
+    def unit_done(self) -> None:
         """Note a unit whose last work item this pool has done."""
         self._units += 1
 
@@ -115,7 +115,7 @@ class EncodeClock:
         self.waiting_share += min(1.0, passed / 10) * (share - self.waiting_share)
 
     @property
-    def spent(self) -> float:
+    def seconds(self) -> float:
         """Seconds of starting and working."""
         return self._startup + self._busy
 

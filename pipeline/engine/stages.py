@@ -13,7 +13,7 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.input.units import Split, Unit
 from corpusmill.pipeline.spec import InputSpec, Tokenization
-from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.storage import stat_file
 from corpusmill.pipeline.tokenize.tokens import tokenize
 
 
@@ -27,7 +27,7 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
         for block in READERS[split.format].read(split, spec, pending.skip):
             _check_unchanged(split)  # the block may hold lines of one version and of the next
             reached = block.unit.offset + split.rows_per_unit
-            yield block.took("read", time.perf_counter() - began)
+            yield block.with_seconds("read", time.perf_counter() - began)
             began = time.perf_counter()
     except Exception as error:
         yield failed_block(_next_unit(pending, reached), _why_not_read(split, error))
@@ -54,11 +54,11 @@ def _next_unit(pending: Pending, reached: int) -> Unit:
     return pending.split.unit(reached)
 
 
-def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
+def tokenize_block(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     """Tokenize a block; a failure becomes its error."""
     began = time.perf_counter()
     try:
-        return tokenize(block, tokenization).took("tokenize", time.perf_counter() - began)
+        return tokenize(block, tokenization).with_seconds("tokenize", time.perf_counter() - began)
     except CorpusmillError as error:
         return failed_block(block.unit, str(error))
     except Exception as error:
@@ -69,7 +69,7 @@ def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
 
 
 def _check_unchanged(split: Split) -> None:
-    found = current(split.file.url)
+    found = stat_file(split.file.url)
     if found != split.file:
         raise InputChanged(
             f"{split.file.url}: expected the file that was planned ({split.file.size} bytes, mark "

@@ -14,17 +14,17 @@ PREFETCHED = 1
 class Worker:
     """An actor, the reference of its start call (None once the model is loaded), and its process id.
 
-    `asked` is when the actor was asked for. `items` maps each work item that the worker holds, in order, to
-    the reference of its answer. `since` is when the worker began to compute the first of them. A worker that
-    is `leaving` gets no more items, nor does a worker whose item has to be `alone`.
+    `requested_at` is when the driver asked Ray for the actor. `items` maps each work item that the worker
+    holds, in order, to the reference of its answer. `computing_since` is when the worker began to compute the
+    first of them. A worker that is `leaving` gets no more items, nor does a worker whose item is `alone`.
     """
 
     actor: Any
     start_call: Any
-    asked: float
+    requested_at: float
     pid: int = 0
     items: dict[WorkItem, Any] = field(default_factory=dict)
-    since: float = 0.0
+    computing_since: float = 0.0
     leaving: bool = False
     alone: bool = False
 
@@ -95,7 +95,7 @@ class WorkerSet:
     def assign(self, worker: Worker, item: WorkItem, reference: Any, now: float) -> None:
         """Note that a worker was given a work item, whose answer has this reference."""
         if not worker.items:
-            worker.since = now
+            worker.computing_since = now
         worker.items[item] = reference
         worker.alone = item.alone
         self.in_flight_items += 1
@@ -104,7 +104,7 @@ class WorkerSet:
 
     def release(self, worker: Worker, item: WorkItem, now: float) -> None:
         """Note that a worker has answered for a work item."""
-        worker.since, worker.alone = now, False
+        worker.computing_since, worker.alone = now, False
         del worker.items[item]
         self.in_flight_items -= 1
         self.in_flight_tokens -= item.tokens
@@ -114,7 +114,7 @@ class WorkerSet:
         """Choose workers to leave, first those that start, then the idle; return those that hold nothing."""
         staying = [worker for worker in self._workers if not worker.leaving]
         # The newest starts first, as the oldest will soon be ready.
-        staying.sort(key=lambda worker: (not worker.starting, len(worker.items), -worker.asked))
+        staying.sort(key=lambda worker: (not worker.starting, len(worker.items), -worker.requested_at))
         for worker in staying[:count]:
             self.starting -= worker.starting
             worker.leaving = True

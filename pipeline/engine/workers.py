@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from corpusmill.pipeline.blocks import UnitSummary, from_row, summary_of_row
+from corpusmill.pipeline.blocks import UnitSummary, unpack_block, unpack_summary
 from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.errors import DeviceLost
-from corpusmill.pipeline.machine import MemoryRelease, keep_memory, leave_out_pandas
+from corpusmill.pipeline.machine import MemoryRelease, hide_pandas, keep_memory
 from corpusmill.pipeline.spec import ModelSpec
 
-CONTEXT = 1 << 30
+CUDA_CONTEXT_BYTES = 1 << 30
 """Bytes that CUDA itself takes of a GPU per process, at most: the process that reads the memory has them."""
 
 
@@ -36,14 +36,14 @@ class EncodeWorker:
 
     def __init__(self, spec: ModelSpec) -> None:
         keep_memory()
-        leave_out_pandas()
+        hide_pandas()
         # Imported here: reading tasks and the driver's workers share this module and need no torch.
         from corpusmill.pipeline.encode.encoder import Encoder
 
         # Before the model is loaded: afterwards its own memory would be missing.
-        self._shortage = shortage(gpu_memory(spec.device), spec.pool.gpus)
+        self._shortage = memory_shortage(gpu_memory(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
-        self._telling = threading.Lock()
+        self._lock = threading.Lock()
         self._last = 0.0
         self._release = MemoryRelease()
         self._release.when_due(time.monotonic())
@@ -60,16 +60,16 @@ class EncodeWorker:
         """
         began = time.perf_counter()
         try:
-            encoded = self._encoder.encode(from_row(packed).part(start, stop))
+            encoded = self._encoder.encode(unpack_block(packed).part(start, stop))
         except DeviceLost:
             os._exit(1)  # a new process gets the device back; the pool finds the row at fault
-        seconds = self._taken(began)
+        seconds = self._seconds_taken(began)
         self._release.when_due(time.monotonic())
         return encoded.columns, replace(encoded.stats, seconds=seconds)
 
-    def _taken(self, began: float) -> float:
+    def _seconds_taken(self, began: float) -> float:
         """Return the seconds since a work item began, or since the one before it ended if that is less."""
-        with self._telling:
+        with self._lock:
             now, last = time.perf_counter(), self._last
             self._last = now
         return now - max(began, last)
@@ -78,7 +78,7 @@ class EncodeWorker:
 @ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]
 def summarize(*blocks: pa.Table) -> list[UnitSummary]:
     """Read the summaries of packed blocks, where they are; several at once, as a task costs driver time."""
-    return [summary_of_row(block) for block in blocks]
+    return [unpack_summary(block) for block in blocks]
 
 
 def start_encoder(spec: ModelSpec) -> Any:
@@ -110,12 +110,12 @@ def gpu_memory(device: str) -> GpuMemory | None:
     return GpuMemory(free, total)
 
 
-def shortage(found: GpuMemory | None, share: float) -> str | None:
+def memory_shortage(found: GpuMemory | None, share: float) -> str | None:
     """Return a note if a worker misses memory of its share of a GPU, before it has loaded anything."""
     if found is None:
         return None
     expected = min(share, 1.0) * found.total
-    if found.free + CONTEXT >= expected:
+    if found.free + CUDA_CONTEXT_BYTES >= expected:
         return None
     return (
         f"found {_gb(found.free)} GB free of the {_gb(expected)} GB that its share of the GPU ({share:g} of "

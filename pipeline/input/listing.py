@@ -8,7 +8,7 @@ from typing import Any
 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.input.own_output import OwnOutput
-from corpusmill.pipeline.storage import StoredFile, advice, asked, locate, reason_of, stored_file
+from corpusmill.pipeline.storage import StoredFile, advice, locate, reason_of, stored_file, with_retries
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -75,7 +75,7 @@ def _list_path(path: str, *, any_name: bool, output: OwnOutput | None) -> list[t
             "folder, or write to one that no input.path lies in"
         )
     try:
-        entries, what = asked(fs, lambda: _entries(fs, inner))
+        entries, what = with_retries(fs, lambda: _entries(fs, inner))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
     except Exception as error:  # clients of stores raise errors of their own

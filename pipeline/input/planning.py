@@ -51,13 +51,13 @@ def file_schemas(files: Sequence[StoredFile], asked: str, given: pa.Schema | Non
     def one(file: StoredFile) -> FileSchema:
         name = format_of(file, asked)
         schema = READERS[name].schema(file)
-        return file.url, override(schema, given) if name == "jsonl" and given is not None else schema
+        return file.url, override_types(schema, given) if name == "jsonl" and given is not None else schema
 
     with ThreadPoolExecutor(LISTING_THREADS) as threads:
         return list(threads.map(one, files))
 
 
-def override(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
+def override_types(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
     """Replace the types of columns that the job gives, and add those no sample showed."""
     fields = {field.name: field for field in schema} | {field.name: field for field in given}
     return pa.schema(list(fields.values()))
@@ -84,16 +84,16 @@ def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[
     committed = frozenset(committed)
     done: dict[str, set[int]] = {split.key: set() for split in splits}
     by_key = {split.key: split for split in splits}
-    strangers = []
+    unknown = []
     for unit in committed:
         key = split_key(unit)
         offset = by_key[key].offset_of(unit) if key in by_key else None
         if offset is None:
-            strangers.append(unit)
+            unknown.append(unit)
         else:
             done[key].add(offset)
-    if strangers:
-        raise _strange(sorted(strangers), receipts)
+    if unknown:
+        raise _unknown_units(sorted(unknown), receipts)
     pending = tuple(
         Pending(split, frozenset(done[split.key]))
         for split in splits
@@ -102,7 +102,7 @@ def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[
     return Remaining(pending, committed)
 
 
-def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
+def _unknown_units(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
     source = receipts[units[0]].record.source if units[0] in receipts else "an input"
     return OutputError(
         f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "

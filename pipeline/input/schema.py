@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.input.arrow_types import is_list_of_text, is_text
-from corpusmill.pipeline.input.readers.infer import CONFLICT, UNSEEN, settled
+from corpusmill.pipeline.input.readers.infer import CONFLICT, UNSEEN, null_as_string
 
 FileSchema = tuple[str, pa.Schema]
 """(URL of the file, its columns)"""
@@ -42,7 +42,7 @@ def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.D
             ).at(field) from None
     if found is None:
         raise InputError("no input file to take columns from").at("input.path")
-    return settled(found.field(0).type) if unseen else found.field(0).type
+    return null_as_string(found.field(0).type) if unseen else found.field(0).type
 
 
 def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
@@ -66,17 +66,17 @@ def check_texts(name: str, kind: pa.DataType, *, field: str) -> None:
 def _common(one: pa.Schema, other: pa.Schema) -> pa.Schema:
     """Return the column's type that holds the values of both; ArrowTypeError where some would change."""
     common = pa.unify_schemas([one, other], promote_options="permissive")
-    if any(_changes(schema.field(0).type, common.field(0).type) for schema in (one, other)):
+    if any(_changes_values(schema.field(0).type, common.field(0).type) for schema in (one, other)):
         raise pa.ArrowTypeError("no common type")
     return common
 
 
-def _changes(kind: pa.DataType, common: pa.DataType) -> bool:
+def _changes_values(kind: pa.DataType, common: pa.DataType) -> bool:
     """Say whether a conversion that Arrow makes without complaint would change values, or text into bytes."""
     if pa.types.is_struct(kind):
-        return any(_changes(field.type, common.field(field.name).type) for field in kind)
+        return any(_changes_values(field.type, common.field(field.name).type) for field in kind)
     if kind.num_fields:
-        return any(_changes(kind.field(i).type, common.field(i).type) for i in range(kind.num_fields))
+        return any(_changes_values(kind.field(i).type, common.field(i).type) for i in range(kind.num_fields))
     return bool(
         (pa.types.is_decimal(kind) and pa.types.is_floating(common))
         or (pa.types.is_string(kind) and not (pa.types.is_string(common) or pa.types.is_large_string(common)))

@@ -43,9 +43,11 @@ class UnitSizing:
             tokens = min(self.max_length, tokens)
         by_work = MAX_FLOPS / max(self.flops_per_token * tokens, 1.0)
         by_size = MAX_BYTES / max(row_bytes, self.written_per_token * tokens, 1.0)
-        return int(max(1, min(MAX_ROWS, by_size, max(MIN_ROWS, by_work, self._filling / tokens))))
+        return int(
+            max(1, min(MAX_ROWS, by_size, max(MIN_ROWS, by_work, self._tokens_to_fill_device / tokens)))
+        )
 
     @property
-    def _filling(self) -> int:
+    def _tokens_to_fill_device(self) -> int:
         """Return the tokens that keep a device busy which takes many at once."""
         return FULL_BATCHES * self.tokens_per_batch if self.tokens_per_batch > CORE_BATCH else 0

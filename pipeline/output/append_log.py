@@ -34,7 +34,7 @@ class AppendLog:
     def add(self, line: str) -> None:
         """Add a line, given with its line break."""
         if self._local:
-            writes.extend(self._path, line)
+            writes.append(self._path, line)
             return
         self._lines.append(line)
         self._size += len(line)

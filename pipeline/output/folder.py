@@ -11,7 +11,15 @@ from typing import Any, BinaryIO, TypeVar, cast
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import writes
 from corpusmill.pipeline.output.sinks import SINKS
-from corpusmill.pipeline.storage import absolute, advice, asked, is_local, is_settled, locate, reason_of
+from corpusmill.pipeline.storage import (
+    absolute,
+    advice,
+    is_local,
+    is_permanent,
+    locate,
+    reason_of,
+    with_retries,
+)
 
 T = TypeVar("T")
 
@@ -67,7 +75,7 @@ class OutputFolder:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            return cast(list[Any], asked(fs, lambda: fs.ls(path, detail=detail)))
+            return cast(list[Any], with_retries(fs, lambda: fs.ls(path, detail=detail)))
         except FileNotFoundError:
             return []
         except NotADirectoryError:
@@ -79,7 +87,7 @@ class OutputFolder:
                 f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}, then "
                 "run the same command again"
             )
-            raise (failed.at("output.path") if is_settled(error) else failed) from error
+            raise (failed.at("output.path") if is_permanent(error) else failed) from error
 
     def exists(self, path: str) -> bool:
         """Say whether a file of the output is there."""
@@ -125,7 +133,7 @@ class OutputFolder:
         """Ask the file system; what it cannot do is an OutputError, whatever its client raises."""
         fs, inner = locate(path)
         try:
-            return asked(fs, lambda: ask(fs, inner))
+            return with_retries(fs, lambda: ask(fs, inner))
         except (FileNotFoundError, NotADirectoryError):
             raise
         except Exception as error:

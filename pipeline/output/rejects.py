@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock
 from corpusmill.pipeline.input.readers import READERS
-from corpusmill.pipeline.input.readers.rows import raw_row, refuse, without_rows
+from corpusmill.pipeline.input.readers.rows import fail_on_rejects, raw_row, without_rows
 from corpusmill.pipeline.input.units import Split, Unit
 from corpusmill.pipeline.spec import InputSpec
 
@@ -38,18 +38,18 @@ def join_result_parts(parts: Sequence[ResultPart], refused: Collection[int]) -> 
     return pa.concat_tables(tables).unify_dictionaries()
 
 
-def set_aside(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: InputSpec) -> UnitBlock:
+def reject_rows(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: InputSpec) -> UnitBlock:
     """Turn rows of a block (row of the block → reason) into rejects; BadRow under `on_bad_row: fail`."""
     if not refused:
         return block
     unit = _numbered(block.unit, split)
     rows = sorted(refused)
     in_file = _rows_in_file(block, unit.first_row or 0)
-    shown = _shown(block, rows, spec)
+    shown = _remaining_columns(block, rows, spec)
     found = tuple(
         Reject(int(in_file[row]), refused[row], raw_row(shown, place)) for place, row in enumerate(rows)
     )
-    refuse(unit, found, spec)
+    fail_on_rejects(unit, found, spec)
     return replace(
         block,
         unit=unit,
@@ -73,7 +73,7 @@ def _rows_in_file(block: UnitBlock, first: int) -> "np.ndarray[tuple[int], np.dt
     return read[~np.isin(read, [reject.row for reject in block.rejects])]
 
 
-def _shown(block: UnitBlock, rows: Sequence[int], spec: InputSpec) -> pa.Table:
+def _remaining_columns(block: UnitBlock, rows: Sequence[int], spec: InputSpec) -> pa.Table:
     """Return what is left of some rows: kept columns, and the text where it is not among them."""
     columns = dict(zip(block.kept.column_names, block.kept.columns, strict=True))
     if "text" in block.tables and spec.text not in columns:

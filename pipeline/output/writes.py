@@ -13,7 +13,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.storage import advice, asked, is_local, is_settled, locate, reason_of, sync_path
+from corpusmill.pipeline.storage import (
+    advice,
+    is_local,
+    is_permanent,
+    locate,
+    reason_of,
+    sync_path,
+    with_retries,
+)
 
 T = TypeVar("T")
 Content = bytes | memoryview
@@ -26,9 +34,9 @@ def replace(path: str, content: Content) -> None:
     """Make a file appear with this content, or replace it, in one step that survives a power cut."""
     fs, inner = locate(path)
     if is_local(fs):
-        _in_words(path, lambda: _write_locally(inner, content, _replace))
+        _explain_failure(path, lambda: _write_locally(inner, content, _replace))
     else:
-        _in_words(path, lambda: fs.pipe_file(inner, bytes(content)))
+        _explain_failure(path, lambda: fs.pipe_file(inner, bytes(content)))
 
 
 def create(path: str, content: Content) -> bool:
@@ -38,14 +46,14 @@ def create(path: str, content: Content) -> bool:
     """
     fs, inner = locate(path)
     if is_local(fs):
-        return _in_words(path, lambda: _write_locally(inner, content, _link))
-    return _in_words(path, lambda: _create_in_store(fs, inner, bytes(content)))
+        return _explain_failure(path, lambda: _write_locally(inner, content, _link))
+    return _explain_failure(path, lambda: _create_in_store(fs, inner, bytes(content)))
 
 
-def extend(path: str, text: str) -> None:
+def append(path: str, text: str) -> None:
     """Add text to a file on this machine's disks."""
     _, inner = locate(path)
-    _in_words(path, lambda: _extend_locally(inner, text))
+    _explain_failure(path, lambda: _extend_locally(inner, text))
 
 
 def sweep(folder: str) -> None:
@@ -53,24 +61,24 @@ def sweep(folder: str) -> None:
     if os.path.isdir(folder):
         for entry in os.scandir(folder):
             if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
-                _in_words(entry.path, partial(_unlink, entry.path))
+                _explain_failure(entry.path, partial(_unlink, entry.path))
 
 
-def _in_words(path: str, write: Callable[[], T]) -> T:
+def _explain_failure(path: str, write: Callable[[], T]) -> T:
     """Write; what fails is an OutputError that says what is needed."""
     try:
-        return asked(locate(path)[0], write)
+        return with_retries(locate(path)[0], write)
     except Exception as error:
-        raise _refused(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _refused(path: str, error: Exception) -> OutputError:
+def _write_error(path: str, error: Exception) -> OutputError:
     fs, _ = locate(path)
     needed = "free space or rights are needed there" if is_local(fs) else advice(fs)
     refused = OutputError(
         f"{path}: cannot be written ({reason_of(error)}); {needed}, then run the same command again"
     )
-    return refused.at("output.path") if is_settled(error) else refused
+    return refused.at("output.path") if is_permanent(error) else refused
 
 
 def _create_in_store(fs: Any, path: str, content: bytes) -> bool:

@@ -80,8 +80,8 @@ def best_answers(
     found = [
         _candidates(
             window.first,
-            _exact(window.start_logits) - top_start,
-            _exact(window.end_logits) - top_end,
+            _double(window.start_logits) - top_start,
+            _double(window.end_logits) - top_end,
             limits=limits,
             max_answer_length=max_answer_length,
         )
@@ -93,13 +93,13 @@ def best_answers(
     return _best_distinct(_joined(found), top_k, log_mass=mass_start + mass_end)
 
 
-def _exact(logits: Any) -> Floats:
+def _double(logits: Any) -> Floats:
     return np.asarray(logits, np.float64)
 
 
 def _softmax_terms(parts: list[Any]) -> tuple[float, float]:
     """Return the largest logit, and the logarithm of the sum of exponentials relative to it."""
-    logits = np.concatenate([_exact(part) for part in parts])
+    logits = np.concatenate([_double(part) for part in parts])
     top = logits.max()
     return float(top), float(np.log(np.exp(logits - top).sum()))
 
@@ -118,13 +118,13 @@ def _candidates(
     first: int, starts_w: Floats, ends_w: Floats, *, limits: tuple[Ints, Ints], max_answer_length: int
 ) -> _Candidates:
     """Return every span of a window that holds characters; one that holds none would read as "no answer"."""
-    firsts, lasts = _bands(len(starts_w), max_answer_length)
+    firsts, lasts = _short_ranges(len(starts_w), max_answer_length)
     word_starts, word_ends = limits[0][first + firsts], limits[1][first + lasts]
     real = word_starts < word_ends
     return _Candidates((starts_w[firsts] + ends_w[lasts])[real], word_starts[real], word_ends[real])
 
 
-def _bands(length: int, max_answer_length: int) -> tuple[Ints, Ints]:
+def _short_ranges(length: int, max_answer_length: int) -> tuple[Ints, Ints]:
     """Return first and last token of every span of up to `max_answer_length` of `length` tokens.
 
     Memory is that of the spans asked for: never a square of the window unless they are as many.
@@ -147,7 +147,7 @@ def _best_distinct(all_of: _Candidates, top_k: int, *, log_mass: float) -> list[
     """Return the best `top_k` among different spans, each at its best rank."""
     fetched = 2 * top_k + 8
     while True:
-        best = _leading(all_of, fetched)
+        best = _best(all_of, fetched)
         # Best first, so the first of equal spans is the one that counts.
         spans = np.stack([all_of.starts[best], all_of.ends[best]], axis=1)
         distinct = np.sort(np.unique(spans, axis=0, return_index=True)[1])[:top_k]
@@ -159,7 +159,7 @@ def _best_distinct(all_of: _Candidates, top_k: int, *, log_mass: float) -> list[
         fetched *= 4
 
 
-def _leading(all_of: _Candidates, count: int) -> Ints:
+def _best(all_of: _Candidates, count: int) -> Ints:
     """Return the `count` best candidates in order, and those that tie with the last of them."""
     ranks = all_of.ranks
     chosen = np.arange(len(ranks))

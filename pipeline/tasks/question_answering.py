@@ -45,7 +45,7 @@ class QuestionAnsweringTask:
         if any(not question.strip() for question in self._questions):
             raise OptionError("expected questions with text, got an empty one").at("questions")
         self._top_k: int = options.get("top_k") or 1
-        self._longest: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
+        self._max_answer_length: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
         self._impossible = bool(options.get("handle_impossible_answer"))
         asked = max(len(self._questions), 1)
         self.needs = Needs(second="none" if self._questions else "required", offsets=True, passes=asked)
@@ -75,7 +75,7 @@ class QuestionAnsweringTask:
         asked = max(len(self._questions), 1)
         found = list(self._answers(results, unit))
         written = [
-            [self._shown(answers, text) for answers in found[i * asked : (i + 1) * asked]]
+            [self._as_rows(answers, text) for answers in found[i * asked : (i + 1) * asked]]
             for i, text in enumerate(texts)
         ]
         rows = [row[0] for row in written] if asked == 1 else written
@@ -100,11 +100,11 @@ class QuestionAnsweringTask:
                 text.places.ends[begin:end],
                 text.places.begins[begin:end],
                 top_k=self._top_k,
-                max_answer_length=self._longest,
+                max_answer_length=self._max_answer_length,
                 handle_impossible_answer=self._impossible,
             )
 
-    def _shown(self, answers: Sequence[Answer], text: str) -> Any:
+    def _as_rows(self, answers: Sequence[Answer], text: str) -> Any:
         rows = [
             {"text": text[a.start : a.end], "start": a.start, "end": a.end, "score": a.score} for a in answers
         ]

@@ -12,7 +12,7 @@ from corpusmill.pipeline.encode.items import Items
 from corpusmill.pipeline.encode.sequences import Layout, Sequences
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 
-Second = Literal["none", "optional", "required", "list"]
+SecondText = Literal["none", "optional", "required", "list"]
 """Whether a task reads `input.text_pair`: never, if given, always, or always and as a list of texts."""
 
 
@@ -51,7 +51,7 @@ class Needs:
     sequences that a text takes, `bytes_per_token` what is written of each token: both only size units.
     """
 
-    second: Second = "none"
+    second: SecondText = "none"
     windows: bool = True
     offsets: bool = False
     cuts_longest: bool = False

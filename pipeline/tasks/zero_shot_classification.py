@@ -41,8 +41,8 @@ class ZeroShotClassificationTask:
         self._hypotheses = _hypotheses(
             options.get("hypothesis_template") or "This example is {}.", self._labels
         )
-        self._entailment, self._contradiction = _verdicts(checkpoint.labels)
-        self._each = bool(options.get("multi_label")) or len(self._labels) == 1
+        self._entailment, self._contradiction = _entailment_ids(checkpoint.labels)
+        self._independent = bool(options.get("multi_label")) or len(self._labels) == 1
         self._top_k: int | None = options.get("top_k")
         self._threshold: float = options.get("threshold") or 0.0
         self._combine = options.get("combine") or "mean"
@@ -65,7 +65,7 @@ class ZeroShotClassificationTask:
         """Return the labels."""
         logits = combine(results[0].values, unit.sequences, self._combine)
         logits = logits.reshape(-1, len(self._labels), 2)
-        if self._each:
+        if self._independent:
             scores = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
         else:
             exponents = np.exp(logits[..., 1] - logits[..., 1].max(-1, keepdims=True))
@@ -91,7 +91,7 @@ def _hypotheses(template: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(template.replace("{}", label) for label in labels)
 
 
-def _verdicts(labels: tuple[str, ...]) -> tuple[int, int]:
+def _entailment_ids(labels: tuple[str, ...]) -> tuple[int, int]:
     """Return the ids of entailment and contradiction."""
     lowered = [label.lower() for label in labels]
     entailment = next((i for i, label in enumerate(lowered) if label.startswith("entail")), None)

@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 
 from corpusmill.pipeline.errors import TokenizerError
 
-NAMED = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+NAMED_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ def added_tokens(folder: str) -> AddedTokens:
     stated = config.get("added_tokens_decoder")
     if stated is None:
         config |= read_json(os.path.join(folder, "special_tokens_map.json")) or {}
-    named = {name: config.get(name) or default for name, default in NAMED.items()}
+    named = {name: config.get(name) or default for name, default in NAMED_TOKENS.items()}
     by_id = (
         dict(
-            _legacy(folder, {_content(token) for token in (*named.values(), *config["extra_special_tokens"])})
+            _tokens_of_older_files(
+                folder, {_content(token) for token in (*named.values(), *config["extra_special_tokens"])}
+            )
         )
         if stated is None
         else {int(index): _token(fields) for index, fields in stated.items()}
@@ -48,7 +50,11 @@ def added_tokens(folder: str) -> AddedTokens:
         config,
         {name: known.get(_content(token)) or _token(token, special=True) for name, token in named.items()},
         by_id,
-        tuple(_token(token, special=True) for token in _extra(config) if _content(token) not in known),
+        tuple(
+            _token(token, special=True)
+            for token in _other_special_tokens(config)
+            if _content(token) not in known
+        ),
     )
 
 
@@ -71,20 +77,20 @@ def read_json(path: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def _legacy(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:
+def _tokens_of_older_files(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:
     for text, index in (read_json(os.path.join(folder, "added_tokens.json")) or {}).items():
         yield int(index), AddedToken(text, normalized=text not in special, special=text in special)
     for fields in (read_json(os.path.join(folder, "tokenizer.json")) or {}).get("added_tokens") or ():
         yield int(fields["id"]), _token(fields)
 
 
-def _extra(config: dict[str, Any]) -> list[Any]:
+def _other_special_tokens(config: dict[str, Any]) -> list[Any]:
     """Return the special tokens beside the named ones: lists of them, and keys such as `my_token`."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     own = [
         value
         for name, value in config.items()
-        if name.endswith("_token") and name not in NAMED and isinstance(value, (str, dict))
+        if name.endswith("_token") and name not in NAMED_TOKENS and isinstance(value, (str, dict))
     ]
     return [*(extra.values() if isinstance(extra, dict) else extra), *own]
 

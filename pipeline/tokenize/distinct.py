@@ -29,18 +29,20 @@ class DistinctTexts:
         return of_values if self.groups is None else pa.ListArray.from_arrays(self.groups, of_values)
 
 
-def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTexts:
+def distinct_texts(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTexts:
     """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
     array = column.combine_chunks()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return _lists(array, deduplicate=deduplicate)
+        return _distinct_lists(array, deduplicate=deduplicate)
     if deduplicate:
         encoded = array.dictionary_encode()
         return DistinctTexts(encoded.indices, encoded.dictionary.to_pylist())
     return DistinctTexts(_numbered(array.is_valid()), array.drop_null().to_pylist())
 
 
-def both_of_a_pair(first: DistinctTexts, second: DistinctTexts, one: Bools, other: Bools) -> dict[str, Int]:
+def texts_of_marked_pairs(
+    first: DistinctTexts, second: DistinctTexts, one: Bools, other: Bools
+) -> dict[str, Int]:
     """Return the texts marked in `one` and in `other` that stand in a row together: by column, each once."""
     rows = np.asarray(pc.and_(first.index.is_valid(), second.index.is_valid()))
     lefts = np.asarray(first.index.fill_null(0))[rows]
@@ -53,7 +55,7 @@ def both_of_a_pair(first: DistinctTexts, second: DistinctTexts, one: Bools, othe
     return {"text": np.unique(lefts[marked]), "text_pair": np.unique(rights[marked])}
 
 
-def _lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
+def _distinct_lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
     """Return the distinct lists; a list that holds a null counts as null: nothing can be chosen from it."""
     rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
     present = [row for row in rows if row is not None]

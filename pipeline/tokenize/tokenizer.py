@@ -73,7 +73,7 @@ def _load(folder: str) -> Tokenizer:
             return _from_json(folder)
         if os.path.exists(os.path.join(folder, FILES[1])):
             vocabulary = models.WordPiece.read_file(os.path.join(folder, FILES[1]))
-            return _wordpiece(vocabulary, added_tokens(folder))
+            return _bert_tokenizer(vocabulary, added_tokens(folder))
     except TokenizerError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
@@ -102,10 +102,10 @@ def _from_json(folder: str) -> Tokenizer:
         normalizer = content.get("normalizer") or {}
         stated = {ours: normalizer[theirs] for ours, theirs in SETTINGS.items() if theirs in normalizer}
         added = replace(added, config=stated | added.config)
-    return _wordpiece(model["vocab"], added)
+    return _bert_tokenizer(model["vocab"], added)
 
 
-def _wordpiece(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
+def _bert_tokenizer(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
     """Build the BERT tokenizer that a vocabulary and a configuration stand for."""
     config, names = added.config, added.names
     tokenizer = Tokenizer(
@@ -124,7 +124,7 @@ def _wordpiece(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix=config.get("wordpieces_prefix", "##"))
-    _add(tokenizer, added)
+    _add_tokens(tokenizer, added)
     start, end = names["cls_token"].content, names["sep_token"].content
     ids = {name: tokenizer.token_to_id(name) for name in (start, end)}
     if None in ids.values():
@@ -137,7 +137,7 @@ def _wordpiece(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
     return tokenizer
 
 
-def _add(tokenizer: Tokenizer, added: AddedTokens) -> None:
+def _add_tokens(tokenizer: Tokenizer, added: AddedTokens) -> None:
     """Add the tokens that are cut out of a text first; a stated id that cannot be given is a ValueError."""
     # One of the named that the vocabulary lacks would get an id beyond the model's embeddings.
     known = [token for token in added.names.values() if tokenizer.token_to_id(token.content) is not None]

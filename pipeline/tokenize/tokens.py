@@ -22,13 +22,13 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints.find import tokenizer_folder
 from corpusmill.pipeline.ragged import Array
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
-from corpusmill.pipeline.tokenize.distinct import DistinctTexts, both_of_a_pair, distinct
+from corpusmill.pipeline.tokenize.distinct import DistinctTexts, distinct_texts, texts_of_marked_pairs
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 BATCH = 1024
 """Texts handed to the tokenizer at once: bounds its memory, and is far more than it needs for speed."""
-LONGER = 4
+COUNT_GROWTH = 4
 """How much further each attempt counts the tokens of two long texts."""
 
 
@@ -37,24 +37,24 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     if block.error is not None:
         return block
     columns = {
-        name: distinct(block.inputs[name], deduplicate=tokenization.deduplicate)
+        name: distinct_texts(block.inputs[name], deduplicate=tokenization.deduplicate)
         for name in block.inputs.column_names
     }
     tables: dict[str, pa.Table] = {}
     counts: dict[str, int] = {}
     for spec in tokenization.tokenizers:
-        made = {name: _table(columns[name], spec) for name in spec.columns}
-        counts[spec.key] = sum(_tokens(table, columns[name]) for name, table in made.items())
-        if spec.lengths and len(made) > 1:
-            made = _with_lengths(made, columns, spec)
-        tables |= {f"{spec.key}.{name}": table for name, table in made.items()}
+        of_column = {name: _token_table(columns[name], spec) for name in spec.columns}
+        counts[spec.key] = sum(_count_tokens(table, columns[name]) for name, table in of_column.items())
+        if spec.lengths and len(of_column) > 1:
+            of_column = _with_lengths(of_column, columns, spec)
+        tables |= {f"{spec.key}.{name}": table for name, table in of_column.items()}
     if any(spec.offsets for spec in tokenization.tokenizers):
         tables["text"] = pa.table({"text": pa.array(columns["text"].values, pa.large_string())})
     inputs = pa.table({name: column.index for name, column in columns.items()})
     return block.tokenized(inputs, tables, counts)
 
 
-def _table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
+def _token_table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
     """Tokenize the distinct values of a column."""
     tokenizer = load_tokenizer(tokenizer_folder(spec))
     texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
@@ -67,24 +67,24 @@ def _table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
             starts, ends = _offsets(text, encoding)
             fields["starts"].append(starts[: spec.limit])
             fields["ends"].append(ends[: spec.limit])
-            fields["begins"].append(_begins(encoding)[: spec.limit])
+            fields["begins"].append(_word_begins(encoding)[: spec.limit])
     return pa.table({name: column.grouped(_ragged(lists, name)) for name, lists in fields.items()})
 
 
 def _with_lengths(
-    made: dict[str, pa.Table], columns: dict[str, DistinctTexts], spec: TokenizerSpec
+    of_column: dict[str, pa.Table], columns: dict[str, DistinctTexts], spec: TokenizerSpec
 ) -> dict[str, pa.Table]:
     """Add how many tokens each text has; of two that were cut, both are counted on until one ends.
 
     That tells which is longer, and a long text costs no more than its partner.
     """
-    flat = {name: _lists(table, columns[name]) for name, table in made.items()}
+    flat = {name: _flat_lists(table, columns[name]) for name, table in of_column.items()}
     lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
     tokenizer, limit = load_tokenizer(tokenizer_folder(spec)), spec.limit
     while limit is not None:
         cut = {name: found == limit for name, found in lengths.items()}
-        doubtful = both_of_a_pair(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
-        limit = limit * LONGER if len(doubtful["text"]) else None
+        doubtful = texts_of_marked_pairs(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
+        limit = limit * COUNT_GROWTH if len(doubtful["text"]) else None
         for name, values in doubtful.items():
             texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
             counted = replace(spec, limit=limit, offsets=False)
@@ -93,7 +93,7 @@ def _with_lengths(
             ]
     return {
         name: table.append_column("lengths", columns[name].grouped(pa.array(lengths[name])))
-        for name, table in made.items()
+        for name, table in of_column.items()
     }
 
 
@@ -133,7 +133,7 @@ def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
     return starts, ends
 
 
-def _begins(encoding: Encoding) -> list[bool]:
+def _word_begins(encoding: Encoding) -> list[bool]:
     words = encoding.word_ids
     return [i == 0 or word is None or word != words[i - 1] for i, word in enumerate(words)]
 
@@ -147,12 +147,12 @@ def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def _tokens(table: pa.Table, column: DistinctTexts) -> int:
+def _count_tokens(table: pa.Table, column: DistinctTexts) -> int:
     """Count the tokens of a table's distinct texts."""
-    return len(_lists(table, column).values)
+    return len(_flat_lists(table, column).values)
 
 
-def _lists(table: pa.Table, column: DistinctTexts) -> pa.Array:
+def _flat_lists(table: pa.Table, column: DistinctTexts) -> pa.Array:
     """Return the tokens of a table's distinct texts, those of lists of texts one after another."""
     lists = table["ids"].combine_chunks()
     return lists if column.groups is None else lists.values

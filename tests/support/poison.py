@@ -18,7 +18,7 @@ from support.tiny_checkpoints import VOCABULARY
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.encoded import Encoded
-from corpusmill.pipeline.encode.encoder import Encoder, BatchResults
+from corpusmill.pipeline.encode.encoder import BatchResults, Encoder
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks.task import Prepared, Values

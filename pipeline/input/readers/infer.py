@@ -40,7 +40,7 @@ def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
 def _field(name: str, kind: pa.DataType, conflict: str | None) -> pa.Field:
     if conflict is not None:
         return pa.field(name, kind, metadata={CONFLICT: conflict})
-    return pa.field(name, kind, metadata=None if settled(kind) == kind else {UNSEEN: b""})
+    return pa.field(name, kind, metadata=None if null_as_string(kind) == kind else {UNSEEN: b""})
 
 
 def type_of(value: Any, depth: int = 0) -> pa.DataType:
@@ -95,12 +95,12 @@ def _fields(line: bytes) -> Iterable[tuple[str, Any]]:
     return record.items() if isinstance(record, dict) else ()
 
 
-def settled(kind: pa.DataType) -> pa.DataType:
+def null_as_string(kind: pa.DataType) -> pa.DataType:
     """Replace `null` (no value seen) by string, at any depth."""
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_list(kind):
-        return pa.list_(settled(kind.value_type))
+        return pa.list_(null_as_string(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, settled(field.type)) for field in kind])
+        return pa.struct([(field.name, null_as_string(field.type)) for field in kind])
     return kind

@@ -42,7 +42,7 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
             records.append(record)
             positions.append(position)
         else:
-            refused.append((position, reason or "", show(line)))
+            refused.append((position, reason or "", line_as_text(line)))
     columns: dict[str, pa.Array] = {}
     for name, kind, _ in fields:
         columns[name], bad = _column([record.get(name) for record in records], kind)
@@ -51,12 +51,12 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
             reasons = {positions[i]: f"column {name!r}: {why}" for i, why in bad.items()}
             kept = [None if p in reasons else line for p, line in enumerate(batch)]
             table, others = parse_lines(kept, schema)
-            named = [(p, reasons.get(p, why), show(batch[p])) for p, why, _ in others]
+            named = [(p, reasons.get(p, why), line_as_text(batch[p])) for p, why, _ in others]
             return table, named
     return pa.table(columns, schema=schema), refused
 
 
-def show(line: bytes | None) -> str:
+def line_as_text(line: bytes | None) -> str:
     """Show a line as text, invalid UTF-8 as escapes, cut at RAW_LIMIT characters."""
     return "" if line is None else line[: 4 * RAW_LIMIT].decode("utf-8", "backslashreplace")[:RAW_LIMIT]
 

@@ -40,14 +40,14 @@ def build_block(
         first = unit.first_row or 0
         rejects = (*rejects, *(Reject(first + row, *found) for row, found in invalid.items()))
         table = without_rows(table, sorted(invalid))
-    refuse(unit, rejects, spec)
+    fail_on_rejects(unit, rejects, spec)
     kept = table.select(list(spec.keep)).combine_chunks()
     texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
     inputs = pa.table({name: _plain_string(column) for name, column in texts.items()})
     return UnitBlock(unit, kept, inputs, tuple(sorted(rejects, key=lambda r: r.row)), rows_read, last)
 
 
-def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
+def fail_on_rejects(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
     """Raise BadRow for the first reject if the job says that bad rows are failures."""
     if rejects and spec.on_bad_row == "fail":
         first = min(rejects, key=lambda reject: reject.row)
@@ -78,7 +78,7 @@ def raw_row(table: pa.Table, row: int) -> str:
     """Show a row as JSON, bytes that are no UTF-8 as escapes; cut at RAW_LIMIT characters."""
     values: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        values[name] = _shown(column[row])
+        values[name] = _json_value(column[row])
     return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
 
 
@@ -114,7 +114,7 @@ def _decodes(cell: pa.Scalar) -> bool:
     return True
 
 
-def _shown(cell: pa.Scalar) -> Any:
+def _json_value(cell: pa.Scalar) -> Any:
     """Return a value as Python has it; where Python has none, text with escapes and times as numbers."""
     try:
         return cell.as_py()
@@ -122,17 +122,17 @@ def _shown(cell: pa.Scalar) -> Any:
         pass
     if pa.types.is_temporal(cell.type):
         return f"{cell.value} as {cell.type}"
-    return _escaped(cell)
+    return _escaped_value(cell)
 
 
-def _escaped(cell: pa.Scalar) -> Any:
+def _escaped_value(cell: pa.Scalar) -> Any:
     """Return a value that holds text with bytes that are no UTF-8, those as escapes."""
     if isinstance(cell, pa.DictionaryScalar):
-        return _shown(cell.value)
+        return _json_value(cell.value)
     if isinstance(cell, pa.StructScalar):
-        return {name: _shown(cell[name]) for name in cell.type.names}
+        return {name: _json_value(cell[name]) for name in cell.type.names}
     if isinstance(cell, pa.ListScalar) and not isinstance(cell, pa.MapScalar):
-        return [_shown(item) for item in cell]
+        return [_json_value(item) for item in cell]
     if isinstance(cell, pa.StringScalar):
         return cell.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
     return f"{cell.type} that holds invalid UTF-8"

@@ -12,7 +12,7 @@ from corpusmill.pipeline.errors import InputError
 
 PACKED_CHUNK = 1 << 16
 """Read at once of a compressed file."""
-FREE = 1 << 30
+ALWAYS_ALLOWED = 1 << 30
 MAX_RATIO = 500
 """A file may unpack to FREE bytes, and beyond that to MAX_RATIO times what was read: text seldom has 100."""
 MAX_LINE = 64 << 20
@@ -51,7 +51,7 @@ def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[byte
 
 
 def _check_ratio(packed: int, unpacked: int, url: str) -> None:
-    if unpacked > max(FREE, MAX_RATIO * packed):
+    if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
         raise InputError(
             f"{url}: its first {packed} bytes unpack to {unpacked >> 20} MiB, expected at most {MAX_RATIO} "
             "times as many, as of any text; unpack it and look at it, or leave it out"
@@ -98,7 +98,7 @@ def lines(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
 # COMPRESSIONS is the whole registry: name → how to begin a member, and how to unpack some bytes of it.
 
 
-def _by_zlib(member: Any, data: bytes) -> Unpacking:
+def _unpack_zlib(member: Any, data: bytes) -> Unpacking:
     while True:
         out = member.decompress(data, CHUNK)
         yield out
@@ -109,14 +109,14 @@ def _by_zlib(member: Any, data: bytes) -> Unpacking:
             return b""
 
 
-def _by_needs(member: Any, data: bytes) -> Unpacking:
+def _unpack_until_input_is_needed(member: Any, data: bytes) -> Unpacking:
     yield member.decompress(data, CHUNK)
     while not (member.eof or member.needs_input):
         yield member.decompress(b"", CHUNK)
     return bytes(member.unused_data)
 
 
-def _by_little(member: Any, data: bytes) -> Unpacking:
+def _unpack_in_small_steps(member: Any, data: bytes) -> Unpacking:
     for start in range(0, len(data), ZSTD_INPUT):
         yield member.decompress(data[start : start + ZSTD_INPUT])
         if member.eof:
@@ -125,11 +125,14 @@ def _by_little(member: Any, data: bytes) -> Unpacking:
 
 
 COMPRESSIONS: dict[str, tuple[Callable[[], Any], Callable[[Any, bytes], Unpacking]]] = {
-    "gzip": (lambda: zlib.decompressobj(wbits=31), _by_zlib),
+    "gzip": (lambda: zlib.decompressobj(wbits=31), _unpack_zlib),
     # The largest window there is: what `zstd --long=31` wrote can be read.
-    "zstd": (lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(), _by_little),
-    "bz2": (bz2.BZ2Decompressor, _by_needs),
+    "zstd": (
+        lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
+        _unpack_in_small_steps,
+    ),
+    "bz2": (bz2.BZ2Decompressor, _unpack_until_input_is_needed),
     # Of xz's own format only: zeros are an empty file of the one before it.
-    "xz": (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), _by_needs),
+    "xz": (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), _unpack_until_input_is_needed),
 }
 ERRORS = (zlib.error, zstandard.ZstdError, OSError, lzma.LZMAError, EOFError)

@@ -68,7 +68,9 @@ def test_a_queue_that_jumps_is_answered_in_one_decision(
     pool = PoolSnapshot(
         queued, 0, 10**5, held, 0, rate, startup, 0, most, feed_rate=feed, backlog_tokens=10.0 * queued
     )
-    first, memory = decide(pool, PolicyMemory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN)
+    first, memory = decide(
+        pool, PolicyMemory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN
+    )
     assert first.target == min(need(pool, DRAIN).workers, most)
     assert first.target > held or first.target == most
     for second in range(1, 50):
@@ -118,7 +120,9 @@ def test_an_idle_pool_goes_to_its_minimum(held: int, pool: PoolSnapshot) -> None
 def test_workers_that_nothing_can_come_for_go_at_once(held: int, pool: PoolSnapshot) -> None:
     """With the source at its end no more are kept than there are units, whatever the minimum is."""
     ended = replace(pool, finished=True)
-    decision, _ = decide(ended, PolicyMemory(held, last_growth=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN)
+    decision, _ = decide(
+        ended, PolicyMemory(held, last_growth=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN
+    )
     assert decision.target <= pool.units
 
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.engine.placement import check_fits, crowding_notes, fit_on_gpus, gpu_cost, workers_held, workers_per_gpu
+from corpusmill.pipeline.engine.placement import (
+    check_fits,
+    crowding_notes,
+    fit_on_gpus,
+    gpu_cost,
+    workers_held,
+    workers_per_gpu,
+)
 from corpusmill.pipeline.errors import JobFailed
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 

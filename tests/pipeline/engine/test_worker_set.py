@@ -34,7 +34,7 @@ class WorkerSets(RuleBasedStateMachine):
         return [w for w in self.workers if starting is None or w.starting == starting]
 
     @rule()
-    def asked(self) -> None:
+    def requested_at(self) -> None:
         self.clock += 1
         self.workers.add(Worker(object(), object(), self.clock))
 

@@ -18,7 +18,7 @@ from corpusmill.pipeline.input.readers.parse import RAW_LIMIT
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.storage import StoredFile, stat_file
 
 READER = READERS["jsonl"]
 Write = Callable[..., StoredFile]
@@ -198,7 +198,7 @@ def test_byte_ranges_share_out_the_lines_exactly(
     """Wherever the cuts fall, also inside a line, at its newline or inside the byte order mark."""
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + b"\n".join(found) + ending)
-    file = current(str(path))
+    file = stat_file(str(path))
 
     def read(split_bytes: int) -> tuple[list[Split], list[UnitBlock]]:
         with pytest.MonkeyPatch.context() as patch:
