@@ -57,7 +57,7 @@ def locate(url: str) -> tuple[Any, str]:
     if SECRET.search(rest) and separator:
         raise InputError(
             f"{protocol}://...: the URL holds a password or a signature; expected credentials in the "
-            "environment or in a profile of the file system's own, never in a URL: take it out"
+            "environment or in the file system's own profile; remove them from the URL"
         )
     if not separator:
         return filesystem("file"), os.path.abspath(os.path.expanduser(url))
@@ -97,8 +97,8 @@ def is_permanent(error: Exception) -> bool:
 def advice(fs: Any) -> str:
     """Say what to look at where a file system refuses; of stores some answers are without any words."""
     if is_local(fs):
-        return "check the path and the rights to it"
-    return "check the path, and that there are credentials which the store accepts and which have not expired"
+        return "check the path and its permissions"
+    return "check the path and the credentials: the store has to accept them, and they must not have expired"
 
 
 def with_retries(fs: Any, ask: Callable[[], T]) -> T:
@@ -121,7 +121,7 @@ def stat_file(url: str) -> StoredFile:
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
     except Exception as error:  # clients of stores raise errors of their own
-        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); {advice(fs)}") from error
+        raise InputError(f"{url}: cannot be examined ({reason_of(error)}); {advice(fs)}") from error
 
 
 def open_binary(url: str) -> BinaryIO:

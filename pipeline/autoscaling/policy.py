@@ -43,10 +43,10 @@ def decide(
         return Decision(wanted, asked.reason), PolicyMemory(wanted, last_growth=now)
     lower = _bounded(max(asked.workers, asked.floor), pool)
     if not _shrinks(lower, held, pool):
-        return Decision(held, "as it is"), replace(memory, target=held, too_many_since=None)
+        return Decision(held, "no change"), replace(memory, target=held, too_many_since=None)
     since = now if memory.too_many_since is None else memory.too_many_since
     if now - since < shrink_after or not _grew_long_ago(memory, now, shrink_after):
-        return Decision(held, "as it is"), replace(memory, target=held, too_many_since=since)
+        return Decision(held, "no change"), replace(memory, target=held, too_many_since=since)
     return Decision(lower, _shrink_reason(asked, shrink_after)), replace(
         memory, target=lower, too_many_since=now
     )
@@ -80,8 +80,8 @@ def _shrinks(lower: int, held: int, pool: PoolSnapshot) -> bool:
 
 
 def _shrink_reason(asked: Need, shrink_after: float) -> str:
-    kept = f"; what came lately keeps {asked.floor} busy" if asked.floor > asked.workers else ""
-    return f"less would have done for {shrink_after:.0f} s: {asked.reason}{kept}"
+    kept = f"; recent arrivals keep {asked.floor} busy" if asked.floor > asked.workers else ""
+    return f"fewer workers would have sufficed for {shrink_after:.0f} s: {asked.reason}{kept}"
 
 
 def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
@@ -143,7 +143,7 @@ def _whole_workers(workers: float) -> int:
 def _reason(pool: PoolSnapshot, fed: float, seconds: float, *, capped: bool) -> str:
     rate = pool.rate or 1.0
     waiting = pool.queued_tokens + pool.in_flight_tokens
-    text = f"{waiting:,} tokens wait, at {rate:,.0f} tokens/s a worker, to be done in {seconds:.0f} s"
+    text = f"{waiting:,} tokens wait; a worker encodes {rate:,.0f} tokens/s, the target is {seconds:.0f} s"
     if fed:
-        text += f", and the source could feed {fed:.1f} more workers"
-    return text + (f"; only {pool.units} units are there" if capped else "")
+        text += f"; the source could feed {fed:.1f} more workers"
+    return text + (f"; there are only {pool.units} units" if capped else "")

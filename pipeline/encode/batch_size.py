@@ -45,7 +45,7 @@ def fit_batch_size(
     if tokens == wanted:
         return wanted, None
     return tokens, (
-        f"takes batches of {tokens} tokens instead of {wanted}: {BATCHES_AT_ONCE} of these take "
+        f"takes batches of {tokens} tokens instead of {wanted}: {BATCHES_AT_ONCE} batches of {wanted} take "
         f"{BATCHES_AT_ONCE * model.size(wanted) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
     )
 

@@ -61,7 +61,10 @@ def retry(item: WorkItem, death: Death) -> list[WorkItem]:
     item.deaths += 1
     item.result.deaths += 1
     if item.result.failed or item.result.deaths >= MAX_DEATHS_IN_A_UNIT:
-        item.give_up(f"its rows ended {item.result.deaths} workers, more than rows at fault would explain")
+        item.give_up(
+            f"{item.result.deaths} workers died on its rows, the limit for one unit; the model or the memory "
+            "of a worker is a likelier cause than single rows"
+        )
         return []
     if item.rows > 1:
         wait = item.whole and not death.certain and item.deaths < MAX_DEATHS_OF_A_UNIT

@@ -57,16 +57,16 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
     on_gpu = [model.pool.gpus for model in models for _ in range(_smallest_pool(model)) if model.pool.gpus]
     if not fit_on_gpus(on_gpu, gpus):
         asked = sum(on_gpu)
-        shared = "" if asked > gpus + 1e-6 else ", and a worker's share has to lie on one of them"
+        shared = "" if asked > gpus + 1e-6 else ", and the share of one worker has to fit on one GPU"
         raise JobFailed(
-            f"the pools need {asked:g} GPUs at least ({_per_pool(models, lambda pool: pool.gpus)}), the "
+            f"the pools need at least {asked:g} GPUs ({_per_pool(models, lambda pool: pool.gpus)}), the "
             f"cluster has {gpus:g}{shared}; lower models[].pool.min_workers or gpus, or set device: cpu"
         )
     claimed = sum(_smallest_pool(model) * model.pool.claimed_cpus for model in models)
     if claimed and claimed + 1 > cpus:
         of_each = _per_pool(models, lambda pool: pool.claimed_cpus)
         raise JobFailed(
-            f"the pools need {claimed:g} CPUs at least ({of_each}) and reading one, "
+            f"the pools need at least {claimed:g} CPUs ({of_each}) and reading needs one, "
             f"the cluster has {cpus:g}; lower models[].pool.min_workers or cpus, or add nodes"
         )
 
@@ -80,8 +80,8 @@ def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> 
         count, each, fate = _capacity(model, cpus, gpus)
         if model.pool.workers > count:
             yield (
-                f"{model.title}: up to {model.pool.workers} workers of {each} are allowed, "
-                f"the cluster holds {count} now; {fate}"
+                f"{model.title}: the pool may grow to {model.pool.workers} workers with {each} each, and the "
+                f"cluster has room for {count} now; {fate}"
             )
 
 
@@ -89,11 +89,15 @@ def _capacity(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str
     """Return how many workers of a pool the cluster holds, of what, and what becomes of more."""
     pool = model.pool
     if pool.gpus:
-        return workers_held(gpus, pool.gpus), f"{pool.gpus:g} GPUs", "others wait for nodes"
+        return (
+            workers_held(gpus, pool.gpus),
+            f"{pool.gpus:g} GPU{_s(pool.gpus)}",
+            "further workers wait for nodes",
+        )
     if pool.claimed_cpus:
         count = max(0, int(cpus - 1) // pool.claimed_cpus)
-        return count, f"{pool.claimed_cpus} CPUs beside reading", "others wait for nodes"
-    return int(cpus) // pool.cpus, f"{pool.cpus} threads", "more share the CPUs"
+        return count, f"{pool.claimed_cpus} CPU{_s(pool.claimed_cpus)}", "further workers wait for nodes"
+    return int(cpus) // pool.cpus, f"{pool.cpus} CPU thread{_s(pool.cpus)}", "further workers share the CPUs"
 
 
 def _smallest_pool(model: ModelSpec) -> int:
@@ -104,3 +108,7 @@ def _per_pool(models: Sequence[ModelSpec], of: Callable[[PoolSpec], float]) -> s
     return ", ".join(
         f"{model.title}: {_smallest_pool(model)} x {of(model.pool):g}" for model in models if of(model.pool)
     )
+
+
+def _s(count: float) -> str:
+    return "" if count == 1 else "s"

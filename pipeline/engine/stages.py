@@ -73,6 +73,6 @@ def _check_unchanged(split: Split) -> None:
     if found != split.file:
         raise InputChanged(
             f"{split.file.url}: expected the file that was planned ({split.file.size} bytes, mark "
-            f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; leave inputs alone while a "
+            f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; do not change inputs while a "
             "job runs, then run it again"
         )

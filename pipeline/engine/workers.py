@@ -118,9 +118,9 @@ def memory_shortage(found: GpuMemory | None, share: float) -> str | None:
     if found.free + CUDA_CONTEXT_BYTES >= expected:
         return None
     return (
-        f"found {_gb(found.free)} GB free of the {_gb(expected)} GB that its share of the GPU ({share:g} of "
-        f"{_gb(found.total)} GB) should have: others hold the rest; end them, or lower tokens_per_batch or "
-        "the number of workers"
+        f"expected {_gb(expected)} GB free, which is its share of the GPU ({share:g} of "
+        f"{_gb(found.total)} GB), found {_gb(found.free)} GB: other processes hold the rest; end them, or "
+        "lower tokens_per_batch or the number of workers"
     )
 
 

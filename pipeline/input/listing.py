@@ -72,7 +72,7 @@ def _list_path(path: str, *, any_name: bool, output: OwnOutput | None) -> list[t
     if output is not None and output.holds(fs, inner, is_link=True):
         raise InputError(
             f"{path}: expected input, got the job's own output: output.path is {output.url}; read another "
-            "folder, or write to one that no input.path lies in"
+            "folder, or write to a folder that holds no input"
         )
     try:
         entries, what = with_retries(fs, lambda: _entries(fs, inner))

@@ -107,7 +107,7 @@ def _unknown_units(units: Sequence[str], receipts: dict[str, Receipt]) -> Output
     return OutputError(
         f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
         f"of {source}; expected the inputs of the first run: restore them, choose another output.path, or "
-        "keep those units as stale ones and go on with --incremental"
+        "continue with --incremental, which keeps those units as stale"
     ).at("output.path")
 
 

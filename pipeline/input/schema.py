@@ -58,8 +58,8 @@ def check_texts(name: str, kind: pa.DataType, *, field: str) -> None:
     """Refuse a column of lists of texts that is not one."""
     if not is_list_of_text(kind):
         raise InputError(
-            f"column {name!r}: expected lists of text (list<string>), one list of choices a row, got {kind}; "
-            "name another column or convert it first"
+            f"column {name!r}: expected lists of text (list<string>), one list of choices per row, got "
+            f"{kind}; name another column or convert it first"
         ).at(field)
 
 
@@ -91,11 +91,11 @@ def _field_of(name: str, url: str, schema: pa.Schema, *, field: str) -> pa.Field
             field
         )
     if schema.names.count(name) > 1:
-        raise InputError(f"{url}: column {name!r} is there more than once; rename one").at(field)
+        raise InputError(f"{url}: column {name!r} appears more than once; rename one").at(field)
     found = schema.field(name)
     if found.metadata and CONFLICT in found.metadata:
         raise InputError(
             f"{url}: column {name!r} holds {found.metadata[CONFLICT].decode()}; expected one type: give "
-            "input.schema, or mend the file"
+            "input.schema, or correct the file"
         ).at(field)
     return pa.field(name, found.type)

@@ -77,8 +77,8 @@ def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
         record = read_record(folder, content)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise OutputError(
-            f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of "
-            f"another kind ({first_line(error)}); move it away and run the same command again"
+            f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or has "
+            f"another format ({first_line(error)}); move it away and run the same command again"
         ) from None
     return Receipt(record, len(content), checksum_of(content))
 

@@ -74,7 +74,7 @@ def _explain_failure(path: str, write: Callable[[], T]) -> T:
 
 def _write_error(path: str, error: Exception) -> OutputError:
     fs, _ = locate(path)
-    needed = "free space or rights are needed there" if is_local(fs) else advice(fs)
+    needed = "it needs free space and write permission" if is_local(fs) else advice(fs)
     refused = OutputError(
         f"{path}: cannot be written ({reason_of(error)}); {needed}, then run the same command again"
     )

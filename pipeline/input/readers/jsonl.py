@@ -49,7 +49,7 @@ class JsonlReader:
         sample = self._first_rows(file).rows
         if sample and sample[0].lstrip()[:1] == b"[" and 2 * sum(map(is_object, sample)) < len(sample):
             raise InputError(
-                f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
+                f"{file.url}: expected one JSON object per line, got a file that begins with '['; "
                 "a JSON array has to be rewritten as JSON lines first"
             )
         return infer_schema(sample)

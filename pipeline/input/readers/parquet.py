@@ -146,8 +146,8 @@ def _typed(table: pa.Table, split: Split, spec: InputSpec, refused: dict[int, st
             columns.append(column if column.type == field.type else _cast(column, field, refused))
         except pa.ArrowException as error:
             raise InputError(
-                f"{split.file.url}: column {field.name!r} is {column.type}, with other files {field.type}, "
-                f"into which it cannot be converted ({first_line(error)}); rewrite one of the files, or "
+                f"{split.file.url}: column {field.name!r} is {column.type} here and {field.type} over all "
+                f"files, and cannot be converted ({first_line(error)}); rewrite one of the files, or "
                 "leave the column out of input.keep"
             ) from None
     return pa.table(columns, schema=spec.read_schema)

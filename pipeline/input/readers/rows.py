@@ -52,8 +52,8 @@ def fail_on_rejects(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) ->
     if rejects and spec.on_bad_row == "fail":
         first = min(rejects, key=lambda reject: reject.row)
         raise BadRow(
-            f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
-            "to set such rows aside"
+            f"{unit.source}: row {first.row}: {first.reason}; correct the row, or set "
+            "input.on_bad_row: reject to write such rows to rejects/"
         )
 
 

@@ -54,7 +54,7 @@ def _check_ratio(packed: int, unpacked: int, url: str) -> None:
     if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
         raise InputError(
             f"{url}: its first {packed} bytes unpack to {unpacked >> 20} MiB, expected at most {MAX_RATIO} "
-            "times as many, as of any text; unpack it and look at it, or leave it out"
+            "times as many as for any text; unpack and inspect the file, or leave it out"
         )
 
 

@@ -41,7 +41,8 @@ def test_less_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card(monkeypatch, free=8 * GIB, per_token=10**5)
     assert fit_batch_size(card.run, wanted=65_536, max_length=512) == (
         16_384,
-        "takes batches of 16384 tokens instead of 65536: 3 of these take 18.3 GiB, and 8.0 GiB are free",
+        "takes batches of 16384 tokens instead of 65536: 3 batches of 65536 take 18.3 GiB, "
+        "and 8.0 GiB are free",
     )
 
 

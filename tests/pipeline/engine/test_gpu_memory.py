@@ -23,7 +23,7 @@ def test_less_than_the_share_is_said_with_both_figures() -> None:
     told = memory_shortage(GpuMemory(12 * GB, 80 * GB), 0.5)
     assert told is not None
     assert told.startswith(
-        "found 12.0 GB free of the 40.0 GB that its share of the GPU (0.5 of 80.0 GB) should have"
+        "expected 40.0 GB free, which is its share of the GPU (0.5 of 80.0 GB), found 12.0 GB"
     )
 
 

@@ -86,7 +86,7 @@ def test_too_few_gpus_are_said() -> None:
         model("b", PoolSpec(2, 1, 0.5, min_workers=0)),
     ]
     with pytest.raises(
-        JobFailed, match=r"need 2\.5 GPUs at least \(a: 2 x 1, b: 1 x 0\.5\), the cluster has 2;"
+        JobFailed, match=r"need at least 2\.5 GPUs \(a: 2 x 1, b: 1 x 0\.5\), the cluster has 2;"
     ):
         check_fits(models, cpus=8, gpus=2)
 
@@ -94,7 +94,7 @@ def test_too_few_gpus_are_said() -> None:
 def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
     """Workers that take all CPUs would wait for units that nobody reads."""
     with pytest.raises(
-        JobFailed, match=r"need 4 CPUs at least \(a: 2 x 2\) and reading one, the cluster has 4;"
+        JobFailed, match=r"need at least 4 CPUs \(a: 2 x 2\) and reading needs one, the cluster has 4;"
     ):
         check_fits([model("a", PoolSpec(8, 2, claimed_cpus=2, min_workers=2))], cpus=4, gpus=0)
 
@@ -104,28 +104,30 @@ def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
     [
         (
             PoolSpec(8, 2),
-            "2 threads are allowed, the cluster holds 3 now; more share the CPUs",
+            "2 CPU threads each, and the cluster has room for 3 now; further workers share the CPUs",
         ),
         (
             PoolSpec(8, 2, claimed_cpus=2),
-            "2 CPUs beside reading are allowed, the cluster holds 2 now; others wait for nodes",
+            "2 CPUs each, and the cluster has room for 2 now; further workers wait for nodes",
         ),
         (
             PoolSpec(8, 1, gpus=0.5),
-            "0.5 GPUs are allowed, the cluster holds 4 now; others wait for nodes",
+            "0.5 GPUs each, and the cluster has room for 4 now; further workers wait for nodes",
         ),
     ],
 )
 def test_more_workers_than_fit_are_said_before_the_start(pool: PoolSpec, note: str) -> None:
     """On 6 CPUs and 2 GPUs; as many as fit are not worth a word."""
-    assert list(crowding_notes([model("m", pool)], cpus=6, gpus=2)) == [f"m: up to 8 workers of {note}"]
+    assert list(crowding_notes([model("m", pool)], cpus=6, gpus=2)) == [
+        f"m: the pool may grow to 8 workers with {note}"
+    ]
     assert not list(crowding_notes([model("m", replace(pool, workers=2))], cpus=6, gpus=2))
 
 
 def test_a_share_lies_on_one_gpu() -> None:
     """Three of 0.6 are less than two GPUs together, and do not fit."""
     with pytest.raises(
-        JobFailed, match=r"1\.8 GPUs at least .*has 2, and a worker's share has to lie on one"
+        JobFailed, match=r"at least 1\.8 GPUs .*has 2, and the share of one worker has to fit on one GPU"
     ):
         check_fits([model("a", PoolSpec(3, 1, gpus=0.6, min_workers=3))], cpus=8, gpus=2)
     check_fits([model("a", PoolSpec(2, 1, gpus=0.6, min_workers=2))], cpus=8, gpus=2)
