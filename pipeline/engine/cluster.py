@@ -1,4 +1,4 @@
-"""Connecting to Ray: a quiet local cluster, or one that runs already."""
+"""The connection to Ray: a local cluster, or one that runs already."""
 
 import importlib
 import io
@@ -29,7 +29,7 @@ _OTHER_CHILDREN: list[frozenset[psutil.Process]] = []
 
 @dataclass(frozen=True, slots=True)
 class ClusterResources:
-    """What a cluster offers; `claimed` where workers must claim it from Ray: others use the cluster too."""
+    """The CPUs and GPUs of a cluster; `claimed` if workers claim them from Ray, as others use it too."""
 
     cpus: int
     gpus: int
@@ -40,10 +40,10 @@ class ClusterResources:
 def cluster(
     address: str | None, *, debug: bool, abandoned: Callable[[], bool] = lambda: False
 ) -> Iterator[ClusterResources]:
-    """Hold a connection to Ray; a connection that was open already is used and left open.
+    """Open a connection to Ray for a while; one that is open already is used and left open.
 
     Ray takes seconds to end a local cluster. If `abandoned` returns true at the end, a local cluster is left
-    to `end_local_cluster`: the caller calls it as the last thing that this process does.
+    to `end_local_cluster`, which the caller calls right before this process ends.
     """
     if not debug:
         for name, value in QUIET.items():
@@ -69,14 +69,14 @@ def cluster(
                 yield replace(_resources(), claimed=address is not None)
         finally:
             if address or not abandoned():
-                # Ray holds repeated notes back and prints them at the end.
+                # Ray keeps repeated notes and prints them at the end.
                 with nullcontext() if debug else redirect_stdout(io.StringIO()):
                     ray.shutdown()
 
 
 @contextmanager
 def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
-    """Record which children do not belong to the cluster, from before its start until it has ended."""
+    """Record this process's other children before the cluster starts, and forget them once it has ended."""
     _OTHER_CHILDREN.append(frozenset(psutil.Process().children()))
     try:
         yield
@@ -88,14 +88,14 @@ def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
 def end_local_cluster() -> None:
     """Kill all processes of this process's local cluster, if any; this process has to end right after.
 
-    Ray itself ends a driver whose raylet is gone, with an error and exit code 1.
+    Otherwise Ray ends it with an error and exit code 1, as its raylet is gone.
     """
     if not _OTHER_CHILDREN:
         return
     roots = [child for child in psutil.Process().children() if child not in _OTHER_CHILDREN[0]]
     for root in roots:
         with suppress(psutil.Error):
-            root.suspend()  # a raylet that is killed loses its workers, and could start some until then
+            root.suspend()  # a killed raylet loses its workers, and may start more until then
     _kill([process for root in roots for process in _descendants(root)])
     _remove_spilled_objects()
     _kill(roots)
@@ -115,7 +115,7 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def _remove_spilled_objects() -> None:
-    """Remove the objects that the cluster has moved to the disk, as `ray.shutdown` does."""
+    """Remove the objects that the cluster has spilled to disk, as `ray.shutdown` does."""
     worker = sys.modules.get("ray._private.worker")
     node = worker and worker._global_node
     if node is not None:
@@ -124,7 +124,7 @@ def _remove_spilled_objects() -> None:
 
 @contextmanager
 def _keep_sigterm_handler() -> Iterator[None]:
-    """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by a sys.exit."""
+    """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by sys.exit."""
     before = signal.getsignal(signal.SIGTERM)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
@@ -147,9 +147,9 @@ def _resources() -> ClusterResources:
 
 @contextmanager
 def _hide_ray_notes() -> Iterator[None]:
-    """Keep Ray's notes off the terminal: it prints those of dead workers whatever its options.
+    """Keep Ray's notes off the terminal: no option stops those of dead workers.
 
-    Ray Data's own log goes on in the session's folder.
+    Ray Data still writes its log file in the session's folder.
     """
     importlib.import_module("ray.data")  # sets up its logger, on first import only
     on_terminal = [
@@ -187,12 +187,12 @@ class _WithoutRay:
 
 @contextmanager
 def working_folder(folder: str) -> Iterator[None]:
-    """Work in another folder for a moment.
+    """Change to another working directory for a while.
 
     Ray starts every worker in the driver's working directory and puts that directory before site-packages
     on the worker's path, where a user's own package of a common name would shadow an installed one. The
-    folder has to stay for as long as the workers do: in a deleted one MKL fails to load. What PYTHONPATH
-    says from here on is said for there too.
+    folder has to exist as long as the workers: MKL fails to load in a deleted one. Relative entries of
+    PYTHONPATH are made absolute, so that they mean the same in both directories.
     """
     before = os.getcwd()
     if paths := os.environ.get("PYTHONPATH"):

@@ -1,4 +1,4 @@
-"""The actors that write units, so that encoders never wait for a disk or an object store."""
+"""The actors that commit units, so that encoders never wait for a disk or an object store."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ WORKERS_PER_COMMITTER = 16
 
 @dataclass(frozen=True, slots=True)
 class CommitRequest:
-    """What the models computed of a unit: `starts` are the first rows of each model's columns, in order."""
+    """A unit to commit; `starts` are the first rows of the parts of each model's result, in order."""
 
     split: Split
     starts: tuple[tuple[int, ...], ...]
@@ -40,14 +40,14 @@ class Committed:
 
 
 class CommitWorker:
-    """Writes units."""
+    """An actor that commits units."""
 
     def __init__(self, reading: InputSpec, output: OutputSpec) -> None:
         self._reading, self._output = reading, output
         self._node = ray.get_runtime_context().get_node_id()
 
     def commit(self, packed: pa.Table, request: CommitRequest, *columns: pa.Table) -> Committed:
-        """Write one unit; `columns` are those of the first model, then of the second, and so on."""
+        """Commit one unit; `columns` are the parts of the first model's result, then of the second's, ..."""
         began = time.perf_counter()
         each = iter(columns)
         parts = [[ResultPart(start, next(each)) for start in starts] for starts in request.starts]
@@ -58,13 +58,13 @@ class CommitWorker:
 
 
 def start_committer(reading: InputSpec, output: OutputSpec) -> Any:
-    """Start a committer that writes a few units at once; it has no state, so Ray may restart it at will."""
+    """Start a committer that commits up to four units at once; Ray may restart it, as it has no state."""
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=4)(CommitWorker)
     return actor.remote(reading, output)
 
 
 class Committers:
-    """Gives finished units to committers; there are more committers where there are more encoders."""
+    """The committers of a run, one per WORKERS_PER_COMMITTER encoders, and the calls to them."""
 
     def __init__(
         self, reading: InputSpec, output: OutputSpec, splits: Iterable[Split], calls: RayCalls
@@ -75,12 +75,12 @@ class Committers:
         self.actors: list[Any] = []
 
     def serve(self, workers: int) -> None:
-        """Have enough committers for so many encoders."""
+        """Start the committers that are missing for so many encoders."""
         while len(self.actors) < 1 + workers // WORKERS_PER_COMMITTER:
             self.actors.append(start_committer(self._reading, self._output))
 
     def commit(self, unit: OpenUnit) -> None:
-        """Have a unit written whose results are complete."""
+        """Have a committer commit a unit whose results are complete."""
         split = self._splits[split_key(unit.name)]
         starts = tuple(tuple(start for start, _ in result.columns) for result in unit.results)
         columns = [columns for result in unit.results for _, columns in result.columns]

@@ -22,7 +22,7 @@ from corpusmill.pipeline.spec import ModelSpec, PipelineSpec
 
 
 class InlineEngine:
-    """Runs unit after unit, each through every model."""
+    """An engine that runs one unit after another, each through every model."""
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
@@ -56,7 +56,7 @@ class InlineEngine:
         self._intake.finished = True
 
     def state(self) -> EngineState:
-        """Return the tokens done; nothing queues here."""
+        """Return the tokens done; nothing queues in this engine."""
         pools = tuple(self._pool_state(*each) for each in zip(self._spec.models, self._clocks, strict=True))
         return EngineState(pools, self._encoded, self._intake.rows)
 
@@ -78,12 +78,12 @@ class InlineEngine:
         )
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return the times of every stage; none waits for another, as they run one after the other."""
+        """Return the times of every stage; no stage waits for another, as they run in turn."""
         return self._clock.times([clock.times() for clock in self._clocks], 0.0)
 
     @property
     def worker_seconds(self) -> float:
-        """Seconds of loading and encoding."""
+        """The seconds of loading and encoding."""
         return sum(clock.seconds for clock in self._clocks)
 
     def _load_encoder(self, model: ModelSpec, clock: EncodeClock) -> Encoder:
@@ -113,7 +113,7 @@ class InlineEngine:
             receipt = commit(block, columns, self._spec.output, tokens=tokens)
         except CorpusmillError as error:
             return UnitFailure(block.unit.name, str(error))
-        except Exception as error:  # a unit that one model cannot take must not cost the others
+        except Exception as error:  # one failed unit must not end the others
             return UnitFailure(block.unit.name, f"{type(error).__name__}: {error}")
         self._clock.add("commit", time.monotonic() - began)
         return receipt

@@ -1,4 +1,4 @@
-"""Whether workers fit a cluster as Ray places them: a share of a GPU lies on one GPU."""
+"""Whether workers fit on a cluster as Ray places them: a worker's share of a GPU is on one GPU."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,12 +14,12 @@ def workers_per_gpu(share: float) -> int:
 
 
 def gpu_cost(share: float) -> float:
-    """Return the GPUs that a worker takes from all others: a worker with 0.6 of a GPU takes a whole GPU."""
+    """Return the GPUs that a worker takes from the others: a worker with 0.6 of a GPU takes a whole GPU."""
     return 1 / workers_per_gpu(share) if 0 < share <= 1 else share
 
 
 def worker_cost(model: ModelSpec) -> float:
-    """Return what a worker takes of the room: GPUs if it has any, else CPUs."""
+    """Return the GPUs that a worker takes, or its CPUs if it has no GPU."""
     return gpu_cost(model.pool.gpus) or float(model.pool.cpus)
 
 
@@ -31,7 +31,7 @@ def workers_held(gpus: float, share: float) -> int:
 
 
 def fit_on_gpus(shares: Sequence[float], gpus: float) -> bool:
-    """Return whether workers with these shares fit on the GPUs together, the largest placed first."""
+    """Return whether workers with these shares fit on the GPUs together; the largest is placed first."""
     free = [1.0] * int(gpus + ROUNDING)
     for share in sorted(shares, reverse=True):
         if share > 1:
@@ -49,10 +49,10 @@ def fit_on_gpus(shares: Sequence[float], gpus: float) -> bool:
 
 
 def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None:
-    """Raise JobFailed where the cluster cannot hold the smallest pools: Ray would wait for ever, silently.
+    """Refuse a job whose smallest pools do not fit on the cluster: Ray would wait for ever without a message.
 
     Every unit goes through all models, so all run at once. Each pool needs its minimum, or one worker.
-    Reading takes one CPU beside workers that claim their CPUs.
+    Reading takes one CPU beside workers that claim their CPUs. The error is JobFailed.
     """
     on_gpu = [model.pool.gpus for model in models for _ in range(_smallest_pool(model)) if model.pool.gpus]
     if not fit_on_gpus(on_gpu, gpus):
@@ -72,7 +72,7 @@ def check_fits(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> None
 
 
 def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> Iterator[str]:
-    """Yield a note per pool that may have more workers than the cluster holds now.
+    """Yield a note per pool that may grow to more workers than the cluster has room for now.
 
     This is no error: nodes may be added, or the job may have been written for a larger cluster.
     """
@@ -86,7 +86,7 @@ def crowding_notes(models: Sequence[ModelSpec], *, cpus: float, gpus: float) -> 
 
 
 def _capacity(model: ModelSpec, cpus: float, gpus: float) -> tuple[int, str, str]:
-    """Return how many workers of a pool the cluster holds, of what, and what becomes of more."""
+    """Return how many workers the cluster has room for, what each holds, and what further workers do."""
     pool = model.pool
     if pool.gpus:
         return (

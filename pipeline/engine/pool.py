@@ -1,4 +1,4 @@
-"""One model at work: its queue, and the pool of Ray actors that take work items from it."""
+"""One model's queue, and the pool of Ray actors that take work items from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec
 
 RATE_SECONDS = 10.0
-"""Seconds over which a pool's rate is shown."""
+"""Seconds over which the pool's current rate is averaged."""
 ASSUMED_FACTOR = {"cpu": 50.0, "cuda": 5000.0}
-"""By device: how many times its `least_rate` a worker is assumed to do until it has done a unit."""
+"""By device: a worker's rate before the first measurement, as a multiple of its `least_rate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLinks:
-    """What a pool is connected to: how it starts an actor, the calls under way, and where outcomes go."""
+    """The connections of a pool: how to start an actor, the calls under way, outcomes, the hang timeout."""
 
     start: Callable[[ModelSpec], Any]
     calls: RayCalls
@@ -44,10 +44,11 @@ class PoolLinks:
 
 
 class Pool:
-    """The workers of the job's `index`-th model and its queue; what a dead one held goes back to its front.
+    """The workers and the queue of the job's `index`-th model.
 
-    `resize` says how many workers there should be. Missing workers are started, also for those that die.
-    Workers too many get no more work items and go once they have done those that they hold.
+    `resize` sets the number of workers. Missing workers are started, dead ones are replaced, and the work
+    items of a dead one go back to the front of the queue. Surplus workers get no more work items and end once
+    they have finished those that they hold.
     """
 
     def __init__(self, index: int, spec: ModelSpec, links: PoolLinks, now: float) -> None:
@@ -67,11 +68,11 @@ class Pool:
 
     @property
     def rate(self) -> float:
-        """Tokens per second of a worker, measured or, until there is a measurement, assumed."""
+        """Tokens per second of a worker: measured, or assumed before the first measurement."""
         return self.work.rate or ASSUMED_FACTOR[self.spec.device] * self.spec.pool.least_rate
 
     def fastest_possible(self, now: float) -> float | None:
-        """Return a rate that a worker does not exceed, from how long the first units have taken so far."""
+        """Return an upper bound of a worker's rate, from the time that the current items have taken."""
         rates = [
             worker.current.tokens / (now - worker.computing_since)
             for worker in self.workers
@@ -80,7 +81,7 @@ class Pool:
         return max(rates, default=None)
 
     def resize(self, target: int) -> None:
-        """Have so many workers: start those that are missing, let go those that are too many."""
+        """Set the number of workers: start those that are missing, dismiss those that are surplus."""
         self.target = target
         missing = target - self.workers.staying
         if missing > 0:
@@ -91,7 +92,7 @@ class Pool:
                 self._end(worker)
 
     def dispatch(self, now: float) -> None:
-        """Give work items to free workers, while there are both."""
+        """Give work items to free workers until one of the two runs out."""
         while len(self.queue):
             worker = self.workers.free(alone=self.queue.first.alone)
             if worker is None:
@@ -99,7 +100,7 @@ class Pool:
             self._assign(worker, self.queue.pop(), now)
 
     def pass_time(self, now: float, *, blocked: bool) -> None:
-        """Note in which state the workers were since the last call."""
+        """Note the state of the workers since the last call."""
         self._now = now
         self._recent.pass_time(now, 0.0)
         workers = self.workers
@@ -108,7 +109,7 @@ class Pool:
         )
 
     def started(self, worker: Worker, answer: Ready, now: float) -> None:
-        """Take a worker that has loaded the model, and report its notes."""
+        """Note that a worker has loaded the model, and report its notes."""
         self.workers.loaded(worker, answer.pid)
         self.startup.note(now - worker.requested_at)
         self.clock.started(now - worker.requested_at, answer.product_rate)
@@ -132,13 +133,13 @@ class Pool:
             self.clock.unit_done()
 
     def give_up(self, call: EncodeCall, reason: str, now: float) -> None:
-        """Fail the unit of a work item that cannot be encoded: its other items are not tried."""
+        """Fail the unit of a work item that cannot be encoded, and drop its other items."""
         self._release(call.worker, call.item, now)
         call.item.give_up(reason)
         self.queue.drop(call.item.result)
 
     def try_again(self, call: EncodeCall, now: float) -> None:
-        """Put a work item back that failed for no fault of its own or of its worker."""
+        """Put back a work item that failed, although neither its rows nor its worker are at fault."""
         self._release(call.worker, call.item, now)
         self.queue.put_back([call.item])
 
@@ -149,7 +150,7 @@ class Pool:
         return self.replace(worker, death_of(error))
 
     def hanging(self, now: float) -> list[tuple[Worker, Death]]:
-        """Return the workers that have computed an item for too long, and what to say of each."""
+        """Return the workers that have computed an item for too long, each with its death."""
         found = []
         for worker in self.workers:
             if worker.current is not None:
@@ -160,9 +161,9 @@ class Pool:
         return found
 
     def replace(self, worker: Worker, death: Death) -> WorkItem | None:
-        """Start another worker instead; return the work item that the worker computed, if any.
+        """Replace a worker; return the work item that it computed, if any.
 
-        The item is tried again, alone, cut, or its row is refused.
+        The item is tried again, as a whole, alone or cut, or its only row is refused.
         """
         items, workers = list(worker.items), len(self.workers)
         self._end(worker)  # the process may still run: it hangs, or its node was out of reach for a moment
@@ -179,11 +180,11 @@ class Pool:
         return items[0]
 
     def actors(self) -> list[Any]:
-        """Return the workers' actors, those starting and leaving included."""
+        """Return the actors of all workers, including those that start or leave."""
         return [worker.actor for worker in self.workers]
 
     def state(self, intake: Intake) -> PoolState:
-        """Count what waits and who works, and project what is left from what came of the input."""
+        """Return the state of the pool; the tokens left are projected from the input that has arrived."""
         expected_tokens = intake.expected_tokens(self.spec.tokenizer.key)
         return PoolState(
             model=self.spec.title,

@@ -40,15 +40,15 @@ HEARTBEAT = 0.2
 """Seconds between two heartbeats when nothing happens."""
 HANG_TIMEOUT = HangTimeout()
 MAX_LOSSES = 3
-"""How often a unit is tried again whose objects were lost with their node."""
+"""Number of times that a unit whose objects were lost with their node is tried again."""
 BLOCKS_PER_SUMMARY = 64
-"""Blocks that one task summarizes, at most."""
+"""Largest number of blocks that one task summarizes."""
 LAST_COMMITS_SECONDS = 4.0
-"""Seconds for which the end of a stopped run waits for the commits under way."""
+"""Seconds for which a run that stops waits for the commits under way."""
 
 
 class RayEngine:
-    """Runs pending splits through a running Ray cluster."""
+    """An engine that runs pending splits on a Ray cluster."""
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
@@ -63,9 +63,9 @@ class RayEngine:
         self._began_at = self._checked_at = self._blocked_seconds = 0.0
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
-        """Read, tokenize, encode, commit: this loop is the record path, the work happens in tasks and actors.
+        """Read, tokenize, encode, commit: this loop is the record path; the work happens in tasks and actors.
 
-        Workers start, work and stop inside this iterator.
+        The workers exist only while this iterator runs.
         """
         self._prepare(pending)
         try:
@@ -84,7 +84,7 @@ class RayEngine:
                 yield None
         except JobFailed:
             yield from self._new_outcomes()
-            self._folders.settle()  # a node that lacks the files is the better reason
+            self._folders.settle()  # if a node lacks the files, that is the cause to report
             raise
         finally:
             self._stop()
@@ -96,12 +96,12 @@ class RayEngine:
         return self._gauges.publish(EngineState(pools, tokens, self._intake.rows))
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return the times of every stage: those that tasks and workers reported, and the waits between."""
+        """Return the times of every stage: what tasks and workers reported, and the waits in between."""
         return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked_seconds)
 
     @property
     def worker_seconds(self) -> float:
-        """Seconds of all encoders, from being asked for until gone."""
+        """The seconds of all encoders, from their request to their end."""
         return sum(pool.clock.worker_seconds for pool in self._pools)
 
     # The steps of the loop.
@@ -119,14 +119,14 @@ class RayEngine:
         self._feeder: Feeder = unit_feeder(pending, self._spec)
 
     def _start(self) -> None:
-        """Start the smallest pools, and pulling units from Ray Data."""
+        """Start the smallest pools, and start to pull units from Ray Data."""
         links = PoolLinks(start_encoder, self._calls, self._outcomes.append, HANG_TIMEOUT)
         self._pools = [Pool(i, model, links, self._began_at) for i, model in enumerate(self._spec.models)]
         self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began_at)
         self._feeder.start()
 
     def _take_blocks(self) -> None:
-        """Take new blocks from the feeder, and have them summarized."""
+        """Take new blocks from the feeder, and start a task that summarizes them."""
         try:
             arrived = self._feeder.arrived(timeout=HEARTBEAT if self._open_units == 0 else 0.0)
         except RayError as error:
@@ -135,13 +135,13 @@ class RayEngine:
             ) from error
         self._open_units += len(arrived)
         self._blocks += arrived
-        # One task at a time: as they count no CPU, Ray would start a process for each that waits.
+        # One task at a time: the tasks claim no CPU, so Ray would start a process for each task that waits.
         if self._blocks and not self._calls.under_way(SummarizeCall):
             some, self._blocks = self._blocks[:BLOCKS_PER_SUMMARY], self._blocks[BLOCKS_PER_SUMMARY:]
             self._calls.expect(summarize.remote(*(block for block, _ in some)), SummarizeCall(tuple(some)))
 
     def _scale_pools(self) -> None:
-        """Note the state of all pools, and have them follow their queues."""
+        """Note the state of all pools, and resize them to their queues."""
         now, blocked = time.monotonic(), self._feeder.blocked_seconds()
         held_back = self._feeder.blocked
         for pool in self._pools:
@@ -169,12 +169,12 @@ class RayEngine:
                     self._finish_if_complete(pool.replace(worker, death))
 
     def _new_outcomes(self) -> Generator[Outcome, None, None]:
-        """Yield the outcomes since the last call."""
+        """Yield the outcomes that are new since the last call."""
         while self._outcomes:
             yield self._outcomes.pop(0)
 
     def _handle(self, answer: Answer) -> None:
-        """Act on what a call has answered."""
+        """Act on the answer to a call."""
         now = time.monotonic()
         match answer:
             case AnsweredCall(SummarizeCall(blocks), summaries):
@@ -201,7 +201,7 @@ class RayEngine:
             case FailedCall(CommitCall(unit), error):
                 self._encode_unit_again(unit, error)
 
-    # What a unit goes through.
+    # The steps of a unit.
 
     def _queue_units(
         self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float
@@ -223,7 +223,7 @@ class RayEngine:
         self._finish_if_complete(call.item)
 
     def _retry_item(self, call: EncodeCall, error: RayError, now: float) -> None:
-        """Try a work item again whose block could not be had at the time."""
+        """Try a work item again whose block could not be fetched; after MAX_LOSSES give its unit up."""
         call.item.unit.losses += 1
         if call.item.unit.losses <= MAX_LOSSES:
             self._pools[call.model].try_again(call, now)
@@ -245,7 +245,7 @@ class RayEngine:
         self._close(unit, committed.receipt)
 
     def _encode_unit_again(self, unit: OpenUnit, error: RayError) -> None:
-        """Encode a unit again whose results were lost with their node."""
+        """Encode a unit again whose results were lost with their node; after MAX_LOSSES fail it."""
         if unit.losses >= MAX_LOSSES:
             self._fail(unit, _data_lost(error))
             return
@@ -255,11 +255,11 @@ class RayEngine:
             pool.queue.add(unit)
 
     def _fail(self, unit: OpenUnit, reason: str) -> None:
-        self._folders.settle()  # a node that lacks the files is the better reason
+        self._folders.settle()  # if a node lacks the files, that is the cause to report
         self._close(unit, UnitFailure(unit.name, reason))
 
     def _close(self, unit: OpenUnit, outcome: Outcome) -> None:
-        """Report what became of a unit, and make room for another."""
+        """Report the outcome of a unit, and make room for another."""
         self._open_units -= 1
         self._feeder.release(unit.bytes)
         self._outcomes.append(outcome)
@@ -267,7 +267,7 @@ class RayEngine:
     # The end.
 
     def _stop(self) -> None:
-        """End everything; after an interruption, once what is complete is committed."""
+        """End all actors, the feeder and the check of folders; wait for the commits under way first."""
         self._folders.close()
         try:
             for answer in self._calls.answers(0.0):

@@ -1,4 +1,4 @@
-"""Applies the autoscaling policy: gives it the state of the pools, and resizes the pools as it decides."""
+"""The link of the autoscaling policy and the pools: snapshots for its decisions, then new sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from corpusmill.pipeline.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the pools may take together of a cluster: CPUs and GPUs."""
+    """The CPUs and GPUs of a cluster that the pools may use together."""
 
     cpus: float
     gpus: float
 
 
 class Scaler:
-    """Decides for all pools of a job, which share the room.
+    """The scaling of all pools of a job, which share the room.
 
-    `drain_seconds` is the job's target on a shared cluster; None where the machine is the job's own.
+    `drain_seconds` is the job's target on a shared cluster; None if the machine is the job's own.
     """
 
     def __init__(self, pools: Sequence[Pool], room: Room, drain_seconds: float | None, now: float) -> None:
@@ -38,14 +38,14 @@ class Scaler:
         self._flows = [FlowMeter(drain_seconds or SHRINK_SECONDS, now) for _ in self._pools]
 
     def arrived(self, tokens: Mapping[str, int], now: float) -> None:
-        """Note a unit that came."""
+        """Note a unit that arrived."""
         for pool, flow in zip(self._pools, self._flows, strict=True):
             flow.note(now, tokens.get(pool.spec.tokenizer.key, 0))
 
     def step(self, intake: Intake, now: float, *, blocked_seconds: float) -> list[Scaling]:
-        """Resize the pools, and return what changed.
+        """Resize the pools, and return the changes.
 
-        `blocked_seconds` is for how long since the last step the source had no room.
+        `blocked_seconds` are those since the last step in which the source had no room.
         """
         for flow in self._flows:
             flow.pass_time(now, blocked_seconds)
@@ -70,7 +70,7 @@ class Scaler:
             units=len(pool.queue) + pool.workers.in_flight_items,
             running=pool.workers.ready,
             starting=pool.workers.starting,
-            # A drain time needs some rate to begin with; a start is worth its price only by a measured one.
+            # The drain time needs a rate from the beginning; the price of a start needs a measured one.
             rate=pool.rate if self._drain is not None else pool.work.rate or pool.fastest_possible(now),
             startup_seconds=pool.startup.seconds,
             min_workers=pool.spec.pool.min_workers,
@@ -102,10 +102,10 @@ def _scaling_event(pool: Pool, snapshot: PoolSnapshot, before: int, found: PoolD
 
 
 def cluster_room(models: Sequence[ModelSpec], cpus: float, gpus: float, *, own: bool) -> Room:
-    """Return what the pools may take.
+    """Return the CPUs and GPUs that the pools may use.
 
-    On a machine of their `own` that is all CPUs. On a cluster it is what reading leaves, or what the largest
-    pool asks for if that is more: workers that wait make an autoscaling cluster add nodes.
+    On the job's `own` machine these are all. On a cluster these are the CPUs that reading leaves, or those of
+    the largest pool if they are more: workers that wait make an autoscaling cluster add nodes.
     """
     if own:
         return Room(cpus, gpus)

@@ -1,4 +1,4 @@
-"""Where a run's time goes, per stage: at work, waiting for input, blocked by output, starting."""
+"""The times of a run per stage: at work, waiting for input, blocked by output, starting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class StageTimes:
     lengths: Counts | None = None
 
     def rounded(self) -> "StageTimes":
-        """Return the times rounded: milliseconds, tenths of a token per second, three digits of a share."""
+        """Return rounded times: milliseconds, tenths of a token per second, three digits of a share."""
         rate = self.tokens / self.busy_seconds if self.tokens is not None and self.busy_seconds > 0 else None
         return replace(
             self,
@@ -39,7 +39,7 @@ class StageTimes:
 
 
 class UnitClock:
-    """Adds up the seconds of reading, tokenizing and committing, which the tasks report."""
+    """The sums of the seconds of reading, tokenizing and committing, which the tasks report."""
 
     def __init__(self) -> None:
         self._seconds = {"read": 0.0, "tokenize": 0.0, "commit": 0.0}
@@ -48,19 +48,19 @@ class UnitClock:
         self._first: float | None = None
 
     def unit_arrived(self, seconds: Mapping[str, float], tokens: int, since_start: float) -> None:
-        """Note a unit that was read and tokenized."""
+        """Note a unit that was read and tokenized, `since_start` seconds after the run began."""
         self._first = since_start if self._first is None else self._first
         self._tokens += tokens
         for stage, add in seconds.items():
             self.add(stage, add)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Note the seconds of a stage for a unit."""
+        """Add the seconds of a stage for one unit."""
         self._seconds[stage] += seconds
         self._units[stage] += 1
 
     def times(self, encoding: Sequence[StageTimes], blocked: float) -> tuple[StageTimes, ...]:
-        """Return all stages' times; `blocked` is how long the source had no room."""
+        """Return the times of all stages; `blocked` are the seconds in which the source had no room."""
         read, tokenize, commit = (
             StageTimes(stage, units=self._units[stage], busy_seconds=add)
             for stage, add in self._seconds.items()
@@ -71,7 +71,7 @@ class UnitClock:
 
 
 class EncodeClock:
-    """Adds up one pool's times: those that its workers report, and those that they wait."""
+    """The sums of one pool's times: the seconds that its workers report, and those in which they wait."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -84,7 +84,7 @@ class EncodeClock:
         self.waiting_share = 0.0
 
     def started(self, seconds: float, product_rate: float) -> None:
-        """Note a worker's start, and its device's rate in plain products (0: not measured)."""
+        """Note a worker's start, and its device's rate in plain matrix products (0: not measured)."""
         self._startup += seconds
         self._product_rate = max(self._product_rate, product_rate)
 
@@ -100,9 +100,9 @@ class EncodeClock:
         self._units += 1
 
     def pass_time(self, now: float, *, workers: int, ready: int, idle: int, blocked: bool) -> None:
-        """Note how many workers there were since the last call, and how many of them were idle.
+        """Note the number of workers since the last call, and how many of them were idle.
 
-        `blocked`: the idle workers wait because units that other stages have to do fill the room.
+        `blocked`: the idle workers wait because units of other stages fill the room for open units.
         """
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
@@ -116,11 +116,11 @@ class EncodeClock:
 
     @property
     def seconds(self) -> float:
-        """Seconds of starting and working."""
+        """The seconds of starting and working."""
         return self._startup + self._busy
 
     def times(self) -> StageTimes:
-        """Return the sums."""
+        """Return the sums as the times of the encode stage."""
         known = self._product_rate > 0 and self._busy > 0
         return StageTimes(
             "encode",

@@ -25,7 +25,7 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
     try:
         _check_unchanged(split)
         for block in READERS[split.format].read(split, spec, pending.skip):
-            _check_unchanged(split)  # the block may hold lines of one version and of the next
+            _check_unchanged(split)  # a file that changes while it is read gives lines of both versions
             reached = block.unit.offset + split.rows_per_unit
             yield block.with_seconds("read", time.perf_counter() - began)
             began = time.perf_counter()
@@ -34,7 +34,10 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
 
 
 def _why_not_read(split: Split, error: Exception) -> str:
-    """Return why reading stopped; a file that changed may look damaged, so the change is checked first."""
+    """Return the reason why reading stopped.
+
+    A file that changed may look damaged, so the change is checked first.
+    """
     if not isinstance(error, InputChanged):
         try:
             _check_unchanged(split)
@@ -48,7 +51,7 @@ def _why_not_read(split: Split, error: Exception) -> str:
 
 
 def _next_unit(pending: Pending, reached: int) -> Unit:
-    """Return the first unit from an offset on that is not committed already."""
+    """Return the first unit at or after an offset that is not committed."""
     while reached in pending.skip:
         reached += pending.split.rows_per_unit
     return pending.split.unit(reached)

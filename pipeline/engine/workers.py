@@ -16,14 +16,14 @@ from corpusmill.pipeline.machine import MemoryRelease, hide_pandas, keep_memory
 from corpusmill.pipeline.spec import ModelSpec
 
 CUDA_CONTEXT_BYTES = 1 << 30
-"""Bytes that CUDA itself takes of a GPU per process, at most: the process that reads the memory has them."""
+"""Largest number of bytes of a GPU that CUDA takes per process; the process that measures takes them too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A worker that has loaded its model: its process id, and its device's rate in plain matrix products.
 
-    `notes` are what a user should know of the worker's place.
+    `notes` are messages for the user about the worker's device.
     """
 
     pid: int
@@ -32,15 +32,15 @@ class Ready:
 
 
 class EncodeWorker:
-    """Holds one model; loads it in the actor's own process, from its node's copy."""
+    """An actor that holds one model, loaded from the copy on its node."""
 
     def __init__(self, spec: ModelSpec) -> None:
         keep_memory()
         hide_pandas()
-        # Imported here: reading tasks and the driver's workers share this module and need no torch.
+        # Imported here: reading tasks and the driver import this module and need no torch.
         from corpusmill.pipeline.encode.encoder import Encoder
 
-        # Before the model is loaded: afterwards its own memory would be missing.
+        # Measured before the model is loaded: its memory would count as missing.
         self._shortage = memory_shortage(gpu_memory(spec.device), spec.pool.gpus)
         self._encoder = Encoder(spec)
         self._lock = threading.Lock()
@@ -49,26 +49,26 @@ class EncodeWorker:
         self._release.when_due(time.monotonic())
 
     def ready(self) -> Ready:
-        """Answer once the model is loaded."""
+        """Return the notes and the device's rate; Ray calls this once the model is loaded."""
         notes = tuple(note for note in (self._shortage, self._encoder.note) if note is not None)
         return Ready(os.getpid(), self._encoder.product_rate(), notes)
 
     def encode(self, packed: pa.Table, start: int, stop: int) -> tuple[pa.Table, EncodeStats]:
-        """Encode rows of a packed block; the columns stay in the object store, the driver reads the rest.
+        """Encode rows of a packed block; columns stay in the object store, the driver reads the statistics.
 
-        Of several calls at once the model computes one; the others are laid out or become columns.
+        With several calls at once, the model computes one while the host prepares or finishes the others.
         """
         began = time.perf_counter()
         try:
             encoded = self._encoder.encode(unpack_block(packed).part(start, stop))
         except DeviceLost:
-            os._exit(1)  # a new process gets the device back; the pool finds the row at fault
+            os._exit(1)  # only a new process can use the device again; the pool finds the row at fault
         seconds = self._seconds_taken(began)
         self._release.when_due(time.monotonic())
         return encoded.columns, replace(encoded.stats, seconds=seconds)
 
     def _seconds_taken(self, began: float) -> float:
-        """Return the seconds since a work item began, or since the one before it ended if that is less."""
+        """Return the seconds since a work item began, or since the previous item ended if that is later."""
         with self._lock:
             now, last = time.perf_counter(), self._last
             self._last = now
@@ -77,12 +77,12 @@ class EncodeWorker:
 
 @ray.remote(num_cpus=0, max_retries=-1)  # type: ignore[untyped-decorator]
 def summarize(*blocks: pa.Table) -> list[UnitSummary]:
-    """Read the summaries of packed blocks, where they are; several at once, as a task costs driver time."""
+    """Return the summaries of packed blocks; several per task, as each task costs time of the driver."""
     return [unpack_summary(block) for block in blocks]
 
 
 def start_encoder(spec: ModelSpec) -> Any:
-    """Start an encoder; it claims CPUs from Ray only on a cluster, where that gives it a place."""
+    """Start an encoder; it claims CPUs from Ray only on a cluster, so that Ray finds a node for it."""
     options = {
         "num_cpus": spec.pool.claimed_cpus,
         "num_gpus": spec.pool.gpus,
@@ -94,7 +94,7 @@ def start_encoder(spec: ModelSpec) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class GpuMemory:
-    """A GPU's memory as one process sees it, in bytes."""
+    """The bytes of a GPU's memory as one process sees them."""
 
     free: int
     total: int
@@ -111,7 +111,7 @@ def gpu_memory(device: str) -> GpuMemory | None:
 
 
 def memory_shortage(found: GpuMemory | None, share: float) -> str | None:
-    """Return a note if a worker misses memory of its share of a GPU, before it has loaded anything."""
+    """Return a note if less than a worker's share of a GPU is free before it loads the model."""
     if found is None:
         return None
     expected = min(share, 1.0) * found.total
