@@ -1,4 +1,4 @@
-"""One pool's decision: up at once, down after less would have done for a while, to nothing at the end."""
+"""The decision for one pool: grow at once, shrink after a delay, end idle workers at the end."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from corpusmill.pipeline.autoscaling.snapshot import Decision, PolicyMemory, PoolSnapshot
 
 GROW_DEADBAND, SHRINK_DEADBAND = 0.05, 0.1
-"""Parts of a pool's size by which the need must differ before it changes: rates are not that exact."""
+"""Least relative difference of the need from the size before a pool grows or shrinks: rates are not exact."""
 
 RATE_SLACK = 0.1
-"""Part of a worker that is not worth one: measured rates are no better than that."""
+"""Fraction of a worker that is rounded down: measured rates are not more exact."""
 
 NOTHING_WAITS = "nothing waits"
 NO_RATE = "no unit is done yet, so no rate is known"
 
-# How many workers the work in front of a pool asks for.
+# The number of workers that the work of a pool needs.
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Workers asked for, not yet held to the pool's bounds; `floor` is what recent arrivals keep busy."""
+    """The workers needed, before the pool's bounds apply; recent arrivals keep `floor` workers busy."""
 
     workers: int
     floor: int
@@ -29,10 +29,10 @@ class Need:
 def decide(
     pool: PoolSnapshot, memory: PolicyMemory, asked: Need, *, now: float, shrink_after: float
 ) -> tuple[Decision, PolicyMemory]:
-    """Return the target and why, and what to remember. `now` is in seconds, on any clock that only goes on.
+    """Return the decision and the memory for the next one; `now` is in seconds of any monotonic clock.
 
-    A pool shrinks once less has been needed for `shrink_after` seconds. When nothing more will come, workers
-    without a unit end at once, below the minimum too.
+    A pool shrinks after fewer workers have sufficed for `shrink_after` seconds. When no unit will arrive any
+    more, workers without a unit end at once, even below the minimum.
     """
     wanted = _bounded(asked.workers, pool)
     held = min(memory.target, pool.max_workers)
@@ -57,7 +57,7 @@ def _grew_long_ago(memory: PolicyMemory, now: float, shrink_after: float) -> boo
 
 
 def _minimum(pool: PoolSnapshot) -> int:
-    """Return the pool's minimum; at the end no more than there are units."""
+    """Return the pool's minimum; at the end at most the number of units."""
     return min(pool.min_workers, pool.units) if pool.finished else pool.min_workers
 
 
@@ -66,14 +66,14 @@ def _bounded(workers: int, pool: PoolSnapshot) -> int:
 
 
 def _grows(wanted: int, held: int, pool: PoolSnapshot) -> bool:
-    """Return whether to grow: by more than the deadband, or to the first worker, or to the last."""
+    """Return whether to grow: by more than the deadband, to the first worker, or to the last one allowed."""
     if wanted <= held:
         return False
     return wanted - held > GROW_DEADBAND * held or wanted == pool.max_workers
 
 
 def _shrinks(lower: int, held: int, pool: PoolSnapshot) -> bool:
-    """Return whether less would do: by more than the deadband, or so little that the minimum would."""
+    """Return whether fewer workers suffice: by more than the deadband, or the minimum."""
     if lower >= held:
         return False
     return held - lower > SHRINK_DEADBAND * held or lower == _minimum(pool)
@@ -85,11 +85,11 @@ def _shrink_reason(asked: Need, shrink_after: float) -> str:
 
 
 def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
-    """Return the workers that drain the queue within the drain time, and keep up with a source held back.
+    """Return the workers that drain the queue within the drain time and keep up with a source held back.
 
-    A worker that is not ready yet helps for less long. Where starts take more than half the drain time, no
-    number of workers is in time, and the queue gets twice a start instead. More workers than units would
-    have nothing to do.
+    A worker that starts helps for a shorter time. If a start takes more than half the drain time, no number
+    of workers is in time, and the queue gets the time of two starts instead. More workers than units would be
+    idle.
     """
     if pool.units == 0 and not _source_is_held_back(pool):
         return Need(0, _floor(pool), NOTHING_WAITS)
@@ -105,7 +105,7 @@ def need(pool: PoolSnapshot, drain_seconds: float) -> Need:
 
 
 def drain_target(pool: PoolSnapshot, drain_seconds: float) -> float:
-    """Return the seconds in which a queue is to drain: the drain time, or twice a start if that is more."""
+    """Return the seconds in which a queue has to drain: the drain time, or two starts if that is more."""
     return max(drain_seconds, 2 * pool.startup_seconds)
 
 
@@ -114,7 +114,7 @@ def _source_is_held_back(pool: PoolSnapshot) -> bool:
 
 
 def _feedable_workers(pool: PoolSnapshot, seconds: float) -> float:
-    """Return the workers that the source could keep busy if it were not held back: by its rate and rest."""
+    """Return the workers that the source could keep busy without limits, by its rate and its backlog."""
     if pool.rate is None or not _source_is_held_back(pool):
         return 0.0
     return min(pool.feed_rate or 0.0, pool.backlog_tokens / seconds) / pool.rate
@@ -130,7 +130,7 @@ def _workers_for_queue(pool: PoolSnapshot, fed: float, seconds: float) -> float:
 
 
 def _floor(pool: PoolSnapshot) -> int:
-    """Return the workers below which a pool would fall behind recent arrivals."""
+    """Return the number of workers that keeps up with recent arrivals."""
     if pool.rate is None or pool.finished:
         return 0
     return _whole_workers(pool.arrival_rate / pool.rate)

@@ -1,7 +1,7 @@
-"""This node's copies of checkpoints: a folder for each digest, and a note of what each URL held.
+"""This node's copies of checkpoints: a folder per digest, and a note per URL of what the URL held.
 
-A folder appears whole, by a rename, and is checked against its name whenever it is used: one that is damaged
-is fetched again. Processes of a node take turns at a URL, so that one of them fetches.
+A folder appears complete, by a rename. Its digest is checked at each use, and a damaged folder is fetched
+again. A lock per URL lets one process of a node fetch at a time.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class FileSelection:
 
 @dataclass(frozen=True, slots=True)
 class CacheNote:
-    """What a URL held when it was last fetched here: a source to fetch just this from, and its digest.
+    """The content of a URL when it was last fetched: a source for exactly this content, and its digest.
 
     `listing` is None for the hub.
     """
@@ -42,13 +42,13 @@ class CacheNote:
 
 
 def cached(digest: str, wanted: FileSelection) -> Path | None:
-    """Return the folder of a digest if it is here and undamaged."""
+    """Return the folder of a digest if it exists and is undamaged."""
     folder = cache_folder() / digest
     return folder if folder.is_dir() and wanted.digest(folder) == digest else None
 
 
 class CacheEntry:
-    """The cache's files for one URL; all but `locked` is called while holding its lock."""
+    """The cache's files of one URL; every method except `locked` needs its lock."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class CacheEntry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait for the other processes of this node that look for, or fetch, the same URL."""
+        """Hold the lock of this URL, after the other processes of this node that use it."""
         try:
             with cache_lock(self._stem.with_suffix(".lock")):
                 yield
@@ -85,12 +85,12 @@ class CacheEntry:
         partial.replace(self._stem.with_suffix(".json"))
 
     def fetch(self, source: str, wanted: FileSelection, expected: str | None = None) -> tuple[Path, str]:
-        """Fetch into the cache; returns the folder, named by its digest, and the address of just these files.
+        """Fetch into the cache; return the folder, named by its digest, and the URL of exactly these files.
 
-        Files of another digest than the expected one are an InputError.
+        Files whose digest is not the expected one are an InputError.
         """
         partial = self._stem.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         partial.mkdir()
         try:
             accept = (lambda folder: wanted.digest(folder) == expected) if expected else None
@@ -108,27 +108,27 @@ class CacheEntry:
 
 @contextmanager
 def cache_lock(lock: Path) -> Iterator[None]:
-    """Wait for the other processes of this node that hold a lock file of the cache."""
+    """Hold a lock file of the cache, after the other processes of this node that use it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         yield
 
 
 def cache_folder() -> Path:
-    """Return the folder of this node's cache; it need not be there."""
+    """Return the folder of this node's cache; it may not exist yet."""
     chosen = os.environ.get("CORPUSMILL_CACHE") or "~/.cache/corpusmill/checkpoints"
     return Path(chosen).expanduser().resolve()
 
 
 def _put_in_place(partial: Path, folder: Path) -> Path:
-    """Put a complete folder in place, a damaged one aside; who reads that one keeps its open files."""
+    """Move a complete folder into place of a damaged one, whose open files stay readable."""
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
     if folder.is_dir():
         folder.rename(aside)
     try:
         partial.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another node of a shared cache was first
+        if not folder.is_dir():  # another node with the same cache may have been first
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""A job's checkpoints on this node: a folder as it is, or the cache's copy of what a URL holds.
+"""A job's checkpoints on this node: a local folder, or the cache's copy of the files at a URL.
 
 The driver finds a checkpoint and its digest; a worker uses the files of that digest or fails. A hub address
-without a revision stays what it was when it was first fetched here. A folder in a store is listed each time,
+without a revision keeps the files of the first fetch on this node. A folder in a store is listed each time,
 and fetched again if it has changed; if the store does not answer, the copy is used.
 """
 
@@ -24,7 +24,7 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class FoundCheckpoint:
-    """A checkpoint's folder on this machine, the address that other nodes fetch it from, and its digest."""
+    """A checkpoint's folder on this machine, the address for other nodes, and its digest."""
 
     folder: Path
     source: str
@@ -32,7 +32,7 @@ class FoundCheckpoint:
 
 
 def find_checkpoint(url: str) -> FoundCheckpoint:
-    """Return a checkpoint on this machine, fetching it if it is not; a wrong name is an InputError."""
+    """Return a checkpoint on this machine, fetched if necessary; a wrong name is an InputError."""
     if _is_folder(url):
         folder = Path(absolute(url)).resolve()
         if not folder.is_dir():
@@ -72,7 +72,7 @@ def tokenizer_folder(spec: TokenizerSpec) -> str:
 
 
 def digest(folder: Path) -> str:
-    """Hash everything of a checkpoint that can change a result: configuration, weights, tokenizer."""
+    """Return the hash of all files that can change a result: configuration, weights, tokenizer."""
     total = hashlib.sha256()
     for path in _files(folder):
         total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
@@ -83,7 +83,7 @@ def digest(folder: Path) -> str:
 
 
 def local_files(spec: ModelSpec) -> list[Path]:
-    """Return the files that workers open where the driver has them; none where each node fetches its own."""
+    """Return the files that workers open in the driver's folder; none if each node fetches its own copy."""
     return _files(Path(spec.source)) if _is_folder(spec.source) else []
 
 
@@ -93,12 +93,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def title(url: str) -> str:
-    """Return the last part of a checkpoint's address, for people to read."""
+    """Return the last part of a checkpoint's address, for messages."""
     return PurePosixPath(url.partition("@")[0] if url.startswith(HUB) else absolute(url)).name
 
 
 def _in_checkpoint(name: str) -> bool:
-    """Say whether a file belongs to a checkpoint: it lies in it, or in a module's folder in it."""
+    """Return whether a file belongs to a checkpoint: it is in the folder, or in a module's folder there."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix in SUFFIXES and len(path.parts) <= 2 and not hidden
@@ -124,7 +124,7 @@ def _listing(url: str, note: CacheNote | None) -> Listing | None:
 
 
 def _fetched_folder(source: str, there: Path, expected: str, wanted: FileSelection) -> Path:
-    """Return the cache's folder of a digest, fetched once a node; `there` is where the driver has it."""
+    """Return the cache's folder of a digest, fetched once per node; `there` is the driver's folder."""
     if _is_folder(source):
         if there.is_dir():
             raise InputError(

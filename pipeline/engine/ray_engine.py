@@ -69,7 +69,7 @@ class RayEngine:
         """
         self._prepare(pending)
         try:
-            yield from self._folders.check()
+            yield from self._folders.check_all()
             self._start()
             while not (self._feeder.finished and self._open_units == 0):
                 self._take_blocks()
@@ -84,7 +84,7 @@ class RayEngine:
                 yield None
         except JobFailed:
             yield from self._new_outcomes()
-            self._folders.settle()  # if a node lacks the files, that is the cause to report
+            self._folders.check_all_now()  # if a node lacks the files, that is the cause to report
             raise
         finally:
             self._stop()
@@ -163,7 +163,7 @@ class RayEngine:
         now = time.monotonic()
         if now - self._checked_at >= HANG_CHECK:
             self._checked_at = now
-            self._folders.look(now)
+            self._folders.check_joined(now)
             for pool in self._pools:
                 for worker, death in pool.hanging(now):
                     self._finish_if_complete(pool.replace(worker, death))
@@ -240,7 +240,7 @@ class RayEngine:
             self._committers.commit(item.unit)
 
     def _committed(self, unit: OpenUnit, committed: Committed) -> None:
-        self._folders.confirm(unit.name, committed.node)
+        self._folders.confirm_commit(unit.name, committed.node)
         self._clock.add("commit", committed.seconds)
         self._close(unit, committed.receipt)
 
@@ -255,7 +255,7 @@ class RayEngine:
             pool.queue.add(unit)
 
     def _fail(self, unit: OpenUnit, reason: str) -> None:
-        self._folders.settle()  # if a node lacks the files, that is the cause to report
+        self._folders.check_all_now()  # if a node lacks the files, that is the cause to report
         self._close(unit, UnitFailure(unit.name, reason))
 
     def _close(self, unit: OpenUnit, outcome: Outcome) -> None:

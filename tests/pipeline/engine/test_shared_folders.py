@@ -161,15 +161,15 @@ def test_a_unit_of_a_node_that_was_not_asked_counts_only_where_the_driver_sees_i
     """A node may join, commit, and go before it is noticed."""
     spec = resolve(JobConfig.from_dict(job)).spec
     folders = SharedFolders(spec, ())
-    list(folders.check())
+    list(folders.check_all())
     (known,) = (node["NodeID"] for node in ray.nodes())
-    folders.confirm("unit", known)
+    folders.confirm_commit("unit", known)
     data = tmp_path / "out" / "data"
     data.mkdir(parents=True)
     (data / "seen.arrow").touch()
-    folders.confirm("seen", "gone")
+    folders.confirm_commit("seen", "gone")
     with pytest.raises(
         JobFailed, match=r"output.path: .* but node gone wrote unit lost elsewhere; put it on"
     ):
-        folders.confirm("lost", "gone")
+        folders.confirm_commit("lost", "gone")
     assert not (tmp_path / "out" / "_job").exists()  # a single node is not asked
