@@ -37,7 +37,7 @@ def soonest(pools: Sequence[PoolSnapshot], costs: Sequence[float], room: float) 
 
 
 def _seconds_of_work(pool: PoolSnapshot) -> float:
-    """Return the seconds that one worker would need for all tokens that wait, are in flight or will arrive."""
+    """Return the seconds that one worker needs for all tokens that wait, are in flight or will arrive."""
     tokens = pool.queued_tokens + pool.in_flight_tokens + pool.backlog_tokens
     return tokens / pool.rate if pool.rate else 0.0
 

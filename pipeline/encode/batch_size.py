@@ -1,4 +1,4 @@
-"""What batches take of a GPU's memory, tried at start-up."""
+"""The tokens per batch that fit a GPU's memory, measured at start-up."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from corpusmill.pipeline.encode.halving import out_of_memory
 
 PROBE_SIZES = (2048, 4096, 16384)
 PROBE_LENGTH = 128
-"""Tokens of a probe's sequences, where so many fit."""
+"""Tokens of a probe's sequences, if the model allows so many."""
 BATCHES_AT_ONCE = 3
-"""Two are under way at once, and graphs keep the memory of another one."""
+"""Batches whose memory is needed at once: two are under way, and CUDA graphs keep the memory of a third."""
 GIB = 2**30
 
 MIN_TOKENS = 512
-"""Tokens of a batch that are tried in any case; what then does not fit is halved."""
+"""Least number of tokens per batch; a batch that does not fit then is halved."""
 USABLE_SHARE = 0.9
-"""Of the free memory: allocators keep gaps, and a batch of long sequences may need more than the probes."""
+"""Share of the free memory that is used: allocators leave gaps, and long sequences may need more."""
 
 
 def fit_batch_size(
     run: Callable[[PackedTokens], object], *, wanted: int, max_length: int, share: float = 1.0
 ) -> tuple[int, str | None]:
-    """Return the tokens of a batch that fit into `share` of the current GPU, and what to say if fewer.
+    """Return the tokens per batch that fit into `share` of the current GPU, and a note if fewer than wanted.
 
-    At most `wanted`, and all of them where so few are asked for that there is nothing to try.
+    If `wanted` is so small that there is nothing to measure, it is returned.
     """
     if wanted < PROBE_SIZES[1]:
         return wanted, None
@@ -50,21 +50,19 @@ def fit_batch_size(
     )
 
 
-# How many tokens a batch may have on a device: a line fitted to a few probes, held against free memory.
-#
-# Pure arithmetic; `Probe` measures.
+# The probes that measure memory, and the line through them from which the batch size follows.
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The bytes that a batch of so many tokens took at most, beyond what was there before."""
+    """The peak of additional bytes that a batch of so many tokens took."""
 
     tokens: int
     size: int
 
 
 def try_batch(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -> Probe | None:
-    """Return what a batch takes the second time, when what is made once is there; None if it does not fit."""
+    """Return the probe of a batch's second run, after one-time allocations; None if it does not fit."""
     try:
         run(probe_batch(tokens, max_length))
         return Probe(tokens, peak_bytes(run, probe_batch(tokens, max_length)))
@@ -76,14 +74,14 @@ def try_batch(run: Callable[[PackedTokens], object], tokens: int, max_length: in
 
 
 def probe_batch(tokens: int, max_length: int) -> PackedTokens:
-    """Return sequences of word 0, about so many tokens in all."""
+    """Return sequences of token 0 with about so many tokens in all."""
     length = min(PROBE_LENGTH, max_length)
     lengths = np.full(max(1, tokens // length), length, np.int64)
     return PackedTokens.from_flat(np.zeros(int(lengths.sum()), np.int64), lengths)
 
 
 def peak_bytes(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
-    """Return the bytes that a batch takes at most."""
+    """Return the peak of additional bytes while a batch runs."""
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
@@ -93,7 +91,7 @@ def peak_bytes(run: Callable[[PackedTokens], object], packed: PackedTokens) -> i
 
 
 def free_bytes(share: float) -> int:
-    """Return what this process may still take: of the card, or of its share of it where others use it too."""
+    """Return the free bytes of the GPU for this process, at most the rest of its share."""
     unused, whole = torch.cuda.mem_get_info()
     taken = torch.cuda.memory_allocated()
     kept = torch.cuda.memory_reserved() - taken
@@ -102,14 +100,14 @@ def free_bytes(share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
-    """A batch takes `fixed` bytes and so many more of each token."""
+    """A line: the bytes of a batch are `fixed` plus `per_token` for each token."""
 
     fixed: float
     per_token: float
 
     @classmethod
     def fit(cls, probes: Sequence[Probe]) -> Self:
-        """Return the steepest line between neighbouring probes, raised until none lies above it.
+        """Return the steepest line between neighbouring probes, raised until no probe is above it.
 
         ValueError for fewer than two sizes.
         """
@@ -126,10 +124,9 @@ class MemoryModel:
 
 
 def largest_fitting(wanted: int, model: MemoryModel, *, free: int, batches: int = 1) -> int:
-    """Return the tokens of a batch, `wanted` halved until so many batches fit into free memory at once.
+    """Return the tokens per batch: `wanted`, halved until so many batches fit into the free memory at once.
 
-    Halves, so that machines that differ a little cut the same batches. Never fewer than LEAST, unless fewer
-    were asked for.
+    Halving gives similar machines the same batches. The result is less than MIN_TOKENS only if `wanted` is.
     """
     tokens = wanted
     while tokens > MIN_TOKENS and batches * model.size(tokens) > USABLE_SHARE * free:

@@ -1,4 +1,4 @@
-"""Tokens of a unit to result columns: packed batches through one model, order restored."""
+"""From the tokens of a unit to result columns: packed batches through one model, order restored."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -29,23 +29,23 @@ from corpusmill.pipeline.tasks.task import Prepared, Values
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 MANY_FAILURES = 16
-"""Texts of a unit that all fail: a fault that so many share, and none escapes, is not theirs."""
+"""Least number of texts of a unit that, if all of them fail, prove a fault of the model."""
 AT_ONCE = 2
-"""Batches under way on a GPU: while one is computed, the next is packed and sent, and the last comes back."""
+"""Batches under way on a GPU: while one is computed, the host sends the next or receives the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResults:
-    """What a unit's batches gave, and why some of its items failed, by item."""
+    """The values that a unit's batches gave, and the reasons why some of its items failed, by item."""
 
     computed: list[ComputedSequences]
     refused: dict[int, str]
 
 
 class Encoder:
-    """One model, loaded on one device, with the task that makes columns of its outputs.
+    """One model, loaded on one device, with the task that turns its outputs into columns.
 
-    `note` says what a user should know of this worker, such as that its GPU has less memory than asked for.
+    `note` is a message for the user, such as that the GPU has less memory than the job asks for.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -74,16 +74,16 @@ class Encoder:
         return Prepared(items, self._task.sequences(items, self._layout), self._layout)
 
     def encode(self, block: UnitBlock) -> Encoded:
-        """Return the columns of all rows of a unit; a row without text, or without any token, gives nulls.
+        """Return the columns of all rows of a unit; a row without text, or without any token, has nulls.
 
-        A batch that fails is halved, down to the rows that are refused; ModelFailed if MANY fail and no
-        other succeeds.
+        A batch that fails is halved, down to the rows that are refused. If all texts fail, and at least
+        MANY_FAILURES, the error is ModelFailed.
         """
         unit = self.prepare(block)
         return self.finish(block, unit, self.compute(unit))
 
     def finish(self, block: UnitBlock, unit: Prepared, results: BatchResults) -> Encoded:
-        """Make the columns of a unit of what its batches gave; all of it is the host's work."""
+        """Return the columns of a unit, made on the host from the values of its batches."""
         computed, refused = results.computed, results.refused
         unit = _without_items(unit, refused)
         named = pa.schema([field.with_name(self._spec.prefix + field.name) for field in self._task.schema])
@@ -117,7 +117,7 @@ class Encoder:
         )
 
     def _batch_size(self, spec: ModelSpec) -> tuple[int, str | None]:
-        """Return the tokens of a batch, on a GPU at most as many as fit, and what a user should know."""
+        """Return the tokens per batch, on a GPU at most as many as fit, and a note for the user."""
         if spec.device == "cpu":
             return spec.tokens_per_batch, advice()
         return fit_batch_size(
@@ -128,7 +128,7 @@ class Encoder:
         )
 
     def compute(self, unit: Prepared) -> BatchResults:
-        """Run a unit's batches: what its sequences gave, without those of the items that failed."""
+        """Run a unit's batches; return the values of its sequences, without those of items that failed."""
         computed, refused = [], {}
         batches = token_batches(unit.sequences, tokens_per_batch=self._tokens_per_batch)
         for parts in self._executor.map(self._run_batch, batches):
@@ -141,7 +141,7 @@ class Encoder:
             return BatchResults(computed, refused)
         if MANY_FAILURES <= len(refused) == len(unit.present):
             raise ModelFailed(f"all {len(refused)} texts of the unit failed: {next(iter(refused.values()))}")
-        # Other windows of a refused text go with it.
+        # The other windows of a refused text are left out with it.
         good = ~np.isin(unit.sequences.item, list(refused))
         return BatchResults([found.only(good) for found in computed if good[found.rows].any()], refused)
 
@@ -155,7 +155,7 @@ class Encoder:
 
 
 def _own_stream() -> None:
-    """Let this thread's batches run beside those of others: one is copied while another is computed."""
+    """Give this thread a CUDA stream: its batch is copied while that of another thread is computed."""
     torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
 
 
@@ -167,13 +167,13 @@ def _without_items(unit: Prepared, refused: Mapping[int, str]) -> Prepared:
 
 
 def _refused_rows(items: Items, refused: Mapping[int, str]) -> dict[int, str]:
-    """Return the rows that have these items."""
+    """Return the rows of the refused items, with the reasons."""
     rows = np.flatnonzero(np.isin(items.of_row, list(refused))) if refused else ()
     return {int(row): refused[int(items.of_row[row])] for row in rows}
 
 
 def _in_sequence_order(computed: Sequence[ComputedSequences]) -> tuple[Ragged, ...]:
-    """Put what all batches gave back in the order of the sequences."""
+    """Return the values of all batches in the order of the sequences."""
     order = np.argsort(np.concatenate([part.rows for part in computed]), kind="stable")
     arrays = list(zip(*(part.values.arrays for part in computed), strict=True))
     if all(part.values.counts is None for part in computed):
@@ -184,7 +184,7 @@ def _in_sequence_order(computed: Sequence[ComputedSequences]) -> tuple[Ragged, .
 
 
 def _reordered(parts: Sequence[Array], order: Int) -> Array:
-    """Join the rows of several arrays in another order, each copied once."""
+    """Join the rows of several arrays in another order; each row is copied once."""
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     joined = np.empty((len(order), *parts[0].shape[1:]), np.result_type(*parts))
@@ -201,8 +201,8 @@ def _counts(part: ComputedSequences) -> Int:
 
 
 def _per_row(columns: Sequence[pa.Array], unit: Prepared) -> list[pa.Array]:
-    """Give each row its item's result."""
-    of_item = np.full(len(unit.items) + 1, -1, np.int64)  # the last place is for the rows without an item
+    """Return the columns with the result of its item in each row."""
+    of_item = np.full(len(unit.items) + 1, -1, np.int64)  # the last entry is for rows without an item
     of_item[unit.present] = np.arange(len(unit.present))
     of_row = of_item[unit.items.of_row]
     if np.array_equal(of_row, np.arange(len(unit.present))):

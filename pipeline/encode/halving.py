@@ -1,7 +1,7 @@
-"""A batch that the model fails on is halved and tried again, down to the sequences that it cannot take.
+"""Halving of a batch on which the model fails, down to the sequences that the model cannot take.
 
-Out of memory and any other exception are treated alike: half a batch needs less memory, and holds fewer
-sequences that could be at fault. Not so a device that is broken: what comes after on it fails too.
+Out of memory and all other exceptions are treated alike: half a batch needs less memory, and has fewer
+sequences that may be at fault. A broken device is different: every later batch fails on it too.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status_", "cudnn_stat
 
 @dataclass(frozen=True, slots=True)
 class ComputedSequences:
-    """What the sequences `rows` gave."""
+    """The values of the sequences with the numbers `rows`."""
 
     rows: Int
     values: Values
 
     def only(self, good: Array) -> "ComputedSequences":
-        """Leave out the sequences n for which not `good[n]`."""
+        """Return the values of the sequences n with `good[n]`."""
         chosen = good[self.rows]
         counts = np.ones(len(chosen), np.int64) if self.values.counts is None else self.values.counts
         arrays = tuple(array[np.repeat(chosen, counts)] for array in self.values.arrays)
@@ -36,7 +36,7 @@ class ComputedSequences:
 
 @dataclass(frozen=True, slots=True)
 class RefusedSequence:
-    """A sequence that the model could not take, even alone."""
+    """A sequence that the model could not take even alone, and the reason."""
 
     row: int
     reason: str
@@ -45,7 +45,7 @@ class RefusedSequence:
 def run_in_halves(
     batch: TokenBatch, values: Callable[[TokenBatch], Values]
 ) -> Iterator[ComputedSequences | RefusedSequence]:
-    """Run a batch, in as many pieces as it takes; DeviceLost if the device is not usable any more."""
+    """Run a batch, cut in half as often as it fails; DeviceLost if the device cannot be used any more."""
     todo = [batch]
     while todo:
         batch = todo.pop()
@@ -59,7 +59,7 @@ def run_in_halves(
 
 
 def split_in_half(batch: TokenBatch) -> list[TokenBatch]:
-    """Cut a batch into two of about as many sequences."""
+    """Cut a batch into two with about the same number of sequences."""
     middle = len(batch.rows) // 2
     return [_cut_out(batch, 0, middle), _cut_out(batch, middle, len(batch.rows))]
 
@@ -72,7 +72,7 @@ def _cut_out(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
 
 
 def _attempt(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Values | str:
-    """Run a batch, or say why that failed. The tensors of a failure are gone when this returns."""
+    """Run a batch, or return why it failed; the tensors of a failed batch are freed on return."""
     try:
         return values(batch)
     except Exception as error:
@@ -83,7 +83,7 @@ def _attempt(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Value
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Say whether something failed for want of memory, of the host or of a GPU."""
+    """Return whether the cause of an error is too little memory, of the host or of a GPU."""
     said = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         sign in said for sign in OUT_OF_MEMORY
@@ -93,7 +93,7 @@ def out_of_memory(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     said = str(error).lower()
     if out_of_memory(error):
-        return "not enough memory for this row, even alone"  # the message's figures differ from run to run
+        return "not enough memory for this row, even alone"  # the message has figures that vary
     if any(sign in said for sign in DEVICE_LOST):
         raise DeviceLost(f"the device cannot be used any more ({first_line(error)})") from error
     return f"the model cannot take this row ({in_a_line(error)})"

@@ -1,4 +1,4 @@
-"""The prompt that goes before each text: the job's, or the one sentence-transformers would add by itself."""
+"""The prompt before each text: that of the job, or the checkpoint's default of sentence-transformers."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def _default(folder: Path) -> str:
 
 
 def _pooled(folder: Path) -> bool:
-    """Say whether the prompt's tokens count in the pooling."""
+    """Return whether the pooling includes the tokens of the prompt."""
     poolings = folder.glob("*_Pooling/config.json")
     return all(_read(path).get("include_prompt", True) for path in poolings)
 

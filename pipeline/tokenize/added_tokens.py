@@ -1,6 +1,6 @@
-"""The tokens that a tokenizer cuts out of a text before all else, from the four files that may state them.
+"""The tokens that a tokenizer cuts out of a text first, from the four files that may state them.
 
-After transformers 5: an `added_tokens_decoder` in tokenizer_config.json is complete; without one,
+As in transformers 5, an `added_tokens_decoder` in tokenizer_config.json is complete; without one,
 special_tokens_map.json overrides the configuration, and added_tokens.json and tokenizer.json add to it.
 """
 
@@ -19,7 +19,7 @@ NAMED_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", 
 
 @dataclass(frozen=True)
 class AddedTokens:
-    """The configuration, the special tokens by name, the tokens with stated ids, and other special ones."""
+    """The configuration, special tokens by name, tokens with stated ids, and other special tokens."""
 
     config: dict[str, Any]
     names: dict[str, AddedToken]
@@ -59,12 +59,12 @@ def added_tokens(folder: str) -> AddedTokens:
 
 
 def read_config(folder: str) -> dict[str, Any]:
-    """Read tokenizer_config.json; an empty one if there is none."""
+    """Read tokenizer_config.json; return {} if there is none."""
     return read_json(os.path.join(folder, "tokenizer_config.json")) or {}
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """Read an object, None if there is no file; one that does not parse is a TokenizerError."""
+    """Read a JSON object, None if there is no file; a file that does not parse is a TokenizerError."""
     if not os.path.exists(path):
         return None
     try:
@@ -85,7 +85,7 @@ def _tokens_of_older_files(folder: str, special: set[str]) -> Iterator[tuple[int
 
 
 def _other_special_tokens(config: dict[str, Any]) -> list[Any]:
-    """Return the special tokens beside the named ones: lists of them, and keys such as `my_token`."""
+    """Return the special tokens without the named ones: from lists, and from keys such as `my_token`."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     own = [
         value

@@ -14,10 +14,10 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class DistinctTexts:
-    """A column's distinct texts, and which of them each row has (`index`: int32, null where a row has none).
+    """The distinct texts of a column, and the number of each row's text: `index`, int32, null without a text.
 
-    For a column of lists of texts `index` counts lists, `values` are the texts of all lists, and `groups`
-    (int32) the offsets of the lists in them.
+    For a column of lists of texts, `index` numbers the lists, `values` has the texts of all lists, and
+    `groups` (int32) has the offsets of the lists in `values`.
     """
 
     index: pa.Array
@@ -25,12 +25,12 @@ class DistinctTexts:
     groups: pa.Array | None = None
 
     def grouped(self, of_values: pa.Array) -> pa.Array:
-        """Return what there is of each text, as lists where the column holds lists of texts."""
+        """Return values of the texts, as lists if the column has lists of texts."""
         return of_values if self.groups is None else pa.ListArray.from_arrays(self.groups, of_values)
 
 
 def distinct_texts(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTexts:
-    """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
+    """Return a column's distinct texts in order of appearance; without `deduplicate` those of all rows."""
     array = column.combine_chunks()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         return _distinct_lists(array, deduplicate=deduplicate)
@@ -43,7 +43,7 @@ def distinct_texts(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTex
 def texts_of_marked_pairs(
     first: DistinctTexts, second: DistinctTexts, one: Bools, other: Bools
 ) -> dict[str, Int]:
-    """Return the texts marked in `one` and in `other` that stand in a row together: by column, each once."""
+    """Return, per column, the texts of the rows whose two texts are marked in `one` and in `other`."""
     rows = np.asarray(pc.and_(first.index.is_valid(), second.index.is_valid()))
     lefts = np.asarray(first.index.fill_null(0))[rows]
     rights = np.asarray(second.index.fill_null(0))[rows]
@@ -56,7 +56,7 @@ def texts_of_marked_pairs(
 
 
 def _distinct_lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
-    """Return the distinct lists; a list that holds a null counts as null: nothing can be chosen from it."""
+    """Return the distinct lists; a list with a null counts as null, as no choice can be made from it."""
     rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
     present = [row for row in rows if row is not None]
     if deduplicate:
@@ -70,6 +70,6 @@ def _distinct_lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
 
 
 def _numbered(present: pa.Array) -> pa.Array:
-    """Number the rows that are there: 0, 1, 2, …; null for the others."""
+    """Number the rows that are present: 0, 1, 2, …; null for the others."""
     numbers = np.cumsum(np.asarray(present)) - 1
     return pc.if_else(present, pa.array(numbers.astype(np.int32)), pa.scalar(None, pa.int32()))

@@ -1,11 +1,10 @@
-"""Texts of a unit to token ids, each distinct text once, once per distinct tokenizer.
+"""From texts of a unit to token ids; each distinct text is tokenized once per distinct tokenizer.
 
-Afterwards `inputs` holds, per text column, the number of the row's distinct value (null where the text is
-null), and `tables` the distinct values' tokens under `<tokenizer key>.<column>`, without special tokens:
-`ids` list<int32>, and where a task needs to point into the text `starts` and `ends` (list<int32>, code
-points of the original text) and `begins` (list<bool>: the token begins a word). A column of lists of texts
-has `ids` list<list<int32>>. `tables["text"]` holds the distinct texts themselves where spans are cut out of
-them.
+In the result, each column of `inputs` has the number of the row's distinct text (null for a null text). The
+table `<tokenizer key>.<column>` of `tables` has the tokens of the distinct texts, without special tokens:
+`ids` list<int32>, and for a task that points into the text also `starts` and `ends` (list<int32>, code points
+of the original text) and `begins` (list<bool>: the token begins a word). For a column of lists of texts,
+`ids` is list<list<int32>>. `tables["text"]` has the distinct texts if spans are cut out of them.
 """
 
 import unicodedata
@@ -27,13 +26,13 @@ from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 BATCH = 1024
-"""Texts handed to the tokenizer at once: bounds its memory, and is far more than it needs for speed."""
+"""Texts per call of the tokenizer: bounds its memory, and is enough for its full speed."""
 COUNT_GROWTH = 4
-"""How much further each attempt counts the tokens of two long texts."""
+"""Factor by which each attempt counts more tokens of two long texts."""
 
 
 def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
-    """Replace the texts of a block by token ids; a block that reports a failure passes unchanged."""
+    """Replace the texts of a block by token ids; return a block that reports a failure unchanged."""
     if block.error is not None:
         return block
     columns = {
@@ -74,9 +73,9 @@ def _token_table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
 def _with_lengths(
     of_column: dict[str, pa.Table], columns: dict[str, DistinctTexts], spec: TokenizerSpec
 ) -> dict[str, pa.Table]:
-    """Add how many tokens each text has; of two that were cut, both are counted on until one ends.
+    """Add the number of tokens of each text; if both texts of a pair are cut, count on until one ends.
 
-    That tells which is longer, and a long text costs no more than its partner.
+    This tells which one is longer, and a long text costs no more than its partner.
     """
     flat = {name: _flat_lists(table, columns[name]) for name, table in of_column.items()}
     lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
@@ -98,7 +97,7 @@ def _with_lengths(
 
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) -> Iterator[Encoding]:
-    """Yield each text's encoding without special tokens: all of it, or at least its first `limit` tokens."""
+    """Yield the encoding of each text without special tokens, with at least its first `limit` tokens."""
     encode = tokenizer.encode_batch if spec.offsets else tokenizer.encode_batch_fast
     early = None if spec.limit is None else EarlyCut.of(tokenizer)
     for first in range(0, len(texts), BATCH):
@@ -118,9 +117,9 @@ def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) 
 
 
 def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
-    """Return the tokens' starts and ends in the text; a mark that was stripped belongs to its letter.
+    """Return the starts and ends of tokens in the text; a stripped accent belongs to its letter.
 
-    The tokenizer leaves out a nonspacing mark at the end of a token, because nothing of it is left.
+    The offsets of the tokenizer leave out a nonspacing mark at the end of a token if normalization strips it.
     """
     offsets = encoding.offsets
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
@@ -139,7 +138,7 @@ def _word_begins(encoding: Encoding) -> list[bool]:
 
 
 def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
-    """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
+    """Build list<T> from one flat array: 7 times faster to move between processes than lists of objects."""
     dtype = np.bool_ if name == "begins" else np.int32
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     values: Array = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
@@ -153,6 +152,6 @@ def _count_tokens(table: pa.Table, column: DistinctTexts) -> int:
 
 
 def _flat_lists(table: pa.Table, column: DistinctTexts) -> pa.Array:
-    """Return the tokens of a table's distinct texts, those of lists of texts one after another."""
+    """Return the tokens of a table's distinct texts; the texts of lists are laid end to end."""
     lists = table["ids"].combine_chunks()
     return lists if column.groups is None else lists.values
