@@ -1,4 +1,4 @@
-"""The columns a job reads, checked against every input file before anything runs."""
+"""The columns that a job reads, checked in every input file before the run."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ FileSchema = tuple[str, pa.Schema]
 
 
 def kept_columns(keep: Sequence[str], schemas: Sequence[FileSchema]) -> tuple[str, ...]:
-    """Spell out `*`: all columns of all files, in order of first appearance."""
+    """Return the kept columns; `*` means all columns of all files, in order of first appearance."""
     if list(keep) != ["*"]:
         return tuple(keep)
     return tuple(dict.fromkeys(name for _, schema in schemas for name in schema.names))
 
 
 def column_type(name: str, schemas: Sequence[FileSchema], *, field: str) -> pa.DataType:
-    """Return the one type of a column over all files, widened where that loses nothing (int32 and int64).
+    """Return the type of a column over all files, widened if no value changes (int32 and int64).
 
-    What no sample of any JSONL file showed a value of is text.
-    A file without the column, or types that do not agree, are an InputError that names the files.
+    If no sample of a JSONL file has a value, the type is text. A file without the column, or types that do
+    not agree, are an InputError that names the files.
     """
     found: pa.Schema | None = None
     origin, unseen = "", False
@@ -55,7 +55,7 @@ def check_text(name: str, kind: pa.DataType, *, field: str) -> None:
 
 
 def check_texts(name: str, kind: pa.DataType, *, field: str) -> None:
-    """Refuse a column of lists of texts that is not one."""
+    """Refuse a column that does not hold lists of text."""
     if not is_list_of_text(kind):
         raise InputError(
             f"column {name!r}: expected lists of text (list<string>), one list of choices per row, got "
@@ -64,7 +64,7 @@ def check_texts(name: str, kind: pa.DataType, *, field: str) -> None:
 
 
 def _common(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return the column's type that holds the values of both; ArrowTypeError where some would change."""
+    """Return the column's type for the values of both; ArrowTypeError if some would change."""
     common = pa.unify_schemas([one, other], promote_options="permissive")
     if any(_changes_values(schema.field(0).type, common.field(0).type) for schema in (one, other)):
         raise pa.ArrowTypeError("no common type")
@@ -72,7 +72,7 @@ def _common(one: pa.Schema, other: pa.Schema) -> pa.Schema:
 
 
 def _changes_values(kind: pa.DataType, common: pa.DataType) -> bool:
-    """Say whether a conversion that Arrow makes without complaint would change values, or text into bytes."""
+    """Return whether a conversion that Arrow permits would change values, or text into bytes."""
     if pa.types.is_struct(kind):
         return any(_changes_values(field.type, common.field(field.name).type) for field in kind)
     if kind.num_fields:

@@ -1,8 +1,7 @@
-"""How the bytes of an output reach a disk or a store: whole or not at all, and errors in words.
+"""Atomic writes to a disk or a store: a file appears complete or not at all, and failures are OutputErrors.
 
-On this machine's disks a file is written under a unique temporary name, synced, and given its own name in
-one step. On a store it is one put, or a multipart upload whose completion makes it appear; nothing is ever
-renamed there.
+On a local disk a file is written under a unique temporary name, synced, and renamed in one step. On a store
+it is one put, or a multipart upload that appears when it is complete; nothing is renamed there.
 """
 
 import errno
@@ -31,7 +30,7 @@ TEMPORARY = ".tmp"
 
 
 def replace(path: str, content: Content) -> None:
-    """Make a file appear with this content, or replace it, in one step that survives a power cut."""
+    """Create or replace a file with this content, in one step that survives a power failure."""
     fs, inner = locate(path)
     if is_local(fs):
         _explain_failure(path, lambda: _write_locally(inner, content, _replace))
@@ -40,9 +39,10 @@ def replace(path: str, content: Content) -> None:
 
 
 def create(path: str, content: Content) -> bool:
-    """Make a file appear with this content; False, and nothing done, where there is one already.
+    """Create a file with this content; return False without a change if it exists already.
 
-    Atomic on disks with hard links and on stores with conditional puts; elsewhere the store is asked first.
+    This is atomic on disks with hard links and on stores with conditional puts; elsewhere the file's absence
+    is checked first.
     """
     fs, inner = locate(path)
     if is_local(fs):
@@ -51,13 +51,13 @@ def create(path: str, content: Content) -> bool:
 
 
 def append(path: str, text: str) -> None:
-    """Add text to a file on this machine's disks."""
+    """Append text to a file on a local disk."""
     _, inner = locate(path)
     _explain_failure(path, lambda: _extend_locally(inner, text))
 
 
 def sweep(folder: str) -> None:
-    """Remove what killed processes left half written in a folder of this machine's disks."""
+    """Remove the temporary files of killed processes from a folder on a local disk."""
     if os.path.isdir(folder):
         for entry in os.scandir(folder):
             if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
@@ -65,7 +65,7 @@ def sweep(folder: str) -> None:
 
 
 def _explain_failure(path: str, write: Callable[[], T]) -> T:
-    """Write; what fails is an OutputError that says what is needed."""
+    """Call `write`; a failure is an OutputError that states what to do."""
     try:
         return with_retries(locate(path)[0], write)
     except Exception as error:
@@ -119,7 +119,7 @@ def _write_locally(path: str, content: Content, name: Callable[[str, str], bool]
 
 
 def _make_folder(folder: str) -> None:
-    """Make a folder and those above it, so that their names too survive a power cut."""
+    """Create a folder and its parents, so that their names survive a power failure too."""
     if not os.path.exists(folder):
         above = os.path.dirname(folder)
         _make_folder(above)
@@ -133,7 +133,7 @@ def _replace(temporary: str, path: str) -> bool:
 
 
 def _link(temporary: str, path: str) -> bool:
-    """Give a file its name unless another has it; a rename would take it from that one."""
+    """Give a file its name unless another file has it, which a rename would replace."""
     try:
         os.link(temporary, path)
     except FileExistsError:

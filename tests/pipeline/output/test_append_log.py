@@ -33,7 +33,7 @@ def numbers(folder: OutputFolder) -> list[int]:
 
 
 def test_records_grow_over_several_runs(folder: OutputFolder) -> None:
-    """In order, whatever the size of a piece."""
+    """In order, whatever the size of a file."""
     assert numbers(folder) == []
     add(folder, 0, 3).close()
     add(folder, 3, 200).close()
@@ -66,7 +66,7 @@ def test_a_store_is_sent_a_line_a_bounded_number_of_times(
     add(folder, 0, 5000)
     assert len(sent) == 1
     monkeypatch.setattr(append_log, "INTERVAL", 0.0)
-    monkeypatch.setattr(append_log, "PIECE", 100)
+    monkeypatch.setattr(append_log, "FILE_SIZE", 100)
     sent.clear()
     add(folder, 5000, 6000).close()
     assert max(sent) < 130
