@@ -78,7 +78,7 @@ def _list_path(path: str, *, any_name: bool, output: OwnOutput | None) -> list[t
         entries, what = with_retries(fs, lambda: _entries(fs, inner))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
-    except Exception as error:  # clients of stores raise errors of their own
+    except Exception as error:  # clients of stores raise exceptions of their own
         raise InputError(f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}") from error
     files = [
         (stored_file(fs, name, info), output is not None and output.holds(fs, name, is_link=_is_link(info)))

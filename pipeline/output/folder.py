@@ -82,7 +82,7 @@ class OutputFolder:
             raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at(
                 "output.path"
             ) from None
-        except Exception as error:  # clients of stores raise errors of their own
+        except Exception as error:  # clients of stores raise exceptions of their own
             failed = OutputError(
                 f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}, then "
                 "run the same command again"

@@ -1,8 +1,8 @@
 """`labels: list<struct<label, score>>`: the job's own labels, judged by an entailment model.
 
-Each label becomes a hypothesis about the text, and its score is how surely the text entails that, best
-first: as the reference's zero-shot-classification pipeline computes them, a softmax over the labels'
-entailment, or with `multi_label` (or a single label) each label's entailment against its contradiction.
+Each label becomes a hypothesis about the text, and its score is the probability that the text entails it; the
+best label comes first. As in the pipeline of transformers, scores are a softmax over the entailment of all
+labels, or with `multi_label` (or a single label) each label's entailment against its contradiction.
 The logits of a long text's windows are combined as `combine` says.
 """
 
@@ -101,5 +101,5 @@ def _entailment_ids(labels: tuple[str, ...]) -> tuple[int, int]:
             f"begins with 'entail', got {', '.join(labels)}"
         ).at("task")
     named = next((i for i, label in enumerate(lowered) if label.startswith("contradict")), None)
-    # Without a name of its own it is the label farthest from entailment, as in the reference.
+    # Without a label of that name it is the label farthest from entailment, as in transformers.
     return entailment, named if named is not None else (len(labels) - 1 if entailment == 0 else 0)
