@@ -72,11 +72,15 @@ class Pool:
         return self.work.rate or ASSUMED_FACTOR[self.spec.device] * self.spec.pool.least_rate
 
     def fastest_possible(self, now: float) -> float | None:
-        """Return an upper bound of a worker's rate, from the time that the current items have taken."""
+        """Return an upper bound of a worker's rate, from the time that the current units have taken.
+
+        A part of a unit gives no bound: a few rows take mostly overhead, and the search for rows that end
+        their worker must not make the pool grow.
+        """
         rates = [
             worker.current.tokens / (now - worker.computing_since)
             for worker in self.workers
-            if worker.current is not None and now > worker.computing_since
+            if worker.current is not None and worker.current.whole and now > worker.computing_since
         ]
         return max(rates, default=None)
 
