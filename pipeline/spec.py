@@ -108,7 +108,7 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model of a job: a checkpoint, what to compute with it, and how.
+    """One model of a job: its checkpoint, its task, and the way to compute it.
 
     `checkpoint` is the driver's folder. A node without that folder fetches the same digest from `source`: a
     URL, or the same folder, which then has to be on shared storage. `prefix` begins the names of its output

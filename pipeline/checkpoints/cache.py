@@ -23,7 +23,7 @@ from corpusmill.pipeline.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class FileSelection:
-    """Which files of a checkpoint are fetched, and what identifies a folder of them."""
+    """The files of a checkpoint that are fetched, and the function that computes their digest."""
 
     takes: FileFilter
     digest: Callable[[Path], str]
