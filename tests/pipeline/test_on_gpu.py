@@ -70,7 +70,7 @@ def test_the_memory_model_foretells_a_batch() -> None:
         assert peak_bytes(run, probe_batch(tokens, 128)) == pytest.approx(4000 * tokens, rel=0.1)
 
 
-def test_less_memory_than_asked_for_is_said() -> None:
+def test_less_memory_than_wanted_is_reported() -> None:
     """A batch of 65,536 tokens would take more than the card has."""
     room = free_bytes(1.0)
     each = room // 65_536

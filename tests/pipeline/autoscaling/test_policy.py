@@ -16,7 +16,7 @@ DRAIN = 60.0
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> PoolSnapshot:
-    """Any state of a pool that can be."""
+    """Any possible state of a pool."""
     low = draw(st.integers(0, 20))
     units = draw(st.integers(0, 5_000))
     tokens = draw(st.integers(0, 10**9)) if units else 0
@@ -41,7 +41,7 @@ def snapshots(draw: st.DrawFn) -> PoolSnapshot:
 
 @given(loads=st.lists(st.tuples(snapshots(), st.floats(0, 100)), min_size=1, max_size=20))
 def test_targets_stay_in_bounds(loads: list[tuple[PoolSnapshot, float]]) -> None:
-    """Whatever comes after whatever, at any distance."""
+    """For any sequence of states, at any intervals."""
     memory, now = PolicyMemory(0), 0.0
     for pool, passed in loads:
         now += passed
@@ -63,7 +63,7 @@ def test_targets_stay_in_bounds(loads: list[tuple[PoolSnapshot, float]]) -> None
 def test_a_queue_that_jumps_is_answered_in_one_decision(
     held: int, times: float, rate: float, startup: float, most: int, feed: float | None
 ) -> None:
-    """The first decision is what the work asks for, and the last one for as long as nothing changes."""
+    """The first decision gives the workers that the work needs, and stays while nothing changes."""
     queued = int((held + 1) * times * rate * max(DRAIN, 2 * startup))
     pool = PoolSnapshot(
         queued, 0, 10**5, held, 0, rate, startup, 0, most, feed_rate=feed, backlog_tokens=10.0 * queued
@@ -87,7 +87,7 @@ def test_a_queue_that_jumps_is_answered_in_one_decision(
 def test_what_is_asked_for_drains_the_queue_in_time(
     queued: int, rate: float, startup: float, running: int
 ) -> None:
-    """Workers that are there for all of the drain time, and new ones for what a start leaves of it."""
+    """Existing workers count for the whole drain time, new ones for the part after their start."""
     pool = PoolSnapshot(queued, 0, 10**6, running, 0, rate, startup, 0, 10**9)
     workers = need(pool, DRAIN).workers
     done = rate * (min(running, workers) * DRAIN + max(0, workers - running) * (DRAIN - startup))
@@ -117,7 +117,7 @@ def test_an_idle_pool_goes_to_its_minimum(held: int, pool: PoolSnapshot) -> None
 
 
 @given(held=st.integers(0, 1_000), pool=snapshots())
-def test_workers_that_nothing_can_come_for_go_at_once(held: int, pool: PoolSnapshot) -> None:
+def test_workers_without_any_further_unit_end_at_once(held: int, pool: PoolSnapshot) -> None:
     """With the source at its end no more are kept than there are units, whatever the minimum is."""
     ended = replace(pool, finished=True)
     decision, _ = decide(
@@ -127,7 +127,7 @@ def test_workers_that_nothing_can_come_for_go_at_once(held: int, pool: PoolSnaps
 
 
 @given(pool=snapshots())
-def test_an_empty_queue_asks_for_no_more_than_the_source_can_feed(pool: PoolSnapshot) -> None:
+def test_an_empty_queue_needs_no_more_than_the_source_can_feed(pool: PoolSnapshot) -> None:
     """A pool that waits for its upstream gets no workers that would wait too."""
     assume(pool.rate is not None)
     waiting = replace(pool, queued_tokens=0, in_flight_tokens=0, units=0)

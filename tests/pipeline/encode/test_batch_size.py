@@ -29,14 +29,14 @@ class Card:
         return self.per_token * len(packed.input_ids)
 
 
-def test_what_fits_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three sizes are tried, each twice: what is made once does not count."""
+def test_a_batch_that_fits_has_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sizes are measured, each in its second run: one-time allocations do not count."""
     card = Card(monkeypatch, free=100 * GIB, per_token=50_000)
     assert fit_batch_size(card.run, wanted=65_536, max_length=512) == (65_536, None)
     assert card.sizes == [2048, 2048, 4096, 4096, 16_384, 16_384]
 
 
-def test_less_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_smaller_batch_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three batches of 65,536 tokens at 0.1 MB each are 19.5 GB."""
     card = Card(monkeypatch, free=8 * GIB, per_token=10**5)
     assert fit_batch_size(card.run, wanted=65_536, max_length=512) == (
@@ -63,8 +63,8 @@ def test_a_card_that_is_full_gets_the_least(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def test_little_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where fewer tokens are asked for than a probe has."""
+def test_a_small_batch_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If fewer tokens are wanted than a probe has."""
     card = Card(monkeypatch, free=1, per_token=1)
     assert fit_batch_size(card.run, wanted=2048, max_length=512) == (2048, None)
     assert card.sizes == []

@@ -62,7 +62,7 @@ def test_batches_are_halved_so_that_like_machines_cut_alike() -> None:
 
 
 @pytest.mark.parametrize("found", [[], [Probe(5, 1)], [Probe(5, 1), Probe(5, 2)]])
-def test_one_size_says_nothing(found: list[Probe]) -> None:
+def test_one_size_gives_no_line(found: list[Probe]) -> None:
     """A line needs two."""
     with pytest.raises(ValueError, match="at least two sizes"):
         MemoryModel.fit(found)

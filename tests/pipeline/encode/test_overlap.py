@@ -23,7 +23,7 @@ def test_results_come_in_order() -> None:
 
 
 def test_no_more_are_under_way_than_allowed() -> None:
-    """What comes next is not even asked for before."""
+    """The next item is not even taken from the iterator."""
     asked: list[int] = []
 
     def given() -> Iterator[int]:
@@ -70,8 +70,8 @@ def test_a_failure_is_raised_in_its_turn(at_once: int) -> None:
     assert list(ahead.map(act, [5, 6])) == [5, 6]
 
 
-def test_one_units_things_are_all_begun_before_the_next_ones() -> None:
-    """Of two threads that ask, the second waits its turn, and its first follows the other's last at once."""
+def test_all_batches_of_a_unit_start_before_those_of_the_next() -> None:
+    """Of two calling threads the second waits, and its first batch follows the other's last one at once."""
     begun: list[str] = []
     ahead = InOrderExecutor(2, lambda: None)
     started, last = threading.Event(), threading.Event()

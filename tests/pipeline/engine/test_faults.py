@@ -67,7 +67,7 @@ def test_exactly_the_rows_at_fault_are_refused(rows: int, bad: set[int], death: 
 
 
 def test_a_row_is_refused_with_the_reason() -> None:
-    """The number of deaths, or what was seen for certain."""
+    """The reason is the number of deaths, or the death that is certainly the row's fault."""
     assert search(unit_of(40), {7}).refused == {7: "ended its worker 2 times, encoded alone"}
     assert search(unit_of(40), {7}, HANGS).refused == {7: "took longer than 2 seconds, encoded alone"}
     assert search(unit_of(40), {7}, OUT_OF_MEMORY).refused == {
@@ -76,7 +76,7 @@ def test_a_row_is_refused_with_the_reason() -> None:
 
 
 def test_a_unit_with_too_many_rows_at_fault_fails() -> None:
-    """After as many deaths as are allowed, and no more."""
+    """The unit fails at the limit of deaths."""
     result = search(unit_of(1_000), set(range(1_000)))
     assert result.deaths == MAX_DEATHS_IN_A_UNIT
     assert result.failed is not None
@@ -84,7 +84,7 @@ def test_a_unit_with_too_many_rows_at_fault_fails() -> None:
 
 
 def test_items_beside_each_other_are_tried_alone() -> None:
-    """Those that were computed, not the one that was fetched meanwhile; one item alone is at fault itself."""
+    """Only the items that were computed; a single item is at fault."""
     items = [unit_of(3) for _ in range(3)]
     assert try_alone(items, at_once=2)
     assert [item.alone for item in items] == [True, True, False]
@@ -92,7 +92,7 @@ def test_items_beside_each_other_are_tried_alone() -> None:
 
 
 def test_a_whole_unit_is_suspected_after_its_third_death() -> None:
-    """Until then a worker may have died of anything else; what hangs is at fault at once."""
+    """Before that another cause is likelier; a unit that hangs is suspected at once."""
     item = unit_of(32)
     assert [retry(item, DIED), retry(item, DIED)] == [[item], [item]]
     assert [part.rows for part in retry(item, DIED)] == [2] * 16
@@ -126,7 +126,7 @@ def test_workers_that_die_while_loading_end_the_job(workers: int) -> None:
 
 
 def test_the_timeout_follows_the_slowest_worker() -> None:
-    """From a rate that no machine is slower than, to twenty times what the slowest has taken."""
+    """At first from a rate that every machine exceeds, later twenty times that of the slowest worker."""
     slowest = SlowestWorker(HangTimeout(), assumed=1.0)
     assert slowest.timeout(1_000) == 1_000.0
     slowest.note(1, 10_000, 10.0)

@@ -18,7 +18,7 @@ from corpusmill.pipeline.engine.workers import (
 GB = 10**9
 
 
-def test_less_than_the_share_is_said_with_both_figures() -> None:
+def test_less_than_the_share_is_reported_with_both_figures() -> None:
     """Half of an 80 GB card, of which another program holds 68."""
     told = memory_shortage(GpuMemory(12 * GB, 80 * GB), 0.5)
     assert told is not None
@@ -27,8 +27,8 @@ def test_less_than_the_share_is_said_with_both_figures() -> None:
     )
 
 
-def test_a_share_that_is_there_is_not_worth_a_word() -> None:
-    """Also with the other half in use, and with what CUDA itself has taken for the process that reads."""
+def test_a_free_share_has_no_note() -> None:
+    """Even with the other half in use, and with the memory of CUDA for the process that measures."""
     assert memory_shortage(GpuMemory(80 * GB, 80 * GB), 1.0) is None
     assert memory_shortage(GpuMemory(80 * GB - CUDA_CONTEXT_BYTES, 80 * GB), 1.0) is None
     assert memory_shortage(GpuMemory(40 * GB - CUDA_CONTEXT_BYTES, 80 * GB), 0.5) is None
@@ -36,16 +36,16 @@ def test_a_share_that_is_there_is_not_worth_a_word() -> None:
     assert memory_shortage(GpuMemory(80 * GB, 80 * GB), 2.0) is None
 
 
-def test_a_cpu_has_no_reading_and_nothing_to_say() -> None:
+def test_a_cpu_has_no_gpu_memory_and_no_note() -> None:
     """No CUDA is touched."""
     assert gpu_memory("cpu") is None
     assert memory_shortage(None, 0.5) is None
 
 
-def test_a_worker_says_it_when_it_is_ready(
+def test_a_worker_reports_its_note_when_it_is_ready(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was free before it loaded its model, held against its pool's share."""
+    """The note compares the memory before the model is loaded with the pool's share."""
     monkeypatch.setattr(workers, "keep_memory", lambda: None)
     monkeypatch.setattr(workers, "hide_pandas", lambda: None)
     spec = model_spec(str(checkpoints["classifier"]))

@@ -52,7 +52,7 @@ def test_workers_of_two_models_share_one_gpu(
     assert capsys.readouterr().err.count(f"note: c: a worker {note}") == 1
 
 
-def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: dict[str, Any]) -> None:
+def test_workers_that_do_not_fit_on_the_gpu_are_refused_before_the_start(job: dict[str, Any]) -> None:
     """Three halves of one GPU, and two of 0.6 although nothing else is on it."""
     job["models"] = job["models"][1:]
     job["models"][0] |= SAME | {"pool": {"gpus": 0.5, "min_workers": 3}}
@@ -65,7 +65,7 @@ def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: di
 
 
 @pytest.mark.slow
-def test_no_more_halves_are_asked_for_than_the_gpu_holds(
+def test_no_more_workers_start_than_fit_on_the_gpu(
     job: dict[str, Any], states: list[EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four are allowed: two are started, which is noted before, and none waits for ever."""

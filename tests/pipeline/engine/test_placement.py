@@ -28,7 +28,7 @@ def model(title: str, pool: PoolSpec) -> ModelSpec:
     return replace(MODEL, title=title, pool=pool)
 
 
-def test_what_is_left_of_a_gpu_beside_a_worker_may_be_of_no_use() -> None:
+def test_the_rest_of_a_gpu_beside_a_worker_may_be_too_small() -> None:
     """Two GPUs hold two workers of 0.6, not three; six of a third; one of two."""
     assert [workers_per_gpu(share) for share in (1.0, 0.6, 0.5, 0.3333, 0.25, 0.1)] == [1, 1, 2, 3, 4, 10]
     assert [workers_held(2, share) for share in (0.6, 0.3333, 0.5, 1.0, 2.0, 3.0)] == [2, 6, 4, 2, 1, 0]
@@ -48,7 +48,7 @@ def test_what_fits_together() -> None:
 
 
 @given(share=st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.3333, 0.4, 0.5, 0.6, 1.0, 2.0]), gpus=st.integers(0, 8))
-def test_as_many_fit_as_are_said_to(share: float, gpus: int) -> None:
+def test_as_many_workers_fit_as_are_counted(share: float, gpus: int) -> None:
     """And not one more."""
     count = workers_held(gpus, share)
     assert fit_on_gpus([share] * count, gpus)
@@ -58,7 +58,7 @@ def test_as_many_fit_as_are_said_to(share: float, gpus: int) -> None:
 
 @given(shares=st.lists(st.sampled_from([0.25, 0.5, 0.75, 1.0]), max_size=5), gpus=st.integers(0, 3))
 def test_a_placement_is_found_where_there_is_one(shares: list[float], gpus: int) -> None:
-    """Against every order of placing them one after the other."""
+    """Compared with every order of placing the workers."""
 
     def placed(order: tuple[float, ...]) -> bool:
         free = [1.0] * gpus
@@ -79,8 +79,8 @@ def test_pools_that_fit_pass() -> None:
     check_fits([model("a", PoolSpec(8, 1, gpus=0.5)), model("b", PoolSpec(8, 1, gpus=0.5))], cpus=1, gpus=1)
 
 
-def test_too_few_gpus_are_said() -> None:
-    """With what each model asks for, also where a pool may start at zero."""
+def test_too_few_gpus_are_refused() -> None:
+    """The error has the needs of each model, even of a pool that may start at zero."""
     models = [
         model("a", PoolSpec(2, 1, gpus=1.0, min_workers=2)),
         model("b", PoolSpec(2, 1, 0.5, min_workers=0)),
@@ -91,8 +91,8 @@ def test_too_few_gpus_are_said() -> None:
         check_fits(models, cpus=8, gpus=2)
 
 
-def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
-    """Workers that take all CPUs would wait for units that nobody reads."""
+def test_too_few_cpus_are_refused_with_one_for_reading() -> None:
+    """If workers took all CPUs, no unit could be read."""
     with pytest.raises(
         JobFailed, match=r"need at least 4 CPUs \(a: 2 x 2\) and reading needs one, the cluster has 4;"
     ):
@@ -116,8 +116,8 @@ def test_too_few_cpus_are_said_with_the_one_that_reading_takes() -> None:
         ),
     ],
 )
-def test_more_workers_than_fit_are_said_before_the_start(pool: PoolSpec, note: str) -> None:
-    """On 6 CPUs and 2 GPUs; as many as fit are not worth a word."""
+def test_more_workers_than_fit_are_noted_before_the_start(pool: PoolSpec, note: str) -> None:
+    """On 6 CPUs and 2 GPUs; a pool that fits has no note."""
     assert list(crowding_notes([model("m", pool)], cpus=6, gpus=2)) == [
         f"m: the pool may grow to 8 workers with {note}"
     ]

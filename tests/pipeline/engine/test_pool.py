@@ -37,12 +37,12 @@ SPEC = ModelSpec(
 
 
 def actor(_: ModelSpec) -> Any:
-    """What stands for an actor: each start has a reference of its own."""
+    """A stand-in for an actor: each start has a separate reference."""
     return SimpleNamespace(ready=SimpleNamespace(remote=object))
 
 
 def test_notes_are_reported() -> None:
-    """All of them, with their worker's process; a worker without notes reports nothing."""
+    """Each note, with the process of its worker; a worker without notes reports nothing."""
     reported: list[Outcome] = []
     pool = Pool(0, SPEC, PoolLinks(actor, RayCalls(), reported.append, HangTimeout()), 0.0)
     pool.resize(2)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster", "gathering")
 
 @pytest.fixture
 def gathering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each look wait for all answers, as Ray may see only some of them at once."""
+    """Make each call of `answers` wait for all of them, as Ray may return only some at once."""
     monkeypatch.setattr(ray_calls, "MANY", 0)
     monkeypatch.setattr(ray_calls, "GATHER", 60.0)
 
@@ -30,7 +30,7 @@ def broken() -> None:
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
 def without_its_block() -> None:
-    """Fail as a task does that cannot get an object it asks for."""
+    """Fail like a task that cannot get an object that it needs."""
     raise ObjectStoreFullError("no room for the block")
 
 
@@ -53,7 +53,7 @@ def worker() -> Worker:
 
 
 def test_each_answer_comes_once_values_first() -> None:
-    """Also where the failure was expected first."""
+    """Even if the failed call was added first."""
     calls = RayCalls()
     dead, alive = StartCall(0, worker()), StartCall(1, worker())
     calls.expect(failed_reference(), dead)
@@ -67,7 +67,7 @@ def test_each_answer_comes_once_values_first() -> None:
 
 
 def test_a_lost_object_is_no_fault_of_the_task_that_asked_for_it() -> None:
-    """The failure is Ray's own error, not one of the code that was called."""
+    """The failure is Ray's own error, not an exception of the called code."""
     calls = RayCalls()
     calls.expect(failed_reference(without_its_block), StartCall(0, worker()))
     (failure,) = calls.answers(10.0)
@@ -86,7 +86,7 @@ def test_calls_of_a_kind_are_waited_for() -> None:
 
 
 def test_an_answer_that_is_forgotten_does_not_come() -> None:
-    """Neither before the wait nor between two answers of one wait, as where one death ends two calls."""
+    """Neither before the wait nor between two answers of one wait, as if one death ends two calls."""
     calls = RayCalls()
     references = [ray.put(i) for i in range(3)]
     for i, reference in enumerate(references):

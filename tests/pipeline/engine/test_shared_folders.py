@@ -74,7 +74,7 @@ def check_refused(done: subprocess.CompletedProcess[str], job: dict[str, Any], f
 def test_an_output_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
-    """Its committers would write to a disk where nobody looks."""
+    """Its committers would write to a disk that the driver does not see."""
     job["output"]["path"] = str(elsewhere / "out")
     check_refused(run(nodes, job, tmp_path), job, "output.path", str(elsewhere / "out"))
 
@@ -82,7 +82,7 @@ def test_an_output_folder_that_a_node_does_not_share_is_refused(
 def test_an_input_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
-    """The node is named, and no file is taken for removed."""
+    """The error names the node, and no file counts as removed."""
     (elsewhere / "a.jsonl").write_text('{"id": 1, "body": "water moves"}\n', encoding="utf-8")
     job["input"]["path"] = str(elsewhere)
     check_refused(run(nodes, job, tmp_path), job, "input.path", str(elsewhere / "a.jsonl"))

@@ -7,7 +7,7 @@ from corpusmill.pipeline.engine.stage_times import EncodeClock, UnitClock
 
 
 def test_idle_workers_wait_or_are_blocked() -> None:
-    """By whether the source could give more; nothing is counted before the first look."""
+    """It depends on whether the source is held back; nothing is counted before the first call."""
     clock = EncodeClock("m")
     clock.pass_time(100.0, workers=4, ready=3, idle=2, blocked=False)
     clock.pass_time(110.0, workers=4, ready=3, idle=2, blocked=False)
@@ -35,7 +35,7 @@ def test_a_rate_that_was_not_measured_gives_no_share() -> None:
 
 
 def test_stages_come_in_the_order_of_the_record_path() -> None:
-    """With what was said of each unit, and how long the source had no room."""
+    """With the seconds of each unit, and the time in which the source had no room."""
     clock = UnitClock()
     clock.unit_arrived({"read": 1.0, "tokenize": 0.5}, 300, since_start=4.0)
     clock.unit_arrived({"read": 2.0, "tokenize": 0.25}, 150, since_start=9.0)

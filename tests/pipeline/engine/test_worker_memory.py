@@ -72,7 +72,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Loads a model in a worker of its own process, encodes a few texts, and returns what is then held."""
+    """Load a model in a separate process, encode a few texts, and return the memory in use afterwards."""
 
     def start(folder: Path, dtype: str) -> dict[str, Any]:
         spec = model_spec(str(folder), task="embedding", dtype=dtype, allow_int8=dtype == "int8")
