@@ -29,11 +29,11 @@ from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
-from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
+from corpusmill.pipeline.blocks import UnitBlock, pack_block, unpack_block
 from corpusmill.pipeline.encode.batches import TokenBatch, token_batches
 from corpusmill.pipeline.encode.encoded import Encoded
 from corpusmill.pipeline.encode.encoder import Encoder, Prepared
-from corpusmill.pipeline.engine.stages import tokenized
+from corpusmill.pipeline.engine.stages import tokenize_block
 from corpusmill.pipeline.machine import keep_memory
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.spec import ModelSpec, OutputSpec
@@ -135,8 +135,8 @@ def resolved_job(arguments: argparse.Namespace, work: Path) -> tuple[ResolvedJob
 def units_of(job: ResolvedJob, encoder: Encoder) -> Units:
     """Run all stages once and keep what each of them receives."""
     read = list(blocks_of(job))
-    done = [tokenized(block, job.spec.tokenization) for block in read]
-    packed = [to_row(block) for block in done]
+    done = [tokenize_block(block, job.spec.tokenization) for block in read]
+    packed = [pack_block(block) for block in done]
     prepared = [encoder.prepare(block) for block in done]
     return Units(read, done, packed, prepared, [encoder.encode(block) for block in done])
 
@@ -155,11 +155,11 @@ def stages_of(
     batches = units.batches
     return {
         "read": lambda: list(blocks_of(job)),
-        "read: packed for the store": lambda: [to_row(block) for block in units.read],
-        "tokenize": lambda: [tokenized(block, job.spec.tokenization) for block in units.read],
-        "tokenize: packed for the store": lambda: [to_row(block) for block in units.tokenized],
+        "read: packed for the store": lambda: [pack_block(block) for block in units.read],
+        "tokenize": lambda: [tokenize_block(block, job.spec.tokenization) for block in units.read],
+        "tokenize: packed for the store": lambda: [pack_block(block) for block in units.tokenized],
         "tokenize: copied to the store": lambda: [copy_to_store(row) for row in units.packed],
-        "worker: unpack": lambda: [from_row(row) for row in units.packed],
+        "worker: unpack": lambda: [unpack_block(row) for row in units.packed],
         "worker: prepare": lambda: [encoder.prepare(block) for block in units.tokenized],
         "worker: cut batches": lambda: [batches_of(unit) for unit in units.prepared],
         "worker: pack": lambda: [

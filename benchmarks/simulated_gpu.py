@@ -30,15 +30,15 @@ from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.bench.shapes import checkpoint_of
 from corpusmill.models import PackedTokens
 from corpusmill.models.outputs import EmbeddingOutput, EncoderOutput
-from corpusmill.pipeline.blocks import to_row
+from corpusmill.pipeline.blocks import pack_block
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.encode.overlap import Ahead
+from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.engine import ray_engine
 from corpusmill.pipeline.engine.cluster import working_folder
 from corpusmill.pipeline.engine.feeder import Feeder
 from corpusmill.pipeline.engine.ray_engine import RayEngine
 from corpusmill.pipeline.engine.source import open_units
-from corpusmill.pipeline.engine.stages import tokenized
+from corpusmill.pipeline.engine.stages import tokenize_block
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.output.receipts import Receipt
@@ -81,7 +81,7 @@ def simulate_device(encoder: Encoder, rate: float) -> None:
     """Let an encoder compute on a simulated device."""
     without_model_cost(encoder)
     encoder._model.head = SimulatedDevice(encoder._model.checkpoint.width, rate)
-    encoder._ahead = Ahead(2, lambda: None)
+    encoder._executor = InOrderExecutor(2, lambda: None)
 
 
 def starter(rate: float) -> Callable[[ModelSpec], Any]:
@@ -128,7 +128,7 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     job, model = resolved(config, threads=1)
     n = given.workers
     model = replace(model, pool=PoolSpec(n, 1, min_workers=n, at_once=given.at_once))
-    blocks = [tokenized(block, job.spec.tokenization) for block in blocks_of(job)]
+    blocks = [tokenize_block(block, job.spec.tokenization) for block in blocks_of(job)]
     splits = [
         replace(split, file=replace(split.file, url=f"{split.file.url}-{copy}"))
         for copy in range(given.times)
@@ -138,14 +138,14 @@ def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
 
     def source() -> Iterator[tuple[Any, int]]:
         for split, block in rows:
-            row = to_row(replace(block, unit=split.unit(block.unit.offset)))
+            row = pack_block(replace(block, unit=split.unit(block.unit.offset)))
             yield ray.put(row), row.nbytes
 
     output = replace(job.spec.output, url=given.output, compression=given.compression)
     spec = PipelineSpec(job.spec.input, (model,), output)
     with working_folder(str(work)):
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray_engine.supply = lambda _, __: Feeder(source, max_units=open_units([model.pool]), max_bytes=10**9)
+    ray_engine.unit_feeder = lambda _, __: Feeder(source, max_units=open_units([model.pool]), max_bytes=10**9)
     ray_engine.start_encoder = starter(given.rate / n)
     engine = RayEngine(spec)
     done: list[tuple[float, int, int]] = []

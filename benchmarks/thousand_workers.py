@@ -19,7 +19,7 @@ import pyarrow as pa
 import ray
 
 from corpusmill.jobs.progress.tally import Tally
-from corpusmill.pipeline.blocks import UnitBlock, to_row
+from corpusmill.pipeline.blocks import UnitBlock, pack_block
 from corpusmill.pipeline.encode.encoded import EncodeStats
 from corpusmill.pipeline.engine import committers, ray_engine
 from corpusmill.pipeline.engine import source as unit_source
@@ -61,7 +61,7 @@ def measure(seconds: float, workers: int) -> None:
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     shared = [ManyWorkers.remote() for _ in range(ACTORS)]
     count = iter(range(10**9))
-    rows = [ray.put(to_row(_block(i))) for i in range(50)]
+    rows = [ray.put(pack_block(_block(i))) for i in range(50)]
     stop = time.monotonic() + 1e9
 
     def source(*_: Any, **__: Any) -> Iterator[tuple[Any, int]]:

@@ -9,7 +9,7 @@ from corpusmill.jobs.bench.job import blocks_of, job_over, resolved
 from corpusmill.jobs.bench.results import best_seconds
 from corpusmill.jobs.bench.shapes import SHAPES, checkpoint_of
 from corpusmill.jobs.bench.texts import texts_of, tokenizer_of
-from corpusmill.pipeline.engine.stages import tokenized
+from corpusmill.pipeline.engine.stages import tokenize_block
 from measurement import main
 
 
@@ -23,7 +23,7 @@ def measure(settings: Settings, work: Path) -> Findings:
     blocks = list(blocks_of(job))
     runs: dict[str, Callable[[], object]] = {
         "tokenizers library": partial(tokenizer.encode_batch_fast, texts),
-        "tokenization stage": lambda: [tokenized(block, job.spec.tokenization) for block in blocks],
+        "tokenization stage": lambda: [tokenize_block(block, job.spec.tokenization) for block in blocks],
     }
     # The library works in threads of its own, which only the wall clock measures.
     best, _ = best_seconds(runs, rounds=settings.rounds, threads=0)

@@ -1,7 +1,7 @@
-"""One unit's rows on their way through the pipeline, and the one-row table they travel in.
+"""Blocks: the data of one unit in the pipeline, and the one-row table into which a block is packed.
 
-To Ray Data a unit is a single row: it can neither be split nor merged with another, column types of the
-corpus never meet Ray's own conversions, and a target block size of one byte makes every unit a block.
+To Ray Data a unit is a single row. So it can neither be split nor merged with another unit, Ray does not
+convert the column types of the corpus, and a target block size of one byte makes every unit a block.
 """
 
 import json
@@ -14,12 +14,12 @@ import pyarrow as pa
 from corpusmill.pipeline.input.units import Unit
 
 TABLE = "table:"
-"""Begins the names of the columns that hold a block's tables."""
+"""Prefix of the names of the columns with a block's tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """An input row that could not be used; `row` counts from 0 in the file."""
+    """An input row that could not be used; `row` is its number in the file, from 0."""
 
     row: int
     reason: str
@@ -28,13 +28,12 @@ class Reject:
 
 @dataclass(frozen=True)
 class UnitBlock:
-    """The rows of one unit: kept columns, model inputs, and what was rejected.
+    """The data of one unit: kept columns, model inputs, and rejects.
 
-    `kept` and `inputs` have the same number of rows, in input order. `inputs` are texts, and after
-    tokenization the numbers of the rows' distinct values in `tables`. `rows_read` counts the input rows,
-    rejects included. `last` marks the last unit of its split. `tokens` counts the tokens of each
-    tokenization. With `error`, reading failed here and there are no rows. `seconds` are what each
-    stage took.
+    `kept` and `inputs` have the same number of rows, in input order. `inputs` has texts, and after
+    tokenization the numbers of the distinct texts in `tables`. `rows_read` counts the input rows including
+    rejects. `last` marks the last unit of its split. `tokens` counts the tokens of each tokenization. With
+    `error`, the unit could not be read and has no rows. `seconds` has the seconds of each stage.
     """
 
     unit: Unit
@@ -48,8 +47,8 @@ class UnitBlock:
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    def took(self, stage: str, seconds: float) -> "UnitBlock":
-        """Return the block with what a stage took."""
+    def with_seconds(self, stage: str, seconds: float) -> "UnitBlock":
+        """Return the block with the seconds of a stage."""
         return replace(self, seconds={**self.seconds, stage: seconds})
 
     @property
@@ -58,18 +57,18 @@ class UnitBlock:
         return int(self.inputs.num_rows)
 
     def part(self, start: int, stop: int) -> "UnitBlock":
-        """Return the block of some of the rows, for a model to compute; it cannot be committed."""
+        """Return the block of some of the rows for a model; it cannot be committed."""
         count = stop - start
         return replace(self, kept=self.kept.slice(start, count), inputs=self.inputs.slice(start, count))
 
     def tokenized(
         self, inputs: pa.Table, tables: Mapping[str, pa.Table], tokens: dict[str, int]
     ) -> "UnitBlock":
-        """Return the block with numbers of distinct values for its texts, and those values' tokens."""
+        """Return the block with numbers of distinct texts in place of texts, and with their tokens."""
         return replace(self, inputs=inputs, tables=tables, tokens=tokens)
 
     def summary(self) -> "UnitSummary":
-        """Return what the driver needs to know of this block."""
+        """Return the summary of this block for the driver."""
         tokens = self.tokens or {}
         return UnitSummary(
             self.unit, self.rows, len(self.rejects), dict(tokens), self.error, dict(self.seconds)
@@ -89,12 +88,12 @@ class UnitSummary:
 
 
 def failed_block(unit: Unit, error: str) -> UnitBlock:
-    """Return the block that reports that reading failed at this unit."""
+    """Return the block of a unit that could not be read or tokenized."""
     empty = pa.table({})
     return UnitBlock(unit, empty, empty, error=error)
 
 
-def to_row(block: UnitBlock) -> pa.Table:
+def pack_block(block: UnitBlock) -> pa.Table:
     """Pack a block into one row: `header` as JSON; `kept`, `inputs` and each table as Arrow IPC streams."""
     header: dict[str, Any] = {
         "unit": [block.unit.name, block.unit.source, block.unit.offset, block.unit.first_row],
@@ -115,8 +114,8 @@ def to_row(block: UnitBlock) -> pa.Table:
     return pa.table(columns)
 
 
-def from_row(row: pa.Table) -> UnitBlock:
-    """Unpack the block of a one-row table; its columns are views of the row's buffers."""
+def unpack_block(row: pa.Table) -> UnitBlock:
+    """Unpack the block from a one-row table; its columns are views of the row's buffers."""
     header = json.loads(row["header"][0].as_py())
     return UnitBlock(
         unit=Unit(*header["unit"]),
@@ -136,8 +135,8 @@ def from_row(row: pa.Table) -> UnitBlock:
     )
 
 
-def summary_of_row(row: pa.Table) -> UnitSummary:
-    """Read a packed block's summary without touching its rows."""
+def unpack_summary(row: pa.Table) -> UnitSummary:
+    """Return a packed block's summary without reading its rows."""
     header = json.loads(row["header"][0].as_py())
     return UnitSummary(
         Unit(*header["unit"]),

@@ -1,10 +1,10 @@
-"""How a process that computes keeps its memory: freed memory and huge pages stay, plans go.
+"""The memory settings of a process that computes, and the CPUs of this machine.
 
-A batch needs the same tens of megabytes again and again. By default glibc hands them back to the system, to
-get them again page by page and zeroed; and each page of 4 KB takes an entry where addresses are looked up.
-oneDNN's plans are another matter: it makes one for every shape that it meets, some 0.3 MB each and as much
-again in holes between them, and with sequences of every length it would keep a thousand that are hardly met
-again, and ideep before it as many.
+Every batch needs the same tens of megabytes. By default glibc returns them to the system after a batch and
+gets them again, page by page and zeroed. So freed memory is kept, and huge pages save entries of the TLB. The
+plans (primitives) of oneDNN are limited: it creates one per shape, of 0.3 MB and as much fragmentation around
+it. With sequences of every length it would keep a thousand plans that are seldom used again, and so would
+ideep.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# mallopt's numbers for its settings, and what they are set to: the largest threshold that glibc takes, and
-# more than a process frees.
+# Settings of mallopt: the largest threshold that glibc accepts, and more than a process frees.
 SETTINGS = ((-3, 32 << 20), (-1, 1 << 30))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-# Huge pages for torch. Plans kept: more than a batch of 2,048 tokens has shapes, as all layers take turns: at
-# most 63 lengths with two products each, or 23 whose scores are worth oneDNN's softmax and its copies too.
+# Huge pages for torch. The plans that are kept are more than the shapes of a batch of 2,048 tokens, which
+# every layer needs again: at most 63 lengths with two products each, or 23 lengths with a softmax and copies
+# of oneDNN.
 ENVIRONMENT = {
     "THP_MEM_ALLOC_ENABLE": "1",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "160",
@@ -28,15 +28,15 @@ ENVIRONMENT = {
 }
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of CPU time, or `max`, in a period of so many: what a container sees of its control group."""
+"""The CPU limit of a container: microseconds of CPU time, or `max`, and microseconds of the period."""
 
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def keep_memory() -> None:
-    """Set this process up for computing, before torch computes anything; without glibc only torch is.
+    """Make glibc and torch keep memory; call this before torch computes anything.
 
-    A setting of the user's own environment stays.
+    Settings in the user's environment are kept.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -46,16 +46,16 @@ def keep_memory() -> None:
             mallopt(number, setting)
 
 
-def leave_out_pandas() -> None:
-    """Have Arrow find no pandas in this process, if it has not looked yet.
+def hide_pandas() -> None:
+    """Hide pandas from Arrow in this process, if Arrow has not imported it yet.
 
-    It imports pandas, 28 MB, to see whether a value is one of its own, which ours never are. It looks once;
-    whoever imports pandas afterwards gets it.
+    Arrow imports pandas (28 MB) to check whether a value is of pandas, which never happens here. It tries
+    once; later imports of pandas work.
     """
-    # Imported here: the command line, which knows these settings, shows its help without waiting for Arrow.
+    # Imported here: the command line imports this module, and its help need not wait for Arrow.
     import pyarrow as pa
 
-    absent = _Absent("pandas")
+    absent = _MissingModule("pandas")
     sys.meta_path.insert(0, absent)
     try:
         pa.scalar(0)
@@ -63,11 +63,11 @@ def leave_out_pandas() -> None:
         sys.meta_path.remove(absent)
 
 
-class Release:
+class MemoryRelease:
     """The return of freed memory to the system: after loading, then at intervals.
 
-    Plans and buffers lie between one another, and what is left between them adds up. A release takes 5 ms,
-    and what is needed again has to be got page by page: too much for every batch, little for every minute.
+    Fragments between plans and buffers add up. A release takes 5 ms, and memory that is needed again comes
+    back page by page: too much for every batch, little for every minute.
     """
 
     def __init__(self, every: float = 60.0) -> None:
@@ -75,7 +75,7 @@ class Release:
         self._due = 0.0
 
     def when_due(self, now: float) -> None:
-        """Release if so many seconds have passed; `now` is a clock's."""
+        """Release memory if the interval has passed; `now` is the time of any monotonic clock."""
         if now >= self._due:
             self._due = now + self._every
             trim = _of_glibc("malloc_trim")
@@ -87,7 +87,7 @@ def _of_glibc(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
-class _Absent:
+class _MissingModule:
     """An importer for which a module does not exist."""
 
     def __init__(self, name: str) -> None:
@@ -98,7 +98,7 @@ class _Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-# The CPUs of this machine: how many this process may use, and what they are.
+# The CPUs of this machine: their number for this process, and their features.
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Processor:
 
 
 def usable_cpus() -> int:
-    """Return the CPUs that this process may run on, and no more than its container has time for."""
+    """Return the number of CPUs that this process may use, at most the limit of its container."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(there, _quota() or there)
 
@@ -125,12 +125,12 @@ def _quota() -> int | None:
 
 @cache
 def processor() -> Processor:
-    """Return this machine's processor; without /proc/cpuinfo its features are not known."""
+    """Return this machine's processor; without /proc/cpuinfo its features are unknown."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    # Reversed: of a field that every core repeats, the first core's counts.
+    # Reversed: every core repeats the fields, and those of the first core are used.
     pairs = (line.partition(":") for line in reversed(lines))
     fields = {key.strip(): value.strip() for key, _, value in pairs}
     name = fields.get("model name") or platform.processor() or platform.machine()

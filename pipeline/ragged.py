@@ -1,4 +1,4 @@
-"""Lists of different lengths in one flat array, as Arrow stores them."""
+"""Lists of different lengths in one flat array, as in Arrow."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -28,12 +28,12 @@ class Ragged:
 
     @classmethod
     def of_lengths(cls, values: Array, lengths: Int) -> Self:
-        """Cut a flat array into lists of these lengths."""
+        """Return a flat array cut into lists of these lengths."""
         return cls(values, np.concatenate(([0], np.cumsum(lengths))).astype(np.int64))
 
     @classmethod
     def of_arrow(cls, lists: pa.Array | pa.ChunkedArray) -> Self:
-        """View an Arrow list column without nulls."""
+        """Return a view of an Arrow list column without nulls."""
         array = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
         offsets = np.asarray(array.offsets, np.int64)
         return cls(np.asarray(array.values)[offsets[0] : offsets[-1]], offsets - offsets[0])

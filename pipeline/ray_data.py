@@ -1,4 +1,4 @@
-"""The stages as classes for `map_batches` of a program of one's own.
+"""The stages as classes for `map_batches`, for programs on Ray Data.
 
     from corpusmill.jobs import model_spec
     from corpusmill.pipeline.ray_data import Encode, Tokenize
@@ -10,8 +10,8 @@
         .map_batches(Encode, fn_constructor_args=(model,), batch_format="pyarrow", concurrency=2)
     )
 
-Batches may be cut and joined between the two: tokens travel in a column of the rows. Exactly-once output,
-rejects, and a queue for each model are the engine's and not in here.
+Batches may be cut and joined between the two stages, as the tokens are in a column of the rows. Exactly-once
+output, rejects and a queue per model belong to the engine and are not available here.
 """
 
 import numpy as np
@@ -25,14 +25,14 @@ from corpusmill.pipeline.spec import ModelSpec, Tokenization
 from corpusmill.pipeline.tokenize.tokens import tokenize
 
 PREFIX = "tokens:"
-"""Begins the names of the columns that hold tokens."""
+"""Prefix of the names of the columns with tokens."""
 _TEXT = "value"
 
 
 class Tokenize:
     """A stage that adds a text column's tokens to an Arrow table; equal texts of a batch are tokenized once.
 
-    A null text has null tokens. `text_pair` names the second column, of tasks that read two.
+    A null text has null tokens. `text_pair` is the second column, for tasks that read two.
     """
 
     def __init__(self, model: ModelSpec, *, text: str = "text", text_pair: str | None = None) -> None:
@@ -49,7 +49,7 @@ class Tokenize:
             table = done.tables[f"{self._tokenizer.key}.{name}"]
             arrays, fields = [column.combine_chunks() for column in table.columns], list(table.schema)
             rows = pa.StructArray.from_arrays(arrays, fields=fields).take(done.inputs[name].combine_chunks())
-            if self._tokenizer.offsets and name == "text":  # spans are cut out of the text itself
+            if self._tokenizer.offsets and name == "text":  # spans are cut out of the original text
                 parts = [texts, *rows.flatten()]
                 rows = pa.StructArray.from_arrays(
                     parts, fields=[pa.field(_TEXT, texts.type), *fields], mask=rows.is_null()
@@ -62,7 +62,7 @@ class Encode:
     """A stage that replaces the tokens of `Tokenize` by a model's results; each instance loads the model.
 
     Rows without text have null results. A row that the model cannot take is an InputError. `keep_tokens`
-    leaves the tokens for another model that shares the tokenizer.
+    keeps the tokens for another model with the same tokenizer.
     """
 
     def __init__(self, model: ModelSpec, *, keep_tokens: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a job asks of the pipeline, resolved: plain frozen records that travel to every worker."""
+"""The specification of a resolved job: frozen records that are sent to every worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,10 +10,10 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Which columns are read, and what happens to a row that cannot be used.
+    """The columns to read, and the treatment of rows that cannot be used.
 
-    `schema` holds the type of every column read: the text columns and the kept ones. `deduplicate`: equal
-    texts of a unit are computed once.
+    `schema` has the type of every column that is read: the text columns and the kept ones. `deduplicate`:
+    equal texts of a unit are computed once.
     """
 
     text: str
@@ -41,12 +41,13 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """What a model asks of a tokenizer, or several models that share it.
+    """The tokenization for one model, or for several models that share it.
 
-    `folder` is where the driver has it. A node without that folder fetches the same digest from `source`,
-    the checkpoint's address, where it lies in the sub-folder `inside`. Of each text of `columns` ("text",
-    "text_pair"), with `prompt` before it, the first `limit` tokens are kept (None: all), where each is in the
-    text if `offsets`, and if `lengths` which is longer of two texts that are both cut.
+    `folder` is the driver's folder of the tokenizer. A node without it fetches the same digest from `source`,
+    the checkpoint's address, in which the tokenizer is in the sub-folder `inside`. `columns` ("text",
+    "text_pair") are tokenized, each text after `prompt`, and the first `limit` tokens are kept (None: all).
+    `offsets`: the places of the tokens in the text are kept too. `lengths`: so are the lengths of two texts
+    that are both cut, as far as needed to know the longer one.
     """
 
     folder: str
@@ -66,7 +67,7 @@ class TokenizerSpec:
         return self.digest[:16] + prompt
 
     def joined(self, other: "TokenizerSpec") -> "TokenizerSpec":
-        """Return one tokenization that serves both, which have the same key."""
+        """Return one tokenization for both, which have the same key."""
         unlimited = self.limit is None or other.limit is None
         return replace(
             self,
@@ -87,13 +88,13 @@ class Tokenization:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """How many workers serve a model, and what each holds: CPU threads and a share of a GPU.
+    """The workers of a model: their number, and the CPU threads and the share of a GPU of each.
 
-    There are `min_workers` to `workers` of them, as the queue asks. `least_rate` is a number of tokens per
-    second that a worker does on any machine, however slow. `claimed_cpus` are those that Ray counts: none on
-    one machine, where whole CPUs beside one-CPU tasks deadlock, a worker's own on a cluster, which then
-    gives it a node with as many, or gets one. A worker is at `at_once` pieces of units at once: with a GPU of
-    its own the host's work on one goes on while the GPU computes another.
+    Their number is between `min_workers` and `workers`, depending on the queue. `least_rate` is a rate in
+    tokens per second that a worker reaches on any machine. `claimed_cpus` are the CPUs that a worker claims
+    from Ray. On one machine it claims none, as workers of several CPUs and tasks of one CPU could block each
+    other. On a cluster it claims its CPUs, so that Ray finds or adds a node with so many. A worker computes
+    `at_once` work items at once: with a whole GPU the host works on one while the GPU computes another.
     """
 
     workers: int
@@ -107,12 +108,12 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model of a job: a checkpoint, what to compute with it, and how.
+    """One model of a job: its checkpoint, its task, and the way to compute it.
 
-    `checkpoint` is the folder where the driver has it. A node without that folder fetches the same digest
-    from `source`: a URL, or the folder again, which then has to be on shared storage. `prefix` goes before
-    its output columns; `title` is what people read. A sequence has at most `max_length` tokens; longer texts
-    are cut there, or into windows that share `stride` tokens, if that is not None.
+    `checkpoint` is the driver's folder. A node without that folder fetches the same digest from `source`: a
+    URL, or the same folder, which then has to be on shared storage. `prefix` begins the names of its output
+    columns; `title` is its name in messages. A sequence has at most `max_length` tokens. A longer text is
+    truncated, or cut into windows that share `stride` tokens if `stride` is not None.
     """
 
     title: str
@@ -133,7 +134,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """Where results go and in which format."""
+    """The output folder and the format of its files."""
 
     url: str
     format: str
@@ -144,8 +145,8 @@ class OutputSpec:
 class PipelineSpec:
     """A whole job, resolved.
 
-    Pools grow until what waits is done in `drain_seconds`. None: the machine is the job's own, and they grow
-    as long as that ends the job sooner.
+    Pools grow until their queues drain within `drain_seconds`. None: the machine is the job's own, and pools
+    grow as long as the job ends sooner.
     """
 
     input: InputSpec
@@ -155,7 +156,7 @@ class PipelineSpec:
 
     @property
     def tokenization(self) -> Tokenization:
-        """What the tokenization stage does: each distinct tokenizer once, for all models that share it."""
+        """The tokenization stage: each distinct tokenizer once, for all models that share it."""
         joined: dict[str, TokenizerSpec] = {}
         for model in self.models:
             key = model.tokenizer.key

@@ -21,14 +21,14 @@ SECRET = re.compile(
 """In a URL: `user:password@`, or a query that grants access."""
 
 PAUSES = (1.0, 4.0, 16.0)
-"""Seconds before each further attempt at a store: on top of its client's own, which last about a second."""
-SETTLED = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""Seconds before each further request to a store, after the retries of its client, which take a second."""
+PERMANENT = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file as listed: absolute URL, size in bytes, and the mark that changes when it is rewritten."""
+    """A listed file: absolute URL, size in bytes, and a mark that changes when the file is rewritten."""
 
     url: str
     size: int
@@ -39,8 +39,7 @@ class StoredFile:
 def filesystem(protocol: str) -> Any:
     """Return the file system of a protocol; credentials come from the environment, never from a job.
 
-    What it lists is not kept: a listing of a million files would fill the memory, and a file that changed
-    since would look as before.
+    Listings are not cached: one of a million files would fill the memory, and changes would not be seen.
     """
     try:
         return fsspec.filesystem(protocol, use_listings_cache=False)
@@ -52,12 +51,12 @@ def filesystem(protocol: str) -> Any:
 
 
 def locate(url: str) -> tuple[Any, str]:
-    """Split a URL into its file system and the path inside it; a relative path is made absolute."""
+    """Return the file system of a URL and the path inside it; a relative path is made absolute."""
     protocol, separator, rest = url.partition("://")
     if SECRET.search(rest) and separator:
         raise InputError(
             f"{protocol}://...: the URL holds a password or a signature; expected credentials in the "
-            "environment or in a profile of the file system's own, never in a URL: take it out"
+            "environment or in the file system's own profile; remove them from the URL"
         )
     if not separator:
         return filesystem("file"), os.path.abspath(os.path.expanduser(url))
@@ -66,18 +65,18 @@ def locate(url: str) -> tuple[Any, str]:
 
 
 def is_local(fs: Any) -> bool:
-    """Say whether a file system is this machine's own."""
+    """Return whether a file system is on this machine's disks."""
     return isinstance(fs, LocalFileSystem)
 
 
 def absolute(url: str) -> str:
-    """Return a URL that means the same on every process of this machine, whatever its working directory."""
+    """Return a URL that is valid in every process of this machine, whatever its working directory."""
     fs, path = locate(url)
     return path if is_local(fs) else str(fs.unstrip_protocol(path))
 
 
 def stored_file(fs: Any, path: str, info: dict[str, Any]) -> StoredFile:
-    """Describe a listed file; the mark is the store's entity tag or version, else its modification time."""
+    """Return a listed file; its mark is the store's entity tag or version, else its modification time."""
     keys = ("ETag", "etag", "versionId", "mtime", "LastModified", "last_modified", "blob_id", "created")
     mark = next((_mark(info[key]) for key in keys if info.get(key)), "")
     url = path if is_local(fs) else str(fs.unstrip_protocol(path))
@@ -85,61 +84,61 @@ def stored_file(fs: Any, path: str, info: dict[str, Any]) -> StoredFile:
 
 
 def _mark(value: Any) -> str:
-    # Some stores give one time as a date when listing a folder and as a number when asked for the file.
+    # Some stores return the time as a date in a listing, and as a number for a single file.
     return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
-def is_settled(error: Exception) -> bool:
-    """Say whether no further attempt would change this; stores call expired credentials a bad request."""
-    return isinstance(error, SETTLED) or getattr(error, "errno", None) == errno.EINVAL
+def is_permanent(error: Exception) -> bool:
+    """Return whether an error is permanent; stores report expired credentials as a bad request (EINVAL)."""
+    return isinstance(error, PERMANENT) or getattr(error, "errno", None) == errno.EINVAL
 
 
 def advice(fs: Any) -> str:
-    """Say what to look at where a file system refuses; of stores some answers are without any words."""
+    """Return what to check after a file system has failed; errors of some stores have no message."""
     if is_local(fs):
-        return "check the path and the rights to it"
-    return "check the path, and that there are credentials which the store accepts and which have not expired"
+        return "check the path and its permissions"
+    return "check the path and the credentials: the store has to accept them, and they must not have expired"
 
 
-def asked(fs: Any, ask: Callable[[], T]) -> T:
-    """Ask a file system for something; a store that fails to answer is asked again after each of PAUSES."""
+def with_retries(fs: Any, ask: Callable[[], T]) -> T:
+    """Call a file system; if a store fails, repeat the call after each of PAUSES."""
     for pause in () if is_local(fs) else PAUSES:
         try:
             return ask()
-        except Exception as error:  # clients of stores raise errors of their own where no file system would
-            if is_settled(error):
+        except Exception as error:  # clients of stores raise exceptions of their own
+            if is_permanent(error):
                 raise
             time.sleep(pause)
     return ask()
 
 
-def current(url: str) -> StoredFile:
-    """Describe a file as it is now; a missing one is an InputError."""
+def stat_file(url: str) -> StoredFile:
+    """Return a file as it is now; a missing one is an InputError."""
     fs, path = locate(url)
     try:
-        return stored_file(fs, path, asked(fs, lambda: fs.info(path)))
+        return stored_file(fs, path, with_retries(fs, lambda: fs.info(path)))
     except FileNotFoundError:
         raise InputError(f"{url}: expected a file, found none; was it removed?") from None
-    except Exception as error:  # clients of stores raise errors of their own
-        raise InputError(f"{url}: cannot be looked at ({reason_of(error)}); {advice(fs)}") from error
+    except Exception as error:  # clients of stores raise exceptions of their own
+        raise InputError(f"{url}: cannot be examined ({reason_of(error)}); {advice(fs)}") from error
 
 
 def open_binary(url: str) -> BinaryIO:
-    """Open a file for reading, seekable; one that cannot be opened is an InputError."""
+    """Open a seekable file for reading; one that cannot be opened is an InputError."""
     fs, path = locate(url)
     try:
-        return cast(BinaryIO, asked(fs, lambda: fs.open(path, "rb")))
-    except Exception as error:  # clients of stores raise errors of their own
+        return cast(BinaryIO, with_retries(fs, lambda: fs.open(path, "rb")))
+    except Exception as error:  # clients of stores raise exceptions of their own
         raise InputError(f"{url}: cannot be opened ({reason_of(error)}); {advice(fs)}") from error
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line why a file system refused; an exception without words by its kind."""
+    """Return in one line why a file system failed; for an exception without a message, its type."""
     return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:
-    """Make what was written to a local file, or the names in a local folder, survive a power cut."""
+    """Sync a local file, or the names in a local folder, so that they survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

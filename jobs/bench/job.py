@@ -21,10 +21,10 @@ from corpusmill.jobs.resolve.workers import size_pools
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.batches import token_batches
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.engine.stages import read, tokenized
+from corpusmill.pipeline.engine.stages import read, tokenize_block
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.output.commit import commit
-from corpusmill.pipeline.output.rejects import Part, join_parts
+from corpusmill.pipeline.output.rejects import ResultPart, join_result_parts
 from corpusmill.pipeline.spec import ModelSpec
 
 SHAPE = "distilbert"
@@ -76,7 +76,7 @@ def _model_rate(config: JobConfig, settings: Settings) -> float:
     """Return the model's tokens per second on batches made beforehand, with all threads."""
     job, model = resolved(config, threads=settings.threads)
     encoder = Encoder(replace(model, pool=replace(model.pool, cpus=settings.threads)))
-    blocks = [tokenized(block, job.spec.tokenization) for block in blocks_of(job)]
+    blocks = [tokenize_block(block, job.spec.tokenization) for block in blocks_of(job)]
     batches = [
         batch
         for block in blocks
@@ -96,7 +96,7 @@ def _stages(config: JobConfig) -> dict[str, float]:
     with clock.of("read"):
         blocks += blocks_of(job)
     with clock.of("tokenize"):
-        blocks = [tokenized(block, job.spec.tokenization) for block in blocks]
+        blocks = [tokenize_block(block, job.spec.tokenization) for block in blocks]
     for block in blocks:
         with clock.of("lay out"):
             sequences = encoder.prepare(block).sequences
@@ -108,7 +108,12 @@ def _stages(config: JobConfig) -> dict[str, float]:
             encoded = encoder.encode(block)
         with clock.of("commit"):
             output = replace(job.spec.output, url=job.spec.output.url + "-stages")
-            commit(block, [join_parts([Part(0, encoded.columns)], {})], output, tokens=encoded.stats.tokens)
+            commit(
+                block,
+                [join_result_parts([ResultPart(0, encoded.columns)], {})],
+                output,
+                tokens=encoded.stats.tokens,
+            )
     whole = clock.seconds.pop("encode, total")
     clock.seconds["columns"] = max(0.0, whole - clock.seconds["lay out"] - clock.seconds["model"])
     return clock.seconds

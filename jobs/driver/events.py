@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from corpusmill.jobs.progress.tally import Tally
-from corpusmill.pipeline.output.append_log import Record, drop_records, record_lines, record_size
+from corpusmill.pipeline.output.append_log import AppendLog, drop_records, record_lines, record_size
 from corpusmill.pipeline.output.folder import OutputFolder
 
 FILE = "events.jsonl"
@@ -27,7 +27,7 @@ class EventLog:
     def __init__(self, folder: OutputFolder) -> None:
         if record_size(folder, FILE) > LARGEST:
             _keep_newest(folder)
-        self._record = Record(folder, FILE)
+        self._record = AppendLog(folder, FILE)
         self._began = self._last = time.monotonic()
         self._written: Counter[str] = Counter()
         self._omitted: Counter[str] = Counter()

@@ -22,16 +22,16 @@ from corpusmill.jobs.progress.live import Progress
 from corpusmill.jobs.progress.tally import Tally
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import drain_seconds, size_pools
-from corpusmill.pipeline.engine.cluster import Resources, cluster
+from corpusmill.pipeline.engine.cluster import ClusterResources, cluster
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.messages import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
-from corpusmill.pipeline.engine.placement import crowding
+from corpusmill.pipeline.engine.placement import crowding_notes
 from corpusmill.pipeline.engine.stage_times import StageTimes
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.input.planning import Remaining, remaining
 from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.machine import usable_cpus
-from corpusmill.pipeline.output.append_log import Record
+from corpusmill.pipeline.output.append_log import AppendLog
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import RECEIPTS, Stale, receipts, write_manifest
 from corpusmill.pipeline.output.receipts import Receipt
@@ -142,20 +142,20 @@ def _engine(
     job: ResolvedJob, todo: Remaining, settings: _Settings, progress: Progress, events: EventLog
 ) -> Iterator[Engine]:
     if settings.executor == "inline":
-        yield InlineEngine(_sized(job, Resources(usable_cpus(), 0), units=1))
+        yield InlineEngine(_sized(job, ClusterResources(usable_cpus(), 0), units=1))
         return
     with cluster(settings.address, debug=settings.debug, abandoned=stopping) as resources:
         from corpusmill.pipeline.engine.ray_engine import RayEngine  # it imports Ray
 
         units = sum(pending.split.about_units - len(pending.skip) for pending in todo.pending)
         spec = _sized(job, resources, units=units)
-        for note in crowding(spec.models, cpus=resources.cpus, gpus=resources.gpus):
+        for note in crowding_notes(spec.models, cpus=resources.cpus, gpus=resources.gpus):
             progress.note(note)
             events.write("crowded", note=note)
         yield RayEngine(spec)
 
 
-def _sized(job: ResolvedJob, there: Resources, *, units: int) -> PipelineSpec:
+def _sized(job: ResolvedJob, there: ClusterResources, *, units: int) -> PipelineSpec:
     pools = size_pools(job.models, cpus=there.cpus, gpus=there.gpus, units=units, claimed=there.claimed)
     drain = drain_seconds(job.spec.drain_seconds, shared=there.claimed)
     return replace(job.spec, models=pools, drain_seconds=drain)
@@ -174,7 +174,7 @@ def _process(
     failures: list[UnitFailure] = []
     in_a_row = 0
     # Closed at once when a signal arrives in here: the engine then commits what is complete.
-    with closing(Record(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
+    with closing(AppendLog(folder, RECEIPTS)) as noted, closing(engine.run(todo.pending)) as outcomes:
         for outcome in outcomes:
             raise_pending()
             ownership.check()

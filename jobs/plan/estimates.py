@@ -14,7 +14,7 @@ from corpusmill.pipeline.autoscaling.snapshot import PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import WorkerCost, asked_for
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.engine.placement import cost
+from corpusmill.pipeline.engine.placement import worker_cost
 from corpusmill.pipeline.output.commit import data_file
 from corpusmill.pipeline.output.receipts import UnitRecord
 from corpusmill.pipeline.spec import ModelSpec, OutputSpec
@@ -123,7 +123,7 @@ def estimates(
 
 def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
     """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
-    costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
+    costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", worker_cost(each.model)) for each in models]
     snapshots = [
         PoolSnapshot(
             queued_tokens=each.tokens,

@@ -9,7 +9,7 @@ import orjson
 
 from corpusmill.jobs.driver.events import FILE
 from corpusmill.jobs.report.charts import Mark, Series
-from corpusmill.pipeline.encode.batches import Counts, together
+from corpusmill.pipeline.encode.batches import Counts, sum_counts
 from corpusmill.pipeline.output.append_log import record_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 
@@ -56,11 +56,11 @@ def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
     for event in events:
         if event["event"] == "start":
             runs.append({})
-        for counted in [*(event.get("pools") or []), *(event.get("stages") or [])]:
-            if runs and counted.get("lengths"):
-                runs[-1][_model(counted)] = tuple(counted["lengths"])
+        for count_lengths in [*(event.get("pools") or []), *(event.get("stages") or [])]:
+            if runs and count_lengths.get("lengths"):
+                runs[-1][_model(count_lengths)] = tuple(count_lengths["lengths"])
     models = dict.fromkeys(model for run in runs for model in run)
-    return {model: together(run[model] for run in runs if model in run) for model in models}
+    return {model: sum_counts(run[model] for run in runs if model in run) for model in models}
 
 
 def _model(record: dict[str, Any]) -> str:

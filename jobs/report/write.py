@@ -24,7 +24,7 @@ from corpusmill.jobs.report.charts import bars, legend, lines, stacked
 from corpusmill.jobs.report.columns import Figure, figures
 from corpusmill.jobs.report.sample import current_units, random_rows, sampled_rejects, sampled_rows
 from corpusmill.jobs.report.timeline import Timeline, read_timeline
-from corpusmill.pipeline.encode.batches import LENGTHS, Counts
+from corpusmill.pipeline.encode.batches import LENGTH_CLASSES, Counts
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import CURRENT, receipts
@@ -134,8 +134,8 @@ def _counts(folder: OutputFolder, units: list[str]) -> pa.Table:
 
 def _length_classes(lengths: Counts) -> list[tuple[str, float]]:
     """Return names and counts of the length classes, up to the longest with a sequence."""
-    names = [f"{least:,} to {end - 1:,}" for least, end in pairwise(LENGTHS)]
-    named = list(zip([*names, f"{LENGTHS[-1]:,} and more"], lengths, strict=True))
+    names = [f"{least:,} to {end - 1:,}" for least, end in pairwise(LENGTH_CLASSES)]
+    named = list(zip([*names, f"{LENGTH_CLASSES[-1]:,} and more"], lengths, strict=True))
     while named and not named[-1][1]:
         named.pop()
     return [(name, float(count)) for name, count in named]

@@ -15,7 +15,7 @@ import torch
 
 from corpusmill.models import DtypeChoice
 from corpusmill.models.precision import measure
-from corpusmill.pipeline.checkpoints.cache import cache_folder, turn
+from corpusmill.pipeline.checkpoints.cache import cache_folder, cache_lock
 from corpusmill.pipeline.errors import CorpusmillError, OutputError
 from corpusmill.pipeline.machine import processor
 from corpusmill.pipeline.output.folder import OutputFolder
@@ -35,7 +35,7 @@ def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
     name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / "measured" / f"{name}.json"
     try:
-        with turn(path.with_name(".lock")):
+        with cache_lock(path.with_name(".lock")):
             return _kept(path, dtypes) or _keep(path, question, measure(width, dtypes))
     except OSError:
         return _kept(path, dtypes) or measure(width, dtypes)

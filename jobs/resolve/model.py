@@ -23,7 +23,7 @@ from corpusmill.models import (
 )
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.cpu.int8 import has_int8_products
-from corpusmill.pipeline.checkpoints.find import Found, find_checkpoint, title
+from corpusmill.pipeline.checkpoints.find import FoundCheckpoint, find_checkpoint, title
 from corpusmill.pipeline.encode.sequences import read_template
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
@@ -63,7 +63,7 @@ class CheckedModel:
 class _Loaded:
     """A checkpoint read for a task, and the task made for it."""
 
-    source: Found
+    source: FoundCheckpoint
     checkpoint: Checkpoint
     made: Task
     options: dict[str, Any]
@@ -179,14 +179,14 @@ def _columns(config: ModelConfig, made: Task) -> tuple[str, ...]:
     return tuple(_prefix(config) + name for name in made.schema.names)
 
 
-def _found(config: ModelConfig, where: str) -> Found:
+def _found(config: ModelConfig, where: str) -> FoundCheckpoint:
     try:
         return find_checkpoint(config.checkpoint)
     except CorpusmillError as error:
         raise error.at(f"{where}.checkpoint") from None
 
 
-def _task_name(config: ModelConfig, source: Found | None, where: str) -> str | None:
+def _task_name(config: ModelConfig, source: FoundCheckpoint | None, where: str) -> str | None:
     """Return the job's task, else the checkpoint's own; None where neither is known."""
     if config.task is None and source is None:
         return None
@@ -214,7 +214,9 @@ def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict
     return given
 
 
-def _load(source: Found, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
+def _load(
+    source: FoundCheckpoint, task: str, options: dict[str, Any], where: str, checks: Checks
+) -> _Loaded | None:
     """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
     while True:
         try:
@@ -232,7 +234,7 @@ def _load(source: Found, task: str, options: dict[str, Any], where: str, checks:
             options = {name: value for name, value in options.items() if name != wrong}
 
 
-def _encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
+def _encoder(source: FoundCheckpoint | None, where: str, checks: Checks) -> Checkpoint | None:
     """Read a checkpoint whose task is not known: some settings can be checked all the same."""
     if source is None:
         return None

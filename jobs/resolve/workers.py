@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from corpusmill.jobs.config.schema import PoolConfig
 from corpusmill.jobs.resolve.model import ResolvedModel
-from corpusmill.pipeline.engine.placement import holds
+from corpusmill.pipeline.engine.placement import workers_held
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
 AT_ONCE_ON_GPU = 2
@@ -76,4 +76,4 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
 def _fitting(share: float, each: float) -> int:
     """Return how many workers with `each` of a GPU fit on a share of the GPUs: one lies on one of them."""
     whole = int(share + 1e-9)
-    return holds(whole, each) + (int((share - whole) / each + 1e-9) if each <= 1 else 0)
+    return workers_held(whole, each) + (int((share - whole) / each + 1e-9) if each <= 1 else 0)

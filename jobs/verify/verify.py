@@ -15,7 +15,7 @@ from corpusmill.pipeline.input.units import Split, split_key
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import noted_receipts, receipts
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
-from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.storage import stat_file
 
 OUTPUT_ENTRIES = ("data", "rejects", "_job", "_manifest.parquet")
 """The entries of an output folder."""
@@ -151,7 +151,7 @@ def _split_problems(split: Split, found: Sequence[UnitRecord], expected: int | N
 def _input_rows(split: Split) -> int | None:
     """Count a split's rows in the input; return the planned number if the input changed or cannot be read."""
     try:
-        if current(split.file.url) != split.file:
+        if stat_file(split.file.url) != split.file:
             return split.rows
         return READERS[split.format].count(split)
     except (CorpusmillError, OSError):

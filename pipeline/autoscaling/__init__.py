@@ -1,1 +1,1 @@
-"""How many workers a pool should have: pure decisions from a frozen snapshot and a clock passed in."""
+"""The number of workers of each pool: pure decisions from a frozen snapshot and a clock that is passed in."""

@@ -1,25 +1,25 @@
-"""What a policy has to know and nobody says: rates and start-up times, from what was seen."""
+"""Measurements for the policy: rates of workers and of the source, and start-up times."""
 
 from collections import deque
 
 FIRST_STARTUP = 10.0
-"""Seconds that a start is taken to need until one was seen."""
+"""Seconds assumed for a start before the first one is measured."""
 UNITS = 64
-"""Units after which what was seen before counts for a third."""
+"""Number of units after which earlier measurements count for about a third."""
 UNBLOCKED = 300.0
-"""Seconds of a source at work after which what was seen before counts for a third."""
+"""Seconds of reading after which earlier measurements count for about a third."""
 HELD_BACK = 0.02
-"""Part of the time without room from which on a source counts as held back."""
+"""Least share of the time without room at which a source counts as held back."""
 
 
 class WorkMeter:
-    """What one worker does in a second, as a mean over all workers' last units."""
+    """The rate of one worker, as a mean over the last units of all workers."""
 
     def __init__(self) -> None:
         self._tokens = self._seconds = 0.0
 
     def note(self, tokens: int, seconds: float) -> None:
-        """Note a unit that a worker has done; a part of one says nothing sure of its tokens: leave it out."""
+        """Note a unit that a worker has done; not a part of one, whose tokens are an estimate."""
         kept = 1 - 1 / UNITS
         self._tokens = kept * self._tokens + tokens
         self._seconds = kept * self._seconds + seconds
@@ -31,7 +31,7 @@ class WorkMeter:
 
 
 class StartMeter:
-    """How long a worker takes to start."""
+    """The time that a worker takes to start."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None
@@ -42,12 +42,12 @@ class StartMeter:
 
     @property
     def seconds(self) -> float:
-        """Seconds of a start, the latest counting most."""
+        """Seconds of a start; recent starts count most."""
         return FIRST_STARTUP if self._seconds is None else self._seconds
 
 
 class FlowMeter:
-    """What comes from upstream: how much lately, how much if there were room, and whether room is missing."""
+    """The flow of tokens into a queue: its recent rate, and its rate in the time when there is room."""
 
     def __init__(self, window: float, now: float) -> None:
         self._window = window
@@ -58,13 +58,13 @@ class FlowMeter:
         self._blocked_share = 0.0
 
     def note(self, now: float, tokens: int) -> None:
-        """Note a unit that came."""
+        """Note a unit that arrived."""
         self._seen.append((now, tokens))
         self._in_window += tokens
         self._tokens += tokens
 
     def pass_time(self, now: float, blocked: float) -> None:
-        """Note the time since the last call, and for how many of its seconds there was no room."""
+        """Note the time since the last call, of which there was no room for `blocked` seconds."""
         passed = now - self._at
         if passed <= 0:
             return
@@ -79,12 +79,12 @@ class FlowMeter:
 
     @property
     def arrival_rate(self) -> float:
-        """Tokens per second over the window; what is left of it before the first note counts as empty."""
+        """Tokens per second over the window; the part of the window before the first unit counts as empty."""
         return self._in_window / self._window
 
     @property
     def feed_rate(self) -> float | None:
-        """Tokens per second of unblocked time, where the source is held back; else None."""
+        """Tokens per second of unblocked time if the source is held back; else None."""
         if self._blocked_share < HELD_BACK or self._seconds <= 0 or not self._tokens:
             return None
         return self._tokens / self._seconds

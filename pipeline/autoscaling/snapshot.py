@@ -1,4 +1,4 @@
-"""What a decision is made from, what it leaves for the next one, and what it says."""
+"""The input of a decision, its result, and the memory for the next one."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 class PoolSnapshot:
     """One pool at one moment.
 
-    Tokens are counted as its queue counts them. `units` wait or are being worked at. `rate` is what
-    one worker does in tokens per second, None before anything is measured; `startup_seconds` what a start
-    takes.
+    Tokens are counted as the queue counts them. `units` is the number of units that wait or are computed.
+    `rate` is that of one worker in tokens per second, None before the first measurement. A start takes
+    `startup_seconds`.
 
-    From upstream: `arrival_rate` is what came lately, in tokens per second over about a drain time.
-    `feed_rate` is what could come if there were room, and None while nothing holds the source back: then the
-    queue itself shows the whole load. `backlog_tokens` are still to come. `finished`: nothing is.
+    `arrival_rate` is the recent rate of arriving tokens per second, over about a drain time. `feed_rate` is
+    the rate that the source could reach with room, None while it is not held back: then the queue shows the
+    whole load. `backlog_tokens` are still to arrive. `finished`: no unit will arrive any more.
     """
 
     queued_tokens: int
@@ -32,17 +32,17 @@ class PoolSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What a pool's next decision has to know: its target, when it last grew, since when less would do."""
+class PolicyMemory:
+    """A pool's target, the time of its last growth, and since when fewer workers would have sufficed."""
 
     target: int
-    last_up: float | None = None
-    low_since: float | None = None
+    last_growth: float | None = None
+    too_many_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many workers a pool should have, those starting included, and why."""
+    """The number of workers that a pool should have, including those that start, and the reason."""
 
     target: int
     reason: str

@@ -1,19 +1,19 @@
-"""All pools of a job decide together: how many workers each asks for, and how all share what there is."""
+"""The decisions for all pools of a job together: what each needs, and how the pools share the room."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from corpusmill.pipeline.autoscaling.policy import Need, decide, need
-from corpusmill.pipeline.autoscaling.snapshot import Decision, Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import Decision, PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.soonest import soonest
 
 SHRINK_SECONDS = 60.0
-"""Seconds for which fewer workers have to suffice before a pool shrinks, where there is no drain time."""
+"""Seconds for which fewer workers have to suffice before a pool shrinks, if there is no drain time."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCost:
-    """What one worker of a pool takes, and of which kind of room ("cpu", "gpu")."""
+    """The cost of one worker of a pool, and the kind of room that it takes ("cpu", "gpu")."""
 
     kind: str
     cost: float
@@ -21,25 +21,25 @@ class WorkerCost:
 
 @dataclass(frozen=True, slots=True)
 class PoolDecision:
-    """A pool's own decision, the part of it that there is room for, and the memory for the next decision."""
+    """A pool's own decision, the target for which there is room, and the memory for the next decision."""
 
     decision: Decision
     target: int
-    memory: Memory
+    memory: PolicyMemory
 
 
 def decide_all(
     worker_costs: Sequence[WorkerCost],
     pools: Sequence[PoolSnapshot],
-    memories: Sequence[Memory],
+    memories: Sequence[PolicyMemory],
     *,
     room: Mapping[str, float],
     now: float,
     drain_seconds: float | None,
 ) -> list[PoolDecision]:
-    """Return what becomes of each pool: what it wants, as far as there is room beside the others.
+    """Return the decision for each pool: the workers that it needs, as far as all pools fit the room.
 
-    Without a drain time the machine is the job's own, and the job is to end as soon as it can.
+    Without a drain time the machine is the job's own, and the job has to end as soon as possible.
     """
     asked = asked_for(worker_costs, pools, room=room, drain_seconds=drain_seconds)
     decided = [
@@ -49,10 +49,10 @@ def decide_all(
     targets = [decision.target for decision, _ in decided]
     for kind, size in room.items():
         if drain_seconds is None and kind == "cpu":
-            continue  # pools take turns at a machine's own CPUs: what they ask for is counted so already
+            continue  # pools share the CPUs of a machine of one's own; `soonest` has counted them
         own = [i for i, worker_cost in enumerate(worker_costs) if worker_cost.kind == kind]
-        of_kind = [_Asking(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
-        for i, target in zip(own, _granted(of_kind, size), strict=True):
+        of_kind = [_PoolDemand(targets[i], asked[i].floor, pools[i], worker_costs[i].cost) for i in own]
+        for i, target in zip(own, _share_room(of_kind, size), strict=True):
             targets[i] = target
     return [
         PoolDecision(decision, target, replace(memory, target=target))
@@ -67,7 +67,7 @@ def asked_for(
     room: Mapping[str, float],
     drain_seconds: float | None,
 ) -> list[Need]:
-    """Return what each pool's work asks for: to drain in time, or to end as soon as the machine can."""
+    """Return what the work of each pool needs: to drain in time, or to end as soon as possible."""
     if drain_seconds is not None:
         return [need(pool, drain_seconds) for pool in pools]
     found: dict[int, Need] = {}
@@ -79,12 +79,12 @@ def asked_for(
     return [found[i] for i in range(len(pools))]
 
 
-# Pools that share a cluster: what each gets where all they want does not fit.
+# The shares of pools whose demands do not all fit the cluster.
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one pool wants; `least` of it comes before any other's more, `cost` is one worker's."""
+    """The workers that one pool wants, the `least` that it must get, and the room that one worker takes."""
 
     wanted: int
     least: int
@@ -92,8 +92,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
-    """What a pool decided for itself, and of that what recent arrivals keep busy."""
+class _PoolDemand:
+    """The workers that a pool decided for itself, and how many of them recent arrivals keep busy."""
 
     wanted: int
     floor: int
@@ -102,34 +102,34 @@ class _Asking:
 
     @property
     def least(self) -> int:
-        """Its minimum, or one worker: without any, its model and so every unit would stand still."""
+        """The pool's minimum, or one worker: without a worker of each model no unit is finished."""
         return max(1, self.pool.min_workers)
 
     def claim(self, *, yielding: bool) -> Claim:
-        """Return its claim; a drained pool that is `yielding` keeps no idle workers."""
+        """Return the pool's claim; a drained pool that is `yielding` keeps no idle workers."""
         idle = yielding and self.pool.units == 0
         wanted = min(self.wanted, max(self.least, self.floor)) if idle else self.wanted
         return Claim(wanted, self.least, self.cost)
 
 
-def _granted(asking: Sequence[_Asking], size: float) -> tuple[int, ...]:
-    """Hold pools to their room; where it is too small, idle workers of drained pools give way."""
-    granted = share_out([one.claim(yielding=False) for one in asking], size)
-    if any(got < one.wanted and one.pool.units for got, one in zip(granted, asking, strict=True)):
-        return share_out([one.claim(yielding=True) for one in asking], size)
+def _share_room(demands: Sequence[_PoolDemand], size: float) -> tuple[int, ...]:
+    """Return the workers that fit the room; if it is too small, idle workers of drained pools give way."""
+    granted = share_out([one.claim(yielding=False) for one in demands], size)
+    if any(got < one.wanted and one.pool.units for got, one in zip(granted, demands, strict=True)):
+        return share_out([one.claim(yielding=True) for one in demands], size)
     return granted
 
 
 def share_out(claims: Sequence[Claim], room: float) -> tuple[int, ...]:
-    """Return how many workers each pool gets: all it wants, or its least and an equal share of its want.
+    """Return the workers of each pool: all that it wants, or its least and an equal share of the rest.
 
-    Each pool's least is granted even where it does not fit: that is for a check before the job to say.
+    Each pool's least is granted even if it does not fit: a check before the job refuses that case.
     """
     granted = [min(claim.wanted, claim.least) for claim in claims]
     left = room - sum(count * claim.cost for count, claim in zip(granted, claims, strict=True))
     open_ = {i for i, claim in enumerate(claims) if granted[i] < claim.wanted}
     while open_:
-        # The pool that has the smallest part of its want is next; ties go to the first.
+        # The pool with the smallest part of its want is next; ties go to the first.
         i = min(open_, key=lambda i: (granted[i] / claims[i].wanted, i))
         if claims[i].cost > left:
             open_.discard(i)

@@ -1,4 +1,4 @@
-"""The files of a checkpoint from where they are: the Hugging Face hub, or any store that fsspec knows."""
+"""The download of a checkpoint's files from the Hugging Face hub or any store that fsspec knows."""
 
 import re
 import shutil
@@ -13,18 +13,18 @@ HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 """On the hub `*` matches any folder too."""
 COMMIT = re.compile("[0-9a-f]{40}")
 
-Takes = Callable[[str], bool]
-"""Says of a file's path inside the checkpoint whether it is wanted."""
+FileFilter = Callable[[str], bool]
+"""Returns whether a file is wanted, given its path inside the checkpoint."""
 Listing = dict[str, tuple[int, str]]
 """Size and modification mark of each wanted file."""
 
 
 class Unreachable(InputError):  # noqa: N818
-    """The place exists for all we know, but nobody answers: what was fetched before may be used."""
+    """A place that may exist, but does not answer: files that were fetched before may be used."""
 
 
-def list_files(url: str, takes: Takes) -> Listing:
-    """List a checkpoint in a store; a place without such files is an InputError, a silent one Unreachable."""
+def list_files(url: str, takes: FileFilter) -> Listing:
+    """List a checkpoint in a store; InputError if there is none, Unreachable if the store does not answer."""
     found = {name: (file.size, file.mark) for name, (_, file) in _stored(url, takes).items()}
     if not found:
         raise InputError(
@@ -34,11 +34,11 @@ def list_files(url: str, takes: Takes) -> Listing:
     return found
 
 
-def fetch(url: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None = None) -> str:
-    """Bring the wanted files into a folder; returns the URL that stands for just these, for other nodes.
+def fetch(url: str, into: Path, takes: FileFilter, accept: Callable[[Path], bool] | None = None) -> str:
+    """Fetch the wanted files into a folder; return a URL that gives other nodes exactly these files.
 
-    `accept` says whether files that the hub's library still has on this machine are the right ones: then
-    the hub is not asked.
+    `accept` returns whether the files that the hub's library has on this machine are the right ones: then
+    the hub is not contacted.
     """
     if url.startswith(HUB):
         return _from_hub(url.removeprefix(HUB), into, takes, accept)
@@ -47,7 +47,7 @@ def fetch(url: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | N
             _get(path, file, into / name)
     except InputError:
         raise
-    except Exception as error:  # every store has its own
+    except Exception as error:  # each store raises exceptions of its own
         raise Unreachable(
             f"{url}: cannot be fetched ({first_line(error)}); check the network and the free space"
         ) from None
@@ -61,7 +61,7 @@ def _get(path: str, file: StoredFile, target: Path) -> None:
         raise OSError(f"{file.url}: expected {file.size} bytes, got {target.stat().st_size}")
 
 
-def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
+def _stored(url: str, takes: FileFilter) -> dict[str, tuple[str, StoredFile]]:
     fs, root = locate(url)
     root = root.rstrip("/")
     try:
@@ -69,7 +69,7 @@ def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
         found = fs.find(root, maxdepth=2, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except Exception as error:  # every store has its own
+    except Exception as error:  # each store raises exceptions of its own
         raise Unreachable(
             f"{url}: cannot be listed ({first_line(error)}); check the name, the network and the credentials"
         ) from None
@@ -77,7 +77,7 @@ def _stored(url: str, takes: Takes) -> dict[str, tuple[str, StoredFile]]:
     return {name: (path, stored_file(fs, path, found[path])) for path, name in names.items() if takes(name)}
 
 
-def _from_hub(name: str, into: Path, takes: Takes, accept: Callable[[Path], bool] | None) -> str:
+def _from_hub(name: str, into: Path, takes: FileFilter, accept: Callable[[Path], bool] | None) -> str:
     folder = _snapshot(name, offline=True) if accept else None
     if folder is None or accept is None or not _copied(folder, into, takes) or not accept(into):
         folder = _snapshot(name, offline=False)
@@ -88,8 +88,8 @@ def _from_hub(name: str, into: Path, takes: Takes, accept: Callable[[Path], bool
 
 
 def _snapshot(name: str, *, offline: bool) -> Path | None:
-    """Return the hub library's own folder of a model; offline None if it has none."""
-    import huggingface_hub  # half a second that jobs on a folder need not wait
+    """Return the hub library's folder of a model; None if `offline` and it has none."""
+    import huggingface_hub  # takes half a second, which jobs on a folder save
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -120,8 +120,8 @@ def _snapshot(name: str, *, offline: bool) -> Path | None:
         ) from None
 
 
-def _copied(folder: Path, into: Path, takes: Takes) -> bool:
-    """Copy the wanted files of the hub's folder into ours; False if there is none."""
+def _copied(folder: Path, into: Path, takes: FileFilter) -> bool:
+    """Copy the wanted files of the hub library's folder; return False if there are none."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     wanted = [name for name in names if takes(name)]
     for name in wanted:

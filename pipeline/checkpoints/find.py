@@ -1,7 +1,7 @@
-"""A job's checkpoints on this node: a folder as it is, or the cache's copy of what a URL holds.
+"""A job's checkpoints on this node: a local folder, or the cache's copy of the files at a URL.
 
 The driver finds a checkpoint and its digest; a worker uses the files of that digest or fails. A hub address
-without a revision stays what it was when it was first fetched here. A folder in a store is listed each time,
+without a revision keeps the files of the first fetch on this node. A folder in a store is listed each time,
 and fetched again if it has changed; if the store does not answer, the copy is used.
 """
 
@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from corpusmill.pipeline.checkpoints.cache import Note, Slot, Wanted, cached
+from corpusmill.pipeline.checkpoints.cache import CacheEntry, CacheNote, FileSelection, cached
 from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
@@ -23,16 +23,16 @@ CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A checkpoint's folder on this machine, the address that other nodes fetch it from, and its digest."""
+class FoundCheckpoint:
+    """A checkpoint's folder on this machine, the address for other nodes, and its digest."""
 
     folder: Path
     source: str
     digest: str
 
 
-def find_checkpoint(url: str) -> Found:
-    """Return a checkpoint on this machine, fetching it if it is not; a wrong name is an InputError."""
+def find_checkpoint(url: str) -> FoundCheckpoint:
+    """Return a checkpoint on this machine, fetched if necessary; a wrong name is an InputError."""
     if _is_folder(url):
         folder = Path(absolute(url)).resolve()
         if not folder.is_dir():
@@ -40,17 +40,17 @@ def find_checkpoint(url: str) -> Found:
                 f"{url}: no such folder; expected one with config.json and model.safetensors, or "
                 "hf://org/name[@revision]"
             )
-        return Found(folder, str(folder), digest(folder))
-    slot = Slot(url)
+        return FoundCheckpoint(folder, str(folder), digest(folder))
+    slot = CacheEntry(url)
     with slot.locked():
         note = slot.note()
         listing = _listing(url, note)
         if note is not None and listing == note.listing:
             kept = cached(note.digest, CHECKPOINT) or slot.fetch(note.source, CHECKPOINT, note.digest)[0]
-            return Found(kept, note.source, note.digest)
+            return FoundCheckpoint(kept, note.source, note.digest)
         folder, source = slot.fetch(url, CHECKPOINT)
-        slot.write(Note(source, folder.name, listing))
-        return Found(folder, source, folder.name)
+        slot.write(CacheNote(source, folder.name, listing))
+        return FoundCheckpoint(folder, source, folder.name)
 
 
 def model_folder(spec: ModelSpec) -> Path:
@@ -58,7 +58,7 @@ def model_folder(spec: ModelSpec) -> Path:
     there = Path(spec.checkpoint)
     if there.is_dir() and digest(there) == spec.digest:
         return there
-    return _ensured(spec.source, there, spec.digest, CHECKPOINT)
+    return _fetched_folder(spec.source, there, spec.digest, CHECKPOINT)
 
 
 @functools.lru_cache(maxsize=16)
@@ -67,12 +67,12 @@ def tokenizer_folder(spec: TokenizerSpec) -> str:
     if os.path.isdir(spec.folder) and tokenizer_digest(spec.folder) == spec.digest:
         return spec.folder
     names = {str(PurePosixPath(spec.inside, name)) for name in FILES}
-    wanted = Wanted(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
-    return str(_ensured(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
+    wanted = FileSelection(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
+    return str(_fetched_folder(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
 
 
 def digest(folder: Path) -> str:
-    """Hash everything of a checkpoint that can change a result: configuration, weights, tokenizer."""
+    """Return the hash of all files that can change a result: configuration, weights, tokenizer."""
     total = hashlib.sha256()
     for path in _files(folder):
         total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
@@ -83,7 +83,7 @@ def digest(folder: Path) -> str:
 
 
 def local_files(spec: ModelSpec) -> list[Path]:
-    """Return the files that workers open where the driver has them; none where each node fetches its own."""
+    """Return the files that workers open in the driver's folder; none if each node fetches its own copy."""
     return _files(Path(spec.source)) if _is_folder(spec.source) else []
 
 
@@ -93,18 +93,18 @@ def _files(folder: Path) -> list[Path]:
 
 
 def title(url: str) -> str:
-    """Return the last part of a checkpoint's address, for people to read."""
+    """Return the last part of a checkpoint's address, for messages."""
     return PurePosixPath(url.partition("@")[0] if url.startswith(HUB) else absolute(url)).name
 
 
 def _in_checkpoint(name: str) -> bool:
-    """Say whether a file belongs to a checkpoint: it lies in it, or in a module's folder in it."""
+    """Return whether a file belongs to a checkpoint: it is in the folder, or in a module's folder there."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix in SUFFIXES and len(path.parts) <= 2 and not hidden
 
 
-CHECKPOINT = Wanted(_in_checkpoint, digest)
+CHECKPOINT = FileSelection(_in_checkpoint, digest)
 
 
 def _is_folder(url: str) -> bool:
@@ -112,7 +112,7 @@ def _is_folder(url: str) -> bool:
     return not separator or (not url.startswith(HUB) and is_local(filesystem(protocol)))
 
 
-def _listing(url: str, note: Note | None) -> Listing | None:
+def _listing(url: str, note: CacheNote | None) -> Listing | None:
     if url.startswith(HUB):
         return None
     try:
@@ -123,8 +123,8 @@ def _listing(url: str, note: Note | None) -> Listing | None:
         return note.listing
 
 
-def _ensured(source: str, there: Path, expected: str, wanted: Wanted) -> Path:
-    """Return the cache's folder of a digest, fetched once a node; `there` is where the driver has it."""
+def _fetched_folder(source: str, there: Path, expected: str, wanted: FileSelection) -> Path:
+    """Return the cache's folder of a digest, fetched once per node; `there` is the driver's folder."""
     if _is_folder(source):
         if there.is_dir():
             raise InputError(
@@ -137,7 +137,7 @@ def _ensured(source: str, there: Path, expected: str, wanted: Wanted) -> Path:
         )
     kept = cached(expected, wanted)
     if kept is None:
-        slot = Slot(source)
+        slot = CacheEntry(source)
         with slot.locked():
             kept = cached(expected, wanted) or slot.fetch(source, wanted, expected)[0]
     return kept

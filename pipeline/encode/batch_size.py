@@ -1,4 +1,4 @@
-"""What batches take of a GPU's memory, tried at start-up."""
+"""The tokens per batch that fit a GPU's memory, measured at start-up."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,60 +11,61 @@ import torch
 from corpusmill.models import PackedTokens
 from corpusmill.pipeline.encode.halving import out_of_memory
 
-SIZES = (2048, 4096, 16384)
-LENGTH = 128
-"""Tokens of a probe's sequences, where so many fit."""
-BATCHES = 3
-"""Two are under way at once, and graphs keep the memory of another one."""
+PROBE_SIZES = (2048, 4096, 16384)
+PROBE_LENGTH = 128
+"""Tokens of a probe's sequences, if the model allows so many."""
+BATCHES_AT_ONCE = 3
+"""Batches whose memory is needed at once: two are under way, and CUDA graphs keep the memory of a third."""
 GIB = 2**30
 
-LEAST = 512
-"""Tokens of a batch that are tried in any case; what then does not fit is halved."""
-SHARE = 0.9
-"""Of the free memory: allocators keep gaps, and a batch of long sequences may need more than the probes."""
+MIN_TOKENS = 512
+"""Least number of tokens per batch; a batch that does not fit then is halved."""
+USABLE_SHARE = 0.9
+"""Share of the free memory that is used: allocators leave gaps, and long sequences may need more."""
 
 
-def fitted(
-    run: Callable[[PackedTokens], object], *, asked: int, max_length: int, share: float = 1.0
+def fit_batch_size(
+    run: Callable[[PackedTokens], object], *, wanted: int, max_length: int, share: float = 1.0
 ) -> tuple[int, str | None]:
-    """Return the tokens of a batch that fit into `share` of the current GPU, and what to say if fewer.
+    """Return the tokens per batch that fit into `share` of the current GPU, and a note if fewer than wanted.
 
-    At most `asked`, and all of them where so few are asked for that there is nothing to try.
+    If `wanted` is so small that there is nothing to measure, it is returned.
     """
-    if asked < SIZES[1]:
-        return asked, None
-    probes = [probe for size in SIZES if size <= asked and (probe := tried(run, size, max_length))]
+    if wanted < PROBE_SIZES[1]:
+        return wanted, None
+    probes = [probe for size in PROBE_SIZES if size <= wanted and (probe := try_batch(run, size, max_length))]
     free = free_bytes(share)
     if len(probes) < 2:
-        return LEAST, f"takes batches of {LEAST} tokens instead of {asked}: {free / GIB:.1f} GiB are free"
+        return (
+            MIN_TOKENS,
+            f"takes batches of {MIN_TOKENS} tokens instead of {wanted}: {free / GIB:.1f} GiB are free",
+        )
     model = MemoryModel.fit(probes)
-    tokens = fitting(asked, model, free=free, batches=BATCHES)
-    if tokens == asked:
-        return asked, None
+    tokens = largest_fitting(wanted, model, free=free, batches=BATCHES_AT_ONCE)
+    if tokens == wanted:
+        return wanted, None
     return tokens, (
-        f"takes batches of {tokens} tokens instead of {asked}: {BATCHES} of these take "
-        f"{BATCHES * model.size(asked) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
+        f"takes batches of {tokens} tokens instead of {wanted}: {BATCHES_AT_ONCE} batches of {wanted} take "
+        f"{BATCHES_AT_ONCE * model.size(wanted) / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free"
     )
 
 
-# How many tokens a batch may have on a device: a line fitted to a few probes, held against free memory.
-#
-# Pure arithmetic; `Probe` measures.
+# The probes that measure memory, and the line through them from which the batch size follows.
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The bytes that a batch of so many tokens took at most, beyond what was there before."""
+    """The peak of additional bytes that a batch of so many tokens took."""
 
     tokens: int
     size: int
 
 
-def tried(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -> Probe | None:
-    """Return what a batch takes the second time, when what is made once is there; None if it does not fit."""
+def try_batch(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -> Probe | None:
+    """Return the probe of a batch's second run, after one-time allocations; None if it does not fit."""
     try:
         run(probe_batch(tokens, max_length))
-        return Probe(tokens, peak(run, probe_batch(tokens, max_length)))
+        return Probe(tokens, peak_bytes(run, probe_batch(tokens, max_length)))
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -73,14 +74,14 @@ def tried(run: Callable[[PackedTokens], object], tokens: int, max_length: int) -
 
 
 def probe_batch(tokens: int, max_length: int) -> PackedTokens:
-    """Return sequences of word 0, about so many tokens in all."""
-    length = min(LENGTH, max_length)
+    """Return sequences of token 0 with about so many tokens in all."""
+    length = min(PROBE_LENGTH, max_length)
     lengths = np.full(max(1, tokens // length), length, np.int64)
     return PackedTokens.from_flat(np.zeros(int(lengths.sum()), np.int64), lengths)
 
 
-def peak(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
-    """Return the bytes that a batch takes at most."""
+def peak_bytes(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
+    """Return the peak of additional bytes while a batch runs."""
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
@@ -90,7 +91,7 @@ def peak(run: Callable[[PackedTokens], object], packed: PackedTokens) -> int:
 
 
 def free_bytes(share: float) -> int:
-    """Return what this process may still take: of the card, or of its share of it where others use it too."""
+    """Return the free bytes of the GPU for this process, at most the rest of its share."""
     unused, whole = torch.cuda.mem_get_info()
     taken = torch.cuda.memory_allocated()
     kept = torch.cuda.memory_reserved() - taken
@@ -99,14 +100,14 @@ def free_bytes(share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
-    """A batch takes `fixed` bytes and so many more of each token."""
+    """A line: the bytes of a batch are `fixed` plus `per_token` for each token."""
 
     fixed: float
     per_token: float
 
     @classmethod
     def fit(cls, probes: Sequence[Probe]) -> Self:
-        """Return the steepest line between neighbouring probes, raised until none lies above it.
+        """Return the steepest line between neighbouring probes, raised until no probe is above it.
 
         ValueError for fewer than two sizes.
         """
@@ -122,13 +123,12 @@ class MemoryModel:
         return self.fixed + self.per_token * tokens
 
 
-def fitting(asked: int, model: MemoryModel, *, free: int, batches: int = 1) -> int:
-    """Return the tokens of a batch, `asked` halved until so many batches fit into free memory at once.
+def largest_fitting(wanted: int, model: MemoryModel, *, free: int, batches: int = 1) -> int:
+    """Return the tokens per batch: `wanted`, halved until so many batches fit into the free memory at once.
 
-    Halves, so that machines that differ a little cut the same batches. Never fewer than LEAST, unless fewer
-    were asked for.
+    Halving gives similar machines the same batches. The result is less than MIN_TOKENS only if `wanted` is.
     """
-    tokens = asked
-    while tokens > LEAST and batches * model.size(tokens) > SHARE * free:
-        tokens = max(LEAST, tokens // 2)
+    tokens = wanted
+    while tokens > MIN_TOKENS and batches * model.size(tokens) > USABLE_SHARE * free:
+        tokens = max(MIN_TOKENS, tokens // 2)
     return tokens

@@ -1,6 +1,6 @@
-"""A unit's sequences to packed batches: ordered by length, cut at a token budget, order recoverable.
+"""From a unit's sequences to packed batches: sorted by length, cut at a token budget, order recoverable.
 
-Which sequences share a batch depends on the unit alone, so the same unit gives the same bytes everywhere.
+The batches depend on the unit alone, so the same unit gives the same bytes on every machine.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ import numpy as np
 from corpusmill.pipeline.encode.sequences import Sequences
 from corpusmill.pipeline.ragged import Int, ranges
 
-LENGTHS = (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Least tokens of each class; the last one has no end."""
+LENGTH_CLASSES = (1, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""The least number of tokens of each length class; the last class is open."""
 
 Counts = tuple[int, ...]
 
@@ -55,15 +55,15 @@ def _cuts(lengths: Int, budget: int) -> Iterator[tuple[int, int]]:
         start, total = stop, int(ends[stop - 1])
 
 
-# How many sequences of which length a model was given: a few counts, which add up over units and workers.
+# The number of sequences per length class, which adds up over units and workers.
 
 
-def counted(lengths: "np.ndarray[Any, Any]") -> Counts:
-    """Count lengths, of at least one token, by class."""
-    classes = np.searchsorted(LENGTHS, lengths, side="right") - 1
-    return tuple(np.bincount(classes, minlength=len(LENGTHS)).tolist())
+def count_lengths(lengths: "np.ndarray[Any, Any]") -> Counts:
+    """Count lengths of at least one token by class."""
+    classes = np.searchsorted(LENGTH_CLASSES, lengths, side="right") - 1
+    return tuple(np.bincount(classes, minlength=len(LENGTH_CLASSES)).tolist())
 
 
-def together(several: Iterable[Counts]) -> Counts:
-    """Add counts up; none are empty."""
+def sum_counts(several: Iterable[Counts]) -> Counts:
+    """Return the sums of counts; empty counts are left out."""
     return tuple(map(sum, zip(*(counts for counts in several if counts), strict=True)))

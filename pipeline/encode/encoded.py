@@ -1,4 +1,4 @@
-"""What a model made of rows of a unit: their columns, and what that took."""
+"""The result columns of rows of a unit, and the statistics of their computation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from corpusmill.pipeline.encode.batches import Counts
 
 @dataclass(frozen=True, slots=True)
 class EncodeStats:
-    """What encoding some rows of a unit took.
+    """The statistics of encoding some rows of a unit.
 
-    `refused` are the rows (counted from the first) that the model could not take, and why; their results are
-    null. `flops` are the encoder's floating-point operations, of which padding would have no part. `lengths`
-    counts the sequences. `seconds` are a worker's, 0 where nobody measured.
+    `refused` maps the rows that the model could not take (counted from the first) to the reasons; their
+    results are null. `flops` are the floating-point operations of the encoder without padding. `lengths`
+    counts the sequences by length. `seconds` are those of a worker, 0 if they were not measured.
     """
 
     tokens: int
@@ -27,7 +27,7 @@ class EncodeStats:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A unit's result columns of one model, in input order, and what they took."""
+    """One model's result columns of a unit, in input order, and their statistics."""
 
     columns: pa.Table
     stats: EncodeStats

@@ -1,7 +1,7 @@
-"""A batch that the model fails on is halved and tried again, down to the sequences that it cannot take.
+"""Halving of a batch on which the model fails, down to the sequences that the model cannot take.
 
-Out of memory and any other exception are treated alike: half a batch needs less memory, and holds fewer
-sequences that could be at fault. Not so a device that is broken: what comes after on it fails too.
+Out of memory and all other exceptions are treated alike: half a batch needs less memory, and has fewer
+sequences that may be at fault. A broken device is different: every later batch fails on it too.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,49 +20,51 @@ DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status_", "cudnn_stat
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """What the sequences `rows` gave."""
+class ComputedSequences:
+    """The values of the sequences with the numbers `rows`."""
 
     rows: Int
     values: Values
 
-    def only(self, good: Array) -> "Computed":
-        """Leave out the sequences n for which not `good[n]`."""
+    def only(self, good: Array) -> "ComputedSequences":
+        """Return the values of the sequences n with `good[n]`."""
         chosen = good[self.rows]
         counts = np.ones(len(chosen), np.int64) if self.values.counts is None else self.values.counts
         arrays = tuple(array[np.repeat(chosen, counts)] for array in self.values.arrays)
-        return Computed(self.rows[chosen], Values(arrays, counts[chosen]))
+        return ComputedSequences(self.rows[chosen], Values(arrays, counts[chosen]))
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A sequence that the model could not take, even alone."""
+class RefusedSequence:
+    """A sequence that the model could not take even alone, and the reason."""
 
     row: int
     reason: str
 
 
-def computed(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Iterator[Computed | Failed]:
-    """Run a batch, in as many pieces as it takes; DeviceLost if the device is not usable any more."""
+def run_in_halves(
+    batch: TokenBatch, values: Callable[[TokenBatch], Values]
+) -> Iterator[ComputedSequences | RefusedSequence]:
+    """Run a batch, cut in half as often as it fails; DeviceLost if the device cannot be used any more."""
     todo = [batch]
     while todo:
         batch = todo.pop()
         found = _attempt(batch, values)
         if isinstance(found, Values):
-            yield Computed(batch.rows, found)
+            yield ComputedSequences(batch.rows, found)
         elif len(batch.rows) == 1:
-            yield Failed(int(batch.rows[0]), found)
+            yield RefusedSequence(int(batch.rows[0]), found)
         else:
-            todo += reversed(halves(batch))
+            todo += reversed(split_in_half(batch))
 
 
-def halves(batch: TokenBatch) -> list[TokenBatch]:
-    """Cut a batch into two of about as many sequences."""
+def split_in_half(batch: TokenBatch) -> list[TokenBatch]:
+    """Cut a batch into two with about the same number of sequences."""
     middle = len(batch.rows) // 2
-    return [_some(batch, 0, middle), _some(batch, middle, len(batch.rows))]
+    return [_cut_out(batch, 0, middle), _cut_out(batch, middle, len(batch.rows))]
 
 
-def _some(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
+def _cut_out(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
     ends = batch.lengths.cumsum()
     first, last = int(ends[start - 1]) if start else 0, int(ends[stop - 1])
     types = None if batch.types is None else batch.types[first:last]
@@ -70,7 +72,7 @@ def _some(batch: TokenBatch, start: int, stop: int) -> TokenBatch:
 
 
 def _attempt(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Values | str:
-    """Run a batch, or say why that failed. The tensors of a failure are gone when this returns."""
+    """Run a batch, or return why it failed; the tensors of a failed batch are freed on return."""
     try:
         return values(batch)
     except Exception as error:
@@ -81,7 +83,7 @@ def _attempt(batch: TokenBatch, values: Callable[[TokenBatch], Values]) -> Value
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Say whether something failed for want of memory, of the host or of a GPU."""
+    """Return whether the cause of an error is too little memory, of the host or of a GPU."""
     said = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         sign in said for sign in OUT_OF_MEMORY
@@ -91,7 +93,7 @@ def out_of_memory(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     said = str(error).lower()
     if out_of_memory(error):
-        return "not enough memory for this row, even alone"  # the message's figures differ from run to run
+        return "not enough memory for this row, even alone"  # the message has figures that vary
     if any(sign in said for sign in DEVICE_LOST):
         raise DeviceLost(f"the device cannot be used any more ({first_line(error)})") from error
     return f"the model cannot take this row ({in_a_line(error)})"

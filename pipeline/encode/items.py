@@ -1,4 +1,4 @@
-"""A unit as one model sees it: the distinct inputs it has to compute, and which of them each row has."""
+"""The distinct inputs of a unit that one model has to compute, and the input of each row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from corpusmill.pipeline.ragged import Array, Int, Ragged
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where T tokens stand in their texts: `starts` and `ends` in code points, `begins` where words begin."""
+    """The places of T tokens in their texts, in code points; `begins` marks the first token of each word."""
 
     starts: Int
     ends: Int
@@ -24,9 +24,9 @@ class Places:
 class TokenTable:
     """A column's distinct texts as tokens, without special ones.
 
-    `lengths` are the texts' own numbers of tokens, where those decide something and not all are in `ids`.
-    For a column of lists of texts `ids` are the texts of all lists and `lists` the numbers of each list's
-    texts among them.
+    `ids` may have only the first tokens of a text; `lengths` then has its full length if the task needs it.
+    For a column of lists of texts, `ids` has the texts of all lists, and `lists` the numbers of each list's
+    texts.
     """
 
     ids: Ragged
@@ -50,7 +50,7 @@ class TokenTable:
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
-        """View a table that the tokenization made."""
+        """Return a view of a table that the tokenization made."""
         ids, lists, places = table["ids"].combine_chunks(), None, None
         if pa.types.is_list(ids.type.value_type):
             lists = Ragged(np.arange(len(ids.values)), np.asarray(ids.offsets, np.int64))
@@ -70,8 +70,8 @@ class TokenTable:
 class Items:
     """M distinct inputs of N rows.
 
-    Item i has the text `rows["text"][i]` of `tables["text"]`, and likewise its second column; `of_row` (N,)
-    is each row's item, -1 where the row lacks a column that the model needs.
+    Item i has the text number `rows["text"][i]` of `tables["text"]`, and likewise for its second column.
+    `of_row` (N,) is the item of each row, -1 if the row lacks a column that the model needs.
     """
 
     tables: dict[str, TokenTable]
@@ -88,15 +88,15 @@ class Items:
         return self.tables["text"]
 
     def texts_of(self, rows: Int) -> list[str]:
-        """Return some of the distinct texts themselves, for tasks whose `needs` ask for offsets."""
+        """Return the strings of some distinct texts, for tasks whose `needs` ask for offsets."""
         if self._texts is None:
             raise ValueError("the tokenization was not asked for offsets")
         texts: list[str] = self._texts.take(pa.array(rows)).to_pylist()
         return texts
 
 
-def items_of(block: UnitBlock, key: str, columns: Sequence[str]) -> Items:
-    """Gather what a model that reads these columns has to compute, in order of the distinct values."""
+def distinct_items(block: UnitBlock, key: str, columns: Sequence[str]) -> Items:
+    """Return the distinct inputs of a model that reads these columns, in order of the distinct values."""
     index = np.stack([_numbers(block.inputs[name]) for name in columns])
     present: Array = np.all(index >= 0, axis=0)
     distinct, inverse = np.unique(index[:, present], axis=1, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Work done a little ahead of who asks for it: a GPU computes one batch while the host prepares the next."""
+"""Overlap of batches: a GPU computes one batch while the host prepares the next."""
 
 import threading
 from collections import deque
@@ -10,11 +10,11 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-class Ahead:
-    """Threads that stay, for up to `at_once` things under way; `begin` is called first in each.
+class InOrderExecutor:
+    """A pool of `at_once` threads whose results come in order; each thread calls `begin` first.
 
-    With one at once there are none, and nothing is done ahead. Who asks while another's things are still to
-    be begun waits until all of them are: then the first of his follow the last of the other's.
+    With `at_once` 1 there are no threads, and each item is computed when its result is requested. Several
+    callers may use `map` at once: a caller's items start after all items of the earlier caller have started.
     """
 
     def __init__(self, at_once: int, begin: Callable[[], None]) -> None:
@@ -22,8 +22,8 @@ class Ahead:
         self._beginning = threading.Lock()
         self._threads = None if at_once == 1 else ThreadPoolExecutor(at_once, initializer=begin)
 
-    def in_order(self, act: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-        """Yield what `act` makes of each, in order. A failure is raised where its result was due."""
+    def map(self, act: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+        """Yield `act` of each given item, in order; an exception is raised in place of its result."""
         if self._threads is None:
             with self._beginning:
                 yield from map(act, given)

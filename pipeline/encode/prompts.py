@@ -1,4 +1,4 @@
-"""The prompt that goes before each text: the job's, or the one sentence-transformers would add by itself."""
+"""The prompt before each text: that of the job, or the checkpoint's default of sentence-transformers."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
     prompt = _default(checkpoint.path) if given is None else given
     if prompt and not _pooled(checkpoint.path):
         raise OptionError(
-            f"{checkpoint.path}: its pooling leaves out the prompt (include_prompt: false), which is "
-            'not in this version; give prompt: "" or another checkpoint'
+            f"{checkpoint.path}: its pooling leaves out the prompt (include_prompt: false), which "
+            'this version does not support; set prompt: "" or choose another checkpoint'
         ).at("prompt")
     return prompt
 
@@ -25,13 +25,14 @@ def _default(folder: Path) -> str:
         return ""
     if name not in prompts:
         raise OptionError(
-            f"{folder}: default_prompt_name {name!r} is none of its prompts {list(prompts)}; give prompt"
+            f"{folder}: expected default_prompt_name to be one of its prompts {list(prompts)}, got {name!r}; "
+            "set prompt"
         ).at("prompt")
     return str(prompts[name])
 
 
 def _pooled(folder: Path) -> bool:
-    """Say whether the prompt's tokens count in the pooling."""
+    """Return whether the pooling includes the tokens of the prompt."""
     poolings = folder.glob("*_Pooling/config.json")
     return all(_read(path).get("include_prompt", True) for path in poolings)
 

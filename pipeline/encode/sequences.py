@@ -1,7 +1,7 @@
-"""What goes through a model: texts cut or windowed, with special tokens around them.
+"""The sequences that go through a model: texts cut or windowed, with special tokens around them.
 
-A window is a range of a text's tokens. Under `truncate` each text has one, its beginning; under `window` as
-many as it needs, neighbours sharing `stride` tokens, at most half a window.
+A window is a range of a text's tokens. With `truncate` each text has one window, its beginning. With `window`
+it has as many as it needs, and neighbours share `stride` tokens, at most half a window.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class Windows:
 class Sequences:
     """N model inputs laid end to end, those of an item together and in order.
 
-    `tokens` are their ids, `types` (T,) the token types or None. Sequence n belongs to part `part[n]` (a
-    question, a label, a choice; else 0) of item `item[n]` and holds the tokens `start[n]` to `stop[n]` of the
-    item's text, the first of them at its place `at[n]`.
+    `tokens` has their ids, `types` (T,) the token types or None. Sequence n belongs to part `part[n]` (a
+    question, a label, a choice; else 0) of item `item[n]`. It has the tokens `start[n]` to `stop[n]` of the
+    item's text, and the first of these is at position `at[n]` of the sequence.
     """
 
     tokens: Ragged
@@ -59,7 +59,7 @@ class Sequences:
         return Sequences(self.tokens.take(chosen), types, *(values[chosen] for values in rest))
 
 
-# What a tokenizer puts around texts: `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]`, and their token types.
+# The special tokens around texts, `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, and the token types.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,10 @@ class Template:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one model's texts become sequences of at most `max_length` tokens; `stride` None means truncate."""
+    """The rules by which one model's texts become sequences of at most `max_length` tokens.
+
+    `stride` is None for truncation.
+    """
 
     tokenizer: Tokenizer
     template: Template
@@ -94,7 +97,7 @@ class Layout:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_length: int, stride: int | None) -> "Layout":
-        """Read the special tokens off the tokenizer."""
+        """Return the layout with the special tokens of a tokenizer."""
         return cls(tokenizer, read_template(tokenizer), max_length, stride)
 
     def tokenize(self, texts: Sequence[str]) -> Ragged:
@@ -111,10 +114,10 @@ class Layout:
         windows = cut_windows(texts.lengths[rows], room, self.stride)
         part = np.zeros(len(windows.of), np.int64)
         text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
-        return _sequences(frame, (text,), 0, windows, windows.of, part)
+        return _assemble(frame, (text,), 0, windows, windows.of, part)
 
     def pairs_cut_longest(self, first: TokenTable, second: TokenTable, pairs: "Pairs") -> Sequences:
-        """Lay out pairs whose longer text is cut until both fit, as tokenizers' `longest_first`."""
+        """Lay out pairs whose longer text is cut until both fit, as `longest_first` of tokenizers."""
         frame = self.template.pair
         room = self.max_length - frame.size
         lengths = first.lengths[pairs.first], second.lengths[pairs.second]
@@ -125,14 +128,14 @@ class Layout:
             _Segment(first.ids, pairs.first, zero, stops[0]),
             _Segment(second.ids, pairs.second, zero, stops[1]),
         )
-        return _sequences(frame, segments, 0, windows, pairs.item, pairs.part)
+        return _assemble(frame, segments, 0, windows, pairs.item, pairs.part)
 
     def pairs_cut_text(
         self, texts: Ragged, other: Ragged, pairs: "Pairs", *, text_first: bool = True
     ) -> Sequences:
-        """Lay out pairs whose text (`pairs.first`) is cut or windowed, and whose other side stays whole.
+        """Lay out pairs whose text (`pairs.first`) is cut or windowed, and whose other text stays whole.
 
-        The other side is cut where it would take more than half the room. `text_first=False` puts it
+        The other text is cut only if it would take more than half the room. `text_first=False` puts it
         before the text.
         """
         frame = self.template.pair
@@ -143,7 +146,7 @@ class Layout:
         text = _Segment(texts, pairs.first[of], windows.start, windows.stop)
         beside = _Segment(other, pairs.second[of], np.zeros(len(of), np.int64), kept[of])
         segments = (text, beside) if text_first else (beside, text)
-        return _sequences(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
+        return _assemble(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +160,12 @@ class Pairs:
 
 
 def row_pairs(first: Int, second: Int) -> Pairs:
-    """Pair item i's text with its second text."""
+    """Return one pair per item: its text with its second text."""
     return Pairs(np.arange(len(first)), np.zeros(len(first), np.int64), first, second)
 
 
 def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
-    """Return the windows of texts of these lengths where a window of text i holds `room[i]` tokens."""
+    """Return the windows of texts with these lengths; a window of text i has at most `room[i]` tokens."""
     if stride is None:
         return Windows(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), np.minimum(lengths, room))
     step = room - np.minimum(stride, room // 2)
@@ -173,7 +176,7 @@ def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
 
 
 def cut_longest_first(first: Int, second: Int, room: int) -> tuple[Int, Int]:
-    """Return how many tokens of each pair are kept, as the tokenizers library's `longest_first` decides."""
+    """Return the tokens kept of both texts of each pair, as `longest_first` of the tokenizers library."""
     short = np.minimum(first, second)
     kept_long = np.maximum(short, room - short)
     both = short + kept_long > room
@@ -195,10 +198,10 @@ class _Segment:
     stop: Int
 
 
-def _sequences(
+def _assemble(
     frame: Frame, segments: tuple[_Segment, ...], text: int, windows: Windows, item: Int, part: Int
 ) -> Sequences:
-    """Put special tokens around the segments; sequences without any token are left out."""
+    """Return the segments with special tokens around them, without sequences that have no token."""
     lengths = [segment.stop - segment.start for segment in segments]
     total: Int = frame.size + np.sum(lengths, axis=0)
     tokens = np.empty(int(total.sum()), np.int32)
@@ -231,7 +234,7 @@ def _sequences(
 
 
 def read_template(tokenizer: Tokenizer) -> Template:
-    """Find out by trying what a tokenizer adds."""
+    """Return the special tokens that a tokenizer adds, read from the encoding of a sample."""
     word = min(tokenizer.get_vocab().items(), key=lambda item: item[1])[0]
     return Template(_frame(tokenizer, word), _frame(tokenizer, word, word))
 

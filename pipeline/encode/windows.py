@@ -1,7 +1,8 @@
-"""From windows back to texts: vectors of windows combined, tokens taken from the window that sees most.
+"""From windows back to texts: combined vectors of windows, and one result per token.
 
-A token of two windows counts where it has the most context: the smaller of its distances to the window's
-ends, an end of the text itself being no limit. With windows that share a stretch, that is the middle of it.
+A token that is in two windows is taken from the window with more context. The context is the smaller
+distance to the ends of the window, where an end of the text is no limit. So two windows divide their common
+tokens in the middle.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,9 +24,9 @@ def combine(values: Array, sequences: Sequences, how: str) -> Array:
 
 
 def owned_tokens(sequences: Sequences) -> tuple[Int, Int]:
-    """Return where the text tokens of each group are among all tokens (K,), and their numbers a group (G,).
+    """Return the positions of the groups' text tokens among all tokens (K,), and their numbers (G,).
 
-    Every token that some window holds appears once, in the order of the text.
+    Every text token appears once, in the order of the text, at its position in the window with most context.
     """
     groups = sequences.groups
     begin, end = sequences.start.copy(), sequences.stop.copy()
@@ -39,7 +40,7 @@ def owned_tokens(sequences: Sequences) -> tuple[Int, Int]:
 
 
 def _mean(values: Array, groups: Int, lengths: Int) -> Array:
-    """Weigh each window by its number of the text's tokens."""
+    """Return the mean weighted by the number of text tokens of each window."""
     weights = np.maximum(lengths, 1).astype(np.float64)[:, None]
     summed = np.add.reduceat(values * weights, groups[:-1], axis=0)
     mean: Array = summed / np.add.reduceat(weights, groups[:-1], axis=0)

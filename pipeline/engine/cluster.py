@@ -1,4 +1,4 @@
-"""Connecting to Ray: a quiet local cluster, or one that runs already."""
+"""The connection to Ray: a local cluster, or one that runs already."""
 
 import importlib
 import io
@@ -23,13 +23,13 @@ QUIET = {
 }
 
 
-_OTHERS: list[frozenset[psutil.Process]] = []
+_OTHER_CHILDREN: list[frozenset[psutil.Process]] = []
 """The children of this process that do not belong to its local cluster; empty while it has no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """What a cluster offers; `claimed` where workers must claim it from Ray: others use the cluster too."""
+class ClusterResources:
+    """The CPUs and GPUs of a cluster; `claimed` if workers claim them from Ray, as others use it too."""
 
     cpus: int
     gpus: int
@@ -39,11 +39,11 @@ class Resources:
 @contextmanager
 def cluster(
     address: str | None, *, debug: bool, abandoned: Callable[[], bool] = lambda: False
-) -> Iterator[Resources]:
-    """Hold a connection to Ray; a connection that was open already is used and left open.
+) -> Iterator[ClusterResources]:
+    """Open a connection to Ray for a while; one that is open already is used and left open.
 
     Ray takes seconds to end a local cluster. If `abandoned` returns true at the end, a local cluster is left
-    to `end_local_cluster`: the caller calls it as the last thing that this process does.
+    to `end_local_cluster`, which the caller calls right before this process ends.
     """
     if not debug:
         for name, value in QUIET.items():
@@ -51,7 +51,7 @@ def cluster(
     import ray
 
     if ray.is_initialized():
-        with nullcontext() if debug else _quiet():
+        with nullcontext() if debug else _hide_ray_notes():
             yield _resources()
         return
     options: dict[str, Any] = (
@@ -60,48 +60,48 @@ def cluster(
         else {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
     )
     quiet: dict[str, Any] = {} if debug else {"logging_level": logging.ERROR, "log_to_driver": False}
-    held = nullcontext() if address else _local_cluster(abandoned)
-    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty, held:
-        with working_folder(empty), _callers_sigterm():
+    local = nullcontext() if address else _local_cluster(abandoned)
+    with tempfile.TemporaryDirectory(prefix="corpusmill-") as empty, local:
+        with working_folder(empty), _keep_sigterm_handler():
             ray.init(**options, **quiet)
         try:
-            with nullcontext() if debug else _quiet():
+            with nullcontext() if debug else _hide_ray_notes():
                 yield replace(_resources(), claimed=address is not None)
         finally:
             if address or not abandoned():
-                # Ray holds repeated notes back and prints them at the end.
+                # Ray keeps repeated notes and prints them at the end.
                 with nullcontext() if debug else redirect_stdout(io.StringIO()):
                     ray.shutdown()
 
 
 @contextmanager
 def _local_cluster(abandoned: Callable[[], bool]) -> Iterator[None]:
-    """Record which children do not belong to the cluster, from before its start until it has ended."""
-    _OTHERS.append(frozenset(psutil.Process().children()))
+    """Record this process's other children before the cluster starts, and forget them once it has ended."""
+    _OTHER_CHILDREN.append(frozenset(psutil.Process().children()))
     try:
         yield
     finally:
         if not abandoned():
-            _OTHERS.clear()
+            _OTHER_CHILDREN.clear()
 
 
 def end_local_cluster() -> None:
     """Kill all processes of this process's local cluster, if any; this process has to end right after.
 
-    Ray itself ends a driver whose raylet is gone, with an error and exit code 1.
+    Otherwise Ray ends it with an error and exit code 1, as its raylet is gone.
     """
-    if not _OTHERS:
+    if not _OTHER_CHILDREN:
         return
-    roots = [child for child in psutil.Process().children() if child not in _OTHERS[0]]
+    roots = [child for child in psutil.Process().children() if child not in _OTHER_CHILDREN[0]]
     for root in roots:
         with suppress(psutil.Error):
-            root.suspend()  # a raylet that is killed loses its workers, and could start some until then
-    _kill([process for root in roots for process in _below(root)])
-    _drop_spilled()
+            root.suspend()  # a killed raylet loses its workers, and may start more until then
+    _kill([process for root in roots for process in _descendants(root)])
+    _remove_spilled_objects()
     _kill(roots)
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
         return process.children(recursive=True)
     except psutil.Error:
@@ -114,8 +114,8 @@ def _kill(processes: list[psutil.Process]) -> None:
             process.kill()
 
 
-def _drop_spilled() -> None:
-    """Remove the objects that the cluster has moved to the disk, as `ray.shutdown` does."""
+def _remove_spilled_objects() -> None:
+    """Remove the objects that the cluster has spilled to disk, as `ray.shutdown` does."""
     worker = sys.modules.get("ray._private.worker")
     node = worker and worker._global_node
     if node is not None:
@@ -123,8 +123,8 @@ def _drop_spilled() -> None:
 
 
 @contextmanager
-def _callers_sigterm() -> Iterator[None]:
-    """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by a sys.exit."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Keep the caller's handler of SIGTERM, if there is one: `ray.init` replaces it by sys.exit."""
     before = signal.getsignal(signal.SIGTERM)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
@@ -138,18 +138,18 @@ def _callers_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _resources() -> Resources:
+def _resources() -> ClusterResources:
     import ray
 
     there = ray.cluster_resources()
-    return Resources(int(there.get("CPU", 1)), int(there.get("GPU", 0)))
+    return ClusterResources(int(there.get("CPU", 1)), int(there.get("GPU", 0)))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray's notes off the terminal: it prints those of dead workers whatever its options.
+def _hide_ray_notes() -> Iterator[None]:
+    """Keep Ray's notes off the terminal: no option stops those of dead workers.
 
-    Ray Data's own log goes on in the session's folder.
+    Ray Data still writes its log file in the session's folder.
     """
     importlib.import_module("ray.data")  # sets up its logger, on first import only
     on_terminal = [
@@ -187,12 +187,12 @@ class _WithoutRay:
 
 @contextmanager
 def working_folder(folder: str) -> Iterator[None]:
-    """Work in another folder for a moment.
+    """Change to another working directory for a while.
 
     Ray starts every worker in the driver's working directory and puts that directory before site-packages
     on the worker's path, where a user's own package of a common name would shadow an installed one. The
-    folder has to stay for as long as the workers do: in a deleted one MKL fails to load. What PYTHONPATH
-    says from here on is said for there too.
+    folder has to exist as long as the workers: MKL fails to load in a deleted one. Relative entries of
+    PYTHONPATH are made absolute, so that they mean the same in both directories.
     """
     before = os.getcwd()
     if paths := os.environ.get("PYTHONPATH"):

@@ -1,8 +1,8 @@
-"""Workers that die or hang: which rows are at fault, how often a pool starts again, when a worker hangs.
+"""Workers that die or hang: the search for the rows at fault, the limits of restarts, the hang timeout.
 
-A unit that ended several workers is cut into FAN_OUT work items, an item that ends one into FAN_OUT again,
-down to single rows. A wide cut costs few deaths, which are expensive (one start each), and many items, which
-are cheap. Where a worker computes several items at once, each of them is tried alone first.
+A unit that ended several workers is cut into FAN_OUT work items. An item that ends a worker is cut into
+FAN_OUT items again, down to single rows. A wide cut costs few deaths and many items: a death costs the start
+of a worker, an item costs little. If a worker computes several items at once, each is first tried alone.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from corpusmill.pipeline.engine.work import WorkItem
 from corpusmill.pipeline.errors import JobFailed
 
 MAX_DEATHS_OF_A_UNIT = 3
-"""Deaths after which a unit is suspected: until then a worker may have died of anything else."""
+"""Deaths after which a unit is suspected. Before that, another cause is likelier."""
 MAX_DEATHS_OF_A_ROW = 2
 """Deaths of a row encoded alone after which it is refused."""
 MAX_DEATHS_IN_A_UNIT = 64
-"""Deaths after which a unit is given up: they suffice to find about twelve rows at fault."""
+"""Deaths after which a unit is given up. They suffice to find about twelve rows at fault."""
 FAN_OUT = 16
 
 MAX_FAILED_STARTS = 3
 MAX_DEATHS = 20
-"""Both per worker of the pool, so that the loss of a large node does not count as a fault of the model."""
+"""Both per worker that the pool has at the time: the loss of a large node is no fault of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a worker ended; `certain` where its work item is at fault without doubt."""
+    """The end of a worker: the reason, and whether its work item is certainly at fault."""
 
     reason: str
     certain: bool = False
@@ -39,7 +39,7 @@ OUT_OF_MEMORY = Death("was killed as its node had no memory left")
 
 
 def death_of(error: RayError) -> Death:
-    """Return how a worker ended whose call failed with this error."""
+    """Return the death of a worker whose call failed with this error."""
     return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else DIED
 
 
@@ -54,31 +54,35 @@ def try_alone(items: Sequence[WorkItem], at_once: int) -> bool:
 
 
 def retry(item: WorkItem, death: Death) -> list[WorkItem]:
-    """Return what to do again, in order, of an item that ended its worker; [] if its row is refused.
+    """Return the items to compute instead of one that ended its worker, in order; [] if its row is refused.
 
-    Where the item is certainly at fault, a unit is cut at once.
+    A unit that is certainly at fault is cut at once.
     """
     item.deaths += 1
     item.result.deaths += 1
     if item.result.failed or item.result.deaths >= MAX_DEATHS_IN_A_UNIT:
-        item.give_up(f"its rows ended {item.result.deaths} workers, more than rows at fault would explain")
+        item.give_up(
+            f"{item.result.deaths} workers died on its rows, the limit for one unit; the model or the memory "
+            "of a worker is a likelier cause than single rows"
+        )
         return []
     if item.rows > 1:
         wait = item.whole and not death.certain and item.deaths < MAX_DEATHS_OF_A_UNIT
         return [item] if wait else item.cut(FAN_OUT)
     limit = MAX_DEATHS_OF_A_UNIT if item.whole else MAX_DEATHS_OF_A_ROW
-    return [item] if item.deaths < limit else _refuse(item, _why(item, death))
+    return [item] if item.deaths < limit else _refuse(item, _death_reason(item, death))
 
 
-def _why(item: WorkItem, death: Death) -> str:
+def _death_reason(item: WorkItem, death: Death) -> str:
     why = death.reason if death.certain else f"ended its worker {item.deaths} times"
     return f"{why}, the last time as its node had no memory left" if death is OUT_OF_MEMORY else why
 
 
 def _refuse(item: WorkItem, why: str) -> list[WorkItem]:
-    """Refuse the item's only row; where every row of a unit is refused, return an item of no row.
+    """Refuse the item's only row.
 
-    The unit's file still needs the model's columns.
+    If every row of the unit is refused, return an item without rows: the unit's file needs the model's
+    columns nevertheless.
     """
     if item.rows == 0:
         item.give_up(f"{why}, without any row")
@@ -91,13 +95,15 @@ def _refuse(item: WorkItem, why: str) -> list[WorkItem]:
 
 
 class RestartLimits:
-    """Counts one model's deaths and failed starts in a row; JobFailed at the limits.
+    """The numbers of one model's deaths and failed starts in a row; JobFailed at the limits.
 
-    A pool whose workers only ever die ends the job instead of starting them for ever.
+    A pool whose workers only ever die ends the job instead of starting them for ever. The limits grow with
+    the workers that the pool has, not with those that it may have: on a machine of the job's own that would
+    be one worker per CPU, and a broken model would be started again for much longer.
     """
 
-    def __init__(self, model: str, workers: int) -> None:
-        self._model, self._workers = model, workers
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._deaths = self._failed_starts = 0
 
     def started(self) -> None:
@@ -108,22 +114,22 @@ class RestartLimits:
         """Note that a worker has finished a work item."""
         self._deaths = 0
 
-    def died(self) -> None:
-        """Note that a worker died at work."""
+    def died(self, workers: int) -> None:
+        """Note that one of so many workers died at work."""
         self._deaths += 1
-        if self._deaths >= MAX_DEATHS * self._workers:
+        if self._deaths >= MAX_DEATHS * workers:
             raise JobFailed(
                 f"model {self._model}: {self._deaths} workers in a row died and none finished anything; is "
                 "there enough memory for it? Run again with --debug to see the workers' own output"
             )
 
-    def died_starting(self, error: RayError) -> None:
-        """Note that a worker died before it had loaded the model."""
+    def died_starting(self, error: RayError, workers: int) -> None:
+        """Note that one of so many workers died before it had loaded the model."""
         if isinstance(error, RayActorError) and error.actor_init_failed:
             reason = str(error).strip().splitlines()[-1]
             raise JobFailed(f"model {self._model}: a worker could not load it: {reason}")
         self._failed_starts += 1
-        if self._failed_starts >= MAX_FAILED_STARTS * self._workers:
+        if self._failed_starts >= MAX_FAILED_STARTS * workers:
             raise JobFailed(
                 f"model {self._model}: {self._failed_starts} workers in a row died while loading; is there "
                 "enough memory for the model? Run again with --debug to see the workers' own output"
@@ -132,9 +138,9 @@ class RestartLimits:
 
 @dataclass(frozen=True, slots=True)
 class HangTimeout:
-    """How long a worker may compute: `floor` seconds, or `factor` times what the slowest worker would take.
+    """The seconds that a worker may compute: `factor` times those of the slowest worker, at least `floor`.
 
-    Wide on purpose: a slow machine must never reach it, and a worker that hangs hangs for good.
+    The timeout is generous: a slow machine must never reach it, and a worker that hangs never recovers.
     """
 
     floor: float = 120.0
@@ -143,21 +149,21 @@ class HangTimeout:
     def seconds(self, tokens: int, *, measured: float | None, assumed: float) -> float:
         """Return the seconds for so many tokens.
 
-        `measured` is the rate (tokens per second) of the slowest worker so far. Until there is one, `assumed`
-        is a rate that is slower than any machine's.
+        `measured` is the rate (tokens per second) of the slowest worker so far, None before the first
+        measurement. `assumed` is a rate that every machine exceeds.
         """
         expected = tokens / assumed if measured is None else self.factor * tokens / measured
         return max(self.floor, expected)
 
 
-ENOUGH = 1.0
-"""Seconds of work from which on a worker's rate is believed."""
+MEASURED_SECONDS = 1.0
+"""Seconds of work after which a worker's rate is used."""
 
 
 class SlowestWorker:
-    """The rate of a pool's slowest worker, in tokens as the queue counts them, and the timeout that follows.
+    """The rate of a pool's slowest worker, in tokens as the queue counts them, and the timeout from it.
 
-    `assumed` is the rate (tokens per second) for as long as nothing is measured.
+    `assumed` is the rate (tokens per second) before the first measurement.
     """
 
     def __init__(self, timeout: HangTimeout, assumed: float) -> None:
@@ -167,13 +173,13 @@ class SlowestWorker:
         self._rate: float | None = None
 
     def note(self, pid: int, tokens: int, seconds: float) -> None:
-        """Note what a worker has computed, and in how many seconds."""
+        """Note the tokens that a worker has computed, and the seconds that they took."""
         before = self._done.get(pid, (0, 0.0))
         self._done[pid] = tokens, seconds = before[0] + tokens, before[1] + seconds
-        if tokens and seconds >= ENOUGH:
+        if tokens and seconds >= MEASURED_SECONDS:
             rate = tokens / seconds
             self._rate = rate if self._rate is None else min(self._rate, rate)
 
     def timeout(self, tokens: int) -> float:
-        """Return the seconds after which a worker hangs that computes so many tokens."""
+        """Return the seconds after which a worker that computes so many tokens counts as hanging."""
         return self._timeout.seconds(tokens, measured=self._rate, assumed=self._assumed)

@@ -1,4 +1,4 @@
-"""Pulls unit references out of Ray Data in the background, no further ahead than the pools can use."""
+"""The supply of unit references from Ray Data in the background, no further ahead than the pools can use."""
 
 import queue
 import threading
@@ -8,9 +8,10 @@ from typing import Any
 
 
 class Feeder:
-    """Iterates a source of (reference, bytes) on a thread; holds at most `max_units` and `max_bytes` open.
+    """A thread that pulls units, as (reference, bytes), from a source while there is room for open ones.
 
-    A unit is open from when it is pulled until `release`. One unit is always allowed, however large.
+    A unit is open from the pull until `release`. At most `max_units` of at most `max_bytes` are open; one
+    unit is always allowed, however large.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class Feeder:
     def arrived(self, timeout: float) -> list[tuple[Any, int]]:
         """Return the units pulled since the last call, waiting up to `timeout` seconds for the first.
 
-        Raises what the source raised. `finished` is true once the source has ended and all was returned.
+        An exception of the source is raised here. `finished` is true once the source has ended and all its
+        units were returned.
         """
         found: list[tuple[Any, int]] = []
         while not self.finished:
@@ -50,14 +52,14 @@ class Feeder:
         return found
 
     def release(self, size: int) -> None:
-        """Make room: a unit of this many bytes is done."""
+        """Make room: a unit of so many bytes is done."""
         with self._room:
             self._units -= 1
             self._bytes -= size
             self._room.notify_all()
 
     def blocked_seconds(self) -> float:
-        """Return the seconds for which the source was held back so far, because there was no room."""
+        """Return the seconds so far in which the source was held back, because there was no room."""
         with self._room:
             return self._blocked + (time.monotonic() - self._blocked_since if self._blocked_since else 0.0)
 
@@ -67,7 +69,7 @@ class Feeder:
         return self._blocked_since > 0
 
     def stop(self) -> None:
-        """Stop pulling, and wait a moment for the thread; a thread that waits for the source ends with it."""
+        """Stop pulling, and wait up to a second for the thread; if it waits for the source, it ends later."""
         with self._room:
             self._stopped = True
             self._room.notify_all()
@@ -81,7 +83,7 @@ class Feeder:
                     return
                 self._arrived.put((reference, size))
             self._arrived.put(None)
-        except BaseException as error:  # handed to the thread that asks
+        except BaseException as error:  # raised again in the caller's thread
             self._arrived.put(error)
 
     def _take(self, size: int) -> bool:
@@ -101,7 +103,7 @@ class Feeder:
 
 
 class Intake:
-    """How much of a job's input has come and is still to come: only the rows are known beforehand."""
+    """The rows and tokens of a job's input that have arrived; those to come are projected from the rows."""
 
     def __init__(self, rows: int) -> None:
         self._rows_expected = rows
@@ -110,22 +112,22 @@ class Intake:
         self.finished = False
 
     def note(self, rows: int, tokens: Mapping[str, int]) -> None:
-        """Note a unit that came."""
+        """Note a unit that arrived."""
         self.rows += rows
         for key, count in tokens.items():
             self._tokens[key] = self._tokens.get(key, 0) + count
 
-    def expected(self, key: str) -> float | None:
-        """Return the tokens of all rows, projected from those that came; None before the first."""
+    def expected_tokens(self, key: str) -> float | None:
+        """Return the tokens of all rows, projected from those that arrived; None before the first."""
         if not self.rows:
             return None
         rows = self.rows if self.finished else max(self.rows, self._rows_expected)
         return self._tokens.get(key, 0) * rows / self.rows
 
-    def came(self, key: str) -> int:
-        """Return the tokens of the units that came."""
+    def arrived_tokens(self, key: str) -> int:
+        """Return the tokens of the units that arrived."""
         return self._tokens.get(key, 0)
 
-    def backlog(self, key: str) -> float:
+    def backlog_tokens(self, key: str) -> float:
         """Return the tokens that are still to come."""
-        return (self.expected(key) or 0.0) - self._tokens.get(key, 0)
+        return (self.expected_tokens(key) or 0.0) - self._tokens.get(key, 0)

@@ -41,7 +41,7 @@ class WorkerNote:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """A pool's new target, the target before, and the figures and the reason of the decision."""
+    """A pool's new target, its former target, and the figures and the reason of the decision."""
 
     model: str
     before: int
@@ -57,14 +57,14 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A model's pool at one moment, and what waits for it.
+    """A model's pool at one moment, and its queue.
 
-    `workers` are ready; `draining` workers finish what they hold and go; `pids` are the ready workers'.
-    `queued_tokens`, `in_flight_tokens`, `done_tokens` and `left_tokens` count tokens before special tokens
-    and windows. `left_tokens` are queued or still to come, projected from the units so far; None before the
-    first unit. `tokens` and `tokens_per_second` (lately) count the tokens of the encoded sequences;
-    `lengths` counts these sequences by length. `waiting_share` is the part of the workers' time that they
-    waited lately.
+    `workers` are ready. `draining` workers finish what they hold and end. `pids` are those of the ready
+    workers. `queued_tokens`, `in_flight_tokens`, `done_tokens` and `left_tokens` count tokens without special
+    tokens and without the overlap of windows. `left_tokens` are queued, or expected from the units read so
+    far; None before the first unit. `tokens` and `tokens_per_second` (of the last seconds) count the tokens
+    of the encoded sequences; `lengths` counts these sequences by length. `waiting_share` is the part of the
+    workers' recent time in which they waited.
     """
 
     model: str
@@ -96,38 +96,38 @@ class EngineState:
 
 
 Outcome = Receipt | UnitFailure | WorkerLost | WorkerNote | Scaling | None
-"""None is a heartbeat: nothing is new, but the caller can show progress or stop."""
+"""None is a heartbeat: nothing is new, and the caller can show progress or stop."""
 
 
 class Engine(Protocol):
-    """Runs what is pending; outcomes come in any order, one Receipt or UnitFailure per unit."""
+    """An executor of pending splits; it yields one Receipt or UnitFailure per unit, in any order."""
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
-        """Process the units; closing the iterator stops the work, once what is complete is committed."""
+        """Process the units; closing the iterator commits the complete units and stops the work."""
 
     def state(self) -> EngineState:
         """Return the state of all pools now."""
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return where the time went, in the order of the stages."""
+        """Return the times of the stages, in order."""
 
     @property
     def worker_seconds(self) -> float:
-        """Seconds of all encoders, from being asked for until gone."""
+        """The seconds of all encoders, from their request to their end."""
 
 
 class Gauges:
-    """The state of the pools as metrics `ray_corpusmill_...`, which Ray's Prometheus exporter sends."""
+    """The state of the pools as metrics `ray_corpusmill_...`, for Ray's Prometheus exporter."""
 
     def __init__(self) -> None:
         by = ("model",)
         self._queued = Gauge("corpusmill_queued_tokens", "Tokens that wait for the model.", by)
         self._workers = Gauge("corpusmill_workers", "Workers that hold the model.", by)
-        self._starting = Gauge("corpusmill_starting_workers", "Workers that are loading it.", by)
+        self._starting = Gauge("corpusmill_starting_workers", "Workers that are loading the model.", by)
         self._tokens = Counter("corpusmill_encoded_tokens", "Tokens that all models have encoded.")
         self._seen = 0
 
-    def shown(self, state: EngineState) -> EngineState:
+    def publish(self, state: EngineState) -> EngineState:
         """Set the gauges, count what is new, and return the state."""
         for pool in state.pools:
             tags = {"model": pool.model}

@@ -1,4 +1,4 @@
-"""One model at work: its queue, and the pool of Ray actors that take work items from it."""
+"""One model's queue, and the pool of Ray actors that take work items from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ from corpusmill.pipeline.engine.worker_set import Worker, WorkerSet
 from corpusmill.pipeline.engine.workers import Ready
 from corpusmill.pipeline.spec import ModelSpec
 
-LATELY = 10.0
-"""Seconds over which a pool's rate is shown."""
-TYPICAL = {"cpu": 50.0, "cuda": 5000.0}
-"""By device: how many times its `least_rate` a worker is assumed to do until it has done a unit."""
+RATE_SECONDS = 10.0
+"""Seconds over which the pool's current rate is averaged."""
+ASSUMED_FACTOR = {"cpu": 50.0, "cuda": 5000.0}
+"""By device: a worker's rate before the first measurement, as a multiple of its `least_rate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLinks:
-    """What a pool is connected to: how it starts an actor, the calls under way, and where outcomes go."""
+    """The connections of a pool: how to start an actor, the calls under way, outcomes, the hang timeout."""
 
     start: Callable[[ModelSpec], Any]
     calls: RayCalls
@@ -44,10 +44,11 @@ class PoolLinks:
 
 
 class Pool:
-    """The workers of the job's `index`-th model and its queue; what a dead one held goes back to its front.
+    """The workers and the queue of the job's `index`-th model.
 
-    `resize` says how many workers there should be. Missing workers are started, also for those that die.
-    Workers too many get no more work items and go once they have done those that they hold.
+    `resize` sets the number of workers. Missing workers are started, dead ones are replaced, and the work
+    items of a dead one go back to the front of the queue. Surplus workers get no more work items and end once
+    they have finished those that they hold.
     """
 
     def __init__(self, index: int, spec: ModelSpec, links: PoolLinks, now: float) -> None:
@@ -59,28 +60,32 @@ class Pool:
         self.target = 0
         self._index, self._links = index, links
         self._now = now
-        self._lately = FlowMeter(LATELY, now)
-        self._done = 0
+        self._recent = FlowMeter(RATE_SECONDS, now)
+        self._done_tokens = 0
         self._slowest = SlowestWorker(links.timeout, spec.pool.least_rate)
-        self._limits = RestartLimits(spec.title, spec.pool.workers)
+        self._limits = RestartLimits(spec.title)
         self.resize(spec.pool.min_workers)
 
     @property
     def rate(self) -> float:
-        """Tokens per second of a worker, measured or, until there is a measurement, assumed."""
-        return self.work.rate or TYPICAL[self.spec.device] * self.spec.pool.least_rate
+        """Tokens per second of a worker: measured, or assumed before the first measurement."""
+        return self.work.rate or ASSUMED_FACTOR[self.spec.device] * self.spec.pool.least_rate
 
     def fastest_possible(self, now: float) -> float | None:
-        """Return a rate that a worker does not exceed, from how long the first units have taken so far."""
+        """Return an upper bound of a worker's rate, from the time that the current units have taken.
+
+        A part of a unit gives no bound: a few rows take mostly overhead, and the search for rows that end
+        their worker must not make the pool grow.
+        """
         rates = [
-            worker.current.tokens / (now - worker.since)
+            worker.current.tokens / (now - worker.computing_since)
             for worker in self.workers
-            if worker.current is not None and now > worker.since
+            if worker.current is not None and worker.current.whole and now > worker.computing_since
         ]
         return max(rates, default=None)
 
     def resize(self, target: int) -> None:
-        """Have so many workers: start those that are missing, let go those that are too many."""
+        """Set the number of workers: start those that are missing, dismiss those that are surplus."""
         self.target = target
         missing = target - self.workers.staying
         if missing > 0:
@@ -91,7 +96,7 @@ class Pool:
                 self._end(worker)
 
     def dispatch(self, now: float) -> None:
-        """Give work items to free workers, while there are both."""
+        """Give work items to free workers until one of the two runs out."""
         while len(self.queue):
             worker = self.workers.free(alone=self.queue.first.alone)
             if worker is None:
@@ -99,19 +104,19 @@ class Pool:
             self._assign(worker, self.queue.pop(), now)
 
     def pass_time(self, now: float, *, blocked: bool) -> None:
-        """Note in which state the workers were since the last call."""
+        """Note the state of the workers since the last call."""
         self._now = now
-        self._lately.pass_time(now, 0.0)
+        self._recent.pass_time(now, 0.0)
         workers = self.workers
         self.clock.pass_time(
             now, workers=len(workers), ready=workers.ready, idle=workers.idle, blocked=blocked
         )
 
     def started(self, worker: Worker, answer: Ready, now: float) -> None:
-        """Take a worker that has loaded the model, and report its notes."""
+        """Note that a worker has loaded the model, and report its notes."""
         self.workers.loaded(worker, answer.pid)
-        self.startup.note(now - worker.asked)
-        self.clock.started(now - worker.asked, answer.product_rate)
+        self.startup.note(now - worker.requested_at)
+        self.clock.started(now - worker.requested_at, answer.product_rate)
         self._limits.started()
         for note in answer.notes:
             self._links.report(WorkerNote(self.spec.title, answer.pid, note))
@@ -121,51 +126,51 @@ class Pool:
         item, worker = call.item, call.worker
         self._release(worker, item, now)
         self._limits.finished()
-        self._done += item.tokens
+        self._done_tokens += item.tokens
         if item.whole:
             self._slowest.note(worker.pid, item.tokens, stats.seconds)
             self.work.note(item.tokens, stats.seconds)
-        self._lately.note(now, stats.tokens)
+        self._recent.note(now, stats.tokens)
         self.clock.worked(stats)
         item.encoded(call.columns, stats)
         if item.result.open_items == 0:
-            self.clock.unit()
+            self.clock.unit_done()
 
     def give_up(self, call: EncodeCall, reason: str, now: float) -> None:
-        """Fail the unit of a work item that cannot be encoded: its other items are not tried."""
+        """Fail the unit of a work item that cannot be encoded, and drop its other items."""
         self._release(call.worker, call.item, now)
         call.item.give_up(reason)
         self.queue.drop(call.item.result)
 
     def try_again(self, call: EncodeCall, now: float) -> None:
-        """Put a work item back that failed for no fault of its own or of its worker."""
+        """Put back a work item that failed, although neither its rows nor its worker are at fault."""
         self._release(call.worker, call.item, now)
         self.queue.put_back([call.item])
 
     def died(self, worker: Worker, error: RayError) -> WorkItem | None:
         """Replace a worker that died; return the work item that it computed, if any."""
         if worker.starting:
-            self._limits.died_starting(error)
+            self._limits.died_starting(error, len(self.workers))
         return self.replace(worker, death_of(error))
 
     def hanging(self, now: float) -> list[tuple[Worker, Death]]:
-        """Return the workers that have computed an item for too long, and what to say of each."""
+        """Return the workers that have computed an item for too long, each with its death."""
         found = []
         for worker in self.workers:
             if worker.current is not None:
                 # One of its rows may hold all of the unit's tokens.
                 limit = self._slowest.timeout(worker.current.unit_tokens)
-                if now - worker.since > limit:
+                if now - worker.computing_since > limit:
                     found.append((worker, Death(f"took longer than {limit:.0f} seconds", True)))
         return found
 
     def replace(self, worker: Worker, death: Death) -> WorkItem | None:
-        """Start another worker instead; return the work item that the worker computed, if any.
+        """Replace a worker; return the work item that it computed, if any.
 
-        The item is tried again, alone, cut, or its row is refused.
+        The item is tried again, as a whole, alone or cut, or its only row is refused.
         """
-        items = list(worker.items)
-        self._end(worker)  # it may only have been out of reach, or hang
+        items, workers = list(worker.items), len(self.workers)
+        self._end(worker)  # the process may still run: it hangs, or its node was out of reach for a moment
         self.resize(self.target)
         if not items:
             self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, None))
@@ -173,18 +178,18 @@ class Pool:
         self._links.report(WorkerLost(self.spec.title, worker.pid, death.reason, items[0].unit.name))
         suspects = try_alone(items, self.spec.pool.at_once)
         self.queue.put_back(items if suspects else [*retry(items[0], death), *items[1:]])
-        self._limits.died()
+        self._limits.died(workers)
         if items[0].result.failed:
             self.queue.drop(items[0].result)
         return items[0]
 
     def actors(self) -> list[Any]:
-        """Return the workers' actors, those starting and leaving included."""
+        """Return the actors of all workers, including those that start or leave."""
         return [worker.actor for worker in self.workers]
 
     def state(self, intake: Intake) -> PoolState:
-        """Count what waits and who works, and project what is left from what came of the input."""
-        expected = intake.expected(self.spec.tokenizer.key)
+        """Return the state of the pool; the tokens left are projected from the input that has arrived."""
+        expected_tokens = intake.expected_tokens(self.spec.tokenizer.key)
         return PoolState(
             model=self.spec.title,
             queued_tokens=self.queue.tokens,
@@ -197,10 +202,12 @@ class Pool:
             min_workers=self.spec.pool.min_workers,
             max_workers=self.spec.pool.workers,
             tokens=self.clock.tokens,
-            tokens_per_second=round(self._lately.arrival_rate, 1),
+            tokens_per_second=round(self._recent.arrival_rate, 1),
             waiting_share=round(self.clock.waiting_share, 3),
-            done_tokens=self._done,
-            left_tokens=None if expected is None else max(0, round(expected) - self._done),
+            done_tokens=self._done_tokens,
+            left_tokens=None
+            if expected_tokens is None
+            else max(0, round(expected_tokens) - self._done_tokens),
             lengths=self.clock.lengths,
             pids=tuple(worker.pid for worker in self.workers if not worker.starting),
         )

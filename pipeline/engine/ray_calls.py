@@ -1,4 +1,4 @@
-"""The calls to tasks and actors that the driver waits for: what each is for, and what it has answered."""
+"""The calls to tasks and actors that the driver waits for, and their answers."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,22 +13,22 @@ from corpusmill.pipeline.engine.worker_set import Worker
 
 MANY = 64
 GATHER = 0.05
-"""Seconds for which answers are gathered where more than MANY calls are awaited: a look costs time per call.
+"""Seconds for which answers are gathered while more than MANY calls are awaited.
 
-Meanwhile a worker has its next work item.
+`ray.wait` takes time per awaited call. Meanwhile each worker computes its next work item.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SummarizeCall:
-    """Summarize blocks: (reference of the block, its bytes). The answer is one `UnitSummary` per block."""
+    """A call that summarizes blocks, given as (reference, bytes); it answers one `UnitSummary` per block."""
 
     blocks: tuple[tuple[Any, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StartCall:
-    """Start a worker of the `model`-th pool. The answer is `Ready`."""
+    """A call that starts a worker of the `model`-th pool; it answers `Ready`."""
 
     model: int
     worker: Worker
@@ -36,7 +36,10 @@ class StartCall:
 
 @dataclass(frozen=True, slots=True)
 class EncodeCall:
-    """Encode a work item of the `model`-th pool. The answer is `EncodeStats`; `columns` is a reference."""
+    """A call that encodes a work item of the `model`-th pool.
+
+    It answers `EncodeStats`; `columns` is the reference of the result's columns.
+    """
 
     model: int
     worker: Worker
@@ -46,7 +49,7 @@ class EncodeCall:
 
 @dataclass(frozen=True, slots=True)
 class CommitCall:
-    """Commit a unit. The answer is `Committed`."""
+    """A call that commits a unit; it answers `Committed`."""
 
     unit: OpenUnit
 
@@ -55,7 +58,7 @@ Call = SummarizeCall | StartCall | EncodeCall | CommitCall
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredCall:
     """A call that has returned a value."""
 
     call: Call
@@ -63,7 +66,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedCall:
     """A call that has failed.
 
     A `RayTaskError` is an exception of the called code. A `RayActorError` or an `OutOfMemoryError` is the
@@ -74,7 +77,7 @@ class Failed:
     error: RayError
 
 
-Answer = Answered | Failed
+Answer = AnsweredCall | FailedCall
 
 
 class RayCalls:
@@ -85,12 +88,12 @@ class RayCalls:
         self._under_way: Counter[type[Call]] = Counter()
 
     def expect(self, reference: Any, call: Call) -> None:
-        """Wait for the answer to a call from now on."""
+        """Add a call to those whose answers are awaited."""
         self._calls[reference] = call
         self._under_way[type(call)] += 1
 
     def forget(self, reference: Any) -> None:
-        """Wait no more for an answer; it may have come already."""
+        """Drop a call whose answer is of no use any more; it may have answered already."""
         self._take(reference)
 
     def under_way(self, kind: type[Call]) -> int:
@@ -98,11 +101,11 @@ class RayCalls:
         return self._under_way[kind]
 
     def answers(self, timeout: float) -> Iterator[Answer]:
-        """Wait for an answer, then yield all that have come, but not those that are forgotten meanwhile."""
+        """Wait for an answer, then yield all that have arrived, except those forgotten meanwhile."""
         for reference, value in answers(list(self._calls), timeout):
             call = self._take(reference)
             if call is not None:
-                yield Failed(call, value) if isinstance(value, RayError) else Answered(call, value)
+                yield FailedCall(call, value) if isinstance(value, RayError) else AnsweredCall(call, value)
 
     def wait_for(self, kind: type[Call], seconds: float) -> None:
         """Wait until all calls of a kind have answered, so many seconds at most."""
@@ -118,9 +121,9 @@ class RayCalls:
 
 
 def answers(awaited: Sequence[Any], timeout: float) -> list[tuple[Any, Any]]:
-    """Return (reference, value or error) of all that has arrived, values first.
+    """Return (reference, value or error) of every answer that has arrived, values first.
 
-    So a worker's last answer comes before its death, and the death is blamed on the right work item.
+    So a worker's last answer comes before its death, and the death counts against the right work item.
     """
     if not awaited:
         return []
@@ -134,16 +137,16 @@ def answers(awaited: Sequence[Any], timeout: float) -> list[tuple[Any, Any]]:
 
 def _answers_to(references: list[Any]) -> list[Any]:
     try:
-        return list(ray.get(references))  # a fifth of what one by one costs
+        return list(ray.get(references))  # five times faster than one by one
     except RayError:
         return [answer_to(reference) for reference in references]
 
 
 def answer_to(reference: Any) -> Any:
-    """Return the value of a reference, or the error that it brought."""
+    """Return the value of a reference, or its error."""
     try:
         return ray.get(reference)
-    except RayTaskError as error:  # a lost block is no fault of the task that asked for it
+    except RayTaskError as error:  # a lost block is no fault of the task that needed it
         return error.cause if isinstance(error.cause, RayError) else error
     except RayError as error:
         return error

@@ -16,17 +16,17 @@ from corpusmill.pipeline.engine.placement import check_fits
 from corpusmill.pipeline.engine.pool import Pool, PoolLinks
 from corpusmill.pipeline.engine.ray_calls import (
     Answer,
-    Answered,
+    AnsweredCall,
     CommitCall,
     EncodeCall,
-    Failed,
+    FailedCall,
     RayCalls,
     StartCall,
     SummarizeCall,
 )
-from corpusmill.pipeline.engine.scaling import Scaler, room_of
+from corpusmill.pipeline.engine.scaling import Scaler, cluster_room
 from corpusmill.pipeline.engine.shared_folders import SharedFolders
-from corpusmill.pipeline.engine.source import supply
+from corpusmill.pipeline.engine.source import unit_feeder
 from corpusmill.pipeline.engine.stage_times import StageTimes, UnitClock
 from corpusmill.pipeline.engine.work import OpenUnit, UnitResult, WorkItem
 from corpusmill.pipeline.engine.workers import start_encoder, summarize
@@ -40,15 +40,15 @@ HEARTBEAT = 0.2
 """Seconds between two heartbeats when nothing happens."""
 HANG_TIMEOUT = HangTimeout()
 MAX_LOSSES = 3
-"""How often a unit is tried again whose objects were lost with their node."""
-SUMMARIES = 64
-"""Blocks that one task summarizes, at most."""
-LAST_COMMITS = 4.0
-"""Seconds for which the end of a stopped run waits for the commits under way."""
+"""Number of times that a unit whose objects were lost with their node is tried again."""
+BLOCKS_PER_SUMMARY = 64
+"""Largest number of blocks that one task summarizes."""
+LAST_COMMITS_SECONDS = 4.0
+"""Seconds for which a run that stops waits for the commits under way."""
 
 
 class RayEngine:
-    """Runs pending splits through a running Ray cluster."""
+    """An engine that runs pending splits on a Ray cluster."""
 
     def __init__(self, spec: PipelineSpec) -> None:
         self._spec = spec
@@ -60,31 +60,31 @@ class RayEngine:
         self._blocks: list[tuple[Any, int]] = []
         self._open_units = 0
         self._outcomes: list[Outcome] = []
-        self._began = self._checked = self._blocked = 0.0
+        self._began_at = self._checked_at = self._blocked_seconds = 0.0
 
     def run(self, pending: Sequence[Pending]) -> Generator[Outcome, None, None]:
-        """Read, tokenize, encode, commit: this loop is the record path, the work happens in tasks and actors.
+        """Read, tokenize, encode, commit: this loop is the record path; the work happens in tasks and actors.
 
-        Workers start, work and stop inside this iterator.
+        The workers exist only while this iterator runs.
         """
         self._prepare(pending)
         try:
-            yield from self._folders.check()
+            yield from self._folders.check_all()
             self._start()
             while not (self._feeder.finished and self._open_units == 0):
                 self._take_blocks()
                 self._scale_pools()
                 self._dispatch_work_items()
-                yield from self._reported()
+                yield from self._new_outcomes()
                 for answer in self._calls.answers(HEARTBEAT):
                     self._handle(answer)
-                    yield from self._reported()
+                    yield from self._new_outcomes()
                 self._check_workers_and_nodes()
-                yield from self._reported()
+                yield from self._new_outcomes()
                 yield None
         except JobFailed:
-            yield from self._reported()
-            self._folders.settle()  # a node that lacks the files is the better reason
+            yield from self._new_outcomes()
+            self._folders.check_all_now()  # if a node lacks the files, that is the cause to report
             raise
         finally:
             self._stop()
@@ -93,15 +93,15 @@ class RayEngine:
         """Return the state of the pools, the tokens encoded, and the rows read."""
         pools = tuple(pool.state(self._intake) for pool in self._pools)
         tokens = sum(pool.tokens for pool in pools)
-        return self._gauges.shown(EngineState(pools, tokens, self._intake.rows))
+        return self._gauges.publish(EngineState(pools, tokens, self._intake.rows))
 
     def times(self) -> tuple[StageTimes, ...]:
-        """Return the times of every stage: those that tasks and workers reported, and the waits between."""
-        return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked)
+        """Return the times of every stage: what tasks and workers reported, and the waits in between."""
+        return self._clock.times([pool.clock.times() for pool in self._pools], self._blocked_seconds)
 
     @property
     def worker_seconds(self) -> float:
-        """Seconds of all encoders, from being asked for until gone."""
+        """The seconds of all encoders, from their request to their end."""
         return sum(pool.clock.worker_seconds for pool in self._pools)
 
     # The steps of the loop.
@@ -110,23 +110,23 @@ class RayEngine:
         there = ray.cluster_resources()
         cpus, gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
         check_fits(self._spec.models, cpus=cpus, gpus=gpus)
-        self._room = room_of(self._spec.models, cpus, gpus, own=self._spec.drain_seconds is None)
-        self._began = time.monotonic()
+        self._room = cluster_room(self._spec.models, cpus, gpus, own=self._spec.drain_seconds is None)
+        self._began_at = time.monotonic()
         self._intake = Intake(sum(each.rows for each in pending))
         splits = [each.split for each in pending]
         self._committers = Committers(self._spec.input, self._spec.output, splits, self._calls)
         self._folders = SharedFolders(self._spec, pending)
-        self._feeder: Feeder = supply(pending, self._spec)
+        self._feeder: Feeder = unit_feeder(pending, self._spec)
 
     def _start(self) -> None:
-        """Start the smallest pools, and pulling units from Ray Data."""
+        """Start the smallest pools, and start to pull units from Ray Data."""
         links = PoolLinks(start_encoder, self._calls, self._outcomes.append, HANG_TIMEOUT)
-        self._pools = [Pool(i, model, links, self._began) for i, model in enumerate(self._spec.models)]
-        self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began)
+        self._pools = [Pool(i, model, links, self._began_at) for i, model in enumerate(self._spec.models)]
+        self._scaler = Scaler(self._pools, self._room, self._spec.drain_seconds, self._began_at)
         self._feeder.start()
 
     def _take_blocks(self) -> None:
-        """Take new blocks from the feeder, and have them summarized."""
+        """Take new blocks from the feeder, and start a task that summarizes them."""
         try:
             arrived = self._feeder.arrived(timeout=HEARTBEAT if self._open_units == 0 else 0.0)
         except RayError as error:
@@ -135,21 +135,23 @@ class RayEngine:
             ) from error
         self._open_units += len(arrived)
         self._blocks += arrived
-        # One task at a time: as they count no CPU, Ray would start a process for each that waits.
+        # One task at a time: the tasks claim no CPU, so Ray would start a process for each task that waits.
         if self._blocks and not self._calls.under_way(SummarizeCall):
-            some, self._blocks = self._blocks[:SUMMARIES], self._blocks[SUMMARIES:]
+            some, self._blocks = self._blocks[:BLOCKS_PER_SUMMARY], self._blocks[BLOCKS_PER_SUMMARY:]
             self._calls.expect(summarize.remote(*(block for block, _ in some)), SummarizeCall(tuple(some)))
 
     def _scale_pools(self) -> None:
-        """Note the state of all pools, and have them follow their queues."""
+        """Note the state of all pools, and resize them to their queues."""
         now, blocked = time.monotonic(), self._feeder.blocked_seconds()
         held_back = self._feeder.blocked
         for pool in self._pools:
             pool.pass_time(now, blocked=held_back)
         unread = not self._feeder.finished or self._blocks or self._calls.under_way(SummarizeCall)
         self._intake.finished = not unread
-        self._outcomes += self._scaler.step(self._intake, now, blocked_seconds=blocked - self._blocked)
-        self._blocked = blocked
+        self._outcomes += self._scaler.step(
+            self._intake, now, blocked_seconds=blocked - self._blocked_seconds
+        )
+        self._blocked_seconds = blocked
         self._committers.serve(sum(pool.target for pool in self._pools))
 
     def _dispatch_work_items(self) -> None:
@@ -159,53 +161,55 @@ class RayEngine:
     def _check_workers_and_nodes(self) -> None:
         """Replace workers that hang, and check the nodes that have joined."""
         now = time.monotonic()
-        if now - self._checked >= HANG_CHECK:
-            self._checked = now
-            self._folders.look(now)
+        if now - self._checked_at >= HANG_CHECK:
+            self._checked_at = now
+            self._folders.check_joined(now)
             for pool in self._pools:
                 for worker, death in pool.hanging(now):
                     self._finish_if_complete(pool.replace(worker, death))
 
-    def _reported(self) -> Generator[Outcome, None, None]:
-        """Yield the outcomes since the last call."""
+    def _new_outcomes(self) -> Generator[Outcome, None, None]:
+        """Yield the outcomes that are new since the last call."""
         while self._outcomes:
             yield self._outcomes.pop(0)
 
     def _handle(self, answer: Answer) -> None:
-        """Act on what a call has answered."""
+        """Act on the answer to a call."""
         now = time.monotonic()
         match answer:
-            case Answered(SummarizeCall(blocks), summaries):
-                self._queue(blocks, summaries, now)
-            case Answered(StartCall(model, worker), ready):
+            case AnsweredCall(SummarizeCall(blocks), summaries):
+                self._queue_units(blocks, summaries, now)
+            case AnsweredCall(StartCall(model, worker), ready):
                 self._pools[model].started(worker, ready, now)
-            case Answered(EncodeCall(model) as call, stats):
+            case AnsweredCall(EncodeCall(model) as call, stats):
                 self._pools[model].encoded(call, stats, now)
                 self._finish_if_complete(call.item)
-            case Answered(CommitCall(unit), committed):
+            case AnsweredCall(CommitCall(unit), committed):
                 self._committed(unit, committed)
-            case Failed(SummarizeCall(), error):
+            case FailedCall(SummarizeCall(), error):
                 raise JobFailed(_block_lost(error))
-            case Failed(StartCall(model, worker), error):
+            case FailedCall(StartCall(model, worker), error):
                 self._pools[model].died(worker, error)
-            case Failed(EncodeCall(model, worker), RayActorError() | OutOfMemoryError() as error):
+            case FailedCall(EncodeCall(model, worker), RayActorError() | OutOfMemoryError() as error):
                 self._finish_if_complete(self._pools[model].died(worker, error))
-            case Failed(EncodeCall() as call, RayTaskError() as error):
+            case FailedCall(EncodeCall() as call, RayTaskError() as error):
                 self._give_up(call, _cause(error), now)
-            case Failed(EncodeCall() as call, error):
-                self._encode_again(call, error, now)
-            case Failed(CommitCall(unit), RayTaskError() as error):
+            case FailedCall(EncodeCall() as call, error):
+                self._retry_item(call, error, now)
+            case FailedCall(CommitCall(unit), RayTaskError() as error):
                 self._fail(unit, _cause(error))
-            case Failed(CommitCall(unit), error):
-                self._compute_again(unit, error)
+            case FailedCall(CommitCall(unit), error):
+                self._encode_unit_again(unit, error)
 
-    # What a unit goes through.
+    # The steps of a unit.
 
-    def _queue(self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float) -> None:
+    def _queue_units(
+        self, blocks: Sequence[tuple[Any, int]], summaries: Sequence[UnitSummary], now: float
+    ) -> None:
         """Put the units of summarized blocks into every pool's queue."""
         for (block, size), summary in zip(blocks, summaries, strict=True):
             unit = OpenUnit(block, size, summary, [UnitResult() for _ in self._pools])
-            self._clock.came(summary.seconds, sum(summary.tokens.values()), now - self._began)
+            self._clock.unit_arrived(summary.seconds, sum(summary.tokens.values()), now - self._began_at)
             self._intake.note(summary.rows + summary.rejected, summary.tokens)
             self._scaler.arrived(summary.tokens, now)
             if summary.error is not None:
@@ -218,8 +222,8 @@ class RayEngine:
         self._pools[call.model].give_up(call, reason, now)
         self._finish_if_complete(call.item)
 
-    def _encode_again(self, call: EncodeCall, error: RayError, now: float) -> None:
-        """Try a work item again whose block could not be had at the time."""
+    def _retry_item(self, call: EncodeCall, error: RayError, now: float) -> None:
+        """Try a work item again whose block could not be fetched; after MAX_LOSSES give its unit up."""
         call.item.unit.losses += 1
         if call.item.unit.losses <= MAX_LOSSES:
             self._pools[call.model].try_again(call, now)
@@ -236,12 +240,12 @@ class RayEngine:
             self._committers.commit(item.unit)
 
     def _committed(self, unit: OpenUnit, committed: Committed) -> None:
-        self._folders.confirm(unit.name, committed.node)
-        self._clock.spent("commit", committed.seconds)
+        self._folders.confirm_commit(unit.name, committed.node)
+        self._clock.add("commit", committed.seconds)
         self._close(unit, committed.receipt)
 
-    def _compute_again(self, unit: OpenUnit, error: RayError) -> None:
-        """Encode a unit again whose results were lost with their node."""
+    def _encode_unit_again(self, unit: OpenUnit, error: RayError) -> None:
+        """Encode a unit again whose results were lost with their node; after MAX_LOSSES fail it."""
         if unit.losses >= MAX_LOSSES:
             self._fail(unit, _data_lost(error))
             return
@@ -251,11 +255,11 @@ class RayEngine:
             pool.queue.add(unit)
 
     def _fail(self, unit: OpenUnit, reason: str) -> None:
-        self._folders.settle()  # a node that lacks the files is the better reason
+        self._folders.check_all_now()  # if a node lacks the files, that is the cause to report
         self._close(unit, UnitFailure(unit.name, reason))
 
     def _close(self, unit: OpenUnit, outcome: Outcome) -> None:
-        """Report what became of a unit, and make room for another."""
+        """Report the outcome of a unit, and make room for another."""
         self._open_units -= 1
         self._feeder.release(unit.bytes)
         self._outcomes.append(outcome)
@@ -263,13 +267,13 @@ class RayEngine:
     # The end.
 
     def _stop(self) -> None:
-        """End everything; after an interruption, once what is complete is committed."""
+        """End all actors, the feeder and the check of folders; wait for the commits under way first."""
         self._folders.close()
         try:
             for answer in self._calls.answers(0.0):
-                if isinstance(answer, Answered):
+                if isinstance(answer, AnsweredCall):
                     self._handle(answer)
-            self._calls.wait_for(CommitCall, LAST_COMMITS)
+            self._calls.wait_for(CommitCall, LAST_COMMITS_SECONDS)
         finally:
             for actor in (*self._committers.actors, *(one for pool in self._pools for one in pool.actors())):
                 ray.kill(actor)

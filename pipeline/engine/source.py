@@ -1,7 +1,7 @@
-"""Ray Data's part: read and tokenize the pending splits, one unit per block.
+"""The reading and tokenizing stages on Ray Data, one unit per block.
 
 No other file of the engine uses Ray Data. A packed block is one row, and the target block size is one byte.
-So Ray Data emits every unit as a block of its own as soon as it is made, and never splits or merges one.
+So Ray Data emits every unit as a separate block as soon as the unit is ready, and never splits or merges one.
 """
 
 import functools
@@ -22,28 +22,30 @@ from ray.data._internal.execution.interfaces import PhysicalOperator
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from corpusmill.pipeline.blocks import from_row, to_row
+from corpusmill.pipeline.blocks import pack_block, unpack_block
 from corpusmill.pipeline.engine.feeder import Feeder
-from corpusmill.pipeline.engine.stages import read, tokenized
+from corpusmill.pipeline.engine.stages import read, tokenize_block
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.spec import InputSpec, PipelineSpec, PoolSpec, Tokenization
 
 OPEN_UNITS_PER_WORKER = 4
-"""Per work item that a worker computes at once."""
+"""For each work item that a worker computes at once."""
 STORE_SHARE = 0.25
-"""Share of the object store that units waiting for an encoder may take, and as much may wait in Ray Data."""
-PARTS = 8
-WAITING = "corpusmill.waiting_bytes"
+"""Share of the object store for units that wait for an encoder; Ray Data may hold the same share again."""
+READS_PER_SHARE = 8
+WAITING_BYTES_KEY = "corpusmill.waiting_bytes"
 RELEASE_SECONDS = 3600.0
-"""How often Ray Data may let a unit through that is held back. By default it does so all the time, as it does
-not see that the engine takes the units: each unit taken makes room anyway."""
+"""Seconds after which Ray Data lets one unit through in spite of the limits.
+
+The default is short, as Ray Data does not know that the engine takes units out. Each unit taken makes room,
+so this release is not needed."""
 
 
-class HeldBack(BackpressurePolicy):  # type: ignore[misc]
-    """Holds reading back, running tasks included, while enough units wait to be taken.
+class WaitingUnitsLimit(BackpressurePolicy):  # type: ignore[misc]
+    """A limit of the bytes of units that wait to be taken; it also holds back tasks that run.
 
-    Ray Data's own budgets also count the units that were taken: where a few of them fill a small store's
-    share, Ray Data never starts a task again. This policy never holds reading back while no unit waits.
+    The budgets of Ray Data also count the units that were taken. If a few of them fill the share of a small
+    store, Ray Data never starts a task again. This policy never holds reading back while no unit waits.
     """
 
     def can_add_input(self, op: PhysicalOperator) -> bool:
@@ -51,14 +53,14 @@ class HeldBack(BackpressurePolicy):  # type: ignore[misc]
         return self.max_task_output_bytes_to_read(op) > 0
 
     def max_task_output_bytes_to_read(self, op: PhysicalOperator) -> int:
-        """Return the bytes that may be read now: a part of the room, as they count as waiting only later."""
-        share: int = self._data_context.get_config(WAITING)
+        """Return the bytes that may be read now: a part of the room, as new bytes count with a delay."""
+        share: int = self._data_context.get_config(WAITING_BYTES_KEY)
         left: int = share - self._topology[op].output_queue_bytes()
-        return max(0, min(left, math.ceil(share / PARTS)))
+        return max(0, min(left, math.ceil(share / READS_PER_SHARE)))
 
 
 class UnitSource(Datasource):  # type: ignore[misc]
-    """One read task per pending split; each streams its units as one-row blocks."""
+    """A data source with one read task per pending split; each task streams its units as one-row blocks."""
 
     def __init__(self, pending: Sequence[Pending], spec: InputSpec) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         self._spec = spec
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Return no estimate: it would only change how many blocks Ray Data plans."""
+        """Return no estimate; its only use is the number of blocks that Ray Data plans."""
         return None
 
     def get_read_tasks(
@@ -75,7 +77,7 @@ class UnitSource(Datasource):  # type: ignore[misc]
         per_task_row_limit: int | None = None,  # noqa: ARG002
         data_context: DataContext | None = None,  # noqa: ARG002
     ) -> list[ReadTask]:
-        """Return one task per split, whatever parallelism is asked for."""
+        """Return one task per split, whatever the parallelism asked for."""
         nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
         return [
             ReadTask(functools.partial(_read_blocks, pending, self._spec), nothing_known)
@@ -83,10 +85,10 @@ class UnitSource(Datasource):  # type: ignore[misc]
         ]
 
 
-def supply(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
+def unit_feeder(pending: Sequence[Pending], spec: PipelineSpec) -> Feeder:
     """Return the feeder that pulls units from Ray Data, no further ahead than the largest pools can use."""
     pools = [model.pool for model in spec.models]
-    # On a cluster reading competes for CPUs; on one machine it leaves the encoders theirs.
+    # On a cluster reading leaves the smallest pools their CPUs, on one machine the largest pools.
     cpus = sum((pool.min_workers if pool.claimed_cpus else pool.workers) * pool.cpus for pool in pools)
     return Feeder(
         lambda: tokenized_blocks(pending, spec, reserved_cpus=cpus),
@@ -107,10 +109,10 @@ def _store() -> float:
 def tokenized_blocks(
     pending: Sequence[Pending], spec: PipelineSpec, *, reserved_cpus: float
 ) -> Iterator[tuple[Any, int]]:
-    """Yield (reference to a packed, tokenized unit, its size in bytes) as Ray Data makes them.
+    """Yield (reference, bytes) of each packed and tokenized unit, in the order in which they become ready.
 
-    Ray Data stops once its share of the object store is used and nobody pulls. `reserved_cpus` are the
-    encoders' CPUs, which Ray Data does not use; it always has one.
+    Ray Data pauses when its share of the object store is full and no unit is pulled. It does not use the
+    encoders' CPUs (`reserved_cpus`), but always has one.
     """
     context = DataContext.get_current().copy()
     context.target_max_block_size = 1
@@ -118,8 +120,10 @@ def tokenized_blocks(
     context.print_on_execution_start = False
     context.op_resource_reservation_enabled = False
     context.output_backpressure_guard_release_interval_s = RELEASE_SECONDS
-    context.set_config(WAITING, max(1, int(_store() * STORE_SHARE)))
-    context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, HeldBack])
+    context.set_config(WAITING_BYTES_KEY, max(1, int(_store() * STORE_SHARE)))
+    context.set_config(
+        ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*ENABLED_BACKPRESSURE_POLICIES, WaitingUnitsLimit]
+    )
     context.execution_no_progress_timeout_s = -1
     total = ray.cluster_resources().get("CPU", 1.0)
     context.execution_options.resource_limits = ExecutionResources.for_limits(
@@ -145,12 +149,12 @@ def _dataset(pending: Sequence[Pending], spec: PipelineSpec) -> Dataset:
 
 def _read_blocks(pending: Pending, spec: InputSpec) -> Iterable[pa.Table]:
     for block in read(pending, spec):
-        yield to_row(block)
+        yield pack_block(block)
 
 
 def _tokenize_block(packed: pa.Table, tokenization: Tokenization) -> pa.Table:
-    # One task has one CPU: the tokenizer's own threads would take those of the encoders.
+    # A task has one CPU: more threads of the tokenizer would take the CPUs of the encoders.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if packed.num_rows == 0:
         return packed
-    return to_row(tokenized(from_row(packed), tokenization))
+    return pack_block(tokenize_block(unpack_block(packed), tokenization))

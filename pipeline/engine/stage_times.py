@@ -1,9 +1,9 @@
-"""Where a run's time goes, per stage: at work, waiting for input, blocked by output, starting."""
+"""The times of a run per stage: at work, waiting for input, blocked by output, starting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from corpusmill.pipeline.encode.batches import Counts, together
+from corpusmill.pipeline.encode.batches import Counts, sum_counts
 from corpusmill.pipeline.encode.encoded import EncodeStats
 
 
@@ -25,7 +25,7 @@ class StageTimes:
     lengths: Counts | None = None
 
     def rounded(self) -> "StageTimes":
-        """Return the times rounded: milliseconds, tenths of a token per second, three digits of a share."""
+        """Return rounded times: milliseconds, tenths of a token per second, three digits of a share."""
         rate = self.tokens / self.busy_seconds if self.tokens is not None and self.busy_seconds > 0 else None
         return replace(
             self,
@@ -39,7 +39,7 @@ class StageTimes:
 
 
 class UnitClock:
-    """Adds up the seconds of reading, tokenizing and committing, which the tasks report."""
+    """The sums of the seconds of reading, tokenizing and committing, which the tasks report."""
 
     def __init__(self) -> None:
         self._seconds = {"read": 0.0, "tokenize": 0.0, "commit": 0.0}
@@ -47,23 +47,23 @@ class UnitClock:
         self._tokens = 0
         self._first: float | None = None
 
-    def came(self, seconds: Mapping[str, float], tokens: int, since_start: float) -> None:
-        """Note a unit that was read and tokenized."""
+    def unit_arrived(self, seconds: Mapping[str, float], tokens: int, since_start: float) -> None:
+        """Note a unit that was read and tokenized, `since_start` seconds after the run began."""
         self._first = since_start if self._first is None else self._first
         self._tokens += tokens
-        for stage, spent in seconds.items():
-            self.spent(stage, spent)
+        for stage, add in seconds.items():
+            self.add(stage, add)
 
-    def spent(self, stage: str, seconds: float) -> None:
-        """Note the seconds of a stage for a unit."""
+    def add(self, stage: str, seconds: float) -> None:
+        """Add the seconds of a stage for one unit."""
         self._seconds[stage] += seconds
         self._units[stage] += 1
 
     def times(self, encoding: Sequence[StageTimes], blocked: float) -> tuple[StageTimes, ...]:
-        """Return all stages' times; `blocked` is how long the source had no room."""
+        """Return the times of all stages; `blocked` are the seconds in which the source had no room."""
         read, tokenize, commit = (
-            StageTimes(stage, units=self._units[stage], busy_seconds=spent)
-            for stage, spent in self._seconds.items()
+            StageTimes(stage, units=self._units[stage], busy_seconds=add)
+            for stage, add in self._seconds.items()
         )
         read = replace(read, blocked_seconds=blocked, startup_seconds=self._first or 0.0)
         tokenize = replace(tokenize, blocked_seconds=blocked, tokens=self._tokens)
@@ -71,7 +71,7 @@ class UnitClock:
 
 
 class EncodeClock:
-    """Adds up one pool's times: those that its workers report, and those that they wait."""
+    """The sums of one pool's times: the seconds that its workers report, and those in which they wait."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -84,25 +84,25 @@ class EncodeClock:
         self.waiting_share = 0.0
 
     def started(self, seconds: float, product_rate: float) -> None:
-        """Note a worker's start, and its device's rate in plain products (0: not measured)."""
+        """Note a worker's start, and its device's rate in plain matrix products (0: not measured)."""
         self._startup += seconds
         self._product_rate = max(self._product_rate, product_rate)
 
     def worked(self, stats: EncodeStats) -> None:
         """Note a work item that was encoded."""
-        self.lengths = together((self.lengths, stats.lengths))
+        self.lengths = sum_counts((self.lengths, stats.lengths))
         self.tokens += stats.tokens
         self._busy += stats.seconds
         self._flops += stats.flops
 
-    def unit(self) -> None:
+    def unit_done(self) -> None:
         """Note a unit whose last work item this pool has done."""
         self._units += 1
 
     def pass_time(self, now: float, *, workers: int, ready: int, idle: int, blocked: bool) -> None:
-        """Note how many workers there were since the last call, and how many of them were idle.
+        """Note the number of workers since the last call, and how many of them were idle.
 
-        `blocked`: the idle workers wait because units that other stages have to do fill the room.
+        `blocked`: the idle workers wait because units of other stages fill the room for open units.
         """
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
@@ -115,12 +115,12 @@ class EncodeClock:
         self.waiting_share += min(1.0, passed / 10) * (share - self.waiting_share)
 
     @property
-    def spent(self) -> float:
-        """Seconds of starting and working."""
+    def seconds(self) -> float:
+        """The seconds of starting and working."""
         return self._startup + self._busy
 
     def times(self) -> StageTimes:
-        """Return the sums."""
+        """Return the sums as the times of the encode stage."""
         known = self._product_rate > 0 and self._busy > 0
         return StageTimes(
             "encode",

@@ -13,7 +13,7 @@ from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.input.units import Split, Unit
 from corpusmill.pipeline.spec import InputSpec, Tokenization
-from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.storage import stat_file
 from corpusmill.pipeline.tokenize.tokens import tokenize
 
 
@@ -25,16 +25,19 @@ def read(pending: Pending, spec: InputSpec) -> Iterator[UnitBlock]:
     try:
         _check_unchanged(split)
         for block in READERS[split.format].read(split, spec, pending.skip):
-            _check_unchanged(split)  # the block may hold lines of one version and of the next
+            _check_unchanged(split)  # a file that changes while it is read gives lines of both versions
             reached = block.unit.offset + split.rows_per_unit
-            yield block.took("read", time.perf_counter() - began)
+            yield block.with_seconds("read", time.perf_counter() - began)
             began = time.perf_counter()
     except Exception as error:
         yield failed_block(_next_unit(pending, reached), _why_not_read(split, error))
 
 
 def _why_not_read(split: Split, error: Exception) -> str:
-    """Return why reading stopped; a file that changed may look damaged, so the change is checked first."""
+    """Return the reason why reading stopped.
+
+    A file that changed may look damaged, so the change is checked first.
+    """
     if not isinstance(error, InputChanged):
         try:
             _check_unchanged(split)
@@ -48,17 +51,17 @@ def _why_not_read(split: Split, error: Exception) -> str:
 
 
 def _next_unit(pending: Pending, reached: int) -> Unit:
-    """Return the first unit from an offset on that is not committed already."""
+    """Return the first unit at or after an offset that is not committed."""
     while reached in pending.skip:
         reached += pending.split.rows_per_unit
     return pending.split.unit(reached)
 
 
-def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
+def tokenize_block(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     """Tokenize a block; a failure becomes its error."""
     began = time.perf_counter()
     try:
-        return tokenize(block, tokenization).took("tokenize", time.perf_counter() - began)
+        return tokenize(block, tokenization).with_seconds("tokenize", time.perf_counter() - began)
     except CorpusmillError as error:
         return failed_block(block.unit, str(error))
     except Exception as error:
@@ -69,10 +72,10 @@ def tokenized(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
 
 
 def _check_unchanged(split: Split) -> None:
-    found = current(split.file.url)
+    found = stat_file(split.file.url)
     if found != split.file:
         raise InputChanged(
             f"{split.file.url}: expected the file that was planned ({split.file.size} bytes, mark "
-            f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; leave inputs alone while a "
+            f"{split.file.mark}), got {found.size} bytes, mark {found.mark}; do not change inputs while a "
             "job runs, then run it again"
         )

@@ -1,4 +1,4 @@
-"""A unit on its way through the models: its results so far, its open work items, and a model's queue."""
+"""The state of a unit in the engine: its results, its open work items, and a model's queue."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class UnitResult:
     """One model's result of a unit, as far as it is computed.
 
     `open_items` counts the work items that are not done. `columns` holds (first row, reference of the
-    columns) of those that are. `refused` maps each row that the model cannot take to the reason.
+    columns) of each one that is done. `refused` maps each row that the model cannot take to the reason.
     """
 
     open_items: int = 1
@@ -76,8 +76,8 @@ class WorkItem:
     """Rows `start` to `stop` of a unit, for one model.
 
     `unit_tokens` counts the tokens of the whole unit in this model's tokenization. `deaths` counts the
-    workers that ended on the item. An item that may have ended a worker is `alone`: from then on its
-    worker gets nothing else beside it.
+    workers that died while they computed the item. An item that may have ended a worker is `alone`: the
+    worker that computes it next gets no other item at the same time.
     """
 
     unit: OpenUnit
@@ -95,12 +95,12 @@ class WorkItem:
 
     @property
     def whole(self) -> bool:
-        """Whether the item is all rows of the unit."""
+        """Whether the item has all rows of the unit."""
         return self.rows == self.unit.summary.rows
 
     @property
     def tokens(self) -> int:
-        """The item's part of the unit's tokens, as if all rows had equally many."""
+        """The item's part of the unit's tokens, as if every row had the same number."""
         return self.unit_tokens * self.rows // max(self.unit.summary.rows, 1)
 
     def cut(self, count: int) -> list["WorkItem"]:

@@ -1,4 +1,4 @@
-"""The workers of one pool: which are starting, ready or leaving, which are free, and what each works on."""
+"""The workers of one pool: starting, ready or leaving, their work items, and which of them are free."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,24 +7,24 @@ from typing import Any
 from corpusmill.pipeline.engine.work import WorkItem
 
 PREFETCHED = 1
-"""Work items that a worker holds beside those that it computes: their blocks are fetched meanwhile."""
+"""Work items that a worker holds beyond those that it computes; their blocks are fetched meanwhile."""
 
 
 @dataclass(eq=False)
 class Worker:
     """An actor, the reference of its start call (None once the model is loaded), and its process id.
 
-    `asked` is when the actor was asked for. `items` maps each work item that the worker holds, in order, to
-    the reference of its answer. `since` is when the worker began to compute the first of them. A worker that
-    is `leaving` gets no more items, nor does a worker whose item has to be `alone`.
+    `requested_at` is when the driver asked Ray for the actor. `items` maps each work item that the worker
+    holds, in order, to the reference of its answer. `computing_since` is when the worker began to compute the
+    first of them. A worker that is `leaving` gets no more items, nor does a worker whose item is `alone`.
     """
 
     actor: Any
     start_call: Any
-    asked: float
+    requested_at: float
     pid: int = 0
     items: dict[WorkItem, Any] = field(default_factory=dict)
-    since: float = 0.0
+    computing_since: float = 0.0
     leaving: bool = False
     alone: bool = False
 
@@ -40,10 +40,10 @@ class Worker:
 
 
 class WorkerSet:
-    """All workers of a pool, each of which computes `at_once` work items at once.
+    """All workers of a pool; each computes `at_once` work items at once.
 
-    Counts and free workers are kept up to date, not searched for: there may be a thousand workers.
-    `in_flight_items` and `in_flight_tokens` count what all workers hold.
+    The counts and the free workers are updated at each change, as there may be a thousand workers.
+    `in_flight_items` and `in_flight_tokens` count the work items that workers hold, and their tokens.
     """
 
     def __init__(self, at_once: int = 1) -> None:
@@ -60,21 +60,21 @@ class WorkerSet:
 
     @property
     def staying(self) -> int:
-        """Workers that are starting or ready, without those that leave."""
+        """The number of workers that are starting or ready, without those that leave."""
         return len(self._workers) - self.leaving
 
     @property
     def ready(self) -> int:
-        """Workers that have loaded the model, without those that leave."""
+        """The number of workers that have loaded the model, without those that leave."""
         return self.staying - self.starting
 
     @property
     def idle(self) -> int:
-        """Ready workers that hold nothing."""
+        """The number of ready workers that hold no work item."""
         return len(self._free[0])
 
     def add(self, worker: Worker) -> None:
-        """Add a worker that was asked for."""
+        """Add a worker that is starting."""
         self._workers[worker] = None
         self.starting += 1
 
@@ -85,17 +85,17 @@ class WorkerSet:
         self._place(worker)
 
     def free(self, *, alone: bool = False) -> Worker | None:
-        """Return the ready worker that holds the fewest work items and has room for one; None if none has.
+        """Return the ready worker with the fewest work items if it has room for one more, else None.
 
-        For an item that has to be `alone` only a worker that holds nothing has room.
+        An item that has to be `alone` needs a worker that holds nothing.
         """
         roomy = self._free[:1] if alone else self._free
         return next((next(iter(workers)) for workers in roomy if workers), None)
 
     def assign(self, worker: Worker, item: WorkItem, reference: Any, now: float) -> None:
-        """Note that a worker was given a work item, whose answer has this reference."""
+        """Note that a worker was given a work item; `reference` is that of its answer."""
         if not worker.items:
-            worker.since = now
+            worker.computing_since = now
         worker.items[item] = reference
         worker.alone = item.alone
         self.in_flight_items += 1
@@ -103,18 +103,18 @@ class WorkerSet:
         self._place(worker)
 
     def release(self, worker: Worker, item: WorkItem, now: float) -> None:
-        """Note that a worker has answered for a work item."""
-        worker.since, worker.alone = now, False
+        """Note that a worker has finished or failed a work item."""
+        worker.computing_since, worker.alone = now, False
         del worker.items[item]
         self.in_flight_items -= 1
         self.in_flight_tokens -= item.tokens
         self._place(worker)
 
     def dismiss(self, count: int) -> list[Worker]:
-        """Choose workers to leave, first those that start, then the idle; return those that hold nothing."""
+        """Mark workers to leave, first those that start, then idle ones; return those that hold nothing."""
         staying = [worker for worker in self._workers if not worker.leaving]
-        # The newest starts first, as the oldest will soon be ready.
-        staying.sort(key=lambda worker: (not worker.starting, len(worker.items), -worker.asked))
+        # Of those that start, the newest leave first: the oldest will soon be ready.
+        staying.sort(key=lambda worker: (not worker.starting, len(worker.items), -worker.requested_at))
         for worker in staying[:count]:
             self.starting -= worker.starting
             worker.leaving = True
@@ -123,7 +123,7 @@ class WorkerSet:
         return [worker for worker in staying[:count] if not worker.items]
 
     def recall(self, count: int) -> int:
-        """Keep workers that were leaving and still work; return how many."""
+        """Keep up to `count` workers that were marked to leave and still work; return how many."""
         found = [worker for worker in self._workers if worker.leaving][:count]
         for worker in found:
             worker.leaving = False
@@ -132,7 +132,7 @@ class WorkerSet:
         return len(found)
 
     def remove(self, worker: Worker) -> None:
-        """Forget a worker that is gone, with what it holds."""
+        """Remove a worker that has ended, with the items that it holds."""
         del self._workers[worker]
         self.leaving -= worker.leaving
         self.starting -= worker.starting and not worker.leaving

@@ -1,1 +1,1 @@
-"""From the files of an input to units of rows."""
+"""From input files to units of rows."""

@@ -1,4 +1,4 @@
-"""Arrow types written as text, as Arrow itself prints them: `int64`, `timestamp[us]`, `list<string>`."""
+"""Arrow types as text, as Arrow prints them: `int64`, `timestamp[us]`, `list<string>`."""
 
 import re
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 
 def parse_type(text: str) -> pa.DataType:
-    """Return the type that a text names; ValueError says what was expected."""
+    """Return the type that a text names; ValueError if it names none."""
     text = text.strip()
     if text.endswith(">"):
         outer, _, inner = text[:-1].partition("<")
@@ -26,7 +26,7 @@ def parse_type(text: str) -> pa.DataType:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Say whether a column holds text: strings of any kind, or a dictionary of them."""
+    """Return whether a type is text: strings of any kind, or a dictionary of them."""
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(
         pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
@@ -34,7 +34,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_list_of_text(kind: pa.DataType) -> bool:
-    """Say whether a column holds lists of text."""
+    """Return whether a type is a list of text."""
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return bool(listed and is_text(kind.value_type))
 
@@ -47,7 +47,7 @@ def _member(text: str) -> tuple[str, pa.DataType]:
 
 
 def _split_top(text: str) -> list[str]:
-    """Split at the commas that are outside angle brackets."""
+    """Split at the commas outside angle brackets."""
     parts, depth, start = [], 0, 0
     for index, mark in enumerate(text):
         depth += (mark == "<") - (mark == ">")

@@ -1,4 +1,4 @@
-"""Input paths to input files: a file, a folder or a glob, in sorted order, each file once."""
+"""From input paths to input files: a path is a file, a folder or a glob; each file is listed once, sorted."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any
 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.input.own_output import OwnOutput
-from corpusmill.pipeline.storage import StoredFile, advice, asked, locate, reason_of, stored_file
+from corpusmill.pipeline.storage import StoredFile, advice, locate, reason_of, stored_file, with_retries
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -17,7 +17,7 @@ COMPRESSION_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz
 
 @dataclass(frozen=True)
 class InputFiles:
-    """The input files in sorted order, and those left out because they are the job's own output."""
+    """The input files in sorted order, and the files left out because they are the job's own output."""
 
     files: list[StoredFile]
     own: frozenset[str] = frozenset()
@@ -28,8 +28,8 @@ def list_files(
 ) -> InputFiles:
     """List the files of all paths; a path that matches nothing is an InputError.
 
-    Of a folder, files of a known format by their name are taken; with `any_name` all that are not hidden.
-    What lies below `output` is left out; a path that leads there is an InputError.
+    In a folder, files whose names have a known format are listed; with `any_name` all that are not hidden.
+    Files below `output` are left out; a path that is itself below `output` is an InputError.
     """
     found: dict[str, StoredFile] = {}
     own: set[str] = set()
@@ -43,7 +43,7 @@ def list_files(
 
 
 def file_format(url: str) -> str:
-    """Tell a file's format from its name."""
+    """Return a file's format, by its name."""
     name = _without_compression(url)
     if name.endswith(PARQUET_SUFFIXES):
         return "parquet"
@@ -57,7 +57,7 @@ def file_format(url: str) -> str:
 
 
 def compression(url: str) -> str | None:
-    """Tell a file's compression from its name."""
+    """Return a file's compression, by its name."""
     return COMPRESSION_SUFFIXES.get(os.path.splitext(url.lower())[1])
 
 
@@ -67,18 +67,18 @@ def _without_compression(url: str) -> str:
 
 
 def _list_path(path: str, *, any_name: bool, output: OwnOutput | None) -> list[tuple[StoredFile, bool]]:
-    """Return the files of a path, each with whether it is of the job's own output."""
+    """Return the files of a path, each with a flag: whether it belongs to the job's own output."""
     fs, inner = locate(path)
     if output is not None and output.holds(fs, inner, is_link=True):
         raise InputError(
             f"{path}: expected input, got the job's own output: output.path is {output.url}; read another "
-            "folder, or write to one that no input.path lies in"
+            "folder, or write to a folder that holds no input"
         )
     try:
-        entries, what = asked(fs, lambda: _entries(fs, inner))
+        entries, what = with_retries(fs, lambda: _entries(fs, inner))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; expected a file, a folder or a glob") from None
-    except Exception as error:  # clients of stores raise errors of their own
+    except Exception as error:  # clients of stores raise exceptions of their own
         raise InputError(f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}") from error
     files = [
         (stored_file(fs, name, info), output is not None and output.holds(fs, name, is_link=_is_link(info)))
@@ -96,7 +96,7 @@ def _is_link(info: dict[str, Any]) -> bool:
 
 
 def _entries(fs: Any, path: str) -> tuple[dict[str, dict[str, Any]], str]:
-    """Return what a path names, and what to say if none of it can be used."""
+    """Return the entries that a path names, and the error message if none of them can be used."""
     if _is_glob(path) and not fs.exists(path):
         return fs.glob(path, detail=True), "the glob matches no file"
     if fs.isdir(path):
@@ -105,7 +105,7 @@ def _entries(fs: Any, path: str) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 def _is_input(asked: str, name: str, info: dict[str, object], *, any_name: bool) -> bool:
-    """Leave out folders, what is hidden, markers such as _SUCCESS, and in a folder files of other formats."""
+    """Return whether an entry is an input file: no folder, hidden file, marker (_SUCCESS) or other format."""
     if info.get("type") == "directory":
         return False
     if name == asked:
@@ -121,7 +121,7 @@ def _is_glob(path: str) -> bool:
 
 
 def _is_hidden(asked: str, name: str) -> bool:
-    """Say whether a part of the name is hidden that the path asked for does not spell out as such."""
+    """Return whether a part of the name is hidden, unless the same part of the asked path is."""
     pairs = zip_longest(name.split("/"), asked.split("/"), fillvalue="")
     return any(
         part.startswith(mark) and not pattern.startswith(mark)

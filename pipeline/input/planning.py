@@ -1,4 +1,4 @@
-"""Input files to splits, and what of them is still to do: the difference between a plan and `data/`."""
+"""From input files to splits, and the work that is left: the plan without the units in `data/`."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,37 +28,37 @@ class Pending:
 
     @property
     def rows(self) -> int:
-        """Rows that are still to do, as far as is known before they are read."""
+        """The rows that are left, as far as is known before they are read."""
         return max(0, self.split.about_rows - len(self.skip) * self.split.rows_per_unit)
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """What a run has to do: the unfinished splits, and the units it can leave alone."""
+    """The work of a run: the unfinished splits, and the units that are committed already."""
 
     pending: tuple[Pending, ...]
     committed: frozenset[str]
 
 
 def format_of(file: StoredFile, asked: str) -> str:
-    """Return the format of a file: the one asked for, or by its name for `auto`."""
+    """Return the format of a file: the one asked for, or for `auto` the one of its name."""
     return file_format(file.url) if asked == "auto" else asked
 
 
 def file_schemas(files: Sequence[StoredFile], asked: str, given: pa.Schema | None) -> list[FileSchema]:
-    """Return every file's columns; `given` types replace those inferred from JSONL."""
+    """Return the columns of every file; `given` types replace those inferred from JSONL."""
 
     def one(file: StoredFile) -> FileSchema:
         name = format_of(file, asked)
         schema = READERS[name].schema(file)
-        return file.url, override(schema, given) if name == "jsonl" and given is not None else schema
+        return file.url, override_types(schema, given) if name == "jsonl" and given is not None else schema
 
     with ThreadPoolExecutor(LISTING_THREADS) as threads:
         return list(threads.map(one, files))
 
 
-def override(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
-    """Replace the types of columns that the job gives, and add those no sample showed."""
+def override_types(schema: pa.Schema, given: pa.Schema) -> pa.Schema:
+    """Replace the types of the given columns, and add given columns that no sample has."""
     fields = {field.name: field for field in schema} | {field.name: field for field in given}
     return pa.schema(list(fields.values()))
 
@@ -76,24 +76,24 @@ def plan_splits(
 
 
 def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[str, Receipt]) -> Remaining:
-    """Subtract what is committed; units that no split of the plan explains are an OutputError.
+    """Return the plan without the committed units; a unit that belongs to no split is an OutputError.
 
-    Such units come from inputs that changed or went away since: mixing them with new ones would count
-    rows twice.
+    Such a unit comes from an input that has changed or was removed: beside new units, its rows would count
+    twice.
     """
     committed = frozenset(committed)
     done: dict[str, set[int]] = {split.key: set() for split in splits}
     by_key = {split.key: split for split in splits}
-    strangers = []
+    unknown = []
     for unit in committed:
         key = split_key(unit)
         offset = by_key[key].offset_of(unit) if key in by_key else None
         if offset is None:
-            strangers.append(unit)
+            unknown.append(unit)
         else:
             done[key].add(offset)
-    if strangers:
-        raise _strange(sorted(strangers), receipts)
+    if unknown:
+        raise _unknown_units(sorted(unknown), receipts)
     pending = tuple(
         Pending(split, frozenset(done[split.key]))
         for split in splits
@@ -102,19 +102,19 @@ def remaining(splits: Sequence[Split], committed: Iterable[str], receipts: dict[
     return Remaining(pending, committed)
 
 
-def _strange(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
+def _unknown_units(units: Sequence[str], receipts: dict[str, Receipt]) -> OutputError:
     source = receipts[units[0]].record.source if units[0] in receipts else "an input"
     return OutputError(
         f"the output holds {len(units)} units of inputs that changed or are gone, first {units[0]} "
         f"of {source}; expected the inputs of the first run: restore them, choose another output.path, or "
-        "keep those units as stale ones and go on with --incremental"
+        "continue with --incremental, which keeps those units as stale"
     ).at("output.path")
 
 
 def _finished(split: Split, offsets: set[int], receipts: dict[str, Receipt]) -> bool:
-    """Say whether the units of a split are all there; where its length is unknown, its last unit says so.
+    """Return whether all units of a split are committed; if its length is unknown, its last unit is marked.
 
-    A byte range in which no row begins has no unit to say so: it is looked at again, which costs little.
+    A byte range in which no row begins has no unit: it is read again in each run, which takes little time.
     """
     if split.rows is not None:
         return offsets >= set(range(0, split.rows, split.rows_per_unit))

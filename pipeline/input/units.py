@@ -1,6 +1,6 @@
-"""Which rows of which file: input files, splits and units, and the names that never depend on who asks.
+"""Splits and units: ranges of rows of input files, with the same names in every run.
 
-A *split* is what one reading task streams from start to end: a Parquet row group, a byte range of a plain
+A *split* is the part of a file that one reading task streams: a Parquet row group, a byte range of a plain
 JSONL file, or a whole compressed file. A *unit* is a range of `rows_per_unit` rows of a split; it is read,
 encoded and committed as a whole. A unit's name is made of a hash of the file's identity (path, size,
 modification mark) and of counters, so it is the same on every machine and in every attempt.
@@ -16,11 +16,11 @@ from corpusmill.pipeline.storage import StoredFile
 
 @dataclass(frozen=True)
 class Split:
-    """What one reading task streams: the `index`-th part of a file, as `[start, stop)`.
+    """The `index`-th part of a file, `[start, stop)`, which one reading task streams.
 
-    Start and stop count rows of the file for Parquet, bytes for JSONL. `rows` is exact where the format
-    says it without reading (Parquet), else None; `about_rows` is the best guess there is. `first_row` is the
-    file's row number of the split's first row, None where only counting would tell.
+    `start` and `stop` count rows of the file for Parquet, bytes for JSONL. `rows` is exact if the format
+    states it (Parquet), else None; `about_rows` is the best estimate. `first_row` is the number of the
+    split's first row in the file, None if the rows before it would have to be counted.
     """
 
     file: StoredFile
@@ -35,7 +35,7 @@ class Split:
 
     @property
     def about_units(self) -> int:
-        """The number of units, as well as `about_rows` tells; exact where `rows` is known."""
+        """The number of units, estimated from `about_rows`; exact if `rows` is known."""
         return math.ceil(self.about_rows / self.rows_per_unit)
 
     @cached_property
@@ -51,7 +51,7 @@ class Split:
         return Unit(f"{self.key}-{offset:09d}-{self.rows_per_unit}", self.file.url, offset, first_row)
 
     def offset_of(self, unit_name: str) -> int | None:
-        """Return how many rows into the split the unit of this name begins; None if it is none of its own."""
+        """Return the offset of the unit with this name in the split; None if the split has no such unit."""
         offset = unit_name.removeprefix(self.key + "-").partition("-")[0]
         return int(offset) if offset.isdecimal() and self.unit(int(offset)).name == unit_name else None
 

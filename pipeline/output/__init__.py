@@ -1,1 +1,1 @@
-"""From columns to files that are committed exactly once."""
+"""From result columns to files that are committed exactly once."""

@@ -1,9 +1,9 @@
-"""Records of a job that grow line by line: appended to on a disk, in pieces on a store.
+"""Logs of a job that grow line by line: one file on a disk, several files on a store.
 
-A store cannot append, and writing a record anew for each line would cost the square of its length. There a
-record is a row of pieces, `<stem>-<time>-<number>.jsonl`: the last one is written anew every few seconds,
-and a new one begun once it is large. A kill loses what those seconds brought; no record is the only place of
-anything that counts.
+A store cannot append, and rewriting the whole log for each line would take quadratic time. There a log has
+several files, `<stem>-<time>-<number>.jsonl`. The last file is rewritten every INTERVAL seconds, and a new
+one starts when it exceeds FILE_SIZE bytes. A kill loses the lines of the last seconds; the job does not
+depend on them.
 """
 
 import time
@@ -15,17 +15,17 @@ from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.storage import is_local, locate
 
 INTERVAL = 10.0
-PIECE = 1 << 20
+FILE_SIZE = 1 << 20
 
 
-class Record:
-    """One of the job's records, open for adding lines; `close` it, or the last lines may be missing."""
+class AppendLog:
+    """A log of the job, open for new lines; without `close` the last lines may be missing."""
 
     def __init__(self, folder: OutputFolder, name: str) -> None:
         self._path = folder.job(name)
         self._local = is_local(locate(folder.url)[0])
         self._stem = f"{self._path.removesuffix('.jsonl')}-{time.time_ns():020d}"
-        self._piece = 0
+        self._file_number = 0
         self._lines: list[str] = []
         self._size = 0
         self._written = True
@@ -34,7 +34,7 @@ class Record:
     def add(self, line: str) -> None:
         """Add a line, given with its line break."""
         if self._local:
-            writes.extend(self._path, line)
+            writes.append(self._path, line)
             return
         self._lines.append(line)
         self._size += len(line)
@@ -43,22 +43,22 @@ class Record:
             self._write()
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write the lines that are not written yet."""
         if not self._written:
             self._write()
 
     def _write(self) -> None:
-        writes.replace(f"{self._stem}-{self._piece:05d}.jsonl", "".join(self._lines).encode())
+        writes.replace(f"{self._stem}-{self._file_number:05d}.jsonl", "".join(self._lines).encode())
         self._written = True
         self._next = time.monotonic() + INTERVAL
-        if self._size >= PIECE:
-            self._lines, self._size, self._piece = [], 0, self._piece + 1
+        if self._size >= FILE_SIZE:
+            self._lines, self._size, self._file_number = [], 0, self._file_number + 1
 
 
 def record_lines(folder: OutputFolder, name: str) -> Iterator[bytes]:
-    """Yield the complete lines of a record, of all its pieces in order; none where there is no record.
+    """Yield the complete lines of a log, from all its files in order; none if there is no log.
 
-    A line may have been cut, or left as zeros, by a crash.
+    A line may be cut, or consist of zeros, after a crash.
     """
     for path in _files(folder, name):
         with folder.open(path) as stream:
@@ -66,7 +66,7 @@ def record_lines(folder: OutputFolder, name: str) -> Iterator[bytes]:
 
 
 def last_lines(folder: OutputFolder, name: str, size: int) -> list[bytes]:
-    """Return the complete lines among the last bytes of a record's newest file; none where there is none."""
+    """Return the complete lines among the last `size` bytes of a log's newest file; none without a log."""
     for path in _files(folder, name)[-1:]:
         with folder.open(path) as stream:
             end = stream.seek(0, 2)
@@ -77,12 +77,12 @@ def last_lines(folder: OutputFolder, name: str, size: int) -> list[bytes]:
 
 
 def record_size(folder: OutputFolder, name: str) -> int:
-    """Return the bytes of all of a record's files."""
+    """Return the bytes of all files of a log."""
     return sum(folder.size(path) for path in _files(folder, name))
 
 
 def drop_records(folder: OutputFolder, name: str) -> None:
-    """Take all of a record's files away."""
+    """Remove all files of a log."""
     for path in _files(folder, name):
         folder.remove(path)
 
@@ -90,12 +90,12 @@ def drop_records(folder: OutputFolder, name: str) -> None:
 def _files(folder: OutputFolder, name: str) -> list[str]:
     stem = name.removesuffix(".jsonl")
     names = folder.names("_job")
-    pieces = [found for found in names if found.startswith(f"{stem}-") and found.endswith(".jsonl")]
-    return [folder.job(found) for found in [name] * (name in names) + pieces]
+    parts = [found for found in names if found.startswith(f"{stem}-") and found.endswith(".jsonl")]
+    return [folder.job(found) for found in [name] * (name in names) + parts]
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the complete lines of a record that may have been cut, or left as zeros, while it grew."""
+    """Yield the complete lines of one file of a log; they may consist of zeros after a crash."""
     for line in stream:
         if line.endswith(b"\n"):
             yield line[:-1]

@@ -1,4 +1,4 @@
-"""One unit to one file, atomically: kept columns, then each model's; rejects are durable before it."""
+"""The commit of a unit: one file, atomically, with kept columns and then each model's; rejects come first."""
 
 import json
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from corpusmill.pipeline.spec import OutputSpec
 def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *, tokens: int) -> Receipt:
     """Write a unit's rejects and its data file.
 
-    A data file that is there already stays as it is, and its receipt is returned: whoever else wrote it, a
-    late attempt or a driver that was thought dead, maybe on a machine that rounds otherwise.
+    A data file that exists already is kept, and its receipt is returned. Another attempt or another driver
+    wrote it, perhaps on a machine that rounds differently.
     """
     folder = OutputFolder.of(output.url, output.format)
     record = UnitRecord(
@@ -42,7 +42,7 @@ def commit(block: UnitBlock, results: Sequence[pa.Table], output: OutputSpec, *,
         return read_receipt(folder, record.unit)
     if block.rejects:
         folder.put(folder.rejects(record.unit), _rejects_file(block))
-    else:  # a killed attempt may have refused rows that this one could take
+    else:  # an earlier attempt may have refused rows that this one accepts
         folder.remove(folder.rejects(record.unit))
     if not folder.create(folder.data(record.unit), content):
         return read_receipt(folder, record.unit)

@@ -1,6 +1,6 @@
-"""The output folder: the one place that knows its file names, and how a file appears in it.
+"""The output folder: its file names, and how a file appears in it; no other module knows them.
 
-Temporary names begin with a dot and never match what readers of the output look for.
+Temporary names begin with a dot, so that readers of the output ignore them.
 """
 
 import posixpath
@@ -11,7 +11,15 @@ from typing import Any, BinaryIO, TypeVar, cast
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output import writes
 from corpusmill.pipeline.output.sinks import SINKS
-from corpusmill.pipeline.storage import absolute, advice, asked, is_local, is_settled, locate, reason_of
+from corpusmill.pipeline.storage import (
+    absolute,
+    advice,
+    is_local,
+    is_permanent,
+    locate,
+    reason_of,
+    with_retries,
+)
 
 T = TypeVar("T")
 
@@ -29,28 +37,28 @@ class OutputFolder:
         return cls(absolute(url), SINKS[output_format].suffix)
 
     def data(self, unit: str) -> str:
-        """Path of a unit's data file; its presence is the unit's commit."""
+        """Return the path of a unit's data file; its presence is the unit's commit."""
         return self._join("data", unit + self.suffix)
 
     def rejects(self, unit: str) -> str:
-        """Path of a unit's rejected rows; there before the data file, absent where none was rejected."""
+        """Return the path of a unit's rejects: written before the data file, absent if there are none."""
         return self._join("rejects", unit + ".jsonl")
 
     @property
     def manifest(self) -> str:
-        """Path of the table of all data files, written last."""
+        """The path of the table of all data files, written last."""
         return self._join("_manifest.parquet")
 
     def job(self, name: str) -> str:
-        """Path of one of the job's own records."""
+        """Return the path of one of the job's own files."""
         return self._join("_job", name)
 
     def committed(self) -> set[str]:
-        """Names of the units whose data file is there."""
+        """Return the names of the units that have a data file."""
         return {name.removesuffix(self.suffix) for name in self.names("data") if name.endswith(self.suffix)}
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each committed unit's data file."""
+        """Return the size of each committed unit's data file in bytes."""
         entries = self._entries("data", detail=True)
         return {
             name.removesuffix(self.suffix): int(entry["size"])
@@ -67,35 +75,35 @@ class OutputFolder:
         fs, root = locate(self.url)
         path = posixpath.join(root, folder) if folder else root
         try:
-            return cast(list[Any], asked(fs, lambda: fs.ls(path, detail=detail)))
+            return cast(list[Any], with_retries(fs, lambda: fs.ls(path, detail=detail)))
         except FileNotFoundError:
             return []
         except NotADirectoryError:
             raise OutputError(f"{self.url}: expected a folder, got a file; choose another output.path").at(
                 "output.path"
             ) from None
-        except Exception as error:  # clients of stores raise errors of their own
+        except Exception as error:  # clients of stores raise exceptions of their own
             failed = OutputError(
                 f"{path}: cannot be listed ({reason_of(error)}); {advice(fs)}, then "
                 "run the same command again"
             )
-            raise (failed.at("output.path") if is_settled(error) else failed) from error
+            raise (failed.at("output.path") if is_permanent(error) else failed) from error
 
     def exists(self, path: str) -> bool:
-        """Say whether a file of the output is there."""
+        """Return whether a file of the output exists."""
         try:
-            # Not `fs.exists`: for many stores it takes any failure for an absence.
+            # Not `fs.exists`: for many stores it returns False after any failure.
             self._asked(path, lambda fs, inner: fs.info(inner))
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
 
     def size(self, path: str) -> int:
-        """Return a file's bytes in number; FileNotFoundError where there is none."""
+        """Return a file's size in bytes; FileNotFoundError if there is none."""
         return self._asked(path, lambda fs, inner: int(fs.size(inner)))
 
     def read(self, path: str) -> bytes:
-        """Return a file's bytes; FileNotFoundError where there is none."""
+        """Return a file's bytes; FileNotFoundError if there is none."""
         return self._asked(path, lambda fs, inner: cast(bytes, fs.cat_file(inner)))
 
     def open(self, path: str) -> BinaryIO:
@@ -103,29 +111,29 @@ class OutputFolder:
         return self._asked(path, lambda fs, inner: cast(BinaryIO, fs.open(inner, "rb")))
 
     def put(self, path: str, content: bytes | memoryview) -> None:
-        """Make a file appear with this content, or replace it."""
+        """Create or replace a file with this content."""
         writes.replace(path, content)
 
     def create(self, path: str, content: bytes | memoryview) -> bool:
-        """Make a file appear with this content; False, and nothing done, where there is one already."""
+        """Create a file with this content; return False without a change if it exists already."""
         return writes.create(path, content)
 
     def remove(self, path: str) -> None:
-        """Take away one of the job's records, or of an unfinished unit's rejects, if it is there."""
+        """Remove one of the job's own files, or the rejects of an unfinished unit, if it exists."""
         if self.exists(path):
             self._asked(path, lambda fs, inner: fs.rm_file(inner))
 
     def sweep(self) -> None:
-        """Remove what killed processes left half written; only the folder's owner may."""
+        """Remove the temporary files of killed processes; only the owner of the folder may call this."""
         fs, root = locate(self.url)
         for folder in ("", "data", "rejects", "_job") if is_local(fs) else ():
             writes.sweep(posixpath.join(root, folder))
 
     def _asked(self, path: str, ask: Callable[[Any, str], T]) -> T:
-        """Ask the file system; what it cannot do is an OutputError, whatever its client raises."""
+        """Call the file system; a failure is an OutputError, whichever exception the client raises."""
         fs, inner = locate(path)
         try:
-            return asked(fs, lambda: ask(fs, inner))
+            return with_retries(fs, lambda: ask(fs, inner))
         except (FileNotFoundError, NotADirectoryError):
             raise
         except Exception as error:

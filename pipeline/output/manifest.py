@@ -1,4 +1,4 @@
-"""`_manifest.parquet`: a row per data file, in input order, written last and only over what is there."""
+"""`_manifest.parquet`: a row per existing data file, in input order, written last."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from corpusmill.pipeline.output.receipts import Receipt, UnitRecord, checksum_of
 from corpusmill.pipeline.output.sinks import SINKS
 
 RECEIPTS = "receipts.jsonl"
-"""The record of receipts, so that a later run need not read the data files again."""
+"""The log of receipts, so that a later run need not read the data files again."""
 SCHEMA = pa.schema(
     [
         ("unit", pa.string()),
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 )
 
 ROWS_AT_ONCE = 10_000
-"""Of the manifest, held as objects before they become Arrow's: a million would take most of a gigabyte."""
+"""Rows of the manifest that are Python objects at once: a million would take most of a gigabyte."""
 
 
 CURRENT, REPLACED, REMOVED = "current", "replaced", "removed"
@@ -44,47 +44,47 @@ CURRENT, REPLACED, REMOVED = "current", "replaced", "removed"
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A split of an input that was replaced or removed since; its units are kept until they are pruned."""
+    """A split of an input that was replaced or removed; its units are kept until they are pruned."""
 
     split: Split
     state: str
 
 
 def noted_receipts(folder: OutputFolder) -> dict[str, Receipt]:
-    """Return the receipts that were noted, of units that may be gone by now."""
+    """Return the receipts in the log; their units may have been removed since."""
     noted: dict[str, Receipt] = {}
     for line in record_lines(folder, RECEIPTS):
         with contextlib.suppress(
             ValueError, TypeError, KeyError, AttributeError
-        ):  # a line cut by a kill, and the one glued to it
+        ):  # a line cut by a kill, joined to the next one
             receipt = Receipt.from_line(line)
             noted[receipt.record.unit] = receipt
     return noted
 
 
 def receipts(folder: OutputFolder, units: Iterable[str]) -> dict[str, Receipt]:
-    """Return the receipts of committed units; one that was not noted is made from the data file itself."""
+    """Return the receipts of committed units; a receipt that is not in the log is made from the data file."""
     noted = noted_receipts(folder)
     found = ((unit, noted.get(unit) or read_receipt(folder, unit)) for unit in units)
-    # Of a million equal names one is kept.
+    # Uses one string object for each name: there may be a million names.
     return {receipt.record.unit if receipt.record.unit == unit else unit: receipt for unit, receipt in found}
 
 
 def read_receipt(folder: OutputFolder, unit: str) -> Receipt:
-    """Make a committed unit's receipt by reading its data file."""
+    """Return a committed unit's receipt, made from its data file."""
     content = folder.read(folder.data(unit))
     try:
         record = read_record(folder, content)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise OutputError(
-            f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or of "
-            f"another kind ({first_line(error)}); move it away and run the same command again"
+            f"{folder.data(unit)}: expected a data file that a job wrote, got one that is damaged or has "
+            f"another format ({first_line(error)}); move it away and run the same command again"
         ) from None
     return Receipt(record, len(content), checksum_of(content))
 
 
 def read_record(folder: OutputFolder, content: bytes) -> UnitRecord:
-    """Read the record that a data file carries."""
+    """Read the unit record in the metadata of a data file."""
     sink = next(sink for sink in SINKS.values() if sink.suffix == folder.suffix)
     return UnitRecord.from_metadata(sink.schema(io.BytesIO(content)).metadata or {})
 
@@ -103,9 +103,9 @@ def write_manifest(
 def manifest_table(
     folder: OutputFolder, splits: Sequence[Split], found: Iterable[Receipt], stale: Sequence[Stale] = ()
 ) -> pa.Table:
-    """Return what the manifest says of the units found: in input order, rows numbered within each file.
+    """Return the manifest of the units found, in input order, with rows numbered within each file.
 
-    Those of inputs that are not there any more as they were come after the others.
+    Units of inputs that were replaced or removed come last.
     """
     every = [(split, CURRENT) for split in splits] + [(one.split, one.state) for one in stale]
     by_split: dict[str, list[Receipt]] = {}
@@ -115,7 +115,7 @@ def manifest_table(
     rows: list[dict[str, object]] = []
     source, row = None, 0
     for split, state in every:
-        # Splits come in file order, so the rows of a file add up from its first split on.
+        # Splits are in file order, so the rows of a file are counted from its first split on.
         row = row if split.file == source else 0
         source = split.file
         for receipt in sorted(by_split.pop(split.key, []), key=lambda r: r.record.offset):

@@ -1,4 +1,4 @@
-"""What is known of a committed unit: written into its data file, and gathered in the manifest."""
+"""The accounting of a committed unit, in its data file and in the manifest."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ METADATA_KEY = b"corpusmill"
 
 @dataclass(frozen=True, slots=True)
 class UnitRecord:
-    """A unit's accounting, as its own data file states it.
+    """A unit's accounting in the metadata of its data file.
 
-    `rows + rejected == rows_read`. `first_row` is the file's number of the unit's first row, None where the
-    unit could not know it. `tokens` is the sum over the job's models.
+    `rows + rejected == rows_read`. `first_row` is the number of the unit's first row in the input file, None
+    if it was not known. `tokens` is the sum over the job's models.
     """
 
     unit: str
@@ -35,7 +35,7 @@ class UnitRecord:
 
     @classmethod
     def from_metadata(cls, metadata: dict[bytes, bytes]) -> "UnitRecord":
-        """Read the record back; KeyError, TypeError or ValueError where it is not there or not whole."""
+        """Read the record; KeyError, TypeError or ValueError if it is missing or incomplete."""
         return cls(**json.loads(metadata[METADATA_KEY]))
 
 
@@ -53,10 +53,10 @@ class Receipt:
 
     @classmethod
     def from_line(cls, line: Line) -> "Receipt":
-        """Read a receipt back; AttributeError, KeyError, TypeError or ValueError where it is none."""
+        """Read a receipt; AttributeError, KeyError, TypeError or ValueError if the line is none."""
         fields = orjson.loads(line)
         size, checksum = fields.pop("bytes"), fields.pop("checksum")
-        # A driver holds a million of them, of few sources.
+        # A driver may hold a million receipts with few different sources.
         fields["source"] = sys.intern(fields["source"])
         return cls(UnitRecord(**fields), size, checksum)
 

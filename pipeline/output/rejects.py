@@ -1,7 +1,8 @@
-"""Rows that a model could not take: left out of every model's results, and written as rejects.
+"""Rows that a model could not take: removed from the results of all models, and written as rejects.
 
-The texts of a tokenized unit are gone but for tasks that cut spans out of them. So the `raw` of such a reject
-holds the kept columns, and the text only where it is kept or still there; `file` and `row` lead to the rest.
+A tokenized unit has its texts only for tasks that cut spans out of them. So the `raw` of such a reject has
+the kept columns, and the text only if it is kept or needed for spans; `file` and `row` identify the input
+row.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,21 +13,21 @@ import pyarrow as pa
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock
 from corpusmill.pipeline.input.readers import READERS
-from corpusmill.pipeline.input.readers.rows import raw_row, refuse, without_rows
+from corpusmill.pipeline.input.readers.rows import fail_on_rejects, raw_row, without_rows
 from corpusmill.pipeline.input.units import Split, Unit
 from corpusmill.pipeline.spec import InputSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A model's columns of a unit's rows from `start` on."""
+class ResultPart:
+    """The columns of one work item: those of the unit's rows from `start` on."""
 
     start: int
     columns: pa.Table
 
 
-def join_parts(parts: Sequence[Part], refused: Collection[int]) -> pa.Table:
-    """Put a model's parts of a unit together in row order, without the refused rows."""
+def join_result_parts(parts: Sequence[ResultPart], refused: Collection[int]) -> pa.Table:
+    """Join the parts of a model's result in row order, without the refused rows."""
     ordered = sorted(parts, key=lambda part: (part.start, part.columns.num_rows))
     if len(ordered) == 1 and not refused:
         return ordered[0].columns
@@ -38,18 +39,18 @@ def join_parts(parts: Sequence[Part], refused: Collection[int]) -> pa.Table:
     return pa.concat_tables(tables).unify_dictionaries()
 
 
-def set_aside(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: InputSpec) -> UnitBlock:
-    """Turn rows of a block (row of the block → reason) into rejects; BadRow under `on_bad_row: fail`."""
+def reject_rows(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: InputSpec) -> UnitBlock:
+    """Turn rows of a block (row of the block → reason) into rejects; BadRow with `on_bad_row: fail`."""
     if not refused:
         return block
     unit = _numbered(block.unit, split)
     rows = sorted(refused)
     in_file = _rows_in_file(block, unit.first_row or 0)
-    shown = _shown(block, rows, spec)
+    shown = _remaining_columns(block, rows, spec)
     found = tuple(
         Reject(int(in_file[row]), refused[row], raw_row(shown, place)) for place, row in enumerate(rows)
     )
-    refuse(unit, found, spec)
+    fail_on_rejects(unit, found, spec)
     return replace(
         block,
         unit=unit,
@@ -60,7 +61,7 @@ def set_aside(block: UnitBlock, refused: Mapping[int, str], split: Split, spec: 
 
 
 def _numbered(unit: Unit, split: Split) -> Unit:
-    """Return the unit with its first row's number in the file; a later byte range has to count for it."""
+    """Return the unit with the number of its first row in the file, counted if it is unknown."""
     if unit.first_row is not None:
         return unit
     before = READERS[split.format].count(replace(split, start=0, stop=split.start))
@@ -68,13 +69,13 @@ def _numbered(unit: Unit, split: Split) -> Unit:
 
 
 def _rows_in_file(block: UnitBlock, first: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the file's row number of each row of the block: those read, less those rejected already."""
+    """Return the row number in the file of each row of the block; rows rejected before are skipped."""
     read = np.arange(first, first + block.rows_read)
     return read[~np.isin(read, [reject.row for reject in block.rejects])]
 
 
-def _shown(block: UnitBlock, rows: Sequence[int], spec: InputSpec) -> pa.Table:
-    """Return what is left of some rows: kept columns, and the text where it is not among them."""
+def _remaining_columns(block: UnitBlock, rows: Sequence[int], spec: InputSpec) -> pa.Table:
+    """Return what the block still has of some rows: kept columns, and the text if it is not among them."""
     columns = dict(zip(block.kept.column_names, block.kept.columns, strict=True))
     if "text" in block.tables and spec.text not in columns:
         columns[spec.text] = block.tables["text"]["text"].take(block.inputs["text"].combine_chunks())

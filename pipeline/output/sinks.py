@@ -1,6 +1,6 @@
-"""Output formats, one file each: a table to the bytes of a file, and back.
+"""Output formats: from a table to the bytes of a file, and back.
 
-SINKS is the whole registry: a new format is one file here and one line below.
+SINKS is the whole registry: a new format is one class here and one line below.
 """
 
 from collections.abc import Sequence
@@ -11,27 +11,27 @@ import pyarrow.parquet as pq
 
 
 class Sink(Protocol):
-    """What the commit asks of a format. The same table gives the same bytes."""
+    """An output format, as the commit uses it; the same table gives the same bytes."""
 
     @property
     def suffix(self) -> str:
-        """The ending of its files' names."""
+        """The suffix of its files' names."""
 
     @property
     def codecs(self) -> tuple[str, ...]:
-        """The compressions it knows."""
+        """The supported compressions."""
 
     def write(self, table: pa.Table, stream: BinaryIO, compression: str | None) -> None:
-        """Write a whole file, the table's schema metadata included."""
+        """Write a whole file, with the table's schema metadata."""
 
     def schema(self, stream: BinaryIO) -> pa.Schema:
-        """Read a file's schema, with its metadata, without its rows."""
+        """Read the schema of a file with its metadata, without its rows."""
 
     def read(self, stream: BinaryIO, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a whole file, or only these of its columns."""
+        """Read a whole file, or only some of its columns."""
 
 
-# Arrow IPC files (Feather V2): opened without conversion by Arrow, Polars, pandas and DuckDB.
+# Arrow IPC files (Feather V2), which Arrow, Polars, pandas and DuckDB open without conversion.
 
 
 class ArrowSink:
@@ -84,7 +84,7 @@ class ParquetSink:
 
 
 def _compact(table: pa.Table) -> pa.Table:
-    """Give views of text one buffer of their own: those they came with depend on how the table was read."""
+    """Copy views of text into one buffer: the original buffers depend on how the table was read."""
     for index, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
             table = table.set_column(

@@ -1,8 +1,7 @@
-"""How the bytes of an output reach a disk or a store: whole or not at all, and errors in words.
+"""Atomic writes to a disk or a store: a file appears complete or not at all, and failures are OutputErrors.
 
-On this machine's disks a file is written under a unique temporary name, synced, and given its own name in
-one step. On a store it is one put, or a multipart upload whose completion makes it appear; nothing is ever
-renamed there.
+On a local disk a file is written under a unique temporary name, synced, and renamed in one step. On a store
+it is one put, or a multipart upload that appears when it is complete; nothing is renamed there.
 """
 
 import errno
@@ -13,7 +12,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.storage import advice, asked, is_local, is_settled, locate, reason_of, sync_path
+from corpusmill.pipeline.storage import (
+    advice,
+    is_local,
+    is_permanent,
+    locate,
+    reason_of,
+    sync_path,
+    with_retries,
+)
 
 T = TypeVar("T")
 Content = bytes | memoryview
@@ -23,54 +30,55 @@ TEMPORARY = ".tmp"
 
 
 def replace(path: str, content: Content) -> None:
-    """Make a file appear with this content, or replace it, in one step that survives a power cut."""
+    """Create or replace a file with this content, in one step that survives a power failure."""
     fs, inner = locate(path)
     if is_local(fs):
-        _in_words(path, lambda: _write_locally(inner, content, _replace))
+        _explain_failure(path, lambda: _write_locally(inner, content, _replace))
     else:
-        _in_words(path, lambda: fs.pipe_file(inner, bytes(content)))
+        _explain_failure(path, lambda: fs.pipe_file(inner, bytes(content)))
 
 
 def create(path: str, content: Content) -> bool:
-    """Make a file appear with this content; False, and nothing done, where there is one already.
+    """Create a file with this content; return False without a change if it exists already.
 
-    Atomic on disks with hard links and on stores with conditional puts; elsewhere the store is asked first.
+    This is atomic on disks with hard links and on stores with conditional puts; elsewhere the file's absence
+    is checked first.
     """
     fs, inner = locate(path)
     if is_local(fs):
-        return _in_words(path, lambda: _write_locally(inner, content, _link))
-    return _in_words(path, lambda: _create_in_store(fs, inner, bytes(content)))
+        return _explain_failure(path, lambda: _write_locally(inner, content, _link))
+    return _explain_failure(path, lambda: _create_in_store(fs, inner, bytes(content)))
 
 
-def extend(path: str, text: str) -> None:
-    """Add text to a file on this machine's disks."""
+def append(path: str, text: str) -> None:
+    """Append text to a file on a local disk."""
     _, inner = locate(path)
-    _in_words(path, lambda: _extend_locally(inner, text))
+    _explain_failure(path, lambda: _extend_locally(inner, text))
 
 
 def sweep(folder: str) -> None:
-    """Remove what killed processes left half written in a folder of this machine's disks."""
+    """Remove the temporary files of killed processes from a folder on a local disk."""
     if os.path.isdir(folder):
         for entry in os.scandir(folder):
             if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
-                _in_words(entry.path, partial(_unlink, entry.path))
+                _explain_failure(entry.path, partial(_unlink, entry.path))
 
 
-def _in_words(path: str, write: Callable[[], T]) -> T:
-    """Write; what fails is an OutputError that says what is needed."""
+def _explain_failure(path: str, write: Callable[[], T]) -> T:
+    """Call `write`; a failure is an OutputError that states what to do."""
     try:
-        return asked(locate(path)[0], write)
+        return with_retries(locate(path)[0], write)
     except Exception as error:
-        raise _refused(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _refused(path: str, error: Exception) -> OutputError:
+def _write_error(path: str, error: Exception) -> OutputError:
     fs, _ = locate(path)
-    needed = "free space or rights are needed there" if is_local(fs) else advice(fs)
+    needed = "it needs free space and write permission" if is_local(fs) else advice(fs)
     refused = OutputError(
         f"{path}: cannot be written ({reason_of(error)}); {needed}, then run the same command again"
     )
-    return refused.at("output.path") if is_settled(error) else refused
+    return refused.at("output.path") if is_permanent(error) else refused
 
 
 def _create_in_store(fs: Any, path: str, content: bytes) -> bool:
@@ -111,7 +119,7 @@ def _write_locally(path: str, content: Content, name: Callable[[str, str], bool]
 
 
 def _make_folder(folder: str) -> None:
-    """Make a folder and those above it, so that their names too survive a power cut."""
+    """Create a folder and its parents, so that their names survive a power failure too."""
     if not os.path.exists(folder):
         above = os.path.dirname(folder)
         _make_folder(above)
@@ -125,7 +133,7 @@ def _replace(temporary: str, path: str) -> bool:
 
 
 def _link(temporary: str, path: str) -> bool:
-    """Give a file its name unless another has it; a rename would take it from that one."""
+    """Give a file its name unless another file has it, which a rename would replace."""
     try:
         os.link(temporary, path)
     except FileExistsError:

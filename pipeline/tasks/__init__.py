@@ -1,4 +1,4 @@
-"""What a model's outputs become: one file a task, each a table row of the public contract.
+"""Tasks, which turn a model's outputs into columns; one file per task.
 
 TASKS is the whole registry: a new task is one file here and one line below.
 """
@@ -34,7 +34,7 @@ TASKS: dict[str, type[Task]] = {
 
 
 def embedding_options(task: str, options: Mapping[str, Any]) -> EmbeddingOptions | None:
-    """Return what a model's head has to know of the job's options: only vectors are made in several ways."""
+    """Return the options of an embedding head; None for other heads, which have no options."""
     if TASKS[task].head != "embedding":
         return None
     names = ("pooling", "normalize", "dimensions", "layer")

@@ -1,4 +1,4 @@
-"""Start and end logits of one document for one question to its best answers, whole words each.
+"""From start and end logits of one document and one question to its best answers, of whole words.
 
 D tokens of the document, w of them in a window, C candidates.
 
@@ -6,9 +6,9 @@ With one window the results are those of transformers' question-answering pipeli
 probabilities are softmaxes over the document's tokens and [CLS], the score of a span is the product of
 those of its first and its last token, and "no answer" is the span of [CLS].
 
-Several windows compete in one softmax (shared normalization: Clark & Gardner 2018, section 3.2). It has
-one [CLS], that of the window which speaks least for "no answer" (as BERT's run_squad.py picks it), since
-a window without the answer rightly says that it has none.
+Several windows compete in one softmax (shared normalization: Clark & Gardner 2018, section 3.2). Its only
+[CLS] is that of the window with the lowest score for "no answer" (as in BERT's run_squad.py), as a window
+without the answer correctly predicts that it has none.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class AnswerWindow:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Code points `start:end` of the document, or 0, 0: that it does not hold the answer."""
+    """The code points `start:end` of an answer in the document; 0, 0 means that there is none."""
 
     start: int
     end: int
@@ -44,9 +44,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Candidates:
-    """Spans of whole words (C,) with what ranks them; one may be there several times.
+    """Spans of whole words (C,) and their ranks; a span may occur several times.
 
-    `ranks` are logarithms of scores less a constant: they order candidates whose scores are all 0.
+    `ranks` are logarithms of scores minus a constant, which order candidates even if all scores are 0.
     """
 
     ranks: Floats
@@ -66,10 +66,10 @@ def best_answers(
 ) -> list[Answer]:
     """Return up to `top_k` distinct answers: best score first, then by start and by end.
 
-    `starts`, `ends` and `word_begins` (D,) are those of all tokens of the document, also where the windows
-    hold only some. An answer has at most `max_answer_length` tokens before it is widened to whole words;
-    fewer than `top_k` come back only where there are no more. A document without tokens has no answer,
-    not even the impossible one.
+    `starts`, `ends` and `word_begins` (D,) are those of all tokens of the document, even if the windows have
+    only some. An answer has at most `max_answer_length` tokens before it is extended to whole words. Fewer
+    than `top_k` answers are returned only if there are no more. A document without tokens has no answer, not
+    even the impossible one.
     """
     if not windows or not len(starts):
         return []
@@ -80,8 +80,8 @@ def best_answers(
     found = [
         _candidates(
             window.first,
-            _exact(window.start_logits) - top_start,
-            _exact(window.end_logits) - top_end,
+            _double(window.start_logits) - top_start,
+            _double(window.end_logits) - top_end,
             limits=limits,
             max_answer_length=max_answer_length,
         )
@@ -93,19 +93,19 @@ def best_answers(
     return _best_distinct(_joined(found), top_k, log_mass=mass_start + mass_end)
 
 
-def _exact(logits: Any) -> Floats:
+def _double(logits: Any) -> Floats:
     return np.asarray(logits, np.float64)
 
 
 def _softmax_terms(parts: list[Any]) -> tuple[float, float]:
     """Return the largest logit, and the logarithm of the sum of exponentials relative to it."""
-    logits = np.concatenate([_exact(part) for part in parts])
+    logits = np.concatenate([_double(part) for part in parts])
     top = logits.max()
     return float(top), float(np.log(np.exp(logits - top).sum()))
 
 
 def _word_limits(starts: Ints, ends: Ints, word_begins: Bools) -> tuple[Ints, Ints]:
-    """Return for each token (D,) where its word starts and ends."""
+    """Return the start and the end of each token's word (D,)."""
     begins = word_begins.copy()
     begins[0] = True
     first = np.flatnonzero(begins)
@@ -117,17 +117,17 @@ def _word_limits(starts: Ints, ends: Ints, word_begins: Bools) -> tuple[Ints, In
 def _candidates(
     first: int, starts_w: Floats, ends_w: Floats, *, limits: tuple[Ints, Ints], max_answer_length: int
 ) -> _Candidates:
-    """Return every span of a window that holds characters; one that holds none would read as "no answer"."""
-    firsts, lasts = _bands(len(starts_w), max_answer_length)
+    """Return every span of a window with characters; an empty one would mean "no answer"."""
+    firsts, lasts = _short_ranges(len(starts_w), max_answer_length)
     word_starts, word_ends = limits[0][first + firsts], limits[1][first + lasts]
     real = word_starts < word_ends
     return _Candidates((starts_w[firsts] + ends_w[lasts])[real], word_starts[real], word_ends[real])
 
 
-def _bands(length: int, max_answer_length: int) -> tuple[Ints, Ints]:
+def _short_ranges(length: int, max_answer_length: int) -> tuple[Ints, Ints]:
     """Return first and last token of every span of up to `max_answer_length` of `length` tokens.
 
-    Memory is that of the spans asked for: never a square of the window unless they are as many.
+    Memory is proportional to the number of spans, not to the square of the window.
     """
     widths = np.arange(min(max_answer_length, length))
     lasts = np.arange(length)[:, None] + widths
@@ -144,11 +144,11 @@ def _joined(found: list[_Candidates]) -> _Candidates:
 
 
 def _best_distinct(all_of: _Candidates, top_k: int, *, log_mass: float) -> list[Answer]:
-    """Return the best `top_k` among different spans, each at its best rank."""
+    """Return the best `top_k` distinct spans, each with its best rank."""
     fetched = 2 * top_k + 8
     while True:
-        best = _leading(all_of, fetched)
-        # Best first, so the first of equal spans is the one that counts.
+        best = _best(all_of, fetched)
+        # Best first, so of equal spans the first is kept.
         spans = np.stack([all_of.starts[best], all_of.ends[best]], axis=1)
         distinct = np.sort(np.unique(spans, axis=0, return_index=True)[1])[:top_k]
         if len(distinct) == top_k or fetched >= len(all_of.ranks):
@@ -159,8 +159,8 @@ def _best_distinct(all_of: _Candidates, top_k: int, *, log_mass: float) -> list[
         fetched *= 4
 
 
-def _leading(all_of: _Candidates, count: int) -> Ints:
-    """Return the `count` best candidates in order, and those that tie with the last of them."""
+def _best(all_of: _Candidates, count: int) -> Ints:
+    """Return the `count` best candidates in order, and those with the same rank as the last."""
     ranks = all_of.ranks
     chosen = np.arange(len(ranks))
     if count < len(ranks):

@@ -10,7 +10,7 @@ RANKED = pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))
 
 
 def ranked_labels(scores: Array, labels: tuple[str, ...], *, top_k: int | None, threshold: float) -> pa.Array:
-    """Return for each row of (P, L) scores its `top_k` best labels (None: all) of at least `threshold`."""
+    """Return, for each row of (P, L) scores, the `top_k` best labels (None: all) of at least `threshold`."""
     order = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
     best = np.take_along_axis(scores, order, axis=-1)
     listed = best >= threshold

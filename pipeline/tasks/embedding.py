@@ -1,7 +1,7 @@
-"""`embedding: fixed_size_list<T>[D]`: a vector a row, pooled and normalized as the checkpoint says.
+"""`embedding: fixed_size_list<T>[D]`: a vector per row, pooled and normalized as the checkpoint says.
 
 Vectors of a long text's windows are combined by their length-weighted mean (or `combine` max, first), and
-normalized again where the vectors are normalized. In 8 bits the calibration stands in the column's metadata.
+normalized again if the vectors are normalized. For 8 bits the calibration is in the column's metadata.
 """
 
 import json

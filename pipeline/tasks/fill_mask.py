@@ -1,6 +1,6 @@
 """`predictions: list<list<struct<token, token_id, score>>>`: the likeliest words for each mask of a text.
 
-One inner list a mask, in the order of the text, best first; a text without a mask has an empty list. Scores
+One inner list per mask, in the order of the text, best first; a text without a mask has an empty list. Scores
 are probabilities over the whole vocabulary, as the reference's fill-mask pipeline computes them.
 """
 
@@ -25,7 +25,7 @@ PREDICTION = pa.struct([("token", pa.string()), ("token_id", pa.int32()), ("scor
 
 
 class FillMaskTask:
-    """Option: `top_k` words a mask (5)."""
+    """Option: `top_k` words per mask (5)."""
 
     head: ClassVar[str] = "fill-mask"
     options: ClassVar[tuple[str, ...]] = ("top_k",)
@@ -60,7 +60,7 @@ class FillMaskTask:
         return Values((scores.cpu().numpy(), ids.cpu().numpy()), counts)
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
-        """Return the predictions; a mask of two windows is taken from the one that sees more around it."""
+        """Return the predictions; a mask in two windows is taken from the window with more context."""
         masked = unit.sequences.tokens.values == self._mask
         places, tokens = owned_tokens(unit.sequences)
         chosen = (np.cumsum(masked) - 1)[places[masked[places]]]

@@ -20,7 +20,7 @@ from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 
 
 class MultipleChoiceTask:
-    """Each choice is a pair with the text, cut at the longer one's end until both fit."""
+    """Task without options: each choice is a pair with the text, whose longer side is cut until both fit."""
 
     head: ClassVar[str] = "multiple-choice"
     options: ClassVar[tuple[str, ...]] = ()

@@ -1,6 +1,6 @@
-"""`is_next: bool`, `score: float32`: whether `text_pair` follows `text`, and how likely that is.
+"""`is_next: bool`, `score: float32`: whether `text_pair` follows `text`, and the probability of it.
 
-`score` is the probability that it follows, also where it does not; `is_next` is true from one half.
+`score` is the probability that it follows, whatever the verdict; `is_next` is true from one half.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ FOLLOWS = 0
 
 
 class NextSentencePredictionTask:
-    """The task that reads pairs, cut at the longer text's end until both fit."""
+    """Task without options: a pair whose longer text is cut until both fit."""
 
     head: ClassVar[str] = "next-sentence-prediction"
     options: ClassVar[tuple[str, ...]] = ()
@@ -40,6 +40,6 @@ class NextSentencePredictionTask:
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the verdicts and probabilities."""
-        del unit  # one sequence an item
+        del unit  # one sequence per item
         score = results[0].values
         return [pa.array(score >= 0.5), pa.array(score)]

@@ -1,6 +1,6 @@
-"""Vectors in fewer bits, by a calibration that is fixed for the whole job: equal texts get equal codes.
+"""Quantized vectors, with one calibration for the whole job, so that equal texts have equal codes.
 
-int8 and uint8 divide the range from `low` to `high` into 255 steps; what lies outside is clipped. binary and
+int8 and uint8 divide the range from `low` to `high` into 255 steps; values outside are clipped. binary and
 ubinary keep each value's sign, eight to a byte, the first in the highest bit (int8 shifted by 128, uint8),
 as sentence-transformers packs them.
 """
@@ -15,19 +15,19 @@ from corpusmill.pipeline.errors import OptionError
 from corpusmill.pipeline.ragged import Array
 
 SPREAD = 6.0
-"""Half the default range, in standard deviations of a value of a vector of length 1 (1 / sqrt(dimension))."""
+"""Half the default range, in standard deviations of the values of unit vectors (1 / sqrt(dimension))."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The range that 8 bits stand for; `low` and `high` are one number, or one for each dimension."""
+    """The range of 8-bit codes; `low` and `high` are one number each, or one per dimension."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     @classmethod
     def of(cls, given: Any, *, dimension: int, normalized: bool) -> Self:
-        """Read the job's `calibration`; vectors of length 1 have a default one."""
+        """Return the calibration of the job's option; vectors of length 1 have a default one."""
         if given is None:
             if not normalized:
                 raise OptionError(
@@ -47,13 +47,13 @@ class Calibration:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What the output states: a value is low + (code - lowest code) * (high - low) / 255."""
+        """The calibration in the output: value = low + (code - lowest code) * (high - low) / 255."""
         low, high = list(self.low), list(self.high)
         return {"low": low[0] if len(low) == 1 else low, "high": high[0] if len(high) == 1 else high}
 
 
 def quantized(vectors: Array, dtype: str, calibration: Calibration | None) -> Array:
-    """Return (n, D) float32 vectors in another dtype; the binary ones have a byte for eight dimensions."""
+    """Return (n, D) float32 vectors in another dtype; the binary ones have a byte per eight dimensions."""
     if dtype in ("binary", "ubinary"):
         bits: Array = np.packbits(vectors > 0, axis=-1)
         return bits if dtype == "ubinary" else _shifted(bits)

@@ -1,7 +1,7 @@
 """`answer: struct<text, start, end, score>`: where a text answers a question; offsets in code points.
 
 The question is each row's `text_pair`, or the job's own `questions`. With `top_k` above 1 a row has
-`answers: list<struct>`, best first; with several questions `answers` has one entry a question, in their
+`answers: list<struct>`, best first; with several questions `answers` has one entry per question, in their
 order: a struct, or with `top_k` above 1 a list. A text without tokens has no answer (null, or no
 candidates). With `handle_impossible_answer` "no answer" competes: an empty text at 0.
 """
@@ -25,7 +25,7 @@ ANSWER = pa.struct(
     [("text", pa.string()), ("start", pa.int32()), ("end", pa.int32()), ("score", pa.float32())]
 )
 MAX_ANSWER_LENGTH = 15
-"""Tokens, as the reference's pipeline has it."""
+"""The default of transformers, in tokens."""
 
 
 class QuestionAnsweringTask:
@@ -40,12 +40,12 @@ class QuestionAnsweringTask:
     )
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
-        del checkpoint  # its head has a start and an end, and nothing else to say
+        del checkpoint  # nothing depends on it
         self._questions: tuple[str, ...] = tuple(options.get("questions") or ())
         if any(not question.strip() for question in self._questions):
             raise OptionError("expected questions with text, got an empty one").at("questions")
         self._top_k: int = options.get("top_k") or 1
-        self._longest: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
+        self._max_answer_length: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
         self._impossible = bool(options.get("handle_impossible_answer"))
         asked = max(len(self._questions), 1)
         self.needs = Needs(second="none" if self._questions else "required", offsets=True, passes=asked)
@@ -75,7 +75,7 @@ class QuestionAnsweringTask:
         asked = max(len(self._questions), 1)
         found = list(self._answers(results, unit))
         written = [
-            [self._shown(answers, text) for answers in found[i * asked : (i + 1) * asked]]
+            [self._as_rows(answers, text) for answers in found[i * asked : (i + 1) * asked]]
             for i, text in enumerate(texts)
         ]
         rows = [row[0] for row in written] if asked == 1 else written
@@ -100,11 +100,11 @@ class QuestionAnsweringTask:
                 text.places.ends[begin:end],
                 text.places.begins[begin:end],
                 top_k=self._top_k,
-                max_answer_length=self._longest,
+                max_answer_length=self._max_answer_length,
                 handle_impossible_answer=self._impossible,
             )
 
-    def _shown(self, answers: Sequence[Answer], text: str) -> Any:
+    def _as_rows(self, answers: Sequence[Answer], text: str) -> Any:
         rows = [
             {"text": text[a.start : a.end], "start": a.start, "end": a.end, "score": a.score} for a in answers
         ]
@@ -112,7 +112,7 @@ class QuestionAnsweringTask:
 
 
 def _window(results: tuple[Ragged, ...], sequences: Sequences, number: int) -> AnswerWindow:
-    """View a window's logits: those of its text, and those of its first token, which means no answer."""
+    """Return a view of a window's logits: of its text, and of its first token, which means no answer."""
     base = sequences.tokens.offsets[number]
     first, last = sequences.start[number], sequences.stop[number]
     begin = base + sequences.at[number]

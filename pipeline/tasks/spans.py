@@ -11,8 +11,8 @@ The strategies are those of transformers' TokenClassificationPipeline, and so ar
     max         ... the label of its most certain token; then adjacent words of a type are a span
 
 A piece continues the span before it when the types are the same and nothing comes between, unless it
-begins a span (B, S, U) or the one before ended it (E, L, S, U). Nothing else is asked of a sequence, so
-that no token that says more than O is lost, whatever a model makes of its scheme:
+begins a span (B, S, U) or the one before ended it (E, L, S, U). There are no other conditions, so no token
+with a label other than O is lost, even if the model breaks its scheme:
 
     found                               becomes
     I-x after O, another type, E-x      a new span
@@ -33,7 +33,7 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 PREFIX_FAMILIES = ("ESM", "LU")
-"""Prefixes beside B and I that count only where the label set proves that they are meant as such."""
+"""Prefixes other than B and I, which count only if the label set proves that they are prefixes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pieces:
-    """What is grouped into spans, tokens or words: each has one label and the probability of it."""
+    """The tokens or words that are grouped into spans: each has one label and its probability."""
 
     labels: Ints
     scores: Floats
@@ -77,7 +77,7 @@ class _Pieces:
     offsets: Ints
 
 
-# Which labels of a model begin, continue and end a span, from their names.
+# The labels that begin, continue and end a span, by their names.
 #
 # L labels.
 #
@@ -91,9 +91,9 @@ class _Pieces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelScheme:
-    """What a model's labels mean: the type of each, and whether it begins or ends a span.
+    """The meaning of a model's labels: the type of each, and whether it begins or ends a span.
 
-    `type_of` (L,) indexes `types`. `ignore` names what is not reported: types, or for "none" labels.
+    `type_of` (L,) indexes `types`. `ignore` are the types that are not reported, or labels for "none".
     """
 
     labels: tuple[str, ...]
@@ -105,7 +105,7 @@ class LabelScheme:
 
     @classmethod
     def of(cls, labels: tuple[str, ...], ignore: tuple[str, ...] = ("O",)) -> Self:
-        """Work out the scheme from the names alone, given in the model's order."""
+        """Return the scheme that the names show; they are in the model's order."""
         prefixes = _prefixes(labels)
         parts = [_split(label, prefixes) for label in labels]
         types = tuple(dict.fromkeys(kind for _, kind in parts))
@@ -144,10 +144,10 @@ def _first_rows(probabilities_TL: Floats, first_W: Ints) -> Floats:
 
 
 def _most_certain_rows(probabilities_TL: Floats, first_W: Ints) -> Floats:
-    """Return of each word the first token that no other is more certain than."""
+    """Return, for each word, the row of its first token of greatest certainty."""
     certainty_T = probabilities_TL.max(axis=1)
     lengths_W = np.diff(first_W, append=len(certainty_T))
-    # Written with "not less", a word of NaN finds a token too: every word gives one row.
+    # With "not less" even a word of NaN has a token, so every word gives one row.
     top_T = ~(certainty_T < np.repeat(np.maximum.reduceat(certainty_T, first_W), lengths_W))
     candidates = np.flatnonzero(top_T)
     return probabilities_TL[candidates[np.searchsorted(candidates, first_W)]]
@@ -165,7 +165,7 @@ WORDS: dict[str, Callable[[Floats, Ints], Floats]] = {
     "first": _first_rows,
     "max": _most_certain_rows,
 }
-"""How the probabilities (T, L) of tokens become those of words, of which `first_W` are the first tokens."""
+"""From the probabilities (T, L) of tokens to those of words, whose first tokens are `first_W`."""
 
 AGGREGATIONS = ("none", "simple", *WORDS)
 

@@ -1,7 +1,7 @@
 """`sparse: list<struct<token_id: int32, weight: float32>>`: a text's words and their weights (SPLADE).
 
-Weights above zero only, in the order of token ids. A long text's windows give the greatest weight of each
-word, which is what the pooling over a whole text would take (`combine` max; mean and first are options).
+Weights above zero only, in the order of token ids. A long text has the greatest weight of each word over its
+windows, which equals the pooling over the whole text (`combine` max; mean and first are options).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the encoder asks of a task: the columns it reads and writes, and how outputs become them."""
+"""The interface of a task: the columns that it reads and writes, and the way from outputs to columns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from corpusmill.pipeline.encode.items import Items
 from corpusmill.pipeline.encode.sequences import Layout, Sequences
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 
-Second = Literal["none", "optional", "required", "list"]
-"""Whether a task reads `input.text_pair`: never, if given, always, or always and as a list of texts."""
+SecondText = Literal["none", "optional", "required", "list"]
+"""Whether a task reads `input.text_pair`: never, if it is given, always, or always as a list of texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a batch gives, on the host: arrays whose rows belong to the batch's sequences in order.
+    """The outputs of a batch on the host: arrays whose rows belong to the batch's sequences, in order.
 
-    `counts` (n,) are the rows of each sequence; None for one row each.
+    `counts` (n,) is the number of rows of each sequence; None means one row each.
     """
 
     arrays: tuple[Array, ...]
@@ -29,7 +29,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A unit on its way through one model: its distinct items and the sequences laid out for them."""
+    """A unit prepared for one model: its distinct items and the sequences laid out for them."""
 
     items: Items
     sequences: Sequences
@@ -37,21 +37,21 @@ class Prepared:
 
     @property
     def present(self) -> Int:
-        """The items that have sequences, in order; the others' results are null."""
+        """The items that have sequences, in order; the results of other items are null."""
         present: Int = np.unique(self.sequences.item)
         return present
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a task asks of the stages before it.
+    """The needs of a task that the stages before it have to meet.
 
-    `windows`: whether `long_text: window` is possible. `offsets`: it points into the text. `cuts_longest`: of
-    a pair that is too long the longer text is cut first. `prompt` goes before each text. `passes` are the
-    sequences that a text takes, `bytes_per_token` what is written of each token: both only size units.
+    `windows`: `long_text: window` is possible. `offsets`: the task points into the text. `cuts_longest`: of a
+    pair that is too long, the longer text is cut first. `prompt` precedes each text. `passes` is the number
+    of sequences per text, `bytes_per_token` the number of bytes written per token: both only size units.
     """
 
-    second: Second = "none"
+    second: SecondText = "none"
     windows: bool = True
     offsets: bool = False
     cuts_longest: bool = False
@@ -63,13 +63,13 @@ class Needs:
 class Task(Protocol):
     """One task for one checkpoint and the options of the job file.
 
-    The constructor raises an OptionError of the pipeline for an option's value that cannot be.
+    The constructor raises an OptionError of the pipeline for an impossible value of an option.
     """
 
     head: ClassVar[str]
-    """The model's head that it runs, a key of `corpusmill.models.heads.HEADS`."""
+    """The model's head, a key of `corpusmill.models.heads.HEADS`."""
     options: ClassVar[tuple[str, ...]]
-    """The fields of `models[]` that are its own."""
+    """The fields of `models[]` that belong to the task."""
     needs: Needs
     schema: pa.Schema
     """The columns, without the model's prefix."""
@@ -77,13 +77,13 @@ class Task(Protocol):
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None: ...
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
-        """Lay out what goes through the model."""
+        """Lay out the sequences for the model."""
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
-        """Run a batch and return what is needed of its outputs."""
+        """Run a batch and return the outputs that the columns need."""
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
-        """Build the columns of `schema`, a row for each of `unit.present`.
+        """Build the columns of `schema`, with a row for each of `unit.present`.
 
-        `results` are the arrays of `values`, list n being what sequence n gave.
+        `results` are the arrays of `values`; list n has the rows of sequence n.
         """

@@ -23,8 +23,8 @@ class TextClassificationTask:
     """Options: `top_k` (1 by default; an int, or None for all labels) and `threshold` (least score listed).
 
     With `top_k` 1 the best label is written whatever its score. A multi-label checkpoint lists all its
-    labels, best first, unless `top_k` or `threshold` says fewer. Scores of windows are combined as `combine`
-    says; of a pair the first text is windowed.
+    labels, best first, unless `top_k` or `threshold` excludes some. `combine` is the combination of the
+    scores of windows; of a pair the first text is windowed.
     """
 
     head: ClassVar[str] = "text-classification"

@@ -1,8 +1,8 @@
 """`spans: list<struct<start, end, label, score, text>>`: the entities of a text, in order.
 
-Offsets count code points of the original text, and `text` is what stands there. Of the windows of a long
-text, each token's scores are taken where it has the most context, before spans are decoded: a span across
-a window's edge is found once and whole.
+Offsets count code points of the original text, and `text` is the text between them. Of the windows of a long
+text, each token's scores are taken from the window with most context, before spans are decoded. So a span
+across the edge of a window is found once and complete.
 """
 
 from collections.abc import Mapping

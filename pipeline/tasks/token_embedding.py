@@ -1,8 +1,8 @@
-"""`token_embeddings: list<fixed_size_list<T>[D]>`, `token_offsets`: a vector for each token of a text.
+"""`token_embeddings: list<fixed_size_list<T>[D]>`, `token_offsets`: a vector per token of a text.
 
-One vector per token of the text, special tokens left out, and where the token stands: `token_offsets` is
-list<struct<start: int32, end: int32>> in code points. The vectors are the encoder's hidden states; of the
-windows of a long text, each token's is taken where it has the most context.
+Special tokens have no vector. `token_offsets` has the places of the tokens in the text,
+list<struct<start: int32, end: int32>> in code points. The vectors are the encoder's hidden states; in a long
+text, each token's vector is taken from the window with most context.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """`labels: list<struct<label, score>>`: the job's own labels, judged by an entailment model.
 
-Each label becomes a hypothesis about the text, and its score is how surely the text entails that, best
-first: as the reference's zero-shot-classification pipeline computes them, a softmax over the labels'
-entailment, or with `multi_label` (or a single label) each label's entailment against its contradiction.
+Each label becomes a hypothesis about the text, and its score is the probability that the text entails it; the
+best label comes first. As in the pipeline of transformers, scores are a softmax over the entailment of all
+labels, or with `multi_label` (or a single label) each label's entailment against its contradiction.
 The logits of a long text's windows are combined as `combine` says.
 """
 
@@ -41,8 +41,8 @@ class ZeroShotClassificationTask:
         self._hypotheses = _hypotheses(
             options.get("hypothesis_template") or "This example is {}.", self._labels
         )
-        self._entailment, self._contradiction = _verdicts(checkpoint.labels)
-        self._each = bool(options.get("multi_label")) or len(self._labels) == 1
+        self._entailment, self._contradiction = _entailment_ids(checkpoint.labels)
+        self._independent = bool(options.get("multi_label")) or len(self._labels) == 1
         self._top_k: int | None = options.get("top_k")
         self._threshold: float = options.get("threshold") or 0.0
         self._combine = options.get("combine") or "mean"
@@ -65,7 +65,7 @@ class ZeroShotClassificationTask:
         """Return the labels."""
         logits = combine(results[0].values, unit.sequences, self._combine)
         logits = logits.reshape(-1, len(self._labels), 2)
-        if self._each:
+        if self._independent:
             scores = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
         else:
             exponents = np.exp(logits[..., 1] - logits[..., 1].max(-1, keepdims=True))
@@ -91,7 +91,7 @@ def _hypotheses(template: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(template.replace("{}", label) for label in labels)
 
 
-def _verdicts(labels: tuple[str, ...]) -> tuple[int, int]:
+def _entailment_ids(labels: tuple[str, ...]) -> tuple[int, int]:
     """Return the ids of entailment and contradiction."""
     lowered = [label.lower() for label in labels]
     entailment = next((i for i, label in enumerate(lowered) if label.startswith("entail")), None)
@@ -101,5 +101,5 @@ def _verdicts(labels: tuple[str, ...]) -> tuple[int, int]:
             f"begins with 'entail', got {', '.join(labels)}"
         ).at("task")
     named = next((i for i, label in enumerate(lowered) if label.startswith("contradict")), None)
-    # Without a name of its own it is the label farthest from entailment, as in the reference.
+    # Without a label of that name it is the label farthest from entailment, as in transformers.
     return entailment, named if named is not None else (len(labels) - 1 if entailment == 0 else 0)

@@ -1,6 +1,6 @@
-"""The tokens that a tokenizer cuts out of a text before all else, from the four files that may state them.
+"""The tokens that a tokenizer cuts out of a text first, from the four files that may state them.
 
-After transformers 5: an `added_tokens_decoder` in tokenizer_config.json is complete; without one,
+As in transformers 5, an `added_tokens_decoder` in tokenizer_config.json is complete; without one,
 special_tokens_map.json overrides the configuration, and added_tokens.json and tokenizer.json add to it.
 """
 
@@ -14,12 +14,12 @@ from tokenizers import AddedToken
 
 from corpusmill.pipeline.errors import TokenizerError
 
-NAMED = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+NAMED_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 
 
 @dataclass(frozen=True)
-class Added:
-    """The configuration, the special tokens by name, the tokens with stated ids, and other special ones."""
+class AddedTokens:
+    """The configuration, special tokens by name, tokens with stated ids, and other special tokens."""
 
     config: dict[str, Any]
     names: dict[str, AddedToken]
@@ -27,7 +27,7 @@ class Added:
     extra: tuple[AddedToken, ...]
 
 
-def added_tokens(folder: str) -> Added:
+def added_tokens(folder: str) -> AddedTokens:
     """Read a tokenizer's added tokens."""
     config = dict(read_config(folder))
     if not config.get("extra_special_tokens"):
@@ -35,30 +35,36 @@ def added_tokens(folder: str) -> Added:
     stated = config.get("added_tokens_decoder")
     if stated is None:
         config |= read_json(os.path.join(folder, "special_tokens_map.json")) or {}
-    named = {name: config.get(name) or default for name, default in NAMED.items()}
+    named = {name: config.get(name) or default for name, default in NAMED_TOKENS.items()}
     by_id = (
         dict(
-            _legacy(folder, {_content(token) for token in (*named.values(), *config["extra_special_tokens"])})
+            _tokens_of_older_files(
+                folder, {_content(token) for token in (*named.values(), *config["extra_special_tokens"])}
+            )
         )
         if stated is None
         else {int(index): _token(fields) for index, fields in stated.items()}
     )
     known = {token.content: token for token in by_id.values()}
-    return Added(
+    return AddedTokens(
         config,
         {name: known.get(_content(token)) or _token(token, special=True) for name, token in named.items()},
         by_id,
-        tuple(_token(token, special=True) for token in _extra(config) if _content(token) not in known),
+        tuple(
+            _token(token, special=True)
+            for token in _other_special_tokens(config)
+            if _content(token) not in known
+        ),
     )
 
 
 def read_config(folder: str) -> dict[str, Any]:
-    """Read tokenizer_config.json; an empty one if there is none."""
+    """Read tokenizer_config.json; return {} if there is none."""
     return read_json(os.path.join(folder, "tokenizer_config.json")) or {}
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """Read an object, None if there is no file; one that does not parse is a TokenizerError."""
+    """Read a JSON object, None if there is no file; a file that does not parse is a TokenizerError."""
     if not os.path.exists(path):
         return None
     try:
@@ -71,20 +77,20 @@ def read_json(path: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def _legacy(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:
+def _tokens_of_older_files(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:
     for text, index in (read_json(os.path.join(folder, "added_tokens.json")) or {}).items():
         yield int(index), AddedToken(text, normalized=text not in special, special=text in special)
     for fields in (read_json(os.path.join(folder, "tokenizer.json")) or {}).get("added_tokens") or ():
         yield int(fields["id"]), _token(fields)
 
 
-def _extra(config: dict[str, Any]) -> list[Any]:
-    """Return the special tokens beside the named ones: lists of them, and keys such as `my_token`."""
+def _other_special_tokens(config: dict[str, Any]) -> list[Any]:
+    """Return the special tokens without the named ones: from lists, and from keys such as `my_token`."""
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     own = [
         value
         for name, value in config.items()
-        if name.endswith("_token") and name not in NAMED and isinstance(value, (str, dict))
+        if name.endswith("_token") and name not in NAMED_TOKENS and isinstance(value, (str, dict))
     ]
     return [*(extra.values() if isinstance(extra, dict) else extra), *own]
 

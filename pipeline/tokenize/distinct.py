@@ -13,11 +13,11 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class Distinct:
-    """A column's distinct texts, and which of them each row has (`index`: int32, null where a row has none).
+class DistinctTexts:
+    """The distinct texts of a column, and the number of each row's text: `index`, int32, null without a text.
 
-    For a column of lists of texts `index` counts lists, `values` are the texts of all lists, and `groups`
-    (int32) the offsets of the lists in them.
+    For a column of lists of texts, `index` numbers the lists, `values` has the texts of all lists, and
+    `groups` (int32) has the offsets of the lists in `values`.
     """
 
     index: pa.Array
@@ -25,23 +25,25 @@ class Distinct:
     groups: pa.Array | None = None
 
     def grouped(self, of_values: pa.Array) -> pa.Array:
-        """Return what there is of each text, as lists where the column holds lists of texts."""
+        """Return values of the texts, as lists if the column has lists of texts."""
         return of_values if self.groups is None else pa.ListArray.from_arrays(self.groups, of_values)
 
 
-def distinct(column: pa.ChunkedArray, *, deduplicate: bool) -> Distinct:
-    """Find a column's distinct texts in order of first appearance; without `deduplicate` every row's own."""
+def distinct_texts(column: pa.ChunkedArray, *, deduplicate: bool) -> DistinctTexts:
+    """Return a column's distinct texts in order of appearance; without `deduplicate` those of all rows."""
     array = column.combine_chunks()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return _lists(array, deduplicate=deduplicate)
+        return _distinct_lists(array, deduplicate=deduplicate)
     if deduplicate:
         encoded = array.dictionary_encode()
-        return Distinct(encoded.indices, encoded.dictionary.to_pylist())
-    return Distinct(_numbered(array.is_valid()), array.drop_null().to_pylist())
+        return DistinctTexts(encoded.indices, encoded.dictionary.to_pylist())
+    return DistinctTexts(_numbered(array.is_valid()), array.drop_null().to_pylist())
 
 
-def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) -> dict[str, Int]:
-    """Return the texts marked in `one` and in `other` that stand in a row together: by column, each once."""
+def texts_of_marked_pairs(
+    first: DistinctTexts, second: DistinctTexts, one: Bools, other: Bools
+) -> dict[str, Int]:
+    """Return, per column, the texts of the rows whose two texts are marked in `one` and in `other`."""
     rows = np.asarray(pc.and_(first.index.is_valid(), second.index.is_valid()))
     lefts = np.asarray(first.index.fill_null(0))[rows]
     rights = np.asarray(second.index.fill_null(0))[rows]
@@ -53,8 +55,8 @@ def both_of_a_pair(first: Distinct, second: Distinct, one: Bools, other: Bools) 
     return {"text": np.unique(lefts[marked]), "text_pair": np.unique(rights[marked])}
 
 
-def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
-    """Return the distinct lists; a list that holds a null counts as null: nothing can be chosen from it."""
+def _distinct_lists(array: pa.Array, *, deduplicate: bool) -> DistinctTexts:
+    """Return the distinct lists; a list with a null counts as null, as no choice can be made from it."""
     rows = [None if row is None or None in row else tuple(row) for row in array.to_pylist()]
     present = [row for row in rows if row is not None]
     if deduplicate:
@@ -64,10 +66,10 @@ def _lists(array: pa.Array, *, deduplicate: bool) -> Distinct:
     else:
         index = _numbered(pa.array([row is not None for row in rows], pa.bool_()))
     groups = np.concatenate(([0], np.cumsum([len(row) for row in present]))).astype(np.int32)
-    return Distinct(index, [text for row in present for text in row], pa.array(groups))
+    return DistinctTexts(index, [text for row in present for text in row], pa.array(groups))
 
 
 def _numbered(present: pa.Array) -> pa.Array:
-    """Number the rows that are there: 0, 1, 2, …; null for the others."""
+    """Number the rows that are present: 0, 1, 2, …; null for the others."""
     numbers = np.cumsum(np.asarray(present)) - 1
     return pc.if_else(present, pa.array(numbers.astype(np.int32)), pa.scalar(None, pa.int32()))

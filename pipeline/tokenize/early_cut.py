@@ -1,9 +1,8 @@
-"""Cutting a text before tokenization where only its first tokens are wanted, without changing those.
+"""The cut of a long text before tokenization, if only its first tokens are needed and stay the same.
 
-BERT's rules split a text at white space, at punctuation and around ideographs whatever stands beside them,
-so the tokens before such a place do not depend on what follows it. Only tokens that are cut out of the
-text first (`[MASK]`, added tokens) can reach across it: no farther than their own length, and the word that
-one of them begins in.
+BERT's rules always split a text at white space, at punctuation and around ideographs, so the tokens before
+such a boundary do not depend on the text after it. Only added tokens (such as `[MASK]`), which are cut out of
+the text first, can cross a boundary: by at most their own length and the word in which they begin.
 """
 
 import re
@@ -15,16 +14,16 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 BOUNDARY = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000]")
 BOUNDARY_OR_IDEOGRAPH = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000\u4e00-\u9fff]")
 CHARACTERS_PER_TOKEN = 8
-"""Of the first attempt: more than nearly all text has, so that a second one is rare."""
+"""Characters per token of the first attempt: more than nearly all text has, so a second one is rare."""
 PIECES_PER_CHARACTER = 4
-"""A character's pieces at most: a Hangul syllable is decomposed into three letters."""
+"""Largest number of word pieces per character: a Hangul syllable is decomposed into three letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyCut:
-    """How a tokenizer's texts may be cut: `boundary` matches a character that the rest may begin with.
+    """The cut for one tokenizer: before a character that matches `boundary`.
 
-    `spare` is the number of last tokens of a cut text that the rest could have changed.
+    The text after the cut could have changed at most the last `spare` tokens before it.
     """
 
     boundary: re.Pattern[str]
@@ -32,7 +31,7 @@ class EarlyCut:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self | None:
-        """Return the rule for a tokenizer, None for one that does not follow BERT's rules."""
+        """Return the cut for a tokenizer, None if the tokenizer does not follow BERT's rules."""
         normalizer, model = tokenizer.normalizer, tokenizer.model
         if (
             not isinstance(normalizer, normalizers.BertNormalizer)
@@ -42,18 +41,18 @@ class EarlyCut:
             return None
         boundary = BOUNDARY_OR_IDEOGRAPH if normalizer.handle_chinese_chars else BOUNDARY
         added = tokenizer.get_added_tokens_decoder().values()
-        # One cut out of the raw text decides about those cut out of the normalized text.
+        # A token cut out of the raw text decides about those cut out of the normalized text.
         reach = sum(
             max((len(token.content) for token in added if token.normalized == normalized), default=0)
             for normalized in (False, True)
         )
-        # The rest of a word may be unknown, which is one token in place of a word's many.
+        # With its rest a word may be unknown: then one token takes the place of many.
         inside_words = any(not boundary.match(token.content) for token in added)
         word = model.max_input_chars_per_word if inside_words else 0
         return cls(boundary, (reach + 1) * PIECES_PER_CHARACTER + word)
 
     def prefix(self, text: str, tokens: int, *, attempt: int = 0) -> str:
-        """Return a beginning of the text that should have this many safe tokens; each attempt is longer."""
+        """Return a prefix of the text that should have so many safe tokens; each attempt is longer."""
         characters = (tokens + self.spare) * CHARACTERS_PER_TOKEN << attempt
         if len(text) <= characters:
             return text
@@ -61,5 +60,5 @@ class EarlyCut:
         return text[: found.start()] if found else text
 
     def suffices(self, prefix: str, text: str, found: int, tokens: int) -> bool:
-        """Say whether the first `tokens` of the `found` tokens of a prefix are surely the text's."""
+        """Return whether the first `tokens` of a prefix's `found` tokens are certainly those of the text."""
         return len(prefix) == len(text) or found >= tokens + self.spare

@@ -1,15 +1,16 @@
-"""Loading a checkpoint's tokenizer: `tokenizer.json`, or `vocab.txt`, with the BERT family's rules.
+"""A checkpoint's tokenizer: from `tokenizer.json`, or from `vocab.txt` with the rules of the BERT family.
 
-As transformers 5 does, a BERT class (or none stated) is built anew from the vocabulary and
-tokenizer_config.json: what `tokenizer.json` says of normalization does not count, and a setting that is not
-stated has the class's default (for ConvBertTokenizer alone the file's; a stated one counts there too, which
-transformers 5 ignores). A generic class, or a model that is not WordPiece, is the file as it is.
+As in transformers 5, the tokenizer of a BERT class (or of no stated class) is built from the vocabulary and
+tokenizer_config.json. The normalization in `tokenizer.json` is ignored, and a setting that is not stated has
+the default of the class. ConvBertTokenizer is an exception: its default is that of the file, and a stated
+setting counts, which transformers 5 ignores. A generic class, or a model that is not WordPiece, is loaded
+from the file without changes.
 
-Three settings transformers 5 ignores, but earlier releases honoured, and so do we: `clean_text: false` leaves
-control characters; `wordpieces_prefix` begins a word's later pieces; the words of `never_split` that are in
-the vocabulary stay whole where they stand as words (no letter or digit beside them; the old slow tokenizer
-asked for white space), those that are not are cut like any other. Unlike transformers, a special token that
-the vocabulary lacks gets no id of its own: the model has no vector for it.
+transformers 5 ignores three settings that earlier releases honoured; they are honoured here. `clean_text:
+false` keeps control characters. `wordpieces_prefix` begins the later pieces of a word. A word of
+`never_split` that is in the vocabulary stays whole if no letter or digit is next to it (the old slow
+tokenizer required white space); other words of `never_split` are cut like any word. Unlike in transformers, a
+special token that is not in the vocabulary gets no id: the model has no vector for it.
 """
 
 import functools
@@ -20,7 +21,7 @@ from dataclasses import replace
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from corpusmill.pipeline.errors import TokenizerError
-from corpusmill.pipeline.tokenize.added_tokens import Added, added_tokens, read_config, read_json
+from corpusmill.pipeline.tokenize.added_tokens import AddedTokens, added_tokens, read_config, read_json
 
 FILES = (
     "tokenizer.json",
@@ -35,14 +36,14 @@ SETTINGS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
-"""The configuration's names of what `tokenizer.json` says of BERT's normalization."""
+"""The settings of BERT's normalization: name in the configuration to name in `tokenizer.json`."""
 GENERIC_CLASSES = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
 UNLIMITED = 10**9
-"""Configurations write "no limit" as a huge `model_max_length`."""
+"""Least `model_max_length` that means "no limit"."""
 
 
 def tokenizer_digest(folder: str) -> str:
-    """Hash the files that decide how a text is cut into tokens."""
+    """Return the hash of the files that define how a text is cut into tokens."""
     digest = hashlib.sha256()
     for name in FILES:
         path = os.path.join(folder, name)
@@ -60,7 +61,7 @@ def model_max_length(folder: str) -> int | None:
 
 @functools.lru_cache(maxsize=16)
 def load_tokenizer(folder: str) -> Tokenizer:
-    """Load a tokenizer that never pads and never cuts."""
+    """Load a tokenizer, without padding and truncation."""
     tokenizer = _load(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -73,7 +74,7 @@ def _load(folder: str) -> Tokenizer:
             return _from_json(folder)
         if os.path.exists(os.path.join(folder, FILES[1])):
             vocabulary = models.WordPiece.read_file(os.path.join(folder, FILES[1]))
-            return _wordpiece(vocabulary, added_tokens(folder))
+            return _bert_tokenizer(vocabulary, added_tokens(folder))
     except TokenizerError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
@@ -86,7 +87,7 @@ def _load(folder: str) -> Tokenizer:
 
 
 def _from_json(folder: str) -> Tokenizer:
-    """Take vocabulary and added tokens of the file for a BERT class, the whole file for any other."""
+    """Load the whole file, or for a BERT class only its vocabulary and added tokens."""
     path = os.path.join(folder, FILES[0])
     content = read_json(path) or {}
     model = content["model"]
@@ -102,11 +103,11 @@ def _from_json(folder: str) -> Tokenizer:
         normalizer = content.get("normalizer") or {}
         stated = {ours: normalizer[theirs] for ours, theirs in SETTINGS.items() if theirs in normalizer}
         added = replace(added, config=stated | added.config)
-    return _wordpiece(model["vocab"], added)
+    return _bert_tokenizer(model["vocab"], added)
 
 
-def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
-    """Build the BERT tokenizer that a vocabulary and a configuration stand for."""
+def _bert_tokenizer(vocabulary: dict[str, int], added: AddedTokens) -> Tokenizer:
+    """Build the BERT tokenizer of a vocabulary and a configuration."""
     config, names = added.config, added.names
     tokenizer = Tokenizer(
         models.WordPiece(
@@ -124,7 +125,7 @@ def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix=config.get("wordpieces_prefix", "##"))
-    _add(tokenizer, added)
+    _add_tokens(tokenizer, added)
     start, end = names["cls_token"].content, names["sep_token"].content
     ids = {name: tokenizer.token_to_id(name) for name in (start, end)}
     if None in ids.values():
@@ -137,9 +138,9 @@ def _wordpiece(vocabulary: dict[str, int], added: Added) -> Tokenizer:
     return tokenizer
 
 
-def _add(tokenizer: Tokenizer, added: Added) -> None:
-    """Add the tokens that are cut out of a text first; a stated id that cannot be given is a ValueError."""
-    # One of the named that the vocabulary lacks would get an id beyond the model's embeddings.
+def _add_tokens(tokenizer: Tokenizer, added: AddedTokens) -> None:
+    """Add the tokens that are cut out of a text first; a stated id that is not possible is a ValueError."""
+    # A named token that is not in the vocabulary would get an id beyond the model's embeddings.
     known = [token for token in added.names.values() if tokenizer.token_to_id(token.content) is not None]
     kept = [
         AddedToken(text, single_word=True, normalized=False)

@@ -1,11 +1,10 @@
-"""Texts of a unit to token ids, each distinct text once, once per distinct tokenizer.
+"""From texts of a unit to token ids; each distinct text is tokenized once per distinct tokenizer.
 
-Afterwards `inputs` holds, per text column, the number of the row's distinct value (null where the text is
-null), and `tables` the distinct values' tokens under `<tokenizer key>.<column>`, without special tokens:
-`ids` list<int32>, and where a task needs to point into the text `starts` and `ends` (list<int32>, code
-points of the original text) and `begins` (list<bool>: the token begins a word). A column of lists of texts
-has `ids` list<list<int32>>. `tables["text"]` holds the distinct texts themselves where spans are cut out of
-them.
+In the result, each column of `inputs` has the number of the row's distinct text (null for a null text). The
+table `<tokenizer key>.<column>` of `tables` has the tokens of the distinct texts, without special tokens:
+`ids` list<int32>, and for a task that points into the text also `starts` and `ends` (list<int32>, code points
+of the original text) and `begins` (list<bool>: the token begins a word). For a column of lists of texts,
+`ids` is list<list<int32>>. `tables["text"]` has the distinct texts if spans are cut out of them.
 """
 
 import unicodedata
@@ -22,39 +21,39 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints.find import tokenizer_folder
 from corpusmill.pipeline.ragged import Array
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
-from corpusmill.pipeline.tokenize.distinct import Distinct, both_of_a_pair, distinct
+from corpusmill.pipeline.tokenize.distinct import DistinctTexts, distinct_texts, texts_of_marked_pairs
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 BATCH = 1024
-"""Texts handed to the tokenizer at once: bounds its memory, and is far more than it needs for speed."""
-LONGER = 4
-"""How much further each attempt counts the tokens of two long texts."""
+"""Texts per call of the tokenizer: bounds its memory, and is enough for its full speed."""
+COUNT_GROWTH = 4
+"""Factor by which each attempt counts more tokens of two long texts."""
 
 
 def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
-    """Replace the texts of a block by token ids; a block that reports a failure passes unchanged."""
+    """Replace the texts of a block by token ids; return a block that reports a failure unchanged."""
     if block.error is not None:
         return block
     columns = {
-        name: distinct(block.inputs[name], deduplicate=tokenization.deduplicate)
+        name: distinct_texts(block.inputs[name], deduplicate=tokenization.deduplicate)
         for name in block.inputs.column_names
     }
     tables: dict[str, pa.Table] = {}
     counts: dict[str, int] = {}
     for spec in tokenization.tokenizers:
-        made = {name: _table(columns[name], spec) for name in spec.columns}
-        counts[spec.key] = sum(_tokens(table, columns[name]) for name, table in made.items())
-        if spec.lengths and len(made) > 1:
-            made = _with_lengths(made, columns, spec)
-        tables |= {f"{spec.key}.{name}": table for name, table in made.items()}
+        of_column = {name: _token_table(columns[name], spec) for name in spec.columns}
+        counts[spec.key] = sum(_count_tokens(table, columns[name]) for name, table in of_column.items())
+        if spec.lengths and len(of_column) > 1:
+            of_column = _with_lengths(of_column, columns, spec)
+        tables |= {f"{spec.key}.{name}": table for name, table in of_column.items()}
     if any(spec.offsets for spec in tokenization.tokenizers):
         tables["text"] = pa.table({"text": pa.array(columns["text"].values, pa.large_string())})
     inputs = pa.table({name: column.index for name, column in columns.items()})
     return block.tokenized(inputs, tables, counts)
 
 
-def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
+def _token_table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
     """Tokenize the distinct values of a column."""
     tokenizer = load_tokenizer(tokenizer_folder(spec))
     texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
@@ -67,24 +66,24 @@ def _table(column: Distinct, spec: TokenizerSpec) -> pa.Table:
             starts, ends = _offsets(text, encoding)
             fields["starts"].append(starts[: spec.limit])
             fields["ends"].append(ends[: spec.limit])
-            fields["begins"].append(_begins(encoding)[: spec.limit])
+            fields["begins"].append(_word_begins(encoding)[: spec.limit])
     return pa.table({name: column.grouped(_ragged(lists, name)) for name, lists in fields.items()})
 
 
 def _with_lengths(
-    made: dict[str, pa.Table], columns: dict[str, Distinct], spec: TokenizerSpec
+    of_column: dict[str, pa.Table], columns: dict[str, DistinctTexts], spec: TokenizerSpec
 ) -> dict[str, pa.Table]:
-    """Add how many tokens each text has; of two that were cut, both are counted on until one ends.
+    """Add the number of tokens of each text; if both texts of a pair are cut, count on until one ends.
 
-    That tells which is longer, and a long text costs no more than its partner.
+    This tells which one is longer, and a long text costs no more than its partner.
     """
-    flat = {name: _lists(table, columns[name]) for name, table in made.items()}
+    flat = {name: _flat_lists(table, columns[name]) for name, table in of_column.items()}
     lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
     tokenizer, limit = load_tokenizer(tokenizer_folder(spec)), spec.limit
     while limit is not None:
         cut = {name: found == limit for name, found in lengths.items()}
-        doubtful = both_of_a_pair(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
-        limit = limit * LONGER if len(doubtful["text"]) else None
+        doubtful = texts_of_marked_pairs(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
+        limit = limit * COUNT_GROWTH if len(doubtful["text"]) else None
         for name, values in doubtful.items():
             texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
             counted = replace(spec, limit=limit, offsets=False)
@@ -93,12 +92,12 @@ def _with_lengths(
             ]
     return {
         name: table.append_column("lengths", columns[name].grouped(pa.array(lengths[name])))
-        for name, table in made.items()
+        for name, table in of_column.items()
     }
 
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) -> Iterator[Encoding]:
-    """Yield each text's encoding without special tokens: all of it, or at least its first `limit` tokens."""
+    """Yield the encoding of each text without special tokens, with at least its first `limit` tokens."""
     encode = tokenizer.encode_batch if spec.offsets else tokenizer.encode_batch_fast
     early = None if spec.limit is None else EarlyCut.of(tokenizer)
     for first in range(0, len(texts), BATCH):
@@ -118,9 +117,9 @@ def _encodings(tokenizer: Tokenizer, texts: Sequence[str], spec: TokenizerSpec) 
 
 
 def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
-    """Return the tokens' starts and ends in the text; a mark that was stripped belongs to its letter.
+    """Return the starts and ends of tokens in the text; a stripped accent belongs to its letter.
 
-    The tokenizer leaves out a nonspacing mark at the end of a token, because nothing of it is left.
+    The offsets of the tokenizer leave out a nonspacing mark at the end of a token if normalization strips it.
     """
     offsets = encoding.offsets
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
@@ -133,13 +132,13 @@ def _offsets(text: str, encoding: Encoding) -> tuple[list[int], list[int]]:
     return starts, ends
 
 
-def _begins(encoding: Encoding) -> list[bool]:
+def _word_begins(encoding: Encoding) -> list[bool]:
     words = encoding.word_ids
     return [i == 0 or word is None or word != words[i - 1] for i, word in enumerate(words)]
 
 
 def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
-    """Build list<T> from one flat array; 7 times cheaper to move between processes than lists of objects."""
+    """Build list<T> from one flat array: 7 times faster to move between processes than lists of objects."""
     dtype = np.bool_ if name == "begins" else np.int32
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     values: Array = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
@@ -147,12 +146,12 @@ def _ragged(lists: list[list[Any]], name: str) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def _tokens(table: pa.Table, column: Distinct) -> int:
+def _count_tokens(table: pa.Table, column: DistinctTexts) -> int:
     """Count the tokens of a table's distinct texts."""
-    return len(_lists(table, column).values)
+    return len(_flat_lists(table, column).values)
 
 
-def _lists(table: pa.Table, column: Distinct) -> pa.Array:
-    """Return the tokens of a table's distinct texts, those of lists of texts one after another."""
+def _flat_lists(table: pa.Table, column: DistinctTexts) -> pa.Array:
+    """Return the tokens of a table's distinct texts; the texts of lists are laid end to end."""
     lists = table["ids"].combine_chunks()
     return lists if column.groups is None else lists.values

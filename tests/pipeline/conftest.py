@@ -18,7 +18,7 @@ from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec, ModelSpec, PoolSpec, TokenizerSpec
-from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.storage import StoredFile, stat_file
 from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.tokenize.tokenizer import tokenizer_digest
 
@@ -29,7 +29,7 @@ def parquet(tmp_path: Path) -> Callable[..., StoredFile]:
 
     def write(table: pa.Table, name: str = "in.parquet", **options: Any) -> StoredFile:
         pq.write_table(table, tmp_path / name, **options)
-        return current(str(tmp_path / name))
+        return stat_file(str(tmp_path / name))
 
     return write
 
@@ -42,7 +42,7 @@ def jsonl(tmp_path: Path) -> Callable[..., StoredFile]:
         if not isinstance(content, bytes):
             content = "".join(json.dumps(row) + "\n" for row in content).encode()
         (tmp_path / name).write_bytes(content)
-        return current(str(tmp_path / name))
+        return stat_file(str(tmp_path / name))
 
     return write
 

@@ -5,7 +5,14 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block, from_row, summary_of_row, to_row
+from corpusmill.pipeline.blocks import (
+    Reject,
+    UnitBlock,
+    failed_block,
+    pack_block,
+    unpack_block,
+    unpack_summary,
+)
 from corpusmill.pipeline.input.units import Unit
 
 UNIT = Unit("key-00000-000000008-8", '/in/ü "quoted".jsonl', 8, None)
@@ -43,8 +50,8 @@ def block(kept: pa.Table = KEPT, inputs: pa.Table = INPUTS) -> UnitBlock:
 )
 def test_a_block_comes_back_as_it_was(whole: UnitBlock) -> None:
     """Every field, every type, every value; and it is one row to whoever carries it."""
-    row = to_row(whole)
-    found = from_row(row)
+    row = pack_block(whole)
+    found = unpack_block(row)
     assert row.num_rows == 1
     assert (
         found.unit,
@@ -59,15 +66,15 @@ def test_a_block_comes_back_as_it_was(whole: UnitBlock) -> None:
     if whole.kept.num_columns:
         assert found.kept.equals(whole.kept)
         assert found.kept.schema.equals(whole.kept.schema, check_metadata=True)
-    assert summary_of_row(row) == whole.summary()
+    assert unpack_summary(row) == whole.summary()
 
 
 def test_a_row_travels_over_ipc() -> None:
     """As between processes."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, to_row(block()).schema) as writer:
-        writer.write_table(to_row(block()))
-    assert from_row(pa.ipc.open_stream(sink.getvalue()).read_all()).kept.equals(KEPT)
+    with pa.ipc.new_stream(sink, pack_block(block()).schema) as writer:
+        writer.write_table(pack_block(block()))
+    assert unpack_block(pa.ipc.open_stream(sink.getvalue()).read_all()).kept.equals(KEPT)
 
 
 def test_the_tables_of_a_tokenized_block_travel_with_it() -> None:
@@ -76,7 +83,7 @@ def test_the_tables_of_a_tokenized_block_travel_with_it() -> None:
     nested = pa.table({"ids": pa.array([[[1], []], []], pa.list_(pa.list_(pa.int32())))})
     tables = {"0f.text": ids, "0f-1a.text_pair": nested, "text": pa.table({"text": ["a", "é"]})}
     whole = block().tokenized(pa.table({"text": pa.array([0, None], pa.int32())}), tables, {"0f": 2})
-    found = from_row(to_row(whole))
+    found = unpack_block(pack_block(whole))
     assert dict(found.tables) == tables
     assert (found.inputs, found.tokens, found.rows) == (whole.inputs, {"0f": 2}, 2)
 
@@ -84,7 +91,7 @@ def test_the_tables_of_a_tokenized_block_travel_with_it() -> None:
 def test_a_slice_packs_its_own_rows_only() -> None:
     """A unit must not carry the file it was cut from."""
     large = pa.table({"text": pa.array(["x" * 1000] * 1000)})
-    assert to_row(block(large.slice(0, 2), large.slice(0, 2))).nbytes < 20_000
+    assert pack_block(block(large.slice(0, 2), large.slice(0, 2))).nbytes < 20_000
 
 
 def test_the_summary_counts_what_the_driver_needs() -> None:

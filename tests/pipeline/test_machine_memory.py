@@ -12,7 +12,7 @@ from support.tiny_checkpoints import write_checkpoint
 from corpusmill.models.cpu.layout import prepacking
 from corpusmill.models.cpu.native.bindings import SWITCH
 from corpusmill.pipeline import machine
-from corpusmill.pipeline.machine import ENVIRONMENT, Release, keep_memory
+from corpusmill.pipeline.machine import ENVIRONMENT, MemoryRelease, keep_memory
 
 ROOM = 150.0
 """Megabytes that a thousand shapes may take after the first few hundred; without limits they take 650."""
@@ -106,7 +106,7 @@ def test_memory_is_released_at_once_and_then_when_it_is_due(monkeypatch: pytest.
     """Not after every unit."""
     released: list[int] = []
     monkeypatch.setattr(machine, "_of_glibc", {"malloc_trim": released.append}.get)
-    release = Release(every=60.0)
+    release = MemoryRelease(every=60.0)
     for now, times in ((10.0, 1), (11.0, 1), (69.9, 1), (70.0, 2), (129.0, 2), (500.0, 3)):
         release.when_due(now)
         assert len(released) == times

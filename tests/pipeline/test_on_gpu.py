@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode.batch_size import fitted, free_bytes, peak, probe_batch
+from corpusmill.pipeline.encode.batch_size import fit_batch_size, free_bytes, peak_bytes, probe_batch
 from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import ModelSpec, Tokenization
@@ -67,10 +67,10 @@ def test_the_memory_model_foretells_a_batch() -> None:
         torch.zeros(len(packed.input_ids), 1000, device="cuda").add_(1)
 
     for tokens in (2048, 4096):
-        assert peak(run, probe_batch(tokens, 128)) == pytest.approx(4000 * tokens, rel=0.1)
+        assert peak_bytes(run, probe_batch(tokens, 128)) == pytest.approx(4000 * tokens, rel=0.1)
 
 
-def test_less_memory_than_asked_for_is_said() -> None:
+def test_less_memory_than_wanted_is_reported() -> None:
     """A batch of 65,536 tokens would take more than the card has."""
     room = free_bytes(1.0)
     each = room // 65_536
@@ -78,11 +78,11 @@ def test_less_memory_than_asked_for_is_said() -> None:
     def run(packed: Any) -> None:
         torch.empty(len(packed.input_ids), each, dtype=torch.uint8, device="cuda")
 
-    tokens, note = fitted(run, asked=65_536, max_length=512)
+    tokens, note = fit_batch_size(run, wanted=65_536, max_length=512)
     assert tokens == 16_384  # three at once within nine tenths: a quarter fits
     assert note is not None
     assert note.startswith("takes batches of 16384 tokens instead of 65536: ")
-    assert fitted(len, asked=65_536, max_length=512) == (65_536, None)
+    assert fit_batch_size(len, wanted=65_536, max_length=512) == (65_536, None)
 
 
 def test_a_batch_that_does_not_fit_is_halved(checkpoint: Checkpoints, model: Specs) -> None:

@@ -90,7 +90,7 @@ def test_models_that_share_a_tokenizer_share_its_tokens(specs: dict[str, ModelSp
     assert both["first"].to_pylist() == both["e_embedding"].to_pylist()
 
 
-def test_mistakes_are_said(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
+def test_mistakes_are_reported(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
     """A missing column, a missing first stage, an unknown option."""
     model = specs["embedding"]
     with pytest.raises(InputError, match="expected a text column 'body', the batch has text"):

@@ -16,7 +16,7 @@ import pytest
 import ray
 
 from corpusmill.models import Model, PackedTokens
-from corpusmill.pipeline.blocks import from_row
+from corpusmill.pipeline.blocks import unpack_block
 from corpusmill.pipeline.engine import committers, ray_engine, source
 from corpusmill.pipeline.engine.committers import CommitRequest, CommitWorker
 from corpusmill.pipeline.engine.workers import EncodeWorker
@@ -54,7 +54,7 @@ def tokenizing(mark: str) -> tuple[Any, str, Any]:
     whole = source._tokenize_block
 
     def tokenize(packed: pa.Table, **options: Any) -> pa.Table:
-        if from_row(packed).unit.offset:
+        if unpack_block(packed).unit.offset:
             hold(mark)
         return whole(packed, **options)
 
@@ -94,7 +94,7 @@ class HeldCommitter(CommitWorker):
         create = OutputFolder.create
 
         def held(folder: OutputFolder, path: str, content: Any) -> bool:
-            if from_row(packed).rejects:
+            if unpack_block(packed).rejects:
                 hold(self._mark)
             return create(folder, path, content)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode.items import items_of
+from corpusmill.pipeline.encode.items import distinct_items
 from corpusmill.pipeline.encode.sequences import Layout, Sequences, row_pairs
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
@@ -54,7 +54,7 @@ def lay_out(
     columns = ("text",) if pairs is None else ("text", "text_pair")
     spec = spec_of(folder, columns=columns, limit=limit, lengths=pairs is not None)
     block = tokenized(text_block(texts, pairs), spec, deduplicate=False)
-    items = items_of(block, spec.key, spec.columns)
+    items = distinct_items(block, spec.key, spec.columns)
     layout = Layout.of(load_tokenizer(str(folder)), max_length, stride)
     if pairs is None:
         return layout.singles(items.text.ids, items.rows["text"])

@@ -18,7 +18,7 @@ from support.tiny_checkpoints import VOCABULARY
 from corpusmill.models import Model, PackedTokens
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.encoded import Encoded
-from corpusmill.pipeline.encode.encoder import Encoder, Results
+from corpusmill.pipeline.encode.encoder import BatchResults, Encoder
 from corpusmill.pipeline.engine.workers import EncodeWorker
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks.task import Prepared, Values
@@ -92,7 +92,7 @@ def linger(encoder: Encoder) -> None:
     """Have an encoder take longer for what it does after a unit's batches."""
     real = encoder.finish
 
-    def finish(block: UnitBlock, unit: Prepared, results: Results) -> Encoded:
+    def finish(block: UnitBlock, unit: Prepared, results: BatchResults) -> Encoded:
         time.sleep(0.5)
         return real(block, unit, results)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpusmill.pipeline.blocks import UnitBlock, from_row, to_row
+from corpusmill.pipeline.blocks import UnitBlock, pack_block, unpack_block
 from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import ModelSpec, Tokenization
@@ -20,7 +20,7 @@ def encoded(spec: ModelSpec, *, deduplicate: bool = True, **inputs: Sequence[Any
     columns = {name: pa.array(values, _kind(values)) for name, values in inputs.items()}
     block = UnitBlock(Unit("u", "/in", 0, 0), pa.table({}), pa.table(columns))
     tokens = tokenize(block, Tokenization((spec.tokenizer,), deduplicate))
-    return Encoder(spec).encode(from_row(to_row(tokens))).columns
+    return Encoder(spec).encode(unpack_block(pack_block(tokens))).columns
 
 
 def _kind(values: Sequence[Any]) -> pa.DataType:

@@ -5,7 +5,7 @@ import math
 from support.simulation import World
 
 from corpusmill.pipeline.autoscaling.meters import FlowMeter, StartMeter
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import SHRINK_SECONDS, WorkerCost, decide_all
 
 
@@ -30,7 +30,7 @@ class Ours:
 
     def __init__(self, world: World) -> None:
         count = len(world.pools)
-        self._memory = [Memory(pool.model.min_workers) for pool in world.pools]
+        self._memory = [PolicyMemory(pool.model.min_workers) for pool in world.pools]
         self._start = [StartMeter() for _ in range(count)]
         self._flow = FlowMeter(world.trace.drain_seconds or SHRINK_SECONDS, 0.0)
         self._blocked = 0.0

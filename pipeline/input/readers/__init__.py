@@ -18,7 +18,7 @@ from corpusmill.pipeline.storage import StoredFile
 
 
 class Reader(Protocol):
-    """What the plan and the reading tasks ask of a format."""
+    """An input format, as the plan and the reading tasks use it."""
 
     name: str
 
@@ -28,13 +28,13 @@ class Reader(Protocol):
     def splits(
         self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing
     ) -> list[Split]:
-        """Cut a file into what single tasks stream; an empty file has none."""
+        """Cut a file into splits, one per reading task; an empty file has none."""
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
-        """Yield the units of a split in order, texts in `inputs`, leaving out the offsets in `skip`."""
+        """Yield the units of a split in order, with texts in `inputs`, without the offsets in `skip`."""
 
     def count(self, split: Split) -> int:
-        """Count the input rows of a split, reading it if need be."""
+        """Return the number of input rows of a split, by reading it if necessary."""
 
 
 READERS: dict[str, Reader] = {

@@ -1,4 +1,4 @@
-"""Column types of JSON lines from a sample: what the values are, nothing guessed from how text looks."""
+"""Column types of JSON lines, from the values of a sample; the content of text is not interpreted."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,24 +7,23 @@ import orjson
 import pyarrow as pa
 
 CONFLICT = b"conflict"
-"""Key of a field's metadata: the types found, where no one type covers them."""
-
+"""Key of a field's metadata: the types found, if no single type covers them."""
 
 UNSEEN = b"unseen"
-"""Key of a field's metadata: part of its type is `null`, as no value was seen; other files may know it."""
+"""Key of a field's metadata: part of its type is `null`, as no value was found; other files may have one."""
 MAX_DEPTH = 32
-"""Deepest nesting of a column: Arrow's own readers stop at 64."""
+"""Deepest nesting of a column; Arrow's own readers stop at 64."""
 
 
 class TypeConflict(Exception):  # noqa: N818
-    """The values of one column have types that no lossless type covers, or are nested too deeply for any."""
+    """The values of a column that have no common lossless type, or are nested too deeply."""
 
 
 def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
     """Return the columns of the parseable lines, in order of appearance.
 
-    Strings stay strings (a date-like text is text), whole numbers are int64, numbers double. Where no one
-    type covers the values, or there are none, the field says so in its metadata.
+    Strings stay strings (a text like a date is text), whole numbers are int64, other numbers double. If no
+    single type covers the values, or there are none, the field's metadata states it.
     """
     types: dict[str, pa.DataType] = {}
     conflicts: dict[str, str] = {}
@@ -40,7 +39,7 @@ def infer_schema(lines: Iterable[bytes]) -> pa.Schema:
 def _field(name: str, kind: pa.DataType, conflict: str | None) -> pa.Field:
     if conflict is not None:
         return pa.field(name, kind, metadata={CONFLICT: conflict})
-    return pa.field(name, kind, metadata=None if settled(kind) == kind else {UNSEEN: b""})
+    return pa.field(name, kind, metadata=None if null_as_string(kind) == kind else {UNSEEN: b""})
 
 
 def type_of(value: Any, depth: int = 0) -> pa.DataType:
@@ -59,7 +58,7 @@ def type_of(value: Any, depth: int = 0) -> pa.DataType:
 
 
 def merge(a: pa.DataType, b: pa.DataType) -> pa.DataType:
-    """Return the type that holds values of both; whole numbers widen to double, nothing else converts."""
+    """Return the common type of both; whole numbers widen to double, other types are not converted."""
     if a == b or pa.types.is_null(b):
         return a
     if pa.types.is_null(a):
@@ -80,7 +79,7 @@ def _member(kind: pa.DataType, name: str) -> pa.DataType:
 
 
 def is_object(line: bytes) -> bool:
-    """Say whether a line is a JSON object."""
+    """Return whether a line is a JSON object."""
     try:
         return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
@@ -95,12 +94,12 @@ def _fields(line: bytes) -> Iterable[tuple[str, Any]]:
     return record.items() if isinstance(record, dict) else ()
 
 
-def settled(kind: pa.DataType) -> pa.DataType:
-    """Replace `null` (no value seen) by string, at any depth."""
+def null_as_string(kind: pa.DataType) -> pa.DataType:
+    """Replace `null` (no value found) by string, at any depth."""
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_list(kind):
-        return pa.list_(settled(kind.value_type))
+        return pa.list_(null_as_string(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, settled(field.type)) for field in kind])
+        return pa.struct([(field.name, null_as_string(field.type)) for field in kind])
     return kind

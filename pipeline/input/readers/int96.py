@@ -1,12 +1,12 @@
 """Timestamps that Parquet stores as INT96, read as microseconds, and the rows that microseconds cannot hold.
 
-An INT96 is a day and the nanoseconds within it. Spark writes the years 1 to 9999 so. Nanoseconds in 64 bits,
-which Arrow makes of them by default, hold the years 1677 to 2262 and wrap beyond. Microseconds hold all of
-Spark's years, but no fraction of a microsecond and no day some 292,000 years away. Arrow cuts and wraps such
-values silently, so the columns are read twice more: as seconds, which hold every day, and as nanoseconds,
-whose lowest bits are right even where they wrap.
+An INT96 is a day and the nanoseconds within it; Spark writes the years 1 to 9999 in this form. By default
+Arrow converts it to nanoseconds in 64 bits, which hold the years 1677 to 2262 and wrap beyond. Microseconds
+hold all years of Spark, but no fraction of a microsecond, and no day more than 292,000 years away. Arrow
+truncates and wraps such values silently. So the columns are read twice more: as seconds, which hold every
+day, and as nanoseconds, whose lowest bits are correct even after a wrap.
 
-One value stays that cannot be told: of day 0 (4713 BC, what a file of zeros says) Arrow makes 1970-01-01.
+One value cannot be detected: Arrow converts day 0 (4713 BC, the value of a file of zeros) to 1970-01-01.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ import pyarrow as pa
 UNIT = "us"
 CHECK_UNITS = ("s", "ns")
 _MAX_SECONDS = 2**63 // 10**6 - 1
-"""Seconds from 1970 that microseconds in 64 bits can hold, whatever the fraction."""
+"""Largest number of seconds since 1970 that microseconds in 64 bits can hold with any fraction."""
 
 
 def lost_timestamps(read: pa.Table, checks: Sequence[pa.Table]) -> dict[int, str]:
-    """Return the rows that hold an INT96 which microseconds cannot hold: row → reason.
+    """Return the rows with an INT96 that microseconds cannot hold: row → reason.
 
     `read` has the columns as microseconds, `checks` the same columns in CHECK_UNITS.
     """
@@ -39,12 +39,13 @@ def lost_timestamps(read: pa.Table, checks: Sequence[pa.Table]) -> dict[int, str
 
 
 def _first_lost(columns: Sequence[pa.Array]) -> str | None:
-    """Say what the first value is that microseconds cannot hold, None where they hold all."""
+    """Return the reason for the first value that microseconds cannot hold, None if they hold all."""
     for leaves in zip(*(_leaves(column) for column in columns), strict=True):
         if not _is_int96(leaves):
             continue  # another member of a struct that holds an INT96
         micros, seconds, nanos = (leaf.drop_null().view(pa.int64()).to_numpy() for leaf in leaves)
-        # 64-bit arithmetic wraps here and in Arrow: differences are right even where the terms are not.
+        # 64-bit arithmetic wraps here and in Arrow, so differences are correct even if their terms have
+        # wrapped.
         fraction = nanos - seconds * 10**9
         far = np.abs(seconds) > _MAX_SECONDS
         (bad,) = np.nonzero(far | (micros * 1000 != nanos))
@@ -55,7 +56,7 @@ def _first_lost(columns: Sequence[pa.Array]) -> str | None:
 
 
 def _is_int96(leaves: Sequence[pa.Array]) -> bool:
-    """Say whether a leaf came in the unit asked for, as only an INT96 does."""
+    """Return whether a leaf is an INT96: only then it has the requested units."""
     if not pa.types.is_timestamp(leaves[0].type):
         return False
     return [leaf.type.unit for leaf in leaves] == [UNIT, *CHECK_UNITS]
@@ -68,7 +69,7 @@ def _reason(seconds: int, nanos: int, *, far: bool) -> str:
 
 
 def _leaves(column: pa.Array) -> Iterator[pa.Array]:
-    """Yield the values at the ends of a column's nesting, those of absent lists and structs left out."""
+    """Yield the innermost values of a nested column, without those of null lists and structs."""
     kind = column.type
     if pa.types.is_map(kind):
         column = column.cast(pa.list_(pa.struct([kind.key_field, kind.item_field])))

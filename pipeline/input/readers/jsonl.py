@@ -1,7 +1,7 @@
 """JSON lines, plain or compressed: a plain file is cut into byte ranges, a compressed one is a single split.
 
-A row is a line that is not blank; it must be a JSON object in UTF-8. What is not, or holds a value that
-does not fit its column, is rejected alone. Which rows a unit holds depends on the file only.
+A row is a line that is not blank. It has to be a JSON object in UTF-8 whose values fit their columns,
+otherwise this row alone is rejected. The rows of a unit depend on the file only.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ SPLIT_BYTES = 256 << 20
 SAMPLE_LINES = 1000
 SAMPLE_BYTES = 16 << 20
 TYPICAL_RATIO = 4
-"""By which text compresses; only estimates use it."""
+"""Typical compression ratio of text, for estimates only."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """The first rows of a file, an overlong one as b"", and whether there are no others."""
+class FirstRows:
+    """The first rows of a file, an overlong one as b"", and whether the file has no others."""
 
     rows: list[bytes]
     whole: bool
@@ -45,11 +45,11 @@ class JsonlReader:
     name = "jsonl"
 
     def schema(self, file: StoredFile) -> pa.Schema:
-        """Infer the columns from the file's first lines; those that cannot be parsed are left out."""
-        sample = self._sample(file).rows
+        """Infer the columns from the file's first lines; lines that cannot be parsed are ignored."""
+        sample = self._first_rows(file).rows
         if sample and sample[0].lstrip()[:1] == b"[" and 2 * sum(map(is_object, sample)) < len(sample):
             raise InputError(
-                f"{file.url}: expected one JSON object a line, got a file that begins with '['; "
+                f"{file.url}: expected one JSON object per line, got a file that begins with '['; "
                 "a JSON array has to be rewritten as JSON lines first"
             )
         return infer_schema(sample)
@@ -58,8 +58,8 @@ class JsonlReader:
         self, file: StoredFile, columns: list[str], text: tuple[str, ...], sizing: UnitSizing
     ) -> list[Split]:
         """Cut a plain file every SPLIT_BYTES; sizes come from the file's first lines."""
-        del columns, text  # a line is held as a whole, whatever is read of it
-        sample = self._sample(file)
+        del columns, text  # a line is in memory as a whole, whichever columns are read
+        sample = self._first_rows(file)
         if not sample.rows:
             return []
         average = sum(map(len, sample.rows)) / len(sample.rows)
@@ -84,8 +84,8 @@ class JsonlReader:
         ]
 
     def read(self, split: Split, spec: InputSpec, skip: frozenset[int]) -> Iterator[UnitBlock]:
-        """Stream the split's rows, unit by unit; lines of skipped units are found but not parsed."""
-        # Row numbers in a later byte range need a count of all rows before it: paid once, only for a reject.
+        """Stream the split's rows, unit by unit; the lines of skipped units are not parsed."""
+        # Row numbers in a later byte range need a count of all rows before it: once, and only for a reject.
         start = cache(lambda: self._rows_before(split))
         rows = _rows(split)
         offset, batch = 0, list(islice(rows, split.rows_per_unit))
@@ -96,21 +96,21 @@ class JsonlReader:
             offset, batch = offset + len(batch), following
 
     def count(self, split: Split) -> int:
-        """Count the rows of a split by reading it."""
+        """Return the number of rows of a split, by reading it."""
         return sum(1 for _ in _rows(split))
 
     def _rows_before(self, split: Split) -> int:
         return self.count(replace(split, start=0, stop=split.start))
 
-    def _sample(self, file: StoredFile) -> Sample:
+    def _first_rows(self, file: StoredFile) -> FirstRows:
         taken: list[bytes] = []
         size = 0
         for row in _rows(Split(file, self.name, 0, 0, file.size, None, 0, 0, 1)):
             if len(taken) == SAMPLE_LINES or size >= SAMPLE_BYTES:
-                return Sample(taken, whole=False)
+                return FirstRows(taken, whole=False)
             taken.append(row or b"")
             size += len(taken[-1])
-        return Sample(taken, whole=True)
+        return FirstRows(taken, whole=True)
 
 
 def _block(
@@ -125,7 +125,7 @@ def _block(
 
 
 def _rows(split: Split) -> Iterator[bytes | None]:
-    """Yield the lines that begin in the split and are not blank; None for one that is too long."""
+    """Yield the lines that begin in the split and are not blank; None stands for a line that is too long."""
     with open_binary(split.file.url) as stream:
         position = max(split.start - 1, 0)
         stream.seek(position)

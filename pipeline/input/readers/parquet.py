@@ -17,9 +17,9 @@ from corpusmill.pipeline.spec import InputSpec
 from corpusmill.pipeline.storage import StoredFile, is_local, locate, open_binary
 
 BUFFER = 1 << 20
-"""Bytes of each column read ahead: without a bound, a row group's columns are held as a whole."""
+"""Bytes that are read ahead per column; without a bound, whole columns of a row group are in memory."""
 STORE_BUFFER = 16 << 20
-"""The same on stores, whose clients fetch some megabytes more at each request."""
+"""The same for stores, whose clients fetch some megabytes more per request."""
 
 
 class ParquetReader:
@@ -86,7 +86,7 @@ def _buffer(url: str) -> int:
 
 
 def _int96_columns(parquet: Any, names: list[str]) -> list[str]:
-    """Return the columns among the named ones that hold INT96, at any depth."""
+    """Return the named columns that contain INT96, at any depth."""
     leaves = [parquet.schema.column(i) for i in range(len(parquet.schema.names))]
     stored = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
     return [name for name in names if any(_belongs(path, {name}) for path in stored)]
@@ -101,7 +101,7 @@ def _tables(parquet: Any, split: Split, names: list[str]) -> Iterator[tuple[int,
 
 
 def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
-    """Turn what pyarrow says of a damaged page into an error that names the file."""
+    """Replace pyarrow's error about a damaged page by one that names the file."""
     try:
         yield from batches
     except (pa.ArrowException, OSError) as error:
@@ -114,9 +114,10 @@ def _guard(batches: Iterator[Any], split: Split) -> Iterator[Any]:
 def _block(
     split: Split, offset: int, table: pa.Table, spec: InputSpec, checks: Sequence[pa.Table]
 ) -> UnitBlock:
-    """Make a unit's block; rows with values that the columns' types cannot hold are refused alone.
+    """Return a unit's block; rows with values that the columns' types cannot hold are refused alone.
 
-    `checks` are the INT96 columns in CHECK_UNITS. Rows refused for them show seconds, which never wrap.
+    `checks` are the INT96 columns in CHECK_UNITS. A row refused for them is shown in seconds, which never
+    wrap.
     """
     lost = lost_timestamps(table, checks) if checks else {}
     refused = dict(lost)
@@ -130,12 +131,12 @@ def _block(
 
 
 def _replaced(table: pa.Table, by: pa.Table) -> pa.Table:
-    """Return the table with the columns that another one has, too."""
+    """Return the table with its columns replaced by those of another table, if that has them."""
     return pa.table({name: (by if name in by.column_names else table)[name] for name in table.column_names})
 
 
 def _typed(table: pa.Table, split: Split, spec: InputSpec, refused: dict[int, str]) -> pa.Table:
-    """Bring the columns to the types that all files of the job share.
+    """Convert the columns to the types that all files of the job share.
 
     A value that the shared type cannot hold becomes null, and its row is noted in `refused`.
     """
@@ -146,21 +147,21 @@ def _typed(table: pa.Table, split: Split, spec: InputSpec, refused: dict[int, st
             columns.append(column if column.type == field.type else _cast(column, field, refused))
         except pa.ArrowException as error:
             raise InputError(
-                f"{split.file.url}: column {field.name!r} is {column.type}, with other files {field.type}, "
-                f"into which it cannot be converted ({first_line(error)}); rewrite one of the files, or "
+                f"{split.file.url}: column {field.name!r} is {column.type} here and {field.type} over all "
+                f"files, and cannot be converted ({first_line(error)}); rewrite one of the files, or "
                 "leave the column out of input.keep"
             ) from None
     return pa.table(columns, schema=spec.read_schema)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, refused: dict[int, str]) -> pa.ChunkedArray:
-    """Convert a column; where some values do not fit, those become null and their rows are refused."""
+    """Convert a column; values that do not fit become null, and their rows are refused."""
     try:
         return column.cast(field.type)
     except pa.ArrowInvalid:
         fitting: list[int | None] = list(range(len(column)))
     for row in range(len(column)):
-        alone = column.take(pa.array([row]))  # not a slice: of lists, a slice converts its neighbours too
+        alone = column.take(pa.array([row]))  # not a slice: a cast slice of lists converts its neighbours too
         try:
             alone.cast(field.type)
         except pa.ArrowInvalid as error:
@@ -172,7 +173,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, refused: dict[int, str]) -> 
 
 
 def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]]:
-    """Yield (offset, table) of exactly `size` rows but for the last, whatever sizes pyarrow delivers."""
+    """Yield (offset, table) of `size` rows each, the last one of the rest, from batches of any size."""
     offset, held, rows = 0, [], 0
     for batch in batches:
         held.append(batch)
@@ -187,7 +188,7 @@ def _regroup(batches: Iterator[Any], size: int) -> Iterator[tuple[int, pa.Table]
 
 
 def _bytes_per_row(metadata: Any, columns: list[str] | tuple[str, ...]) -> float:
-    """Average uncompressed bytes of the named columns, over all row groups."""
+    """Return the mean uncompressed bytes per row of the named columns, over all row groups."""
     names = set(columns)
     total = 0.0
     for index in range(metadata.num_row_groups):
@@ -198,5 +199,5 @@ def _bytes_per_row(metadata: Any, columns: list[str] | tuple[str, ...]) -> float
 
 
 def _belongs(path: str, names: set[str]) -> bool:
-    """Say whether a leaf belongs to a named column; a column's own name may hold dots too."""
+    """Return whether a leaf belongs to a named column; the name of a column may contain dots too."""
     return any(path == name or path.startswith(name + ".") for name in names)

@@ -1,4 +1,4 @@
-"""JSON lines to a table of a known schema; a line that does not fit is set aside alone."""
+"""From JSON lines to a table of a known schema; a line that does not fit is refused alone."""
 
 import json
 import math
@@ -19,15 +19,15 @@ RAW_LIMIT = 2**20
 
 
 class Inexact(int):
-    """A whole number beyond 64 bits that no double is exactly."""
+    """A whole number beyond 64 bits that no double represents exactly."""
 
 
 def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Table, list[Refused]]:
-    """Parse a batch of lines; the table holds the accepted ones in order.
+    """Parse a batch of lines; return a table of the accepted lines in order, and the refused lines.
 
-    Fields that the schema does not name are not read; a missing field is null. No value is coerced: a
-    number never becomes text, nor text a date, unless the schema says that type. A float column takes the
-    nearest float of a fraction, but no whole number that it would round and no number beyond its range.
+    Fields that are not in the schema are ignored; a missing field is null. No value is coerced: a number
+    becomes text, or text a date, only if the schema has that type. A float column takes the nearest float of
+    a fraction, but refuses a whole number that it would round, and a number beyond its range.
     """
     fields = [(field.name, field.type, _python_types(field.type)) for field in schema]
     floats = [name for name, kind, _ in fields if _holds_floats(kind)]
@@ -42,22 +42,22 @@ def parse_lines(batch: Sequence[bytes | None], schema: pa.Schema) -> tuple[pa.Ta
             records.append(record)
             positions.append(position)
         else:
-            refused.append((position, reason or "", show(line)))
+            refused.append((position, reason or "", line_as_text(line)))
     columns: dict[str, pa.Array] = {}
     for name, kind, _ in fields:
         columns[name], bad = _column([record.get(name) for record in records], kind)
         if bad:
-            # Rare: values of the right Python type that the column cannot hold. Refuse those, start over.
+            # Rare: values of the right Python type that the column cannot hold. Refuse them, and parse again.
             reasons = {positions[i]: f"column {name!r}: {why}" for i, why in bad.items()}
             kept = [None if p in reasons else line for p, line in enumerate(batch)]
             table, others = parse_lines(kept, schema)
-            named = [(p, reasons.get(p, why), show(batch[p])) for p, why, _ in others]
+            named = [(p, reasons.get(p, why), line_as_text(batch[p])) for p, why, _ in others]
             return table, named
     return pa.table(columns, schema=schema), refused
 
 
-def show(line: bytes | None) -> str:
-    """Show a line as text, invalid UTF-8 as escapes, cut at RAW_LIMIT characters."""
+def line_as_text(line: bytes | None) -> str:
+    """Return a line as text, with escapes for invalid UTF-8, cut at RAW_LIMIT characters."""
     return "" if line is None else line[: 4 * RAW_LIMIT].decode("utf-8", "backslashreplace")[:RAW_LIMIT]
 
 
@@ -84,7 +84,7 @@ def _holds_floats(kind: pa.DataType) -> bool:
 
 
 def _holds_long(value: Any) -> bool:
-    """Say whether a value holds what may be a whole number beyond 64 bits: orjson makes a double of one."""
+    """Return whether a value may contain a whole number beyond 64 bits, which orjson reads as a double."""
     if isinstance(value, float):
         return abs(value) >= 2**63
     if isinstance(value, (list, dict)):
@@ -93,7 +93,7 @@ def _holds_long(value: Any) -> bool:
 
 
 def _whole(digits: str) -> int | float:
-    """Return a whole number as orjson does, a double where 64 bits cannot hold it; Inexact if that rounds."""
+    """Return a whole number like orjson, as a double beyond 64 bits; Inexact if the double is not exact."""
     value = int(digits)
     if -(2**63) <= value < 2**64:
         return value
@@ -125,7 +125,7 @@ def _misfit_of(
 
 
 def _misfit(value: Any, kind: pa.DataType) -> str | None:
-    """Say what does not fit at any depth: Arrow alone would make 1 of true and 1.0, and a list of a text."""
+    """Return what does not fit at any depth; Arrow would convert true and 1.0 to 1, and text to a list."""
     accepted = _python_types(kind)
     if value is None or accepted is None:
         return None
@@ -143,9 +143,9 @@ def _misfit(value: Any, kind: pa.DataType) -> str | None:
 
 
 def _overflow(value: float, kind: pa.DataType) -> str | None:
-    """Say why a narrow float cannot hold a number, of which Arrow would make infinity or another one."""
+    """Return why a narrow float cannot hold a number that Arrow would convert to another one or infinity."""
     if pa.types.is_float64(kind):
-        return None  # JSON's numbers are doubles; Arrow refuses whole numbers that a double would round
+        return None  # numbers of JSON are doubles; Arrow refuses whole numbers that a double would round
     with np.errstate(over="ignore"):
         held = float(kind.to_pandas_dtype()(value))
     if math.isinf(held) or (type(value) is int and held != value):
@@ -154,7 +154,7 @@ def _overflow(value: float, kind: pa.DataType) -> str | None:
 
 
 def _python_types(kind: pa.DataType) -> tuple[type, ...] | None:
-    """Return the Python types whose values a column of this type takes; None where only Arrow can tell."""
+    """Return the Python types that a column of this type takes; None if only Arrow can decide."""
     if pa.types.is_boolean(kind):
         return (bool,)
     if pa.types.is_integer(kind):
@@ -178,7 +178,7 @@ def _is_written_as_text(kind: pa.DataType) -> bool:
 
 
 def _column(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
-    """Build a column, or say which values it cannot hold."""
+    """Build a column; return it, or the values that it cannot hold with the reasons."""
     try:
         return _build(values, kind), {}
     except (pa.ArrowException, TypeError, OverflowError, ValueError):
@@ -200,7 +200,7 @@ def _build(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def check_readable(kind: pa.DataType) -> None:
-    """Refuse a type that no value of JSON can be brought to; ValueError says so."""
+    """Refuse a type to which no JSON value can be converted, with a ValueError."""
     for i in range(kind.num_fields):
         check_readable(kind.field(i).type)
     try:
@@ -213,7 +213,7 @@ def check_readable(kind: pa.DataType) -> None:
 
 
 def _as_written(kind: pa.DataType) -> pa.DataType:
-    """Replace types that JSON writes as text by text, at any depth."""
+    """Replace types that JSON represents as text by string, at any depth."""
     if pa.types.is_list(kind):
         return pa.list_(_as_written(kind.value_type))
     if pa.types.is_struct(kind):

@@ -1,4 +1,4 @@
-"""From a table of columns to a unit's block: kept columns beside texts, invalid rows set aside."""
+"""From a table of columns to a unit's block: kept columns, texts, and rejects for invalid rows."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import InputSpec
 
 RAW_LIMIT = 2**20
-"""Characters of a rejected row that are kept, so that one row cannot fill a disk."""
+"""Largest number of characters of a rejected row, so that one row cannot fill a disk."""
 
 
 def build_block(
@@ -27,12 +27,11 @@ def build_block(
     rejects: tuple[Reject, ...] = (),
     refused: Mapping[int, tuple[str, str]] = MappingProxyType({}),
 ) -> UnitBlock:
-    """Make the block of a unit from its readable rows and those already rejected.
+    """Return the block of a unit, from its readable rows and those already rejected.
 
-    `refused` names rows of the table that the reader found unusable: row → (reason, raw row).
-    Texts become plain `large_string` columns (or lists of them) named `text` and `text_pair`; a row with
-    text that is not UTF-8, or another value that its type does not allow, is rejected (or, under
-    `on_bad_row: fail`, raises BadRow).
+    `refused` are rows of the table that the reader cannot use: row → (reason, raw row). Texts become plain
+    `large_string` columns (or lists of them) named `text` and `text_pair`. A row with text that is not UTF-8,
+    or with another value that its type does not allow, is rejected; with `on_bad_row: fail` it raises BadRow.
     """
     rows_read = table.num_rows + len(rejects)
     invalid = {row: (why, raw_row(table, row)) for row, why in invalid_rows(table).items()} | dict(refused)
@@ -40,28 +39,28 @@ def build_block(
         first = unit.first_row or 0
         rejects = (*rejects, *(Reject(first + row, *found) for row, found in invalid.items()))
         table = without_rows(table, sorted(invalid))
-    refuse(unit, rejects, spec)
+    fail_on_rejects(unit, rejects, spec)
     kept = table.select(list(spec.keep)).combine_chunks()
     texts = {"text": table[spec.text], **({"text_pair": table[spec.text_pair]} if spec.text_pair else {})}
     inputs = pa.table({name: _plain_string(column) for name, column in texts.items()})
     return UnitBlock(unit, kept, inputs, tuple(sorted(rejects, key=lambda r: r.row)), rows_read, last)
 
 
-def refuse(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
-    """Raise BadRow for the first reject if the job says that bad rows are failures."""
+def fail_on_rejects(unit: Unit, rejects: tuple[Reject, ...], spec: InputSpec) -> None:
+    """Raise BadRow for the first reject, with `on_bad_row: fail`."""
     if rejects and spec.on_bad_row == "fail":
         first = min(rejects, key=lambda reject: reject.row)
         raise BadRow(
-            f"{unit.source}: row {first.row}: {first.reason}; mend the row, or set input.on_bad_row: reject "
-            "to set such rows aside"
+            f"{unit.source}: row {first.row}: {first.reason}; correct the row, or set "
+            "input.on_bad_row: reject to write such rows to rejects/"
         )
 
 
 def invalid_rows(table: pa.Table) -> dict[int, str]:
-    """Find the rows with a value, at any depth of a column, that its type does not allow: row → reason.
+    """Return the rows with a value, at any depth, that its type does not allow: row → reason.
 
-    That is text that is not UTF-8, a decimal of too many digits, a time beyond its day: files hold such
-    values, Arrow reads them unchecked, and some are written as others.
+    Examples are text that is not UTF-8, a decimal with too many digits, a time beyond its day. Files contain
+    such values, Arrow does not check them on reading, and writes some of them as other values.
     """
     found: dict[int, str] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -75,15 +74,15 @@ def invalid_rows(table: pa.Table) -> dict[int, str]:
 
 
 def raw_row(table: pa.Table, row: int) -> str:
-    """Show a row as JSON, bytes that are no UTF-8 as escapes; cut at RAW_LIMIT characters."""
+    """Return a row as JSON, with escapes for invalid UTF-8, cut at RAW_LIMIT characters."""
     values: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        values[name] = _shown(column[row])
+        values[name] = _json_value(column[row])
     return json.dumps(values, ensure_ascii=False, default=str)[:RAW_LIMIT]
 
 
 def without_rows(table: pa.Table, rows: list[int]) -> pa.Table:
-    """Leave out some rows, given in order; by slices, as Arrow cannot filter every type."""
+    """Return a table without some rows, given in order; by slices, as Arrow cannot filter every type."""
     starts, stops = [0, *(row + 1 for row in rows)], [*rows, table.num_rows]
     return pa.concat_tables(
         [table.slice(start, stop - start) for start, stop in zip(starts, stops, strict=True)]
@@ -94,7 +93,7 @@ def _why_invalid(column: pa.ChunkedArray, row: int) -> str | None:
     if not _decodes(column[row]):
         return "not valid UTF-8"
     if pa.types.is_dictionary(column.type):
-        return None  # a row taken alone still has the whole dictionary, with what other rows refer to
+        return None  # a single row still has the whole dictionary, with the values of other rows
     try:
         column.take(pa.array([row])).validate(full=True)
     except pa.ArrowNotImplementedError:
@@ -114,25 +113,25 @@ def _decodes(cell: pa.Scalar) -> bool:
     return True
 
 
-def _shown(cell: pa.Scalar) -> Any:
-    """Return a value as Python has it; where Python has none, text with escapes and times as numbers."""
+def _json_value(cell: pa.Scalar) -> Any:
+    """Return a value for JSON; if Python cannot represent it, text with escapes or a time as a number."""
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
         pass
     if pa.types.is_temporal(cell.type):
         return f"{cell.value} as {cell.type}"
-    return _escaped(cell)
+    return _escaped_value(cell)
 
 
-def _escaped(cell: pa.Scalar) -> Any:
-    """Return a value that holds text with bytes that are no UTF-8, those as escapes."""
+def _escaped_value(cell: pa.Scalar) -> Any:
+    """Return a value that contains invalid UTF-8, with escapes."""
     if isinstance(cell, pa.DictionaryScalar):
-        return _shown(cell.value)
+        return _json_value(cell.value)
     if isinstance(cell, pa.StructScalar):
-        return {name: _shown(cell[name]) for name in cell.type.names}
+        return {name: _json_value(cell[name]) for name in cell.type.names}
     if isinstance(cell, pa.ListScalar) and not isinstance(cell, pa.MapScalar):
-        return [_shown(item) for item in cell]
+        return [_json_value(item) for item in cell]
     if isinstance(cell, pa.StringScalar):
         return cell.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
     return f"{cell.type} that holds invalid UTF-8"

@@ -1,4 +1,4 @@
-"""Bytes of a possibly compressed file, and its lines, in bounded memory."""
+"""The bytes and the lines of a file that may be compressed, in bounded memory."""
 
 import bz2
 import lzma
@@ -11,27 +11,27 @@ import zstandard
 from corpusmill.pipeline.errors import InputError
 
 PACKED_CHUNK = 1 << 16
-"""Read at once of a compressed file."""
-FREE = 1 << 30
+"""Bytes per read of a compressed file."""
+ALWAYS_ALLOWED = 1 << 30
 MAX_RATIO = 500
-"""A file may unpack to FREE bytes, and beyond that to MAX_RATIO times what was read: text seldom has 100."""
+"""A file may unpack to ALWAYS_ALLOWED bytes, or to MAX_RATIO times its size; text seldom reaches 100."""
 MAX_LINE = 64 << 20
 """Longest line, in bytes, that is parsed; a longer one is rejected."""
 
 CHUNK = 1 << 20
-"""Bytes that one step unpacks to."""
+"""Bytes unpacked per step."""
 ZSTD_INPUT = 1 << 10
-"""Bytes of zstd taken in one step, as it knows no other limit: a block of 4 bytes can hold 128 KiB."""
+"""Bytes of zstd input per step; its output has no limit of its own: 4 bytes can unpack to 128 KiB."""
 
 Unpacking = Generator[bytes, None, bytes]
-"""Yields what comes out, returns the bytes behind the member's end."""
+"""Yields unpacked bytes, returns the bytes after the end of the member."""
 
 
 def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[bytes]:
-    """Yield a stream's decompressed bytes; a damaged or truncated file is an InputError, never a short read.
+    """Yield a stream's decompressed bytes; a damaged or truncated file is an InputError.
 
-    Files of several concatenated members (gzip) or frames (zstd) are read to their end. One that unpacks to
-    more than any text does is an InputError too.
+    A file of several members (gzip) or frames (zstd) is read to its end. A file that unpacks to more than
+    text can is an InputError too.
     """
     if compression is None:
         while chunk := stream.read(CHUNK):
@@ -51,10 +51,10 @@ def chunks(stream: BinaryIO, compression: str | None, url: str) -> Iterator[byte
 
 
 def _check_ratio(packed: int, unpacked: int, url: str) -> None:
-    if unpacked > max(FREE, MAX_RATIO * packed):
+    if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
         raise InputError(
             f"{url}: its first {packed} bytes unpack to {unpacked >> 20} MiB, expected at most {MAX_RATIO} "
-            "times as many, as of any text; unpack it and look at it, or leave it out"
+            "times as many as for any text; unpack and inspect the file, or leave it out"
         )
 
 
@@ -62,7 +62,7 @@ def _decompressed(stream: BinaryIO, compression: str) -> Iterator[bytes]:
     new, unpack = COMPRESSIONS[compression]
     member, empty = None, True
     while data := stream.read(PACKED_CHUNK):
-        # Zeros may pad a file after its last member; nothing but zeros is what a crash leaves of one.
+        # Zeros may follow the last member; a file of zeros only was left by a crash and is an error.
         while data := data if member or empty else data.lstrip(b"\0"):
             member, empty = member or new(), False
             data = yield from unpack(member, data)
@@ -75,7 +75,7 @@ def _decompressed(stream: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def lines(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (bytes taken, newline included; the line without it); None stands for a line over MAX_LINE."""
+    """Yield (bytes with the newline, line without it); None stands for a line longer than MAX_LINE."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -93,12 +93,12 @@ def lines(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
         yield size, b"".join(held) if size <= MAX_LINE else None
 
 
-# Decompression a little at a time: what a packed file unpacks to never stands in memory at once.
+# Decompression in small steps, so that the unpacked file is never in memory as a whole.
 #
-# COMPRESSIONS is the whole registry: name → how to begin a member, and how to unpack some bytes of it.
+# COMPRESSIONS is the whole registry: name → (start of a member, unpacking of some bytes of it).
 
 
-def _by_zlib(member: Any, data: bytes) -> Unpacking:
+def _unpack_zlib(member: Any, data: bytes) -> Unpacking:
     while True:
         out = member.decompress(data, CHUNK)
         yield out
@@ -109,14 +109,14 @@ def _by_zlib(member: Any, data: bytes) -> Unpacking:
             return b""
 
 
-def _by_needs(member: Any, data: bytes) -> Unpacking:
+def _unpack_until_input_is_needed(member: Any, data: bytes) -> Unpacking:
     yield member.decompress(data, CHUNK)
     while not (member.eof or member.needs_input):
         yield member.decompress(b"", CHUNK)
     return bytes(member.unused_data)
 
 
-def _by_little(member: Any, data: bytes) -> Unpacking:
+def _unpack_in_small_steps(member: Any, data: bytes) -> Unpacking:
     for start in range(0, len(data), ZSTD_INPUT):
         yield member.decompress(data[start : start + ZSTD_INPUT])
         if member.eof:
@@ -125,11 +125,14 @@ def _by_little(member: Any, data: bytes) -> Unpacking:
 
 
 COMPRESSIONS: dict[str, tuple[Callable[[], Any], Callable[[Any, bytes], Unpacking]]] = {
-    "gzip": (lambda: zlib.decompressobj(wbits=31), _by_zlib),
-    # The largest window there is: what `zstd --long=31` wrote can be read.
-    "zstd": (lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(), _by_little),
-    "bz2": (bz2.BZ2Decompressor, _by_needs),
-    # Of xz's own format only: zeros are an empty file of the one before it.
-    "xz": (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), _by_needs),
+    "gzip": (lambda: zlib.decompressobj(wbits=31), _unpack_zlib),
+    # The largest window of zstd: files of `zstd --long=31` can be read.
+    "zstd": (
+        lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
+        _unpack_in_small_steps,
+    ),
+    "bz2": (bz2.BZ2Decompressor, _unpack_until_input_is_needed),
+    # The xz format only: in the older lzma format, zeros are a valid empty file.
+    "xz": (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), _unpack_until_input_is_needed),
 }
 ERRORS = (zlib.error, zstandard.ZstdError, OSError, lzma.LZMAError, EOFError)

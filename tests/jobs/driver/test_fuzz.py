@@ -22,7 +22,7 @@ from corpusmill.pipeline.input.readers.infer import infer_schema
 from corpusmill.pipeline.input.readers.streams import COMPRESSIONS, chunks, lines
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.storage import current
+from corpusmill.pipeline.storage import stat_file
 
 FEW, MANY = 100, 10_000
 HANG = 5.0
@@ -90,7 +90,7 @@ def cases(count: int) -> settings:
 def read_all(path: Path, content: bytes) -> None:
     """Reads what was written: every line that is no blank one is a row or a reject."""
     path.write_bytes(content)
-    file = current(str(path))
+    file = stat_file(str(path))
     spec = InputSpec("text", None, tuple(SCHEMA.names), SCHEMA)
     reader = READERS["jsonl"]
     started = time.thread_time()
@@ -220,7 +220,7 @@ def test_bad_rows_under_fail_are_one_error(tmp_path: Path) -> None:
     @given(content=files)
     def check(content: bytes) -> None:
         (tmp_path / "in.jsonl").write_bytes(content)
-        file = current(str(tmp_path / "in.jsonl"))
+        file = stat_file(str(tmp_path / "in.jsonl"))
         reader = READERS["jsonl"]
         for split in reader.splits(file, ["text"], ("text",), UnitSizing(3, 1.0, 8)):
             with suppress(BadRow):

@@ -22,7 +22,7 @@ from workshop import Workshop, texts
 from corpusmill.pipeline import storage
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder
-from corpusmill.pipeline.storage import current, filesystem
+from corpusmill.pipeline.storage import filesystem, stat_file
 
 OUT = "s3://bucket/out"
 ONE_THREAD = {"cpus": 1}
@@ -358,11 +358,11 @@ def test_a_url_that_holds_credentials_is_refused(
 
 def test_a_changed_object_fails_its_unit(workshop: Workshop, job: Path) -> None:
     """What the client listed before is not what it says now."""
-    before = current("s3://bucket/in/b.jsonl")
+    before = stat_file("s3://bucket/in/b.jsonl")
     (listed,) = [f for f in filesystem("s3").ls("bucket/in", detail=True) if f["name"].endswith("b.jsonl")]
     assert storage.stored_file(filesystem("s3"), listed["name"], listed) == before
     put("in/b.jsonl", lines(24, 20) + b"No json\n")
-    assert current("s3://bucket/in/b.jsonl") != before
+    assert stat_file("s3://bucket/in/b.jsonl") != before
 
 
 def test_a_put_is_a_commit_and_happens_once(store: Proxy) -> None:

@@ -10,14 +10,14 @@ from support.scalers import Ours
 from support.simulation import Model, Trace, World, at_rate, directions
 
 from corpusmill.pipeline.autoscaling.policy import decide, need
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 
 DRAIN = 60.0
 
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> PoolSnapshot:
-    """Any state of a pool that can be."""
+    """Any possible state of a pool."""
     low = draw(st.integers(0, 20))
     units = draw(st.integers(0, 5_000))
     tokens = draw(st.integers(0, 10**9)) if units else 0
@@ -42,8 +42,8 @@ def snapshots(draw: st.DrawFn) -> PoolSnapshot:
 
 @given(loads=st.lists(st.tuples(snapshots(), st.floats(0, 100)), min_size=1, max_size=20))
 def test_targets_stay_in_bounds(loads: list[tuple[PoolSnapshot, float]]) -> None:
-    """Whatever comes after whatever, at any distance."""
-    memory, now = Memory(0), 0.0
+    """For any sequence of states, at any intervals."""
+    memory, now = PolicyMemory(0), 0.0
     for pool, passed in loads:
         now += passed
         decision, memory = decide(pool, memory, need(pool, DRAIN), now=now, shrink_after=DRAIN)
@@ -64,12 +64,14 @@ def test_targets_stay_in_bounds(loads: list[tuple[PoolSnapshot, float]]) -> None
 def test_a_queue_that_jumps_is_answered_in_one_decision(
     held: int, times: float, rate: float, startup: float, most: int, feed: float | None
 ) -> None:
-    """The first decision is what the work asks for, and the last one for as long as nothing changes."""
+    """The first decision gives the workers that the work needs, and stays while nothing changes."""
     queued = int((held + 1) * times * rate * max(DRAIN, 2 * startup))
     pool = PoolSnapshot(
         queued, 0, 10**5, held, 0, rate, startup, 0, most, feed_rate=feed, backlog_tokens=10.0 * queued
     )
-    first, memory = decide(pool, Memory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN)
+    first, memory = decide(
+        pool, PolicyMemory(min(held, most)), need(pool, DRAIN), now=0.0, shrink_after=DRAIN
+    )
     assert first.target == min(need(pool, DRAIN).workers, most)
     assert first.target > held or first.target == most
     for second in range(1, 50):
@@ -86,7 +88,7 @@ def test_a_queue_that_jumps_is_answered_in_one_decision(
 def test_what_is_asked_for_drains_the_queue_in_time(
     queued: int, rate: float, startup: float, running: int
 ) -> None:
-    """Workers that are there for all of the drain time, and new ones for what a start leaves of it."""
+    """Existing workers count for the whole drain time, new ones for the part after their start."""
     pool = PoolSnapshot(queued, 0, 10**6, running, 0, rate, startup, 0, 10**9)
     workers = need(pool, DRAIN).workers
     done = rate * (min(running, workers) * DRAIN + max(0, workers - running) * (DRAIN - startup))
@@ -109,27 +111,29 @@ def test_an_idle_pool_goes_to_its_minimum(held: int, pool: PoolSnapshot) -> None
     idle = replace(
         pool, queued_tokens=0, in_flight_tokens=0, units=0, arrival_rate=0.0, feed_rate=None, finished=False
     )
-    memory = Memory(held, last_up=0.0)
+    memory = PolicyMemory(held, last_growth=0.0)
     for second in range(int(DRAIN) + 1):
         decision, memory = decide(idle, memory, need(idle, DRAIN), now=float(second), shrink_after=DRAIN)
     assert decision.target == pool.min_workers
 
 
 @given(held=st.integers(0, 1_000), pool=snapshots())
-def test_workers_that_nothing_can_come_for_go_at_once(held: int, pool: PoolSnapshot) -> None:
+def test_workers_without_any_further_unit_end_at_once(held: int, pool: PoolSnapshot) -> None:
     """With the source at its end no more are kept than there are units, whatever the minimum is."""
     ended = replace(pool, finished=True)
-    decision, _ = decide(ended, Memory(held, last_up=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN)
+    decision, _ = decide(
+        ended, PolicyMemory(held, last_growth=0.0), need(ended, DRAIN), now=1.0, shrink_after=DRAIN
+    )
     assert decision.target <= pool.units
 
 
 @given(pool=snapshots())
-def test_an_empty_queue_asks_for_no_more_than_the_source_can_feed(pool: PoolSnapshot) -> None:
+def test_an_empty_queue_needs_no_more_than_the_source_can_feed(pool: PoolSnapshot) -> None:
     """A pool that waits for its upstream gets no workers that would wait too."""
     assume(pool.rate is not None)
     waiting = replace(pool, queued_tokens=0, in_flight_tokens=0, units=0)
     fed = (pool.feed_rate or 0.0) / (pool.rate or 1.0)
-    decision, _ = decide(waiting, Memory(0), need(waiting, DRAIN), now=0.0, shrink_after=DRAIN)
+    decision, _ = decide(waiting, PolicyMemory(0), need(waiting, DRAIN), now=0.0, shrink_after=DRAIN)
     assert decision.target <= max(pool.min_workers, fed + 1)
 
 

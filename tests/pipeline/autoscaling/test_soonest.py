@@ -18,7 +18,7 @@ def pool(work: float, *, running: int = 1, startup: float = 8.0, units: int = 10
 
 
 def asked(*pools: PoolSnapshot, cpus: float) -> list[int]:
-    """The workers that they ask for."""
+    """The workers that the pools need."""
     return [need.workers for need in soonest(pools, [1.0] * len(pools), cpus)]
 
 
@@ -40,7 +40,7 @@ def test_two_models_that_have_as_much_work_both_grow() -> None:
     assert asked(pool(55), replace(pool(50), max_workers=1), cpus=4) == [1, 1]
 
 
-def test_nobody_is_started_for_an_empty_queue_or_an_unknown_rate() -> None:
+def test_no_worker_starts_for_an_empty_queue_or_an_unknown_rate() -> None:
     """What is still to come is work, but a new worker takes from the queue."""
     waiting = replace(pool(0), units=4, in_flight_tokens=500, backlog_tokens=1e6)
     assert asked(waiting, cpus=4) == [1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.autoscaling.snapshot import Memory, PoolSnapshot
+from corpusmill.pipeline.autoscaling.snapshot import PolicyMemory, PoolSnapshot
 from corpusmill.pipeline.autoscaling.together import PoolDecision, WorkerCost, decide_all
 
 DRAIN = 60.0
@@ -16,11 +16,11 @@ DRAINED = PoolSnapshot(0, 0, 0, 4, 0, 100.0, 5.0, 1, 8)
 
 
 def decided(pools: list[PoolSnapshot], held: list[int], room: float) -> list[PoolDecision]:
-    """What becomes of pools that hold so many workers, on a cluster with room for so many."""
+    """The decisions for pools with so many workers, on a cluster with so much room."""
     return decide_all(
         [WorkerCost("cpu", 1.0)] * len(pools),
         pools,
-        [Memory(count, last_up=0.0) for count in held],
+        [PolicyMemory(count, last_growth=0.0) for count in held],
         room={"cpu": room},
         now=1.0,
         drain_seconds=DRAIN,
@@ -47,7 +47,7 @@ def test_what_recent_arrivals_keep_busy_does_not_give_way() -> None:
 
 
 @pytest.mark.parametrize("least", [0, 1, 4])
-def test_a_pool_for_which_nothing_will_come_leaves_all_its_room(least: int) -> None:
+def test_a_pool_without_any_further_unit_leaves_all_its_room(least: int) -> None:
     """Also below its minimum, at once and for good; a unit that comes back starts a worker again."""
     ended = replace(DRAINED, finished=True, min_workers=least)
     assert targets([BUSY, ended], [1, 4], room=5) == [5, 0]

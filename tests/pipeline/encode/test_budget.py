@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.encode.batch_size import LEAST, SHARE, MemoryModel, Probe, fitting
+from corpusmill.pipeline.encode.batch_size import (
+    MIN_TOKENS,
+    USABLE_SHARE,
+    MemoryModel,
+    Probe,
+    largest_fitting,
+)
 
 probes = st.lists(
     st.builds(Probe, st.integers(1, 10**6), st.integers(0, 10**11)),
@@ -41,22 +47,22 @@ def test_a_line_is_found_again(fixed: int, per_token: int, sizes: list[int]) -> 
 def test_what_is_chosen_fits(asked: int, fixed: int, per_token: float, free: int, batches: int) -> None:
     """Or is the least there is; and twice as much would not fit, or was not asked for."""
     model = MemoryModel(fixed, per_token)
-    tokens = fitting(asked, model, free=free, batches=batches)
-    assert min(asked, LEAST) <= tokens <= asked
-    assert tokens <= LEAST or batches * model.size(tokens) <= SHARE * free
+    tokens = largest_fitting(asked, model, free=free, batches=batches)
+    assert min(asked, MIN_TOKENS) <= tokens <= asked
+    assert tokens <= MIN_TOKENS or batches * model.size(tokens) <= USABLE_SHARE * free
     if tokens < asked:
-        assert batches * model.size(min(asked, 2 * tokens + 1)) > SHARE * free
+        assert batches * model.size(min(asked, 2 * tokens + 1)) > USABLE_SHARE * free
 
 
 def test_batches_are_halved_so_that_like_machines_cut_alike() -> None:
     """A tenth less memory is mostly no difference, and else a half."""
     model = MemoryModel(10**8, 10**5)
-    sizes = {fitting(65_536, model, free=free * 10**8, batches=3) for free in range(1, 400)}
-    assert sizes == {LEAST * 2**n for n in range(8)}
+    sizes = {largest_fitting(65_536, model, free=free * 10**8, batches=3) for free in range(1, 400)}
+    assert sizes == {MIN_TOKENS * 2**n for n in range(8)}
 
 
 @pytest.mark.parametrize("found", [[], [Probe(5, 1)], [Probe(5, 1), Probe(5, 2)]])
-def test_one_size_says_nothing(found: list[Probe]) -> None:
+def test_one_size_gives_no_line(found: list[Probe]) -> None:
     """A line needs two."""
     with pytest.raises(ValueError, match="at least two sizes"):
         MemoryModel.fit(found)

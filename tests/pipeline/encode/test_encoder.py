@@ -16,7 +16,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.checkpoints.find import digest
 from corpusmill.pipeline.encode.batches import TokenBatch
 from corpusmill.pipeline.encode.encoder import Encoder
-from corpusmill.pipeline.encode.overlap import Ahead
+from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, Tokenization, TokenizerSpec
 from corpusmill.pipeline.tasks.task import Values
@@ -130,7 +130,7 @@ def test_batches_under_way_at_once_give_the_same_bytes(checkpoint: Checkpoints, 
 
     encoder.values = picky  # type: ignore[method-assign]
     wanted = encoder.encode(block)
-    encoder._ahead = Ahead(2, lambda: None)
+    encoder._executor = InOrderExecutor(2, lambda: None)
     for _ in range(3):
         found = encoder.encode(block)
         assert found.columns.equals(wanted.columns)

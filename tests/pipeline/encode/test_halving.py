@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from corpusmill.pipeline.encode.batches import TokenBatch
-from corpusmill.pipeline.encode.halving import Computed, Failed, computed
+from corpusmill.pipeline.encode.halving import ComputedSequences, RefusedSequence, run_in_halves
 from corpusmill.pipeline.errors import DeviceLost
 from corpusmill.pipeline.tasks.task import Values
 
@@ -44,8 +44,8 @@ def failing(fails: Callable[[TokenBatch], bool], error: Exception) -> Callable[[
 def run(values: Callable[[TokenBatch], Values]) -> tuple[dict[int, int], dict[int, str]]:
     """Return sequence → length of those computed, and sequence → reason of the others."""
     found, failed = {}, {}
-    for part in computed(BATCH, values):
-        if isinstance(part, Failed):
+    for part in run_in_halves(BATCH, values):
+        if isinstance(part, RefusedSequence):
             failed[part.row] = part.reason
         else:
             found |= dict(zip(part.rows.tolist(), part.values.arrays[0].tolist(), strict=True))
@@ -96,7 +96,7 @@ def test_a_broken_device_is_not_blamed_on_rows() -> None:
 def test_the_values_of_chosen_sequences_are_kept() -> None:
     """Sequences with several values each keep theirs."""
     values = Values((np.arange(6), np.arange(6) * 10.0), np.array([1, 3, 2]))
-    part = Computed(np.array([2, 0, 1]), values).only(np.array([True, True, False]))
+    part = ComputedSequences(np.array([2, 0, 1]), values).only(np.array([True, True, False]))
     kept: Any = part.values
     assert part.rows.tolist() == [0, 1]
     assert kept.arrays[0].tolist() == [1, 2, 3, 4, 5]

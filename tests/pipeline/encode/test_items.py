@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpusmill.pipeline.blocks import UnitBlock
-from corpusmill.pipeline.encode.items import items_of
+from corpusmill.pipeline.encode.items import distinct_items
 from corpusmill.pipeline.input.units import Unit
 
 NUMBER = st.none() | st.integers(0, 3)
@@ -39,7 +39,7 @@ def test_equal_rows_are_one_item(rows: list[tuple[int | None, int | None]], pair
     """Equal in all that the model reads; a row that lacks some of it has none."""
     names = ("text", "text_pair") if pairs else ("text",)
     columns = {"text": [row[0] for row in rows], "text_pair": [row[1] for row in rows]}
-    found = items_of(block(columns, {"k.text": FOUR, "k.text_pair": FOUR}), "k", names)
+    found = distinct_items(block(columns, {"k.text": FOUR, "k.text_pair": FOUR}), "k", names)
     assert set(found.rows) == set(names)
     keys = [row if pairs else row[:1] for row in rows]
     items = list(zip(*(found.rows[name].tolist() for name in names), strict=True))
@@ -52,14 +52,14 @@ def test_equal_rows_are_one_item(rows: list[tuple[int | None, int | None]], pair
 
 def test_a_second_column_that_the_model_does_not_read_does_not_count() -> None:
     """Its nulls neither."""
-    found = items_of(block({"text": [0, 0], "text_pair": [1, None]}, {"k.text": FOUR}), "k", ("text",))
+    found = distinct_items(block({"text": [0, 0], "text_pair": [1, None]}, {"k.text": FOUR}), "k", ("text",))
     assert (len(found), found.of_row.tolist()) == (1, [0, 0])
 
 
 def test_places_are_flat_beside_the_ids() -> None:
     """One value a token, and the texts where spans are cut out of them."""
     tables = {"k.text": table(ids=[[7, 8], [], [9]], **PLACES), "text": pa.table({"text": ["ab c", "", "x"]})}
-    found = items_of(block({"text": [0, 1, 2]}, tables), "k", ("text",))
+    found = distinct_items(block({"text": [0, 1, 2]}, tables), "k", ("text",))
     places = found.text.places
     assert found.text.ids.values.tolist() == [7, 8, 9]
     assert [np.asarray(value).tolist() for value in (places.starts, places.ends)] == [[0, 2, 5], [1, 4, 6]]
@@ -69,7 +69,7 @@ def test_places_are_flat_beside_the_ids() -> None:
 
 def test_what_was_not_asked_for_is_not_there() -> None:
     """An error of the task that forgot to ask, not an empty result."""
-    found = items_of(block({"text": [0]}, {"k.text": FOUR}), "k", ("text",))
+    found = distinct_items(block({"text": [0]}, {"k.text": FOUR}), "k", ("text",))
     with pytest.raises(ValueError, match="was not asked for offsets"):
         found.texts_of(np.array([0]))
     with pytest.raises(ValueError, match="was not asked for offsets"):
@@ -84,7 +84,7 @@ def test_lists_of_texts_are_numbers_of_texts(skip: int) -> None:
     kind = pa.list_(pa.list_(pa.int32()))
     whole = table(kind, ids=[[[1], [2, 3]], [], [[4], [], [5]]]).slice(skip)
     columns = {"text": [0], "text_pair": [0]}
-    found = items_of(block(columns, {"k.text": FOUR, "k.text_pair": whole}), "k", ("text", "text_pair"))
+    found = distinct_items(block(columns, {"k.text": FOUR, "k.text_pair": whole}), "k", ("text", "text_pair"))
     second = found.tables["text_pair"]
     texts = [part.tolist() for part in np.split(second.ids.values, second.ids.offsets[1:-1])]
     every = np.arange(len(second.lists))
@@ -96,5 +96,5 @@ def test_lengths_are_those_that_the_tokenization_states() -> None:
     """Else the numbers of tokens."""
     stated = FOUR.append_column("lengths", pa.array([5, 1, 0, 9]))
     for made, expected in ((FOUR, [1, 1, 0, 2]), (stated, [5, 1, 0, 9])):
-        found = items_of(block({"text": [0]}, {"k.text": made}), "k", ("text",))
+        found = distinct_items(block({"text": [0]}, {"k.text": made}), "k", ("text",))
         assert found.text.lengths.tolist() == expected

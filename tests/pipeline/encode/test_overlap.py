@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corpusmill.pipeline.encode.overlap import Ahead
+from corpusmill.pipeline.encode.overlap import InOrderExecutor
 
 
 def test_results_come_in_order() -> None:
@@ -19,11 +19,11 @@ def test_results_come_in_order() -> None:
             gates[number - 1].set()
         return number
 
-    assert list(Ahead(2, lambda: None).in_order(act, range(6))) == list(range(6))
+    assert list(InOrderExecutor(2, lambda: None).map(act, range(6))) == list(range(6))
 
 
 def test_no_more_are_under_way_than_allowed() -> None:
-    """What comes next is not even asked for before."""
+    """The next item is not even taken from the iterator."""
     asked: list[int] = []
 
     def given() -> Iterator[int]:
@@ -31,7 +31,7 @@ def test_no_more_are_under_way_than_allowed() -> None:
             asked.append(number)
             yield number
 
-    made = Ahead(2, lambda: None).in_order(lambda number: number, given())
+    made = InOrderExecutor(2, lambda: None).map(lambda number: number, given())
     for number in range(5):
         assert next(made) == number
         assert len(asked) <= number + 2
@@ -47,8 +47,8 @@ def test_threads_stay_and_each_begins_once(at_once: int, threads: int) -> None:
         barrier.wait(10)
         return threading.get_ident()
 
-    ahead = Ahead(at_once, lambda: began.append(threading.get_ident()))
-    used = {ident for _ in range(2) for ident in ahead.in_order(act, range(3))}
+    ahead = InOrderExecutor(at_once, lambda: began.append(threading.get_ident()))
+    used = {ident for _ in range(2) for ident in ahead.map(act, range(3))}
     assert len(began) == threads
     assert used == (set(began) if threads else {threading.get_ident()})
 
@@ -62,18 +62,18 @@ def test_a_failure_is_raised_in_its_turn(at_once: int) -> None:
             raise MemoryError("too much")
         return number
 
-    ahead = Ahead(at_once, lambda: None)
-    made = ahead.in_order(act, range(9))
+    ahead = InOrderExecutor(at_once, lambda: None)
+    made = ahead.map(act, range(9))
     assert [next(made), next(made)] == [0, 1]
     with pytest.raises(MemoryError):
         next(made)
-    assert list(ahead.in_order(act, [5, 6])) == [5, 6]
+    assert list(ahead.map(act, [5, 6])) == [5, 6]
 
 
-def test_one_units_things_are_all_begun_before_the_next_ones() -> None:
-    """Of two threads that ask, the second waits its turn, and its first follows the other's last at once."""
+def test_all_batches_of_a_unit_start_before_those_of_the_next() -> None:
+    """Of two calling threads the second waits, and its first batch follows the other's last one at once."""
     begun: list[str] = []
-    ahead = Ahead(2, lambda: None)
+    ahead = InOrderExecutor(2, lambda: None)
     started, last = threading.Event(), threading.Event()
 
     def act(name: str) -> str:
@@ -86,7 +86,7 @@ def test_one_units_things_are_all_begun_before_the_next_ones() -> None:
     made: dict[str, list[str]] = {}
 
     def unit(name: str) -> None:
-        made[name] = list(ahead.in_order(act, (f"{name}{i}" for i in range(3))))
+        made[name] = list(ahead.map(act, (f"{name}{i}" for i in range(3))))
 
     threads = [threading.Thread(target=unit, args=(name,)) for name in ("a", "b")]
     threads[0].start()

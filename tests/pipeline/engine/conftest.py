@@ -66,7 +66,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A local cluster of two CPUs, and of a GPU that is only told of: nothing can compute on it."""
+    """A local cluster of two CPUs, and of a GPU that only Ray believes in: nothing can compute on it."""
     with working_folder(str(tmp_path_factory.mktemp("neutral"))):
         ray.init(
             "local",

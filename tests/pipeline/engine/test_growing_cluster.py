@@ -74,4 +74,4 @@ def test_nodes_are_added_for_workers_and_removed_after_them(job: dict[str, Any],
     assert found["nodes"] >= 3
     assert found["workers"] >= 3
     events = (Path(job["output"]["path"]) / "_job" / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    assert any('"crowded"' in event and "others wait for nodes" in event for event in events)
+    assert any('"crowded"' in event and "further workers wait for nodes" in event for event in events)

@@ -193,7 +193,7 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
 
 @pytest.mark.slow
 def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_path: Path) -> None:
-    """Ray's processes are stopped and answer nothing: the watch ends them and the driver alike."""
+    """Ray's processes are stopped and do not answer: the watchdog ends them and the driver."""
     job["input"]["rows_per_unit"] = 2
     path = write_job(job, tmp_path)
     process = start(path)

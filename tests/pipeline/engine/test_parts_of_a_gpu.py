@@ -53,11 +53,11 @@ def test_workers_of_two_models_share_one_gpu(
     assert capsys.readouterr().err.count(f"note: c: a worker {note}") == 1
 
 
-def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: dict[str, Any]) -> None:
+def test_workers_that_do_not_fit_on_the_gpu_are_refused_before_the_start(job: dict[str, Any]) -> None:
     """Three halves of one GPU, and two of 0.6 although nothing else is on it."""
     job["models"] = job["models"][1:]
     job["models"][0] |= SAME | {"pool": {"gpus": 0.5, "min_workers": 3}}
-    with pytest.raises(JobFailed, match=r"need 1\.5 GPUs at least \(c: 3 x 0\.5\), the cluster has 1;"):
+    with pytest.raises(JobFailed, match=r"need at least 1\.5 GPUs \(c: 3 x 0\.5\), the cluster has 1;"):
         run(JobConfig.from_dict(job))
     job["output"]["path"] += "-2"
     job["models"][0] |= SAME | {"pool": {"gpus": 0.6, "min_workers": 2}}
@@ -66,7 +66,7 @@ def test_workers_that_have_no_place_on_the_gpu_are_said_before_the_start(job: di
 
 
 @pytest.mark.slow
-def test_no_more_halves_are_asked_for_than_the_gpu_holds(
+def test_no_more_workers_start_than_fit_on_the_gpu(
     job: dict[str, Any], states: list[EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four are allowed: two are started, which is noted before, and none waits for ever."""
@@ -77,5 +77,5 @@ def test_no_more_halves_are_asked_for_than_the_gpu_holds(
     monkeypatch.setattr(ray_engine, "start_encoder", starter({"c_": 1.0}))
     run(JobConfig.from_dict(job))
     assert max(pool.workers + pool.starting for state in states for pool in state.pools) == 2
-    assert any("up to 4 workers of 0.5 GPUs" in event["note"] for event in events(job, "crowded"))
+    assert any("may grow to 4 workers with 0.5 GPUs" in event["note"] for event in events(job, "crowded"))
     assert any("fit beside the other pools" in event["reason"] for event in events(job, "scaling"))

@@ -118,7 +118,7 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
 def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """As on a GPU: who of two crashed or hung it is found out by trying each alone."""
+    """As on a GPU: trying each of the two alone finds the one that crashes or hangs."""
     job = poisoned({20: word})
     job["input"]["rows_per_unit"] = 15
     job["models"][0]["pool"] = {"max_workers": 1}
@@ -172,7 +172,7 @@ def test_a_crash_fails_the_unit_where_bad_rows_are_failures(
 def test_a_model_that_crashes_on_everything_ends_the_job(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Restarts are bounded: the job says so instead of starting workers for ever."""
+    """Restarts are limited: the job fails instead of starting workers for ever."""
     job = poisoned(dict.fromkeys(range(ROWS), "fish"))
     monkeypatch.setattr(ray_engine, "start_encoder", starter("e"))
     with pytest.raises(JobFailed, match="20 workers in a row died and none finished anything"):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have starts be taken for as quick as they are on a machine that has nothing else to do."""
+    """Set the measured start time to that of an idle machine."""
     monkeypatch.setattr(StartMeter, "seconds", property(lambda _: 1.0))
 
 
@@ -113,7 +113,7 @@ def test_two_pools_follow_their_own_queues(
 def test_a_pool_grows_to_its_most_while_200_units_wait(
     job: dict[str, Any], states: list[EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From one worker to four in steps that say why, and to none when nothing can come any more."""
+    """From one worker to four in steps with reasons, and to none when no unit is left."""
     job["models"] = job["models"][1:]
     job["models"][0]["pool"] = {"min_workers": 1, "max_workers": 4, "cpus": 1}
     job["input"]["rows_per_unit"] = 3

@@ -75,7 +75,7 @@ def check_refused(done: subprocess.CompletedProcess[str], job: dict[str, Any], f
 def test_an_output_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
-    """Its committers would write to a disk where nobody looks."""
+    """Its committers would write to a disk that the driver does not see."""
     job["output"]["path"] = str(elsewhere / "out")
     check_refused(run(nodes, job, tmp_path), job, "output.path", str(elsewhere / "out"))
 
@@ -84,7 +84,7 @@ def test_an_output_folder_that_a_node_does_not_share_is_refused(
 def test_an_input_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
-    """The node is named, and no file is taken for removed."""
+    """The error names the node, and no file counts as removed."""
     (elsewhere / "a.jsonl").write_text('{"id": 1, "body": "water moves"}\n', encoding="utf-8")
     job["input"]["path"] = str(elsewhere)
     check_refused(run(nodes, job, tmp_path), job, "input.path", str(elsewhere / "a.jsonl"))
@@ -163,15 +163,15 @@ def test_a_unit_of_a_node_that_was_not_asked_counts_only_where_the_driver_sees_i
     """A node may join, commit, and go before it is noticed."""
     spec = resolve(JobConfig.from_dict(job)).spec
     folders = SharedFolders(spec, ())
-    list(folders.check())
+    list(folders.check_all())
     (known,) = (node["NodeID"] for node in ray.nodes())
-    folders.confirm("unit", known)
+    folders.confirm_commit("unit", known)
     data = tmp_path / "out" / "data"
     data.mkdir(parents=True)
     (data / "seen.arrow").touch()
-    folders.confirm("seen", "gone")
+    folders.confirm_commit("seen", "gone")
     with pytest.raises(
         JobFailed, match=r"output.path: .* but node gone wrote unit lost elsewhere; put it on"
     ):
-        folders.confirm("lost", "gone")
+        folders.confirm_commit("lost", "gone")
     assert not (tmp_path / "out" / "_job").exists()  # a single node is not asked

@@ -7,7 +7,7 @@ from corpusmill.pipeline.engine.stage_times import EncodeClock, UnitClock
 
 
 def test_idle_workers_wait_or_are_blocked() -> None:
-    """By whether the source could give more; nothing is counted before the first look."""
+    """It depends on whether the source is held back; nothing is counted before the first call."""
     clock = EncodeClock("m")
     clock.pass_time(100.0, workers=4, ready=3, idle=2, blocked=False)
     clock.pass_time(110.0, workers=4, ready=3, idle=2, blocked=False)
@@ -16,7 +16,7 @@ def test_idle_workers_wait_or_are_blocked() -> None:
     clock.started(7.0, product_rate=100.0)
     clock.worked(EncodeStats(1_000, 1, flops=500.0, lengths=(1, 2), seconds=10.0))
     clock.worked(EncodeStats(500, 1, flops=250.0, lengths=(0, 5), seconds=5.0))
-    clock.unit()
+    clock.unit_done()
     times = clock.times().rounded()
     assert (times.waiting_seconds, times.blocked_seconds) == (20.0, 3.0)
     assert (times.busy_seconds, times.startup_seconds, times.units) == (15.0, 12.0, 1)
@@ -35,11 +35,11 @@ def test_a_rate_that_was_not_measured_gives_no_share() -> None:
 
 
 def test_stages_come_in_the_order_of_the_record_path() -> None:
-    """With what was said of each unit, and how long the source had no room."""
+    """With the seconds of each unit, and the time in which the source had no room."""
     clock = UnitClock()
-    clock.came({"read": 1.0, "tokenize": 0.5}, 300, since_start=4.0)
-    clock.came({"read": 2.0, "tokenize": 0.25}, 150, since_start=9.0)
-    clock.spent("commit", 0.125)
+    clock.unit_arrived({"read": 1.0, "tokenize": 0.5}, 300, since_start=4.0)
+    clock.unit_arrived({"read": 2.0, "tokenize": 0.25}, 150, since_start=9.0)
+    clock.add("commit", 0.125)
     stages = clock.times([EncodeClock("a").times(), EncodeClock("b").times()], blocked=6.0)
     assert [(stage.stage, stage.model) for stage in stages] == [
         ("read", None),

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.laid_out import text_block, tokenized
+from support.laid_out import text_block, tokenize_block
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.jobs import model_spec
 from corpusmill.models.cpu.int8 import has_int8_products
-from corpusmill.pipeline.blocks import to_row
+from corpusmill.pipeline.blocks import pack_block
 
 WIDTH, LAYERS = 512, 16
 MAPS = LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * (2 * WIDTH + 8))
@@ -72,12 +72,12 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Loads a model in a worker of its own process, encodes a few texts, and returns what is then held."""
+    """Load a model in a separate process, encode a few texts, and return the memory in use afterwards."""
 
     def start(folder: Path, dtype: str) -> dict[str, Any]:
         spec = model_spec(str(folder), task="embedding", dtype=dtype, allow_int8=dtype == "int8")
         texts = ["the old house by the river", None, "water"]
-        row = to_row(tokenized(text_block(texts), spec.tokenizer))
+        row = pack_block(tokenize_block(text_block(texts), spec.tokenizer))
         (tmp_path / "work").write_bytes(pickle.dumps((spec, row, len(texts))))
         done = subprocess.run(
             [sys.executable, "-c", WORKER, str(tmp_path / "work")],

@@ -34,7 +34,7 @@ class WorkerSets(RuleBasedStateMachine):
         return [w for w in self.workers if starting is None or w.starting == starting]
 
     @rule()
-    def asked(self) -> None:
+    def requested_at(self) -> None:
         self.clock += 1
         self.workers.add(Worker(object(), object(), self.clock))
 
@@ -116,8 +116,8 @@ TestWorkerSet = WorkerSets.TestCase
 TestWorkerSetAtTwo = WorkerSetsAtTwo.TestCase
 
 
-def test_those_that_start_go_first_and_the_busiest_last() -> None:
-    """A worker that computes is let go only where nobody else is left to go."""
+def test_starting_workers_leave_first_and_the_busiest_last() -> None:
+    """A worker that computes leaves only if no other worker is left."""
     workers = WorkerSet()
     four = [Worker(object(), object(), float(i)) for i in range(4)]
     for worker in four:

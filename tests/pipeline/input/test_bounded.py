@@ -121,7 +121,7 @@ def test_a_bomb_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
     found = reading(path)
     assert found["rows"] == 0
     (error,) = found["errors"]
-    assert "expected at most 500 times as many, as of any text" in error
+    assert "expected at most 500 times as many as for any text" in error
     assert found["grown"] < 300
 
 

@@ -16,7 +16,7 @@ from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.input.readers.int96 import lost_timestamps
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.storage import StoredFile, stat_file
 
 Write = Callable[..., StoredFile]
 Ask = Callable[..., InputSpec]
@@ -80,7 +80,7 @@ def patched(parquet: Write) -> Callable[..., StoredFile]:
         assert content.count(marker) == 1
         patch = struct.pack("<QI", nanos % 2**64, day % 2**32)
         Path(file.url).write_bytes(content.replace(marker, patch))
-        return current(file.url)
+        return stat_file(file.url)
 
     return write
 

@@ -18,7 +18,7 @@ from corpusmill.pipeline.input.readers.parse import RAW_LIMIT
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.storage import StoredFile, stat_file
 
 READER = READERS["jsonl"]
 Write = Callable[..., StoredFile]
@@ -166,7 +166,7 @@ def test_bad_rows_can_be_failures(jsonl: Write, reading: Read, asking: Ask) -> N
     """The message names file, row and reason."""
     file = jsonl(b'{"text": "a"}\n\nnope\n')
     with pytest.raises(
-        BadRow, match=r"in\.jsonl: row 1: not JSON: .*; mend the row, or set input\.on_bad_row: reject"
+        BadRow, match=r"in\.jsonl: row 1: not JSON: .*; correct the row, or set input\.on_bad_row: reject"
     ):
         reading(file, asking(TEXT, on_bad_row="fail"))
 
@@ -198,7 +198,7 @@ def test_byte_ranges_share_out_the_lines_exactly(
     """Wherever the cuts fall, also inside a line, at its newline or inside the byte order mark."""
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + b"\n".join(found) + ending)
-    file = current(str(path))
+    file = stat_file(str(path))
 
     def read(split_bytes: int) -> tuple[list[Split], list[UnitBlock]]:
         with pytest.MonkeyPatch.context() as patch:
@@ -408,7 +408,7 @@ def test_types_that_json_writes_as_text_are_read(jsonl: Write, reading: Read, as
 def test_a_json_array_is_refused_as_a_whole(jsonl: Write, content: bytes) -> None:
     """Not row by row: the file has to be rewritten."""
     with pytest.raises(
-        InputError, match=r"in\.jsonl: expected one JSON object a line, got a file that begins with '\['"
+        InputError, match=r"in\.jsonl: expected one JSON object per line, got a file that begins with '\['"
     ):
         READER.schema(jsonl(content))
 

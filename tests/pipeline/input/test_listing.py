@@ -8,7 +8,7 @@ import pytest
 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.input.listing import compression, file_format, list_files
-from corpusmill.pipeline.storage import absolute, current
+from corpusmill.pipeline.storage import absolute, stat_file
 
 
 def names(folder: Path, *paths: str) -> list[str]:
@@ -117,23 +117,23 @@ def test_a_url_of_another_store_works() -> None:
     for path in ("memory://listing/a.jsonl", "memory://listing", "memory://listing/*.jsonl"):
         (file,) = list_files([path]).files
         assert (file.url, file.size) == ("memory:///listing/a.jsonl", 3)
-        assert current(file.url) == file
+        assert stat_file(file.url) == file
 
 
 def test_rewriting_a_file_changes_its_mark(tmp_path: Path) -> None:
     """Same path, same size, another mark: other units."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}\n")
-    before = current(str(path))
+    before = stat_file(str(path))
     os.utime(path, ns=(1, 1_600_000_000_000_000_000))
-    after = current(str(path))
+    after = stat_file(str(path))
     assert (before.size, before.mark != after.mark) == (after.size, True)
 
 
 def test_a_file_that_went_away_says_so(tmp_path: Path) -> None:
     """Between planning and reading, files are removed."""
     with pytest.raises(InputError, match=r"gone\.jsonl: expected a file, found none"):
-        current(str(tmp_path / "gone.jsonl"))
+        stat_file(str(tmp_path / "gone.jsonl"))
 
 
 @pytest.mark.parametrize(

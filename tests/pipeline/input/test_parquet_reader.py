@@ -23,7 +23,7 @@ from corpusmill.pipeline.input.schema import check_text, column_type, kept_colum
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.storage import StoredFile, current
+from corpusmill.pipeline.storage import StoredFile, stat_file
 
 READER = READERS["parquet"]
 Write = Callable[..., StoredFile]
@@ -100,7 +100,7 @@ def test_row_groups_are_the_splits(parquet: Write, asking: Ask, planning: Plan) 
     with pq.ParquetWriter(path, table.schema) as writer:
         for part in (table.slice(0, 6), table.slice(0, 0), table.slice(6)):
             writer.write_table(part)
-    splits = planning(current(path), asking(table.schema))
+    splits = planning(stat_file(path), asking(table.schema))
     assert [(s.index, s.start, s.stop, s.rows, s.first_row) for s in splits] == [
         (0, 0, 6, 6, 0),
         (2, 6, 10, 4, 6),
@@ -404,7 +404,7 @@ def test_a_file_cut_short_anywhere_is_an_input_error(parquet: Write, asking: Ask
         len(content) - 1,
     ]:
         Path(file.url).write_bytes(content[:size])
-        cut = current(file.url)
+        cut = stat_file(file.url)
         with pytest.raises(
             InputError, match=r"in\.parquet: expected a complete Parquet file of \d+ bytes.*copy it again"
         ):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from corpusmill.pipeline.errors import OutputError
-from corpusmill.pipeline.input.planning import override, plan_splits, remaining
+from corpusmill.pipeline.input.planning import override_types, plan_splits, remaining
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
 from corpusmill.pipeline.output.receipts import Receipt, UnitRecord
@@ -108,4 +108,6 @@ def test_given_types_replace_inferred_ones() -> None:
     """And add columns that no sample showed."""
     inferred = pa.schema([("a", pa.int64()), ("b", pa.string())])
     given = pa.schema([("a", pa.int8()), ("c", pa.bool_())])
-    assert override(inferred, given) == pa.schema([("a", pa.int8()), ("b", pa.string()), ("c", pa.bool_())])
+    assert override_types(inferred, given) == pa.schema(
+        [("a", pa.int8()), ("b", pa.string()), ("c", pa.bool_())]
+    )

@@ -134,7 +134,7 @@ def test_samples_are_bounded(jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(reader_module, "SAMPLE_BYTES", 1000)
     assert READER.schema(file).names == ["text"]
     monkeypatch.setattr(reader_module, "SAMPLE_LINES", 3)
-    assert len(READER._sample(file).rows) == 3  # type: ignore[attr-defined]
+    assert len(READER._first_rows(file).rows) == 3  # type: ignore[attr-defined]
 
 
 JSON = st.recursive(

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from corpusmill.pipeline.output import append_log
-from corpusmill.pipeline.output.append_log import Record, lines_of, record_lines
+from corpusmill.pipeline.output.append_log import AppendLog, lines_of, record_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 
 
@@ -20,9 +20,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> OutputFolder:
     )
 
 
-def add(folder: OutputFolder, start: int, stop: int) -> Record:
+def add(folder: OutputFolder, start: int, stop: int) -> AppendLog:
     """One run's lines."""
-    record = Record(folder, "events.jsonl")
+    record = AppendLog(folder, "events.jsonl")
     for number in range(start, stop):
         record.add(f'{{"n": {number}}}\n')
     return record
@@ -33,7 +33,7 @@ def numbers(folder: OutputFolder) -> list[int]:
 
 
 def test_records_grow_over_several_runs(folder: OutputFolder) -> None:
-    """In order, whatever the size of a piece."""
+    """In order, whatever the size of a file."""
     assert numbers(folder) == []
     add(folder, 0, 3).close()
     add(folder, 3, 200).close()
@@ -42,7 +42,7 @@ def test_records_grow_over_several_runs(folder: OutputFolder) -> None:
 
 def test_records_of_similar_names_are_others(folder: OutputFolder) -> None:
     """`events.jsonl` is not `events2.jsonl`."""
-    record = Record(folder, "events2.jsonl")
+    record = AppendLog(folder, "events2.jsonl")
     record.add('{"n": 9}\n')
     record.close()
     add(folder, 0, 2).close()
@@ -66,7 +66,7 @@ def test_a_store_is_sent_a_line_a_bounded_number_of_times(
     add(folder, 0, 5000)
     assert len(sent) == 1
     monkeypatch.setattr(append_log, "INTERVAL", 0.0)
-    monkeypatch.setattr(append_log, "PIECE", 100)
+    monkeypatch.setattr(append_log, "FILE_SIZE", 100)
     sent.clear()
     add(folder, 5000, 6000).close()
     assert max(sent) < 130

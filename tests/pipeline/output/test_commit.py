@@ -19,7 +19,7 @@ import pytest
 from corpusmill.pipeline.blocks import Reject, UnitBlock
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.input.units import Unit
-from corpusmill.pipeline.output.append_log import Record
+from corpusmill.pipeline.output.append_log import AppendLog
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import read_receipt
@@ -205,7 +205,7 @@ def test_a_full_disk_while_a_record_grows_says_so(output: OutputSpec) -> None:
         largest_file(10),
         pytest.raises(OutputError, match=r"receipts\.jsonl: cannot be written \(File too large\)"),
     ):
-        Record(folder, "receipts.jsonl").add("x" * 100_000)
+        AppendLog(folder, "receipts.jsonl").add("x" * 100_000)
 
 
 COMMITTER = """

@@ -14,7 +14,7 @@ from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.input.readers import jsonl as reader_module
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
-from corpusmill.pipeline.output.append_log import Record
+from corpusmill.pipeline.output.append_log import AppendLog
 from corpusmill.pipeline.output.commit import commit
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import RECEIPTS, SCHEMA, receipts, write_manifest
@@ -56,7 +56,7 @@ def commit_all(splits: tuple[Split, ...], output: OutputSpec) -> dict[str, Recei
     """Read and commit every unit, as an engine whose model counts characters."""
     folder = OutputFolder.of(output.url, output.format)
     found = {}
-    noted = Record(folder, RECEIPTS)
+    noted = AppendLog(folder, RECEIPTS)
     for split in splits:
         for block in READERS[split.format].read(split, SPEC, frozenset()):
             lengths = [len(text or "") for text in block.inputs["text"].to_pylist()]
@@ -197,7 +197,7 @@ def test_receipts_torn_by_a_crash_are_made_again(
     for name in folder.names("_job"):
         folder.put(folder.job(name), tear(folder.read(folder.job(name))))
     assert receipts(folder, folder.committed()) == found
-    again = Record(folder, RECEIPTS)
+    again = AppendLog(folder, RECEIPTS)
     again.add(next(iter(found.values())).to_line())
     again.close()
     assert receipts(folder, folder.committed()) == found

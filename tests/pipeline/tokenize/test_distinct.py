@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpusmill.pipeline.tokenize.distinct import Distinct, distinct
+from corpusmill.pipeline.tokenize.distinct import DistinctTexts, distinct_texts
 
 TEXT = st.sampled_from(["", "a", "b", "A", "é", "e\u0301", "a ", "\0"])
 TEXTS = st.lists(st.none() | TEXT, max_size=12)
@@ -23,11 +23,11 @@ def column(rows: list[Any], kind: pa.DataType, cut: int) -> pa.ChunkedArray:
     return pa.chunked_array([first, pa.array(rows[cut:], kind)], kind)
 
 
-def texts_of(found: Distinct) -> list[Any]:
+def texts_of(found: DistinctTexts) -> list[Any]:
     return [None if number is None else found.values[number] for number in found.index.to_pylist()]
 
 
-def lists_of(found: Distinct) -> list[Any]:
+def lists_of(found: DistinctTexts) -> list[Any]:
     assert found.groups is not None
     offsets = found.groups.to_pylist()
     lists = [found.values[start:stop] for start, stop in pairwise(offsets)]
@@ -41,7 +41,7 @@ def test_every_row_finds_its_text(
     kind: pa.DataType, rows: list[str | None], deduplicate: bool, cut: int
 ) -> None:
     """In order of first appearance, each text once, or each row's own; null stays null."""
-    found = distinct(column(rows, kind, cut), deduplicate=deduplicate)
+    found = distinct_texts(column(rows, kind, cut), deduplicate=deduplicate)
     assert texts_of(found) == rows
     present = [row for row in rows if row is not None]
     assert found.values == (list(dict.fromkeys(present)) if deduplicate else present)
@@ -55,7 +55,7 @@ def test_every_row_finds_its_list_of_texts(
     kind: pa.DataType, rows: list[Any], deduplicate: bool, cut: int
 ) -> None:
     """Lists are told apart by their texts and their cuts; one with a null in it counts as null."""
-    found = distinct(column(rows, kind, cut), deduplicate=deduplicate)
+    found = distinct_texts(column(rows, kind, cut), deduplicate=deduplicate)
     usable = [None if row is None or None in row else row for row in rows]
     assert lists_of(found) == usable
     present = [tuple(row) for row in usable if row is not None]
@@ -69,5 +69,5 @@ def test_every_row_finds_its_list_of_texts(
 @pytest.mark.parametrize("deduplicate", [True, False])
 def test_a_column_without_rows(kind: pa.DataType, deduplicate: bool) -> None:
     """Without chunks, as an empty table has it."""
-    found = distinct(pa.chunked_array([], kind), deduplicate=deduplicate)
+    found = distinct_texts(pa.chunked_array([], kind), deduplicate=deduplicate)
     assert (found.values, found.index.to_pylist()) == ([], [])

@@ -16,7 +16,7 @@ from support.laid_out import ids_of, lay_out, spec_of, text_block, tokenized, ty
 from transformers import AutoTokenizer
 
 from corpusmill.pipeline.blocks import Reject, UnitBlock, failed_block
-from corpusmill.pipeline.encode.items import items_of
+from corpusmill.pipeline.encode.items import distinct_items
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import TokenizerSpec
@@ -296,7 +296,7 @@ def test_of_a_pair_that_is_cut_on_both_sides_it_is_known_which_is_longer(
     block = replace(block, inputs=block.inputs.append_column("text_pair", second.cast(LARGE[kind])))
     spec = spec_of(folder, columns=("text", "text_pair"), limit=limit, lengths=True, prompt=prompt)
     found = tokenized(block, spec, deduplicate=deduplicate)
-    items = items_of(found, spec.key, spec.columns)
+    items = distinct_items(found, spec.key, spec.columns)
     for (count, _), counts, item in zip(rows, listed, items.of_row.tolist(), strict=True):
         if item < 0:
             continue
