@@ -72,6 +72,11 @@ class Ownership:
         self._thread = threading.Thread(target=self._beat, name="corpusmill-owner", daemon=True)
         self._thread.start()
 
+    @property
+    def replaced(self) -> bool:
+        """Whether another driver has taken the output over."""
+        return self._successor is not None
+
     def check(self) -> None:
         """Raise JobFailed once another driver has taken the output over."""
         if self._successor is not None:

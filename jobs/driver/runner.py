@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Literal
@@ -27,7 +27,7 @@ from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.engine.messages import Engine, Scaling, UnitFailure, WorkerLost, WorkerNote
 from corpusmill.pipeline.engine.placement import crowding
 from corpusmill.pipeline.engine.stage_times import StageTimes
-from corpusmill.pipeline.errors import JobFailed, OutputError
+from corpusmill.pipeline.errors import CorpusmillError, JobFailed, OutputError, first_line, in_a_line
 from corpusmill.pipeline.input.planning import Remaining, remaining
 from corpusmill.pipeline.input.readers import READERS
 from corpusmill.pipeline.machine import usable_cpus
@@ -93,19 +93,8 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
     with owning(folder, take_over=settings.take_over) as ownership:
         todo, found, stale = claim(folder, job, incremental=settings.incremental)
         tally = Tally(job.splits, found.values())
-        with _failing_late(), closing(EventLog(folder)) as events:
-            events.write(
-                "start",
-                executor=settings.executor,
-                units_committed=len(todo.committed),
-                splits_pending=len(todo.pending),
-                rows_committed=tally.rows,
-                rows_expected=tally.standing().rows_expected,
-                rows_exact=tally.rows_exact,
-                dtypes=[model.dtype_reason for model in job.models],
-            )
-            for note in job.notes:
-                events.write("input", note=note)
+        with _failing_late(), closing(EventLog(folder)) as events, _failure_recorded(events, ownership):
+            _write_start(events, job, settings, todo, tally)
             failures: list[UnitFailure] = []
             spent = _Spent()
             with Progress(tally, enabled=settings.show_progress) as progress:
@@ -114,12 +103,28 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
                         failures = _process(engine, todo, folder, found, progress, events, ownership)
                         spent = _Spent(engine.worker_seconds, engine.times())
             if failures:
-                events.write("failed", units=len(failures), first=failures[0].reason)
-                raise _failed(failures, tally)
+                raise _UnitsFailed(failures, tally)
             ownership.check()
             result = _finish(folder, job, found, todo, stale, tally, spent, time.monotonic() - started)
             events.write("finish", **asdict(result))
     return result
+
+
+def _write_start(
+    events: EventLog, job: ResolvedJob, settings: _Settings, todo: Remaining, tally: Tally
+) -> None:
+    events.write(
+        "start",
+        executor=settings.executor,
+        units_committed=len(todo.committed),
+        splits_pending=len(todo.pending),
+        rows_committed=tally.rows,
+        rows_expected=tally.standing().rows_expected,
+        rows_exact=tally.rows_exact,
+        dtypes=[model.dtype_reason for model in job.models],
+    )
+    for note in job.notes:
+        events.write("input", note=note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,37 @@ def _failing_late() -> Iterator[None]:
         yield
     except OutputError as error:
         raise JobFailed(str(error)) from error
+
+
+class _UnitsFailed(JobFailed):
+    """The failure of a run whose engine could not finish some units."""
+
+    def __init__(self, failures: Sequence[UnitFailure], tally: Tally) -> None:
+        self.units = len(failures)
+        reasons = list(dict.fromkeys(failure.reason for failure in failures))
+        self.first = reasons[0]
+        more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
+        super().__init__(
+            f"{self.units} unit(s) could not be finished: {self.first}{more}; {tally.rows} rows "
+            "are committed, run the same command again to continue"
+        )
+
+
+@contextmanager
+def _failure_recorded(events: EventLog, ownership: Ownership) -> Iterator[None]:
+    """Write the event `failed` for any error, so that `status` shows the reason.
+
+    A run that a signal ends has not failed. After a take-over the events are the other driver's.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (stopping() or ownership.replaced):
+            reason = first_line(error) if isinstance(error, CorpusmillError) else in_a_line(error)
+            units, first = (error.units, error.first) if isinstance(error, _UnitsFailed) else (0, reason)
+            with suppress(CorpusmillError):  # the store may be what failed
+                events.write("failed", units=units, first=first)
+        raise
 
 
 @contextmanager
@@ -197,15 +233,6 @@ def _process(
                 progress.show(engine.state())
                 events.progress(progress.tally)
     return failures
-
-
-def _failed(failures: list[UnitFailure], tally: Tally) -> JobFailed:
-    reasons = list(dict.fromkeys(failure.reason for failure in failures))
-    more = f" (and {len(reasons) - 1} other reasons, see _job/events.jsonl)" if len(reasons) > 1 else ""
-    return JobFailed(
-        f"{len(failures)} unit(s) could not be finished: {reasons[0]}{more}; {tally.rows} rows "
-        "are committed, run the same command again to continue"
-    )
 
 
 def _check_whole(job: ResolvedJob, found: dict[str, Receipt]) -> None:

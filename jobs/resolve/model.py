@@ -34,6 +34,8 @@ from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_len
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 TYPICAL_LENGTH = 128
 """Tokens of a sequence, where a model's cost per token is quoted."""
+OPTION_STAND_INS: dict[str, Any] = {"candidate_labels": ["?"], "calibration": [-1.0, 1.0], "questions": ["?"]}
+"""Valid values of options that some tasks require, to check the other options with; no job uses them."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,8 @@ def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict
 
 
 def _load(source: Found, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
-    """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
+    """Read a checkpoint for a task; each wrong option is a problem, and the others are checked."""
+    tried: set[str] = set()
     while True:
         try:
             checkpoint = _checkpoint(source.folder, task, options, where)
@@ -227,9 +230,11 @@ def _load(source: Found, task: str, options: dict[str, Any], where: str, checks:
             field = error.field or where
             checks.add(field, str(error))
             wrong = field.removeprefix(f"{where}.")
-            if wrong not in options:
+            if wrong in tried or wrong not in {*options, *OPTION_STAND_INS}:
                 return None
-            options = {name: value for name, value in options.items() if name != wrong}
+            tried.add(wrong)
+            rest = {name: value for name, value in options.items() if name != wrong}
+            options = rest | ({wrong: OPTION_STAND_INS[wrong]} if wrong in OPTION_STAND_INS else {})
 
 
 def _encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:

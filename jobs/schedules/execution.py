@@ -5,15 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from corpusmill.jobs.driver.owner import process_start
+from corpusmill.jobs.driver.signals import GRACE
 from corpusmill.jobs.schedules.store import DONE, FAILED, INTERRUPTED, Run, Schedule, Store
 
 PROGRAM = (sys.executable, "-P", "-c", "from corpusmill.jobs.cli.app import main; main()")
-LAST_WORDS = 60.0
-"""Seconds that a run has to commit what is complete when the serving process ends."""
+RUN_GRACE = GRACE - 2.0
+"""Seconds that all runs together have to end when the serving process ends.
+
+The serving process itself ends after GRACE. The rest of GRACE is for writing the runs' ends into the store.
+"""
 
 
 class Execution:
@@ -44,15 +49,19 @@ class Execution:
         if self._running is not None and self._telling is None:
             self._running.terminate()
 
-    def end(self) -> None:
-        """Wait until the run has ended as it was asked to; one that does not is ended, and loses nothing."""
+    def end(self, seconds: float) -> None:
+        """Wait at most so long for the run's end, then kill its process; committed units are safe.
+
+        The command for failures is not killed. It may go on after the serving process has ended.
+        """
         if self._telling is not None:
-            self._telling.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._telling.wait(seconds)
             self._told(self._telling)
             return
         if self._running is not None:
             try:
-                self._running.wait(LAST_WORDS)
+                self._running.wait(seconds)
             except subprocess.TimeoutExpired:
                 self._running.kill()
         conclude(self._store, self.run, self._running.wait() if self._running else 1, stopped=True)
@@ -130,8 +139,8 @@ class Leftover:
     def ask_to_end(self) -> None:
         """Let it go on: the next serving process waits for it again."""
 
-    def end(self) -> None:
-        """Do not wait for it."""
+    def end(self, seconds: float) -> None:
+        """Return at once: the run goes on."""
 
 
 def conclude(store: Store, run: int, code: int | None, *, stopped: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from corpusmill.jobs.driver.signals import STOPS, raise_pending
 from corpusmill.jobs.errors import ScheduleError
-from corpusmill.jobs.schedules.execution import Execution, Leftover
+from corpusmill.jobs.schedules.execution import RUN_GRACE, Execution, Leftover
 from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Scheduled, Store
 from corpusmill.jobs.schedules.timetable import SHIFT
 
@@ -98,11 +98,12 @@ class Server:
         return pause(scheduled, now, running=bool(self._under_way))
 
     def stop(self) -> None:
-        """Ask all runs to end, and wait for them."""
+        """Ask all runs to end, and wait for them: RUN_GRACE for all together."""
+        deadline = time.monotonic() + RUN_GRACE
         for one in self._under_way:
             one.ask_to_end()
         for one in self._under_way:
-            one.end()
+            one.end(max(0.0, deadline - time.monotonic()))
             self._say(self._store.run(one.run))
 
     def _over(self, one: Execution | Leftover) -> bool:

@@ -1,13 +1,16 @@
 """`status`: how an output stands, told from its own records, while it runs and after."""
 
+import errno
 import io
 import json
+import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from support.faulty import Fault, faults
 from typer.testing import CliRunner
 from workshop import Workshop
 
@@ -90,6 +93,21 @@ def test_an_output_nobody_is_at_is_stopped_or_failed(workshop: Workshop) -> None
     log.write("failed", units=1, first="the disk is full")
     found = status(folder.url)
     assert (found.state, found.note, found.standing) == ("failed", "the disk is full", None)
+
+
+def test_a_run_that_fails_as_a_whole_is_failed_with_its_reason(workshop: Workshop) -> None:
+    """No unit failed, but the manifest cannot be written."""
+    workshop.numbered(8)
+    job = workshop.job(output__path="faulty://bucket/failed")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with faults(Fault("write", "/failed/_manifest", full)):
+        result = workshop.cli("run", job)
+    assert result.exit_code == 1
+    found = status("faulty://bucket/failed")
+    assert (found.state, found.driver) == ("failed", None)
+    assert found.note is not None
+    assert os.strerror(errno.ENOSPC) in found.note
+    assert f"error: {found.note}\n" == result.stderr
 
 
 def test_a_folder_that_is_no_output_is_an_error(tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from corpusmill.jobs.driver.signals import GRACE
+from corpusmill.jobs.schedules import execution, serve
 from corpusmill.jobs.schedules.serve import WAKE, WAKE_RUNNING, Server, pause, startable
 from corpusmill.jobs.schedules.store import Schedule, Scheduled, Store
 
@@ -144,6 +147,36 @@ def test_it_waits_until_the_next_due_time_and_never_for_long() -> None:
     assert pause([], AUTUMN, running=False) == pause([past, never], AUTUMN, running=False) == WAKE
     assert pause([past], AUTUMN, running=True) == WAKE_RUNNING
     assert pause([past, soon], AUTUMN, running=True) == pytest.approx(0.05)
+
+
+def test_runs_that_do_not_end_are_killed_before_the_server_has_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them share one deadline, which lies within what the serving process has itself."""
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf += "; print(flush=True); time.sleep(600)"
+    monkeypatch.setattr(execution, "PROGRAM", (sys.executable, "-c", deaf))
+    monkeypatch.setattr(serve, "RUN_GRACE", 0.5)
+    assert 0 < execution.RUN_GRACE < GRACE
+    store = Store(tmp_path / "schedules.sqlite")
+    for name in ("a", "b"):
+        store.add(Schedule(name, "job.yaml", str(tmp_path), "0 2 * * *", "UTC"), AUTUMN)
+        store.set_due(name, AUTUMN)
+    server = Server(store, workers=4, clock=SetClock(AUTUMN))
+    server.step()
+    while any(store.printed(run.id, "json").stat().st_size == 0 for run in store.runs()):
+        time.sleep(0.01)
+    waits: list[float] = []
+    end = execution.Execution.end
+    monkeypatch.setattr(
+        execution.Execution, "end", lambda self, seconds: (waits.append(seconds), end(self, seconds))
+    )
+    server.stop()
+    assert [(run.state, run.message) for run in store.runs()] == [
+        ("interrupted", "its process was ended")
+    ] * 2
+    first, second = waits
+    assert second < first <= 0.5
 
 
 PROGRAM = """
