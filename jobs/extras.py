@@ -1,4 +1,4 @@
-"""Libraries that only some commands need, imported when they are used."""
+"""Libraries that only some commands need; they are imported at their first use."""
 
 import importlib
 from pathlib import Path

@@ -12,20 +12,20 @@ from corpusmill.pipeline.storage import absolute
 _PLACEHOLDER = re.compile(r"\{\w*\}")
 
 
-def dated(config: JobConfig, run_date: date) -> JobConfig:
+def with_run_date(config: JobConfig, run_date: date) -> JobConfig:
     """Return the job with `{run_date}` of its output path filled in."""
     return _with_output(config, config.output.path.replace(RUN_DATE, run_date.isoformat()))
 
 
-def strange_placeholder(path: str) -> str | None:
+def unknown_placeholder(path: str) -> str | None:
     """Return a placeholder of an output path that means nothing."""
     return next((found for found in _PLACEHOLDER.findall(path) if found != RUN_DATE), None)
 
 
 def check_placeholders(config: JobConfig, origin: str) -> None:
     """Refuse an output path with a placeholder that means nothing."""
-    if strange := strange_placeholder(config.output.path):
-        problem = Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {strange}")
+    if unknown := unknown_placeholder(config.output.path):
+        problem = Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {unknown}")
         raise ConfigError([problem], origin)
 
 
@@ -34,7 +34,7 @@ def is_dated(config: JobConfig) -> bool:
     return RUN_DATE in config.output.path
 
 
-def placed(config: JobConfig) -> JobConfig:
+def with_absolute_paths(config: JobConfig) -> JobConfig:
     """Return the job with every local path made absolute, from the current folder."""
     models = [
         model.model_copy(update={"checkpoint": absolute(model.checkpoint)})
@@ -52,8 +52,8 @@ def placed(config: JobConfig) -> JobConfig:
 
 def local_paths(config: JobConfig) -> list[str]:
     """Return the inputs, checkpoints and output of a placed job that are paths of a file system."""
-    every = [*config.input.path, *(model.checkpoint for model in config.models), config.output.path]
-    return [path for path in every if "://" not in path]
+    paths = [*config.input.path, *(model.checkpoint for model in config.models), config.output.path]
+    return [path for path in paths if "://" not in path]
 
 
 def parse_date(text: str) -> date:

@@ -42,9 +42,9 @@ def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
         location = _location(details)
         found = _message(details, location, model)
         merged.setdefault(location, []).append((str(details["type"]), *found))
-    made = [_fault(location, found) for location, found in merged.items()]
-    meant = {field for fault in made for field in fault.meant}
-    return [fault for fault in made if fault.kind != "missing" or fault.problem.field not in meant]
+    all_faults = [_fault(location, found) for location, found in merged.items()]
+    meant = {field for fault in all_faults for field in fault.meant}
+    return [fault for fault in all_faults if fault.kind != "missing" or fault.problem.field not in meant]
 
 
 def _fault(location: Location, found: list[tuple[str, str, tuple[str, ...]]]) -> Fault:
@@ -93,25 +93,25 @@ def _wrong_value(details: Any, location: Location) -> str:
 
 def _unknown_key(location: Location, root: type[BaseModel]) -> tuple[str, tuple[str, ...]]:
     key, parent = str(location[-1]), location[:-1]
-    here = known_keys(section_at(parent, root))
-    homes = [path for path, elsewhere in sections(root).items() if key in known_keys(elsewhere)]
-    if homes:
-        named = " or ".join(path or "the top level" for path in homes)
-        meant = tuple(_in_entry(f"{path}.{key}".lstrip("."), parent) for path in homes)
+    known = known_keys(section_at(parent, root))
+    other_sections = [path for path, elsewhere in sections(root).items() if key in known_keys(elsewhere)]
+    if other_sections:
+        named = " or ".join(path or "the top level" for path in other_sections)
+        meant = tuple(_in_entry(f"{path}.{key}".lstrip("."), parent) for path in other_sections)
         return f"unknown key here; {key!r} belongs under {named}", meant
-    near = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
-    if near and difflib.SequenceMatcher(None, key, near[0]).ratio() > SURE:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if near and difflib.SequenceMatcher(None, key, near[0]).ratio() > CLEAR_SIMILARITY:
         return f"unknown key; did you mean {near[0]!r}?", (field_path((*parent, near[0])),)
     if hint := hint_of_key(key):
         field, words = hint
         return f"unknown key; {f'use {field}: ' if field else ''}{words}", _fields_meant(field, parent)
     if near:
         return f"unknown key; did you mean {near[0]!r}?", (field_path((*parent, near[0])),)
-    nearest = difflib.get_close_matches(key, here, n=1, cutoff=0.0)
-    return f"unknown key; the nearest known one is {nearest[0]!r} (known: {', '.join(here)})", ()
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"unknown key; the nearest known one is {nearest[0]!r} (known: {', '.join(known)})", ()
 
 
-SURE = 0.9
+CLEAR_SIMILARITY = 0.9
 """Similarity from which a key is a misspelled one of its section, whatever other tools mean by it."""
 
 

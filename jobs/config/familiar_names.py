@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-KEYS: dict[str, tuple[str | None, str]] = {
+FAMILIAR_KEYS: dict[str, tuple[str | None, str]] = {
     "batch_size": ("models[].tokens_per_batch", "a batch is cut by its tokens, not by its texts"),
     "per_device_batch_size": ("models[].tokens_per_batch", "a batch is cut by its tokens, not by its texts"),
     "model": ("models[].checkpoint", "each entry of models names its checkpoint"),
@@ -57,7 +57,7 @@ KEYS: dict[str, tuple[str | None, str]] = {
 }
 """Key -> (the field that does this, or None; what to know about it)."""
 
-TASKS: dict[str, tuple[str, ...]] = {
+FAMILIAR_TASKS: dict[str, tuple[str, ...]] = {
     "ner": ("token-classification",),
     "named-entity-recognition": ("token-classification",),
     "pos": ("token-classification",),
@@ -116,26 +116,27 @@ NOT_OFFERED = {
 """Tasks of other tools that encoders of text cannot do, and why."""
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def hint_of_key(key: str) -> tuple[str | None, str] | None:
     """Return the field that a key of another tool stands for, and what to say about it."""
-    return KEYS.get(_plain(key).replace("-", "_"))
+    return FAMILIAR_KEYS.get(_normalized(key).replace("-", "_"))
 
 
 def task_hint(name: str, known: Sequence[str]) -> str:
     """Return what to write instead of a task that is unknown; nothing if no known one is like it."""
-    plain = _plain(name)
+    plain = _normalized(name)
     if plain in known:
         return f"; did you mean {plain}?"
     if plain in NOT_OFFERED:
         return f"; {plain} {NOT_OFFERED[plain]}, encoders of text do not: it is not offered"
-    found = [task for task in TASKS.get(plain, ()) if task in known]
+    found = [task for task in FAMILIAR_TASKS.get(plain, ()) if task in known]
     if found:
         return f"; {plain} is called {found[0]} here"
-    near = difflib.get_close_matches(plain, [*known, *TASKS], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(plain, [*known, *FAMILIAR_TASKS], n=1, cutoff=0.7)
     if not near:
         return ""
-    return f"; did you mean {next(task for task in (near[0], *TASKS.get(near[0], ())) if task in known)}?"
+    candidates = (near[0], *FAMILIAR_TASKS.get(near[0], ()))
+    return f"; did you mean {next(task for task in candidates if task in known)}?"

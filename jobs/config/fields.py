@@ -37,17 +37,19 @@ def job_fields(section: type[BaseModel] = JobConfig, path: str = "") -> Iterator
     for name, field in section.model_fields.items():
         key = f"{path}{field.alias or name}"
         inner = section_in(field.annotation)
-        several = inner is not None and not _is_section(field.annotation)
+        is_list = inner is not None and not _is_section(field.annotation)
         yield JobField(
             path=key,
-            values=("list of sections" if several else "section") if inner else values_of(_whole(field)),
+            values=("list of sections" if is_list else "section")
+            if inner
+            else values_of(_type_with_bounds(field)),
             default=None if inner or field.is_required() else _default(field),
             required=field.is_required(),
             section=inner is not None,
             description=field.description or "",
         )
         if inner is not None:
-            yield from job_fields(inner, f"{key}{'[]' if several else ''}.")
+            yield from job_fields(inner, f"{key}{'[]' if is_list else ''}.")
 
 
 def values_of(annotation: Any) -> str:
@@ -55,7 +57,7 @@ def values_of(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         bounds = _bounds(arguments[1:])
-        return _bounded(values_of(arguments[0]), bounds)
+        return _values_with_bounds(values_of(arguments[0]), bounds)
     if origin in (Union, UnionType):
         return _alternatives([values_of(part) for part in arguments])
     if origin is Literal:
@@ -67,7 +69,7 @@ def values_of(annotation: Any) -> str:
     return NAMES[annotation]
 
 
-def _bounded(values: str, bounds: str) -> str:
+def _values_with_bounds(values: str, bounds: str) -> str:
     """Put bounds behind the kind of number that they are of."""
     return re.sub(r"^(integer|number)\b(?! from)", rf"\1{bounds}", values) if bounds else values
 
@@ -98,7 +100,7 @@ def _bounds(metadata: tuple[Any, ...]) -> str:
     return f" {' '.join(found)}" if found else ""
 
 
-def _whole(field: FieldInfo) -> Any:
+def _type_with_bounds(field: FieldInfo) -> Any:
     """Return a field's type with its bounds: pydantic keeps those of the outermost type apart."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 

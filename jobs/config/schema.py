@@ -17,7 +17,7 @@ from corpusmill.pipeline.input.readers.parse import check_readable
 
 Auto = Literal["auto"]
 
-MERGE = "tag:yaml.org,2002:merge"
+MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 def _one_or_many(value: Any) -> Any:
@@ -238,30 +238,31 @@ class JobConfig(Section):
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":
         """Load a job file, with `a.b=c` settings laid over it; ConfigError lists every problem."""
-        return _sound(read_job_file(path, overrides), str(path))
+        return _job_or_error(read_job_file(path, overrides), str(path))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], origin: str = "job") -> "JobConfig":
         """Check a job given as a dictionary; ConfigError lists every problem."""
-        return _sound(read_fields(fields, cls), origin)
+        return _job_or_error(read_fields(fields, cls), origin)
 
     def to_yaml(self) -> str:
         """Write the job as a file that loads to the same job."""
         fields = self.model_dump(by_alias=True)
         fields["models"] = [
-            _given(written, model) for written, model in zip(fields["models"], self.models, strict=True)
+            _without_unset(written, model)
+            for written, model in zip(fields["models"], self.models, strict=True)
         ]
         return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 
 
-def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+def _without_unset(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     """Leave out what was not given: to write its null would be to give it."""
     return {
         name: value for name, value in written.items() if value is not None or name in model.model_fields_set
     }
 
 
-def _sound(reading: Reading[JobConfig], origin: str) -> JobConfig:
+def _job_or_error(reading: Reading[JobConfig], origin: str) -> JobConfig:
     if reading.problems or reading.job is None:
         raise ConfigError(list(reading.problems), origin)
     return reading.job
@@ -363,7 +364,7 @@ def _repeated(
     elif isinstance(node, yaml.MappingNode):
         keys = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
                 if key.value in keys:
                     line, column = key.start_mark.line + 1, key.start_mark.column + 1
                     words = f"line {line}, column {column}: the key {key.value!r} is given twice; remove one"

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from corpusmill.jobs.config.explain import Fault, Location, faults, field_of, field_path, section_in
-from corpusmill.jobs.errors import Problem, within
+from corpusmill.jobs.errors import Problem, is_within
 
 S = TypeVar("S", bound=BaseModel)
 STAND_INS: dict[str, Any] = {
@@ -19,7 +19,7 @@ STAND_INS: dict[str, Any] = {
     "device": "cpu",
 }
 """Values in place of required ones that are missing or wrong; "?" for the others. They are never used."""
-ROUNDS = 12
+MAX_ROUNDS = 12
 """Checks of a section run only when its fields are sound, so a few rounds may find new faults."""
 
 
@@ -37,26 +37,29 @@ class Reading(Generic[S]):
 
 def read_fields(fields: dict[str, Any], root: type[S], *, unread: Iterable[str] = ()) -> Reading[S]:
     """Validate the fields of a job, and again without what is faulty until nothing is."""
-    left = copy.deepcopy(fields)
+    remaining_fields = copy.deepcopy(fields)
     problems: list[Problem] = []
-    unknown = set(unread)
-    for _ in range(ROUNDS):
+    unread_fields = set(unread)
+    for _ in range(MAX_ROUNDS):
         try:
-            return Reading(root.model_validate(left), tuple(problems), frozenset(unknown))
+            return Reading(root.model_validate(remaining_fields), tuple(problems), frozenset(unread_fields))
         except ValidationError as error:
             found = faults(error, root)
-        problems += [fault.problem for fault in found if not _known(fault.problem.field, unknown)]
+        problems += [fault.problem for fault in found if not _is_unread(fault.problem.field, unread_fields)]
         for fault in found:
-            unknown |= {*_unread(fault, root), *(field for field in fault.meant if not _given(field, fields))}
-            _mend(left, fault, root)
-    return Reading(None, tuple(problems), frozenset(unknown))
+            unread_fields |= {
+                *_unread_field(fault, root),
+                *(field for field in fault.meant if not _has_value(field, fields)),
+            }
+            _repair(remaining_fields, fault, root)
+    return Reading(None, tuple(problems), frozenset(unread_fields))
 
 
-def _known(field: str, unread: set[str]) -> bool:
-    return any(within(field, other) for other in unread)
+def _is_unread(field: str, unread: set[str]) -> bool:
+    return any(is_within(field, other) for other in unread)
 
 
-def _given(field: str, fields: dict[str, Any]) -> bool:
+def _has_value(field: str, fields: dict[str, Any]) -> bool:
     """Say whether the file has a value for a field: then an unknown key is not taken for it."""
     node: Any = fields
     for part in re.findall(r"[^.\[\]]+", field):
@@ -67,7 +70,7 @@ def _given(field: str, fields: dict[str, Any]) -> bool:
     return True
 
 
-def _unread(fault: Fault, root: type[BaseModel]) -> set[str]:
+def _unread_field(fault: Fault, root: type[BaseModel]) -> set[str]:
     """Return the field whose value a fault takes away; an unknown key is no field."""
     return set() if fault.kind == "extra_forbidden" else {field_path(_field(fault.location, root))}
 
@@ -85,7 +88,7 @@ def _field(location: Location, root: type[BaseModel]) -> Location:
     return location
 
 
-def _mend(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
+def _repair(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
     """Take a faulty part out, or put a stand-in where the job needs one."""
     *parents, last = _field(fault.location, root)
     node: Any = fields

@@ -24,7 +24,7 @@ Lengths = np.ndarray[Any, np.dtype[np.int64]]
 MEASURED_TOKENS = 16_384
 """Tokens that a pool is measured on: one or two seconds for a small model."""
 
-ROWS = 64
+ENCODED_ROWS = 64
 """Rows that are encoded: what compression makes of them is near what it makes of a unit."""
 
 
@@ -49,7 +49,7 @@ class OutputSize:
 
     def __init__(self, blocks: Sequence[UnitBlock], output: OutputSpec) -> None:
         filled = [block for block in blocks if block.rows]
-        self._block = filled[0].part(0, min(ROWS, filled[0].rows)) if filled else None
+        self._block = filled[0].part(0, min(ENCODED_ROWS, filled[0].rows)) if filled else None
         self._output = output
         self._results: list[pa.Table] = []
 
@@ -58,7 +58,7 @@ class OutputSize:
         if self._block is not None:
             self._results.append(encoder.encode(self._block).columns)
 
-    def of(self, rows: int, units: int) -> int:
+    def estimate(self, rows: int, units: int) -> int:
         """Return the bytes of so many rows in so many files."""
         if self._block is None:
             return 0
@@ -75,7 +75,7 @@ class OutputSize:
 
 
 @dataclass
-class Sample:
+class SampledRows:
     """Sampled blocks of so many rows in all; each model adds its sequences' lengths and its results' size."""
 
     blocks: Sequence[UnitBlock]
@@ -92,7 +92,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredModel:
     """A model's tokens in the whole input, and what one of its workers does of them in a second."""
 
     model: ModelSpec
@@ -100,28 +100,30 @@ class Measured:
     rate: float
 
 
-def measured(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> Measured:
+def measure_model(model: ModelSpec, sample: SampledRows, rates: Mapping[str, float]) -> MeasuredModel:
     """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
     encoder = Encoder(model)  # one at a time: it sets the threads of this process
     tokens = sample.tokens(encoder)
     rate = rates.get(model.title, rates.get(""))
     if rate is None:
-        rate = _measure(encoder, sample.blocks) if tokens else 0.0
-    return Measured(model, tokens, rate)
+        rate = _measure_rate(encoder, sample.blocks) if tokens else 0.0
+    return MeasuredModel(model, tokens, rate)
 
 
 def estimates(
-    models: Sequence[Measured], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
+    models: Sequence[MeasuredModel], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
 ) -> tuple[ModelEstimate, ...]:
     """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
     if drain_seconds is None:
-        workers = _soonest(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
+        workers = _workers_for_soonest_end(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
     else:
-        workers = [_at_work(each, drain_seconds) for each in models]
+        workers = [_workers_for_drain_time(each, drain_seconds) for each in models]
     return tuple(_estimate(*each) for each in zip(models, workers, strict=True))
 
 
-def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
+def _workers_for_soonest_end(
+    models: Sequence[MeasuredModel], *, room: Mapping[str, float], units: int
+) -> list[int]:
     """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
     costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
     snapshots = [
@@ -143,14 +145,14 @@ def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: in
     return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
 
 
-def _at_work(each: Measured, drain_seconds: float) -> int:
+def _workers_for_drain_time(each: MeasuredModel, drain_seconds: float) -> int:
     """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
     pool = each.model.pool
     needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
     return max(1, pool.min_workers, min(needed, pool.workers))
 
 
-def _estimate(each: Measured, workers: int) -> ModelEstimate:
+def _estimate(each: MeasuredModel, workers: int) -> ModelEstimate:
     together = each.rate * workers if each.tokens else 0.0
     seconds = each.tokens / together if together else 0.0
     model = each.model
@@ -171,7 +173,7 @@ def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Length
     return total, np.concatenate(found)
 
 
-def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
+def _measure_rate(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
     """Return a worker's tokens per second, on sampled rows after one round to warm up."""
     few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
     for block in few:

@@ -9,10 +9,17 @@ from itertools import islice
 import numpy as np
 import torch
 
-from corpusmill.jobs.config.dates import dated
+from corpusmill.jobs.config.dates import with_run_date
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
-from corpusmill.jobs.plan.estimates import Lengths, ModelEstimate, OutputSize, Sample, estimates, measured
+from corpusmill.jobs.plan.estimates import (
+    Lengths,
+    ModelEstimate,
+    OutputSize,
+    SampledRows,
+    estimates,
+    measure_model,
+)
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import size_pools
 from corpusmill.pipeline.blocks import UnitBlock
@@ -28,7 +35,7 @@ SAMPLED_WITHIN = 1 << 16
 """Rows of a split among which its samples are spread: what is before them has to be read."""
 COUNTED_BYTES = 1 << 30
 """Input without row counts of its own is counted up to this size, and estimated beyond."""
-EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+HISTOGRAM_EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 RAY_START = 10.0
 """Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
 
@@ -77,7 +84,7 @@ def plan(
     what `run` would note of the input, on standard error. `rates` are tokens per second that one worker does,
     by the model's title, "" for all others: those are not measured. `price` is that of an hour of one worker.
     """
-    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    job = resolve(with_run_date(config, run_date or date.today()), origin, template=config.output.path)
     if show_notes:
         job.print_notes()
     given = dict(rates or {})
@@ -86,13 +93,13 @@ def plan(
     rows = sum(counts)
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
-    sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
+    sample = SampledRows(blocks, rows, OutputSize(blocks, job.spec.output))
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
     machine = cpus or usable_cpus()
     models = estimates(
-        [measured(model, sample, given) for model in _sized(job, machine)],
+        [measure_model(model, sample, given) for model in _sized(job, machine)],
         cpus=machine,
         gpus=torch.cuda.device_count(),
         units=units,
@@ -111,7 +118,7 @@ def plan(
         seconds=round(_seconds(models, machine) + startup, 1),
         startup_seconds=startup,
         worker_hours=worker_hours,
-        output_bytes=sample.size.of(rows, units),
+        output_bytes=sample.size.estimate(rows, units),
         cost=None if price is None else round(worker_hours * price, 4),
         sampled_rows=sampled,
         length_histogram=_histogram(sample.lengths[0]),
@@ -159,8 +166,8 @@ def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
 
 
 def _histogram(lengths: Lengths) -> dict[str, int]:
-    counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
-    names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
+    counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in HISTOGRAM_EDGES] + [np.iinfo(np.int64).max])
+    names = [f"<={edge}" for edge in HISTOGRAM_EDGES[1:]] + [f">{HISTOGRAM_EDGES[-1]}"]
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from corpusmill.jobs.errors import Problem, within
+from corpusmill.jobs.errors import Problem, is_within
 from corpusmill.models import ModelError
 from corpusmill.pipeline.errors import CorpusmillError
 
@@ -24,7 +24,9 @@ class Checks:
 
     def can_read(self, *fields: str) -> bool:
         """Say whether all these fields could be read; a section is read if all that it holds is."""
-        return not any(within(one, other) or within(other, one) for one in fields for other in self.unread)
+        return not any(
+            is_within(one, other) or is_within(other, one) for one in fields for other in self.unread
+        )
 
     def add(self, where: str, message: str) -> None:
         """Note a problem of a field that could be read."""

@@ -30,31 +30,31 @@ def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
     Processes of a node take turns, so all return what the first one measured. Where the cache cannot be
     written, the choice holds for this call alone.
     """
-    question = {"processor": _processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    question |= {"width": width, "dtypes": list(dtypes)}
-    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
+    conditions = {"processor": _processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    conditions |= {"width": width, "dtypes": list(dtypes)}
+    name = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / "measured" / f"{name}.json"
     try:
         with turn(path.with_name(".lock")):
-            return _kept(path, dtypes) or _keep(path, question, measure(width, dtypes))
+            return _read_record(path, dtypes) or _write_record(path, conditions, measure(width, dtypes))
     except OSError:
-        return _kept(path, dtypes) or measure(width, dtypes)
+        return _read_record(path, dtypes) or measure(width, dtypes)
 
 
-def _kept(path: Path, dtypes: Sequence[str]) -> DtypeChoice | None:
+def _read_record(path: Path, dtypes: Sequence[str]) -> DtypeChoice | None:
     """Return what was measured before; None also for a damaged record."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        dtype, reason, date = (str(found[key]) for key in ("dtype", "reason", "date"))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        dtype, reason, date = (str(record[key]) for key in ("dtype", "reason", "date"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return DtypeChoice(dtype, f"{reason}, measured here on {date}") if dtype in dtypes else None
 
 
-def _keep(path: Path, question: dict[str, Any], choice: DtypeChoice) -> DtypeChoice:
-    answer = {"dtype": choice.dtype, "reason": choice.reason, "date": datetime.date.today().isoformat()}
+def _write_record(path: Path, conditions: dict[str, Any], choice: DtypeChoice) -> DtypeChoice:
+    record = {"dtype": choice.dtype, "reason": choice.reason, "date": datetime.date.today().isoformat()}
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(question | answer, indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(conditions | record, indent=1), encoding="utf-8")
     partial.replace(path)
     return choice
 
@@ -84,7 +84,7 @@ def recorded_dtypes(output: str) -> dict[int, str]:
         return {}
 
 
-def check_place(folder: OutputFolder) -> None:
+def check_output_folder(folder: OutputFolder) -> None:
     """Refuse a place where no output can be: a file, a folder of something else, one without write access.
 
     A folder with a job's record is left to `check_same_job`.
@@ -96,9 +96,9 @@ def check_place(folder: OutputFolder) -> None:
         raise OutputError(f"{folder.url}: expected a folder, got a file; choose another output.path").at(
             "output.path"
         )
-    strangers = [name for name in folder.names("") if name != "_job"]
-    if strangers:
+    other_names = [name for name in folder.names("") if name != "_job"]
+    if other_names:
         raise OutputError(
             f"{folder.url}: expected an empty folder or this job's own output, found "
-            f"{', '.join(strangers[:3])}; choose another output.path"
+            f"{', '.join(other_names[:3])}; choose another output.path"
         ).at("output.path")

@@ -49,16 +49,16 @@ def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -
     return ListedInputs(files, notes)
 
 
-def _listed(path: str, asked: str, output: OwnOutput | None) -> InputFiles:
-    listed = list_files([path], any_name=asked != "auto", output=output)
+def _listed(path: str, format_name: str, output: OwnOutput | None) -> InputFiles:
+    listed = list_files([path], any_name=format_name != "auto", output=output)
     for file in listed.files:
-        format_of(file, asked)
+        format_of(file, format_name)
     return listed
 
 
 def _other_outputs(paths: Sequence[str], files: Sequence[StoredFile]) -> Iterator[str]:
     """Note outputs of other jobs that lie among the inputs: they are read, as nobody else can tell."""
-    asked = [absolute(path) for path in paths]
+    input_paths = [absolute(path) for path in paths]
     folders = Counter(posixpath.dirname(file.url) for file in files)
     outputs: Counter[str] = Counter()
     for folder, count in folders.items():
@@ -66,7 +66,7 @@ def _other_outputs(paths: Sequence[str], files: Sequence[StoredFile]) -> Iterato
         if name in ("data", "rejects"):
             outputs[output] += count
     for output, count in sorted(outputs.items()):
-        named = any(path == output or path.startswith(output + "/") for path in asked)
+        named = any(path == output or path.startswith(output + "/") for path in input_paths)
         if not named and _is_output(output):
             yield (
                 f"{count} input file(s) are the output of another job, {output}; if they should not be read, "

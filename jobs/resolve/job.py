@@ -10,11 +10,11 @@ from functools import partial
 
 import pyarrow as pa
 
-from corpusmill.jobs.config.dates import strange_placeholder
+from corpusmill.jobs.config.dates import unknown_placeholder
 from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.resolve.checks import Checks
-from corpusmill.jobs.resolve.dtype import check_place, recorded_dtypes
+from corpusmill.jobs.resolve.dtype import check_output_folder, recorded_dtypes
 from corpusmill.jobs.resolve.input_files import list_inputs
 from corpusmill.jobs.resolve.model import CheckedModel, ResolvedModel, check_model
 from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
@@ -59,7 +59,7 @@ def resolve(config: JobConfig, origin: str = "job", *, template: str | None = No
     An input file that is damaged is an InputError of its own: it is no fault of the configuration.
     """
     checks = Checks()
-    job = _checked(config, checks, template)
+    job = _check_job(config, checks, template)
     if job is None:
         raise ConfigError(checks.problems, origin)
     return job
@@ -72,13 +72,13 @@ def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | No
     """
     checks = Checks(unread)
     try:
-        _checked(config, checks, template)
-    except InputError as damage:
-        checks.add("input.path", str(damage))
+        _check_job(config, checks, template)
+    except InputError as damaged:
+        checks.add("input.path", str(damaged))
     return checks.problems
 
 
-def _checked(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
+def _check_job(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
     """Run every check that can run; return the job if there is no problem and nothing unread."""
     pairs = config.input.text_pair is not None
     output = checks.run("output.path", lambda: _output(config.output, checks))
@@ -90,43 +90,45 @@ def _checked(config: JobConfig, checks: Checks, template: str | None) -> Resolve
     own = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
     listed = list_inputs(config.input, own, checks)
     files = listed.files
-    lists = any(model is not None and model.needs.second == "list" for model in models)
-    spec_input, damage = _read_input(config.input, files, checks, lists=lists)
+    second_is_list = any(model is not None and model.needs.second == "list" for model in models)
+    spec_input, damaged = _read_input(config.input, files, checks, second_is_list=second_is_list)
     _check_names(config, checks)
     _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
     _check_pairs(models, config.input, checks)
-    if damage is not None:
+    if damaged is not None:
         if not checks.problems:
-            raise damage
-        checks.add("input.path", str(damage))
-    found = [model.resolved for model in models if model is not None and model.resolved is not None]
+            raise damaged
+        checks.add("input.path", str(damaged))
+    resolved = [model.resolved for model in models if model is not None and model.resolved is not None]
     if checks.problems or checks.unread or output is None or spec_input is None:
         return None
     spec = PipelineSpec(
         spec_input,
-        tuple(model.spec for model in found),
+        tuple(model.spec for model in resolved),
         output,
         config.autoscaling.drain_seconds,
     )
-    sizing = _sizing(config, found)
+    sizing = _sizing(config, resolved)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing, tuple(listed.notes))
+    return ResolvedJob(config, spec, tuple(resolved), tuple(files), splits, sizing, tuple(listed.notes))
 
 
 def _read_input(
-    config: InputConfig, files: list[StoredFile], checks: Checks, *, lists: bool
+    config: InputConfig, files: list[StoredFile], checks: Checks, *, second_is_list: bool
 ) -> tuple[InputSpec | None, InputError | None]:
     """Check the columns of the files; also return the error of a file that cannot be read."""
     if not files or not checks.can_read("input.format", "input.schema"):
         return None, None
     before = len(checks.problems)
-    given = checks.run("input.schema", lambda: _given_types(config, files))
+    given_types = checks.run("input.schema", lambda: _given_types(config, files))
     if len(checks.problems) > before:
         return None, None
     try:
-        return _input(config, _schemas(config, files, given), checks, lists=lists), None
-    except InputError as damage:
-        return None, damage
+        return _input(
+            config, _schemas(config, files, given_types), checks, second_is_list=second_is_list
+        ), None
+    except InputError as damaged:
+        return None, damaged
 
 
 def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:
@@ -139,9 +141,11 @@ def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | No
     return pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
 
 
-def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | None) -> list[FileSchema]:
+def _schemas(config: InputConfig, files: list[StoredFile], given_types: pa.Schema | None) -> list[FileSchema]:
     texts = {config.text, config.text_pair}
-    schemas = [(url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given)]
+    schemas = [
+        (url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given_types)
+    ]
     # A JSONL file without a single line has no columns to check.
     return [found for found in schemas if found[1].names] or schemas
 
@@ -149,15 +153,15 @@ def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | No
 def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
     """Take a text column that holds text and other values for text: rows of other values are rejects."""
 
-    def settled(field: pa.Field) -> pa.Field:
+    def with_text_type(field: pa.Field) -> pa.Field:
         found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
         return pa.field(field.name, pa.string()) if field.name in texts and "string" in found else field
 
-    return pa.schema([settled(field) for field in schema])
+    return pa.schema([with_text_type(field) for field in schema])
 
 
 def _input(
-    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, lists: bool
+    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, second_is_list: bool
 ) -> InputSpec | None:
     """Find the columns' types; with `lists` the second text column holds lists of texts."""
     keep = kept_columns(config.keep, schemas)
@@ -170,7 +174,7 @@ def _input(
     types: dict[str, pa.DataType] = {}
     for where, names in wanted.items():
         for name in names:
-            check = _CHECKS.get(where if not (lists and where == "input.text_pair") else "lists")
+            check = _CHECKS.get(where if not (second_is_list and where == "input.text_pair") else "lists")
             kind = checks.run(where, partial(_column, name, schemas, where, check))
             if kind is not None:
                 types[name] = kind
@@ -203,18 +207,18 @@ def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
     """Check the output's format and its place."""
     compression = config.compression or "none"
     checks.run("output.compression", lambda: _check_codec(config.format, compression), ("output.format",))
-    if strange := strange_placeholder(config.path):
-        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {strange}").at("output.path")
+    if unknown := unknown_placeholder(config.path):
+        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {unknown}").at("output.path")
     url = absolute(config.path)
     if checks.can_read("output.path"):
-        _check_place(OutputFolder.of(url, config.format))
+        _check_output_folder(OutputFolder.of(url, config.format))
     return OutputSpec(url, config.format, None if compression == "none" else compression)
 
 
-def _check_place(folder: OutputFolder) -> None:
+def _check_output_folder(folder: OutputFolder) -> None:
     """Refuse a place where no output can be; a store that does not answer is no fault of the job."""
     try:
-        check_place(folder)
+        check_output_folder(folder)
     except OutputError as error:
         if error.field:
             raise

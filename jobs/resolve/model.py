@@ -67,7 +67,7 @@ class _Loaded:
 
     source: Found
     checkpoint: Checkpoint
-    made: Task
+    task_object: Task
     options: dict[str, Any]
 
 
@@ -80,35 +80,35 @@ def check_model(
     meant when the output was begun: it means the same until the end, on every machine.
     """
     before = len(checks.problems)
-    source = checks.run(f"{where}.checkpoint", lambda: _found(config, where))
+    source = checks.run(f"{where}.checkpoint", lambda: _find_checkpoint(config, where))
     task = checks.run(f"{where}.task", lambda: _task_name(config, source, where))
     _check_device(config, where, checks)
     options = _options(config, task, where, checks) if task else {}
-    loaded = _load(source, task, options, where, checks) if source and task else None
-    checkpoint = loaded.checkpoint if loaded else _encoder(source, where, checks)
+    loaded = _load_for_task(source, task, options, where, checks) if source and task else None
+    checkpoint = loaded.checkpoint if loaded else _read_encoder(source, where, checks)
     if checkpoint is None:
         return None
     max_length = checks.run(f"{where}.checkpoint", lambda: _max_length(config, checkpoint, where))
     if task is None or loaded is None:
         return None
-    made = loaded.made
+    task_object = loaded.task_object
     checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint))
-    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, made, where))
+    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, task_object, where))
     longest = max_length or checkpoint.max_positions
     tokenizer = checks.run(
         f"{where}.checkpoint", lambda: _tokenizer(config, loaded, longest, where, pairs=pairs)
     )
     if tokenizer is not None and max_length is not None:
-        checks.run(f"{where}.max_length", lambda: _check_room(tokenizer, max_length, where))
+        checks.run(f"{where}.max_length", lambda: _check_special_tokens_fit(tokenizer, max_length, where))
     resolved = None
     if len(checks.problems) == before and not checks.unread and tokenizer is not None:
         resolved = checks.run(
             f"{where}.checkpoint",
-            lambda: _resolved(
+            lambda: _resolve(
                 config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded
             ),
         )
-    return CheckedModel(task, _prefix(config), made.needs, _columns(config, made), resolved)
+    return CheckedModel(task, _prefix(config), task_object.needs, _columns(config, task_object), resolved)
 
 
 def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
@@ -132,7 +132,7 @@ def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> Model
     return resolve_model(config, "model", pairs=pairs).spec
 
 
-def _resolved(
+def _resolve(
     config: ModelConfig,
     task: str,
     loaded: _Loaded,
@@ -142,7 +142,7 @@ def _resolved(
     recorded: str | None,
 ) -> ResolvedModel:
     """Return a model for which everything was checked; what `dtype: auto` means is measured here."""
-    checkpoint, made = loaded.checkpoint, loaded.made
+    checkpoint, task_object = loaded.checkpoint, loaded.task_object
     device = _device(config)
     dtype = _dtype(config, checkpoint, device, recorded)
     spec = ModelSpec(
@@ -166,9 +166,9 @@ def _resolved(
     return ResolvedModel(
         config,
         spec,
-        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
-        made.needs,
-        _columns(config, made),
+        checkpoint.flops_per_token(TYPICAL_LENGTH) * task_object.needs.passes,
+        task_object.needs,
+        _columns(config, task_object),
         dtype.reason,
     )
 
@@ -177,11 +177,11 @@ def _prefix(config: ModelConfig) -> str:
     return f"{config.name}_" if config.name else ""
 
 
-def _columns(config: ModelConfig, made: Task) -> tuple[str, ...]:
-    return tuple(_prefix(config) + name for name in made.schema.names)
+def _columns(config: ModelConfig, task_object: Task) -> tuple[str, ...]:
+    return tuple(_prefix(config) + name for name in task_object.schema.names)
 
 
-def _found(config: ModelConfig, where: str) -> Found:
+def _find_checkpoint(config: ModelConfig, where: str) -> Found:
     try:
         return find_checkpoint(config.checkpoint)
     except CorpusmillError as error:
@@ -216,13 +216,15 @@ def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict
     return given
 
 
-def _load(source: Found, task: str, options: dict[str, Any], where: str, checks: Checks) -> _Loaded | None:
+def _load_for_task(
+    source: Found, task: str, options: dict[str, Any], where: str, checks: Checks
+) -> _Loaded | None:
     """Read a checkpoint for a task; each wrong option is a problem, and the others are checked."""
     tried: set[str] = set()
     while True:
         try:
-            checkpoint = _checkpoint(source.folder, task, options, where)
-            return _Loaded(source, checkpoint, _task(task, checkpoint, options, where), options)
+            checkpoint = _read_checkpoint(source.folder, task, options, where)
+            return _Loaded(source, checkpoint, _make_task(task, checkpoint, options, where), options)
         except ModelError as error:
             checks.add(f"{where}.checkpoint", str(error))
             return None
@@ -237,14 +239,14 @@ def _load(source: Found, task: str, options: dict[str, Any], where: str, checks:
             options = rest | ({wrong: OPTION_STAND_INS[wrong]} if wrong in OPTION_STAND_INS else {})
 
 
-def _encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
+def _read_encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
     """Read a checkpoint whose task is not known: some settings can be checked all the same."""
     if source is None:
         return None
     return checks.run(f"{where}.checkpoint", lambda: read_checkpoint(source.folder, "base"))
 
 
-def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
+def _read_checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
     """Read a checkpoint for a task; what is wrong with an option is said of the option."""
     try:
         return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
@@ -255,15 +257,15 @@ def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) ->
         raise CorpusmillError(message).at(f"{where}.{name}") from None
 
 
-def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
+def _make_task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
     try:
         return TASKS[task](checkpoint, options)
     except OptionError as error:
         raise error.at(f"{where}.{error.field}" if error.field else where) from None
 
 
-def _check_windows(config: ModelConfig, task: str, made: Task, where: str) -> None:
-    if config.long_text == "window" and not made.needs.windows:
+def _check_windows(config: ModelConfig, task: str, task_object: Task, where: str) -> None:
+    if config.long_text == "window" and not task_object.needs.windows:
         raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
             f"{where}.long_text"
         )
@@ -271,12 +273,12 @@ def _check_windows(config: ModelConfig, task: str, made: Task, where: str) -> No
 
 def _check_device(config: ModelConfig, where: str, checks: Checks) -> None:
     """Check the device and the dtype, for which no checkpoint is needed."""
-    device = checks.run(f"{where}.device", lambda: _device_there(config, where))
+    device = checks.run(f"{where}.device", lambda: _available_device(config, where))
     if device is not None:
         checks.run(f"{where}.dtype", lambda: _check_dtype(config, device, where))
 
 
-def _device_there(config: ModelConfig, where: str) -> str:
+def _available_device(config: ModelConfig, where: str) -> str:
     if config.device == "cuda" and config.pool.gpus == 0:
         raise CorpusmillError(
             "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
@@ -328,7 +330,7 @@ def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
 def _tokenizer(
     config: ModelConfig, loaded: _Loaded, max_length: int, where: str, *, pairs: bool
 ) -> TokenizerSpec:
-    checkpoint, needs = loaded.checkpoint, loaded.made.needs
+    checkpoint, needs = loaded.checkpoint, loaded.task_object.needs
     folder = str(checkpoint.folder)
     size = load_tokenizer(folder).get_vocab_size()
     if size > checkpoint.vocab_size:
@@ -350,10 +352,11 @@ def _tokenizer(
     )
 
 
-def _check_room(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
+def _check_special_tokens_fit(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
     template = read_template(load_tokenizer(tokenizer.folder))
-    frame = template.single if tokenizer.columns == ("text",) else template.pair
-    if max_length <= frame.size:
+    special_tokens = template.single if tokenizer.columns == ("text",) else template.pair
+    if max_length <= special_tokens.size:
         raise CorpusmillError(
-            f"expected more than {frame.size}, which the special tokens around a text take, got {max_length}"
+            f"expected more than {special_tokens.size}, the number of special tokens around a text, "
+            f"got {max_length}"
         ).at(f"{where}.max_length")

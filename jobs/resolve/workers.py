@@ -48,12 +48,12 @@ def drain_seconds(asked: float | None, *, shared: bool) -> float | None:
 
 def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:
     """Size a pool whose model has such a part of the work of so many CPUs."""
-    whole = max(1, round(part))
+    whole_cpus = max(1, round(part))
     if config.cpus != "auto":
         threads = config.cpus
     else:
-        sharing = min(whole, max(1, units)) if config.max_workers == "auto" else config.max_workers
-        threads = max(1, whole // max(sharing, config.min_workers))
+        sharing = min(whole_cpus, max(1, units)) if config.max_workers == "auto" else config.max_workers
+        threads = max(1, whole_cpus // max(sharing, config.min_workers))
     fitting = min(cpus // threads, units)
     workers = max(1, config.min_workers, fitting) if config.max_workers == "auto" else config.max_workers
     return PoolSpec(workers, threads, min_workers=min(config.min_workers, workers))
@@ -64,7 +64,7 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
     part = min(1.0, int(share * 1e4) / 1e4) or 1.0
     gpus = part if config.gpus == "auto" else float(config.gpus)
     workers = (
-        max(1, config.min_workers, _fitting(share, gpus))
+        max(1, config.min_workers, _workers_that_fit(share, gpus))
         if config.max_workers == "auto"
         else config.max_workers
     )
@@ -73,7 +73,7 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
     return PoolSpec(workers, cpus, gpus, min_workers=least, at_once=AT_ONCE_ON_GPU)
 
 
-def _fitting(share: float, each: float) -> int:
+def _workers_that_fit(share: float, each: float) -> int:
     """Return how many workers with `each` of a GPU fit on a share of the GPUs: one lies on one of them."""
     whole = int(share + 1e-9)
     return holds(whole, each) + (int((share - whole) / each + 1e-9) if each <= 1 else 0)

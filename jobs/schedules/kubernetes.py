@@ -18,7 +18,7 @@ from corpusmill.jobs.schedules.store import Schedule
 MOUNT = "/etc/corpusmill"
 NAME_LENGTH = 52
 """Characters of a CronJob's name: Kubernetes adds eleven for its jobs' names, which may have 63."""
-HEAD = """\
+MANIFEST_HEADER = """\
 # The job file, a CronJob that runs it on one pod, and the same as a RayJob for KubeRay's operator. The RayJob
 # is suspended, so that applying this file starts nothing: use either one. A job's paths have to exist inside
 # the pods: use s3:// and hf://, or mount a volume.
@@ -47,14 +47,14 @@ def manifests(schedule: Schedule, image: str, *, workers: int = 4, cpus: int = 4
         text = (Path(schedule.folder) / schedule.job).read_text(encoding="utf-8")
     except OSError as error:
         raise ScheduleError(f"{schedule.job}: the job file cannot be read ({error.strerror})") from None
-    name = _name(schedule.name)
+    name = _resource_name(schedule.name)
     container = _container(image, cpus, memory)
     documents = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"job.yaml": text}},
         _cron_job(schedule, name, container),
         _ray_job(schedule, name, container, workers),
     ]
-    return HEAD + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
+    return MANIFEST_HEADER + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _run_command(schedule: Schedule, job: str) -> list[str]:
@@ -121,6 +121,6 @@ def _volumes(name: str) -> list[dict[str, Any]]:
     return [{"name": "job", "configMap": {"name": name}}]
 
 
-def _name(name: str) -> str:
-    made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:NAME_LENGTH].rstrip("-")
-    return made or "corpusmill"
+def _resource_name(name: str) -> str:
+    resource_name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:NAME_LENGTH].rstrip("-")
+    return resource_name or "corpusmill"

@@ -86,7 +86,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._prepare()
 
-    def printed(self, run: int, suffix: str) -> Path:
+    def output_file(self, run: int, suffix: str) -> Path:
         """Path of what a run printed: `json` its result, `log` its messages."""
         folder = self.path.with_suffix("") / "runs"
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class Store:
         """Return all schedules by name, each with its next due time."""
         with self._transaction() as database:
             rows = database.execute("SELECT fields, due FROM schedules ORDER BY name").fetchall()
-        return [Scheduled(_schedule(row["fields"]), _instant(row["due"])) for row in rows]
+        return [Scheduled(_schedule(row["fields"]), _datetime(row["due"])) for row in rows]
 
     def schedule(self, name: str) -> Schedule:
         """Return a schedule; ScheduleError names those there are."""
@@ -132,15 +132,15 @@ class Store:
     def set_due(self, name: str, due: datetime | None) -> None:
         """Let a schedule be due at a time, and then as its cron fields say."""
         with self._transaction() as database:
-            database.execute("UPDATE schedules SET due = ? WHERE name = ?", (_seconds(due), name))
+            database.execute("UPDATE schedules SET due = ? WHERE name = ?", (_timestamp(due), name))
 
-    def begin(self, scheduled: Scheduled, *, run_date: str, then: datetime | None) -> int | None:
+    def record_start(self, scheduled: Scheduled, *, run_date: str, then: datetime | None) -> int | None:
         """Note that the run of a due time begins, that the next one is `then`, and return the run's number.
 
         Both are one transaction, so that no end of the process loses a due time. None says that the schedule
         was removed or changed meanwhile, and that nothing was noted.
         """
-        values = (_seconds(then), scheduled.schedule.name, _seconds(scheduled.due))
+        values = (_timestamp(then), scheduled.schedule.name, _timestamp(scheduled.due))
         with self._transaction() as database:
             changed = database.execute("UPDATE schedules SET due = ? WHERE name = ? AND due = ?", values)
             if changed.rowcount == 0:
@@ -167,12 +167,12 @@ class Store:
         where, values = ("WHERE schedule = ?", (schedule,)) if schedule else ("", ())
         return self._runs(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
-    def left_running(self) -> list[Run]:
+    def unfinished_runs(self) -> list[Run]:
         """Return the runs whose end nobody has noted, the oldest first."""
         return self._runs("WHERE state = ? ORDER BY id", (RUNNING,))
 
     @contextmanager
-    def served(self) -> Iterator[None]:
+    def serving_lock(self) -> Iterator[None]:
         """Be the only process that serves the store; the system takes the lock back from one that ends."""
         with self.path.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
             try:
@@ -213,7 +213,7 @@ class Store:
         with ExitStack() as held:
             if self.path.with_suffix(".lock").exists():
                 try:
-                    held.enter_context(self.served())
+                    held.enter_context(self.serving_lock())
                 except ScheduleError as error:
                     raise ScheduleError(
                         f"{error} of an earlier version; end that process, then the store can be converted"
@@ -244,7 +244,7 @@ class Store:
         """Return when a schedule of APScheduler's time is due; one without a time is due as if added now."""
         try:
             times = _schedule(text).timetable()
-            return _seconds(times.next_due(datetime.now(UTC)) if due is None else _instant(float(due)))
+            return _timestamp(times.next_due(datetime.now(UTC)) if due is None else _datetime(float(due)))
         except (ValueError, TypeError, KeyError, ScheduleError) as error:
             raise self._unreadable(name, str(error)) from None
 
@@ -281,9 +281,9 @@ def _schedule(text: str) -> Schedule:
     return Schedule(**values | {"options": tuple(values["options"])})
 
 
-def _seconds(due: datetime | None) -> float | None:
+def _timestamp(due: datetime | None) -> float | None:
     return None if due is None else due.timestamp()
 
 
-def _instant(seconds: float | None) -> datetime | None:
+def _datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

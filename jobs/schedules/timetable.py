@@ -25,7 +25,7 @@ FIELDS = {
     "month": "a month from 1 to 12 or jan to dec",
     "day-of-week": "days of the week from 0 to 7 or sun to sat",
 }
-SHIFT = timedelta(hours=3)
+MAX_CLOCK_CHANGE = timedelta(hours=3)
 """The most that a zone sets its clock back, as in Debian's cron; more than that corrects a wrong clock."""
 
 
@@ -39,8 +39,8 @@ class Timetable:
     def next_due(self, after: datetime) -> datetime | None:
         """Return the first time after an instant; None if there is none in 50 years."""
         found: datetime | None = None
-        for due in self._times(after - SHIFT):
-            if found is not None and due > found + SHIFT:
+        for due in self._times(after - MAX_CLOCK_CHANGE):
+            if found is not None and due > found + MAX_CLOCK_CHANGE:
                 break
             if due > after and (found is None or due < found):
                 found = due
@@ -49,8 +49,8 @@ class Timetable:
     def latest_due(self, now: datetime) -> datetime | None:
         """Return the last time up to an instant, the instant included; None if there is none in 50 years."""
         found: datetime | None = None
-        for due in self._times(now + SHIFT, reverse=True):
-            if found is not None and due < found - SHIFT:
+        for due in self._times(now + MAX_CLOCK_CHANGE, reverse=True):
+            if found is not None and due < found - MAX_CLOCK_CHANGE:
                 break
             if due <= now and (found is None or due > found):
                 found = due
@@ -90,11 +90,11 @@ def timetable(cron: str, timezone: str) -> Timetable:
     try:
         CronSim(found.cron, datetime(2000, 1, 1))
     except CronSimError as error:
-        raise _wrong(cron, str(error)) from None
+        raise _field_error(cron, str(error)) from None
     return found
 
 
-def _wrong(cron: str, reason: str) -> ScheduleError:
+def _field_error(cron: str, reason: str) -> ScheduleError:
     """Return the error of the field that cronsim names at the end of its reason."""
     name = reason.removeprefix("Bad ")
     got = dict(zip(FIELDS, cron.split(), strict=True)).get(name, cron)

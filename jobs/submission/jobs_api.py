@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from corpusmill.jobs.errors import ClusterUnreachable, SubmissionError
 
 T = TypeVar("T")
-ENDED = ("succeeded", "failed", "stopped")
+END_STATES = ("succeeded", "failed", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class ClusterJob:
     metadata: Mapping[str, str]
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing of it runs any more."""
-        return self.state in ENDED
+        return self.state in END_STATES
 
 
 class JobsApi:
@@ -41,13 +41,13 @@ class JobsApi:
                 f"expected the address of a cluster's dashboard such as http://head:8265, got {address!r}"
             ).at("--address")
         self.address = address.rstrip("/")
-        self._client = self._asked(self._connected)
+        self._client = self._call(self._connect)
 
     def submit(
         self, submission: str, command: str, runtime_env: dict[str, Any], metadata: dict[str, str]
     ) -> None:
         """Start a command on the cluster; an id that is taken is a SubmissionError."""
-        self._asked(
+        self._call(
             lambda: self._client.submit_job(
                 entrypoint=command, submission_id=submission, runtime_env=runtime_env, metadata=metadata
             )
@@ -55,20 +55,20 @@ class JobsApi:
 
     def all(self) -> list[ClusterJob]:
         """Return everything that was submitted to the cluster, newest first."""
-        found = [_job(details) for details in self._asked(self._client.list_jobs) if details.submission_id]
+        found = [_job(details) for details in self._call(self._client.list_jobs) if details.submission_id]
         return sorted(found, key=lambda job: job.started or 0.0, reverse=True)
 
     def job(self, submission: str) -> ClusterJob:
         """Return one submission."""
-        return _job(self._asked(lambda: self._client.get_job_info(submission)))
+        return _job(self._call(lambda: self._client.get_job_info(submission)))
 
     def stop(self, submission: str) -> bool:
         """Ask for a submission's end: SIGTERM; False where it had ended already."""
-        return bool(self._asked(lambda: self._client.stop_job(submission)))
+        return bool(self._call(lambda: self._client.stop_job(submission)))
 
     def logs(self, submission: str) -> str:
         """Return what a submission has printed so far."""
-        return str(self._asked(lambda: self._client.get_job_logs(submission)))
+        return str(self._call(lambda: self._client.get_job_logs(submission)))
 
     def follow(self, submission: str) -> Iterator[str]:
         """Yield what a submission prints, until it ends."""
@@ -81,7 +81,7 @@ class JobsApi:
             finally:
                 runner.run(_closed(chunks))
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         # It announces each upload at INFO on standard error.
@@ -89,11 +89,11 @@ class JobsApi:
             logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         return JobSubmissionClient(self.address, headers=token_headers())
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _call(self, request: Callable[[], T]) -> T:
         from ray.exceptions import AuthenticationError
 
         try:
-            return ask()
+            return request()
         except ConnectionError as error:
             raise ClusterUnreachable(
                 f"{self.address}: no Ray Jobs API answers here ({_reason(error)}); expected the address of a "
@@ -131,8 +131,8 @@ def _job(details: Any) -> ClusterJob:
 def _reason(error: Exception) -> str:
     """Return the last line of a refusal: the server answers with a traceback."""
     lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines()]
-    told = [line for line in lines if line and line != "."]
-    reason = told[-1] if told else type(error).__name__
+    lines_with_text = [line for line in lines if line and line != "."]
+    reason = lines_with_text[-1] if lines_with_text else type(error).__name__
     return reason.removeprefix("ValueError: ").removeprefix("RuntimeError: ")
 
 

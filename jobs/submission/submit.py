@@ -13,16 +13,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.config.dates import dated, is_dated, placed
+from corpusmill.jobs.config.dates import is_dated, with_absolute_paths, with_run_date
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import SubmissionError
 from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.submission.jobs_api import JobsApi
 
-JOB, OUTPUT, VERSION = "corpusmill_job", "corpusmill_output", "corpusmill_version"
+JOB_KEY, OUTPUT_KEY, VERSION_KEY = "corpusmill_job", "corpusmill_output", "corpusmill_version"
 """Names of the metadata that a submission carries on the cluster."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 JOB_FILE = "job.yaml"
 COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --json'
@@ -67,20 +67,22 @@ def submit(
     command that is repeated does not start a job twice. `run_date`, today if not given, is what `{run_date}`
     in the output's path stands for.
     """
-    config = placed(config)
+    config = with_absolute_paths(config)
     day = run_date or date.today()
-    output = dated(config, day).output.path
-    if submission is not None and not NAME.fullmatch(submission):
+    output = with_run_date(config, day).output.path
+    if submission is not None and not ID_PATTERN.fullmatch(submission):
         raise SubmissionError(f"expected letters, digits, ., _ and -, got {submission!r}").at("--id")
     api = JobsApi(address)
     chosen = submission or _new_id(config.name)
     _check_free(api, chosen, output)
-    metadata = {JOB: config.name, OUTPUT: output, VERSION: version()}
+    metadata = {JOB_KEY: config.name, OUTPUT_KEY: output, VERSION_KEY: version()}
     with tempfile.TemporaryDirectory(prefix="corpusmill-submit-") as folder:
-        environment = stage(Path(folder), config, wheel=package.wheel, installed=package.installed)
-        api.submit(chosen, command(config, day), environment, metadata)
+        environment = runtime_environment(
+            Path(folder), config, wheel=package.wheel, installed=package.installed
+        )
+        api.submit(chosen, entrypoint(config, day), environment, metadata)
     made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
-    note(made)
+    write_note(made)
     return made
 
 
@@ -97,23 +99,23 @@ def _check_free(api: JobsApi, submission: str, output: str) -> None:
                 f"{submission}: was submitted already and is {job.state}; expected an id that is new to the "
                 "cluster, or none"
             ).at("--id")
-        if not job.over and job.metadata.get(OUTPUT) == output:
+        if not job.has_ended and job.metadata.get(OUTPUT_KEY) == output:
             raise SubmissionError(
                 f"{output}: {job.id} is {job.state} and writes there; follow it with: corpusmill logs "
                 f"{job.id} --follow, or end it with: corpusmill cancel {job.id}"
             )
 
 
-def note(submission: Submission) -> None:
+def write_note(submission: Submission) -> None:
     """Remember a submission."""
     path = _path(submission.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(submission), indent=1) + "\n", encoding="utf-8")
 
 
-def find(submission: str) -> Submission | None:
+def find_note(submission: str) -> Submission | None:
     """Return the note of a submission; None where it was made elsewhere, or the note is damaged."""
-    if not NAME.fullmatch(submission):
+    if not ID_PATTERN.fullmatch(submission):
         return None
     with suppress(OSError, ValueError, TypeError):
         return Submission(**json.loads(_path(submission).read_text(encoding="utf-8")))
@@ -127,7 +129,7 @@ def _path(submission: str) -> Path:
 # What travels to the cluster: the job file, and which corpusmill runs it.
 
 
-def command(config: JobConfig, run_date: date) -> str:
+def entrypoint(config: JobConfig, run_date: date) -> str:
     """Return what the cluster runs for a job; an output per date gets its date there."""
     return f"{COMMAND} --run-date {run_date.isoformat()}" if is_dated(config) else COMMAND
 
@@ -137,7 +139,9 @@ def version() -> str:
     return importlib.metadata.version("corpusmill")
 
 
-def stage(folder: Path, config: JobConfig, *, wheel: str | None, installed: bool) -> dict[str, Any]:
+def runtime_environment(
+    folder: Path, config: JobConfig, *, wheel: str | None, installed: bool
+) -> dict[str, Any]:
     """Fill the folder that is shipped and return the runtime environment that uses it.
 
     The package is this version from the cluster's package index; with `wheel` that file, which is shipped;

@@ -108,7 +108,7 @@ def test_a_finished_job_has_nothing_to_do(workshop: Workshop) -> None:
     assert again.workers_peak == 0
     assert marks(workshop.output / "data") | marks(workshop.output / "rejects") == before
     result = workshop.cli("run", workshop.job())
-    assert f"({first.units} were there before)" in result.stdout
+    assert f"({first.units} were done before)" in result.stdout
 
 
 def test_records_cut_by_a_kill_do_not_matter(workshop: Workshop) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from corpusmill.jobs.driver.signals import GRACE
 from corpusmill.jobs.schedules import execution, serve
-from corpusmill.jobs.schedules.serve import WAKE, WAKE_RUNNING, Server, pause, startable
+from corpusmill.jobs.schedules.serve import POLL_INTERVAL, POLL_INTERVAL_RUNNING, Server, pause, startable
 from corpusmill.jobs.schedules.store import Schedule, Scheduled, Store
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -91,7 +91,7 @@ def test_a_clock_that_is_set_forward_loses_nothing(tmp_path: Path) -> None:
     store = added(tmp_path, AUTUMN, schedule("nightly", "0 2 * * *"))
     clock = SetClock(AUTUMN)
     server = Server(store, workers=4, clock=clock)
-    assert server.step() == WAKE
+    assert server.step() == POLL_INTERVAL
     clock.shown += 3 * DAY
     server.step()
     server.step()
@@ -144,8 +144,8 @@ def test_it_waits_until_the_next_due_time_and_never_for_long() -> None:
     soon = Scheduled(schedule("a", "0 2 * * *"), AUTUMN + timedelta(seconds=0.05))
     past = Scheduled(schedule("b", "0 2 * * *"), AUTUMN - HOUR)
     never = Scheduled(schedule("c", "0 2 * * *"), None)
-    assert pause([], AUTUMN, running=False) == pause([past, never], AUTUMN, running=False) == WAKE
-    assert pause([past], AUTUMN, running=True) == WAKE_RUNNING
+    assert pause([], AUTUMN, running=False) == pause([past, never], AUTUMN, running=False) == POLL_INTERVAL
+    assert pause([past], AUTUMN, running=True) == POLL_INTERVAL_RUNNING
     assert pause([past, soon], AUTUMN, running=True) == pytest.approx(0.05)
 
 
@@ -164,12 +164,12 @@ def test_runs_that_do_not_end_are_killed_before_the_server_has_to_end(
         store.set_due(name, AUTUMN)
     server = Server(store, workers=4, clock=SetClock(AUTUMN))
     server.step()
-    while any(store.printed(run.id, "json").stat().st_size == 0 for run in store.runs()):
+    while any(store.output_file(run.id, "json").stat().st_size == 0 for run in store.runs()):
         time.sleep(0.01)
     waits: list[float] = []
-    end = execution.Execution.end
+    end = execution.Execution.wait_for_end
     monkeypatch.setattr(
-        execution.Execution, "end", lambda self, seconds: (waits.append(seconds), end(self, seconds))
+        execution.Execution, "wait_for_end", lambda self, seconds: (waits.append(seconds), end(self, seconds))
     )
     server.stop()
     assert [(run.state, run.message) for run in store.runs()] == [
