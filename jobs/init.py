@@ -147,7 +147,7 @@ def _id_column(data: DataSummary, text: str) -> str | None:
 
 
 def _find_model(checkpoint: str | None) -> FoundCheckpoint:
-    """Return the checkpoint with its task; by default all-MiniLM-L6-v2, from its package if that is installed."""
+    """Return the checkpoint with its task; default: all-MiniLM-L6-v2, from its package if installed."""
     if checkpoint is None:
         found = minilm()
         where = (

@@ -1,7 +1,7 @@
 """The contents of a checkpoint, and the parts that this version uses: `corpusmill inspect`.
 
-Weights are read for the digest only. Problems are listed, not raised: a checkpoint that no job could run can be
-inspected.
+Weights are read for the digest only. Problems are listed, not raised: a checkpoint that no job could run can
+be inspected.
 """
 
 from collections import Counter
@@ -38,9 +38,9 @@ class TokenizerInfo:
 class Inspection:
     """The properties of a checkpoint. `None` is unknown; the reason is one of `problems`.
 
-    `task` is the default task of a job, `head` the classes in the configuration. `sizes` holds the settings of
-    the architecture by our names. `weights` counts the stored numbers per dtype; `unused` names tensors that
-    the task does not read. `max_length` is what `auto` means in a job. `modules` are the modules of
+    `task` is the default task of a job, `head` the classes in the configuration. `sizes` holds the settings
+    of the architecture by our names. `weights` counts the stored numbers per dtype; `unused` names tensors
+    that the task does not read. `max_length` is what `auto` means in a job. `modules` are the modules of
     sentence-transformers: pooling modes, then the later ones. `files` maps names to sizes in bytes.
     """
 

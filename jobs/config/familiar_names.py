@@ -1,4 +1,4 @@
-"""Words that people know from other tools, and what this one calls them: keys of the job file, and tasks."""
+"""Names from other tools, and the names here: keys of the job file, and tasks."""
 
 import difflib
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ FAMILIAR_KEYS: dict[str, tuple[str | None, str]] = {
     "return_all_scores": ("models[].top_k", "top_k: null lists all labels"),
     "aggregation_strategy": ("models[].aggregation", "none, simple, first, average or max"),
     "normalize_embeddings": ("models[].normalize", "true or false"),
-    "truncate_dim": ("models[].dimensions", "the first so many dimensions of each vector"),
+    "truncate_dim": ("models[].dimensions", "the number of leading dimensions to keep"),
     "labels": ("models[].candidate_labels", "the labels of zero-shot-classification"),
     "columns": ("input.keep", "columns copied to the output; the one with the text is input.text"),
     "keep_columns": ("input.keep", "columns copied to the output"),
@@ -55,7 +55,7 @@ FAMILIAR_KEYS: dict[str, tuple[str | None, str]] = {
     "chunksize": ("input.rows_per_unit", "rows that are read and committed together"),
     "partition_size": ("input.rows_per_unit", "rows that are read and committed together"),
 }
-"""Key -> (the field that does this, or None; what to know about it)."""
+"""Key -> (the field with this meaning, or None; a hint)."""
 
 FAMILIAR_TASKS: dict[str, tuple[str, ...]] = {
     "ner": ("token-classification",),
@@ -95,7 +95,7 @@ FAMILIAR_TASKS: dict[str, tuple[str, ...]] = {
     "text-ranking": ("reranking", "text-classification"),
     "cross-encoder": ("reranking", "text-classification"),
 }
-"""Name elsewhere -> the tasks that do this here, the best first; the first that exists is named."""
+"""Name in other tools -> the tasks here, the best first; the message names the first that exists."""
 
 NOT_OFFERED = {
     "summarization": "writes text",
@@ -113,7 +113,7 @@ NOT_OFFERED = {
     "audio-classification": "reads sound",
     "table-question-answering": "reads tables",
 }
-"""Tasks of other tools that encoders of text cannot do, and why."""
+"""Tasks of other tools that text encoders cannot do, and the reason."""
 
 
 def _normalized(name: str) -> str:
@@ -121,17 +121,17 @@ def _normalized(name: str) -> str:
 
 
 def hint_of_key(key: str) -> tuple[str | None, str] | None:
-    """Return the field that a key of another tool stands for, and what to say about it."""
+    """Return the field for a key of another tool, and a hint; None for an unknown key."""
     return FAMILIAR_KEYS.get(_normalized(key).replace("-", "_"))
 
 
 def task_hint(name: str, known: Sequence[str]) -> str:
-    """Return what to write instead of a task that is unknown; nothing if no known one is like it."""
+    """Return a hint for an unknown task; "" if no known task is similar."""
     plain = _normalized(name)
     if plain in known:
         return f"; did you mean {plain}?"
     if plain in NOT_OFFERED:
-        return f"; {plain} {NOT_OFFERED[plain]}, encoders of text do not: it is not offered"
+        return f"; {plain} {NOT_OFFERED[plain]} and is not offered: a text encoder cannot do it"
     found = [task for task in FAMILIAR_TASKS.get(plain, ()) if task in known]
     if found:
         return f"; {plain} is called {found[0]} here"

@@ -1,4 +1,4 @@
-"""The fields of the job file as people read of them: path, values, default and meaning."""
+"""The documentation of the job file's fields: path, values, default and meaning."""
 
 import json
 import re
@@ -19,9 +19,9 @@ NAMES = {str: "text", int: "integer", float: "number", bool: "`true` or `false`"
 
 @dataclass(frozen=True, slots=True)
 class JobField:
-    """A field: its path such as `models[].dtype`, the values it takes, and its default as YAML.
+    """A field: its path such as `models[].dtype`, its allowed values, and its default as YAML.
 
-    `default` is None for a required field, and for a section, which holds the fields below it.
+    `default` is None for a required field and for a section.
     """
 
     path: str
@@ -33,7 +33,7 @@ class JobField:
 
 
 def job_fields(section: type[BaseModel] = JobConfig, path: str = "") -> Iterator[JobField]:
-    """Yield all fields in the order of the job file, a section before what it holds."""
+    """Yield all fields in the order of the job file, a section before its fields."""
     for name, field in section.model_fields.items():
         key = f"{path}{field.alias or name}"
         inner = section_in(field.annotation)
@@ -70,12 +70,12 @@ def values_of(annotation: Any) -> str:
 
 
 def _values_with_bounds(values: str, bounds: str) -> str:
-    """Put bounds behind the kind of number that they are of."""
+    """Return the values with the bounds behind the kind of number."""
     return re.sub(r"^(integer|number)\b(?! from)", rf"\1{bounds}", values) if bounds else values
 
 
 def _alternatives(parts: list[str]) -> str:
-    """Join alternatives; an integer beside a number is one."""
+    """Return the alternatives in one text; an integer beside a number is left out."""
     kept = [
         part for part in dict.fromkeys(parts) if not (part.startswith("integer") and _number(part) in parts)
     ]
@@ -101,12 +101,12 @@ def _bounds(metadata: tuple[Any, ...]) -> str:
 
 
 def _type_with_bounds(field: FieldInfo) -> Any:
-    """Return a field's type with its bounds: pydantic keeps those of the outermost type apart."""
+    """Return a field's type with its bounds: pydantic stores those of the outermost type separately."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 def _default(field: FieldInfo) -> str:
-    """Return the default as it would stand in the file; a word needs no quotes."""
+    """Return the default as it is written in the file; a word needs no quotes."""
     default = field.get_default(call_default_factory=True)
     return default if isinstance(default, str) else json.dumps(default)
 

@@ -1,4 +1,4 @@
-"""A job file with faults in its form: all of them, and the job that is left without the faulty parts."""
+"""Validation of a job file: all faults of its form, and the job without the faulty parts."""
 
 import copy
 import re
@@ -18,16 +18,16 @@ STAND_INS: dict[str, Any] = {
     "output": {"path": "?"},
     "device": "cpu",
 }
-"""Values in place of required ones that are missing or wrong; "?" for the others. They are never used."""
+"""Values for required fields that are missing or wrong, "?" for the others; no job uses them."""
 MAX_ROUNDS = 12
-"""Checks of a section run only when its fields are sound, so a few rounds may find new faults."""
+"""Checks of a whole section run only if its fields are valid, so a later round may find new faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[S]):
-    """What a job file says: the job, all faults of its form, and the fields whose values are not known.
+    """The content of a job file: the job, all faults of its form, and the fields whose values are unknown.
 
-    `job` is None where nothing can be read. With faults it holds defaults and stand-ins in `unread` fields.
+    `job` is None if nothing can be read. With faults it has defaults and stand-ins in `unread` fields.
     """
 
     job: S | None
@@ -36,7 +36,7 @@ class Reading(Generic[S]):
 
 
 def read_fields(fields: dict[str, Any], root: type[S], *, unread: Iterable[str] = ()) -> Reading[S]:
-    """Validate the fields of a job, and again without what is faulty until nothing is."""
+    """Validate the fields of a job, again and again without the faulty ones, until no fault is left."""
     remaining_fields = copy.deepcopy(fields)
     problems: list[Problem] = []
     unread_fields = set(unread)
@@ -60,7 +60,7 @@ def _is_unread(field: str, unread: set[str]) -> bool:
 
 
 def _has_value(field: str, fields: dict[str, Any]) -> bool:
-    """Say whether the file has a value for a field: then an unknown key is not taken for it."""
+    """Return whether the file has a value for a field: then an unknown key does not stand for it."""
     node: Any = fields
     for part in re.findall(r"[^.\[\]]+", field):
         try:
@@ -71,12 +71,12 @@ def _has_value(field: str, fields: dict[str, Any]) -> bool:
 
 
 def _unread_field(fault: Fault, root: type[BaseModel]) -> set[str]:
-    """Return the field whose value a fault takes away; an unknown key is no field."""
+    """Return the field whose value is unknown because of a fault; an unknown key is no field."""
     return set() if fault.kind == "extra_forbidden" else {field_path(_field(fault.location, root))}
 
 
 def _field(location: Location, root: type[BaseModel]) -> Location:
-    """Cut a location down to the innermost field, or entry of a list of sections, that it lies in."""
+    """Return the location of the innermost field or list entry that contains a location."""
     section = root
     for i, part in enumerate(location):
         if isinstance(part, str):
@@ -89,7 +89,7 @@ def _field(location: Location, root: type[BaseModel]) -> Location:
 
 
 def _repair(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
-    """Take a faulty part out, or put a stand-in where the job needs one."""
+    """Remove a faulty part, or replace it by a stand-in if the job requires it."""
     *parents, last = _field(fault.location, root)
     node: Any = fields
     section = root

@@ -33,7 +33,7 @@ class EventLog:
         self._omitted: Counter[str] = Counter()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append an event, or only count it after MAX_PER_KIND of its kind; the count is written at the end."""
+        """Append an event, or only count it after MAX_PER_KIND of its kind; the end writes the count."""
         if event in ("finish", "failed") and self._omitted:
             self._add("omitted", {"events": dict(self._omitted)})
         if event not in UNLIMITED and self._written[event] >= MAX_PER_KIND:

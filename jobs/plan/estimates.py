@@ -1,4 +1,4 @@
-"""What a model's pool would do of a job: its tokens from a sample, its rate by trying."""
+"""Estimates per model: its tokens from sampled rows, its rate from a measurement."""
 
 import math
 import time
@@ -25,12 +25,12 @@ MEASURED_TOKENS = 16_384
 """Tokens that a pool is measured on: one or two seconds for a small model."""
 
 ENCODED_ROWS = 64
-"""Rows that are encoded: what compression makes of them is near what it makes of a unit."""
+"""Rows that are encoded for the size of the output: they compress about as well as a unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """A model's tokens, its workers, their rate together, and the seconds that makes."""
+    """A model's tokens, its workers, their rate together, and the seconds that they take."""
 
     model: str
     device: str
@@ -41,11 +41,11 @@ class ModelEstimate:
     seconds: float
 
 
-# How large an output will be: some sampled rows are encoded and written as a data file, in memory.
+# The size of the output: some sampled rows are encoded and written as a data file in memory.
 
 
 class OutputSize:
-    """Gathers what each model makes of the same few rows."""
+    """The results of all models for the same few rows, and the size of the output from them."""
 
     def __init__(self, blocks: Sequence[UnitBlock], output: OutputSpec) -> None:
         filled = [block for block in blocks if block.rows]
@@ -54,12 +54,12 @@ class OutputSize:
         self._results: list[pa.Table] = []
 
     def add(self, encoder: Encoder) -> None:
-        """Let a model encode the rows."""
+        """Encode the rows with a model."""
         if self._block is not None:
             self._results.append(encoder.encode(self._block).columns)
 
     def estimate(self, rows: int, units: int) -> int:
-        """Return the bytes of so many rows in so many files."""
+        """Return the bytes of so many rows in so many files, projected from the encoded rows."""
         if self._block is None:
             return 0
         columns = [column for table in (self._block.kept, *self._results) for column in table.columns]
@@ -76,7 +76,7 @@ class OutputSize:
 
 @dataclass
 class SampledRows:
-    """Sampled blocks of so many rows in all; each model adds its sequences' lengths and its results' size."""
+    """Sampled blocks of an input of `rows` rows; each model adds its lengths and its results."""
 
     blocks: Sequence[UnitBlock]
     rows: int
@@ -84,7 +84,7 @@ class SampledRows:
     lengths: list[Lengths] = field(default_factory=list)
 
     def tokens(self, encoder: Encoder) -> int:
-        """Return the tokens that all rows have for a model, and note what it makes of those sampled."""
+        """Return a model's tokens for all rows, and add its lengths and results for the sampled ones."""
         self.size.add(encoder)
         total, found = _lengths(encoder, self.blocks)
         self.lengths.append(found)
@@ -93,7 +93,7 @@ class SampledRows:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredModel:
-    """A model's tokens in the whole input, and what one of its workers does of them in a second."""
+    """A model's tokens in the whole input, and the tokens per second of one worker."""
 
     model: ModelSpec
     tokens: int
@@ -101,7 +101,7 @@ class MeasuredModel:
 
 
 def measure_model(model: ModelSpec, sample: SampledRows, rates: Mapping[str, float]) -> MeasuredModel:
-    """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
+    """Return a model's tokens by the sample, and its rate from `rates`, or measured here."""
     encoder = Encoder(model)  # one at a time: it sets the threads of this process
     tokens = sample.tokens(encoder)
     rate = rates.get(model.title, rates.get(""))
@@ -113,7 +113,7 @@ def measure_model(model: ModelSpec, sample: SampledRows, rates: Mapping[str, flo
 def estimates(
     models: Sequence[MeasuredModel], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
 ) -> tuple[ModelEstimate, ...]:
-    """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
+    """Estimate the models' pools together; the rule of a run determines their workers."""
     if drain_seconds is None:
         workers = _workers_for_soonest_end(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
     else:
@@ -124,7 +124,7 @@ def estimates(
 def _workers_for_soonest_end(
     models: Sequence[MeasuredModel], *, room: Mapping[str, float], units: int
 ) -> list[int]:
-    """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
+    """Return the workers that end the job soonest on a machine without other jobs (docs/decisions/0019)."""
     costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", cost(each.model)) for each in models]
     snapshots = [
         PoolSnapshot(
@@ -146,7 +146,7 @@ def _workers_for_soonest_end(
 
 
 def _workers_for_drain_time(each: MeasuredModel, drain_seconds: float) -> int:
-    """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
+    """Return the workers that drain a pool's queue in the drain time (docs/decisions/0010)."""
     pool = each.model.pool
     needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
     return max(1, pool.min_workers, min(needed, pool.workers))
@@ -162,7 +162,7 @@ def _estimate(each: MeasuredModel, workers: int) -> ModelEstimate:
 
 
 def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
-    """Return the tokens that go through a model, equal texts once, and those of each row's own input."""
+    """Return the tokens that a model computes, equal texts once, and the length of each row's input."""
     total, found = 0, [np.zeros(0, np.int64)]
     for block in blocks:
         unit = encoder.prepare(block)
@@ -174,7 +174,7 @@ def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Length
 
 
 def _measure_rate(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
-    """Return a worker's tokens per second, on sampled rows after one round to warm up."""
+    """Return the tokens per second of one worker on sampled rows, after a warm-up."""
     few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
     for block in few:
         encoder.encode(block)

@@ -30,8 +30,8 @@ class OutputStatus:
     """An output's state: running, finished, failed, or stopped (it has no driver and is not complete).
 
     `driver` is the running driver. `standing` is the last written progress, `age` seconds old; both are None
-    before the first one. `note` is the reason of a failure, or the counts of a finished output. The field names
-    are the keys of `status --json`.
+    before the first one. `note` is the reason of a failure, or the counts of a finished output. The field
+    names are the keys of `status --json`.
     """
 
     output: str

@@ -1,7 +1,7 @@
-"""What `dtype: auto` was measured to mean on this machine: once, and the same for every job after.
+"""The meaning of `dtype: auto` on this machine: measured once, and the same for every later job.
 
-Two dtypes whose speeds lie near the limit would be measured one way today and the other way tomorrow, and
-the same settings would then give other bytes.
+If two dtypes are almost equally fast, each measurement could choose another one. Then the same settings would
+give other bytes.
 """
 
 import datetime
@@ -25,10 +25,10 @@ FINGERPRINT = "fingerprint.json"
 
 
 def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
-    """Return the choice among dtypes for products of this width, measured if it was not yet.
+    """Return the choice among dtypes for products of this width; measure it if it is not recorded.
 
-    Processes of a node take turns, so all return what the first one measured. Where the cache cannot be
-    written, the choice holds for this call alone.
+    Processes of a node take turns, so all return the result of the first one. If the cache cannot be written,
+    the choice holds for this call only.
     """
     conditions = {"processor": _processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     conditions |= {"width": width, "dtypes": list(dtypes)}
@@ -42,7 +42,7 @@ def measured_once(width: int, dtypes: Sequence[str]) -> DtypeChoice:
 
 
 def _read_record(path: Path, dtypes: Sequence[str]) -> DtypeChoice | None:
-    """Return what was measured before; None also for a damaged record."""
+    """Return the recorded choice; None without a record, or if it is damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         dtype, reason, date = (str(record[key]) for key in ("dtype", "reason", "date"))
@@ -60,19 +60,19 @@ def _write_record(path: Path, conditions: dict[str, Any], choice: DtypeChoice) -
 
 
 def _processor() -> str:
-    """Return what tells this CPU from others: its name, and what it can do."""
+    """Return an identity of this CPU: its name, and a digest of its features."""
     found = processor()
     digest = hashlib.sha256(" ".join(sorted(found.features)).encode()).hexdigest()[:16]
     return f"{found.name} {digest}"
 
 
-# What an output that was begun already says of its own job.
+# Records in an output that an earlier run has begun.
 
 
 def recorded_dtypes(output: str) -> dict[int, str]:
-    """Return the dtypes that an output's models were begun with, by number; none without a record.
+    """Return the recorded dtypes of an output's models, by number; none without a record.
 
-    A record that cannot be read says nothing here: continuing the output will say what is wrong with it.
+    A damaged record is no error here: `check_same_job` reports it.
     """
     folder = OutputFolder.of(output, "arrow")
     path = folder.job(FINGERPRINT)
@@ -85,9 +85,9 @@ def recorded_dtypes(output: str) -> dict[int, str]:
 
 
 def check_output_folder(folder: OutputFolder) -> None:
-    """Refuse a place where no output can be: a file, a folder of something else, one without write access.
+    """Refuse a path that cannot be an output: a file, or a folder with other files.
 
-    A folder with a job's record is left to `check_same_job`.
+    A folder with the record of a job is left to `check_same_job`.
     """
     fs, path = locate(folder.url)
     if folder.exists(folder.job(FINGERPRINT)):

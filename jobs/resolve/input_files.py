@@ -1,4 +1,4 @@
-"""A job's input files, and what a user should know of how they were found."""
+"""A job's input files, and notes for its user about the listing."""
 
 import posixpath
 from collections import Counter
@@ -28,7 +28,7 @@ class ListedInputs:
 def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -> ListedInputs:
     """List the files of all paths that can be listed, in sorted order, each file once.
 
-    Files of the job's own output are left out. A path that cannot be listed is a problem of its own.
+    Files of the job's own output are left out. Each path that cannot be listed is one problem.
     """
     found: dict[str, StoredFile] = {}
     own: set[str] = set()
@@ -57,7 +57,7 @@ def _listed(path: str, format_name: str, output: OwnOutput | None) -> InputFiles
 
 
 def _other_outputs(paths: Sequence[str], files: Sequence[StoredFile]) -> Iterator[str]:
-    """Note outputs of other jobs that lie among the inputs: they are read, as nobody else can tell."""
+    """Yield notes about outputs of other jobs among the inputs: they are read, as this may be intended."""
     input_paths = [absolute(path) for path in paths]
     folders = Counter(posixpath.dirname(file.url) for file in files)
     outputs: Counter[str] = Counter()
@@ -79,4 +79,4 @@ def _is_output(url: str) -> bool:
     try:
         return folder.exists(folder.job(FINGERPRINT))
     except CorpusmillError:
-        return False  # a store that lets nobody look there: it is read like any other folder
+        return False  # a store without permission to look: the folder is read like any other

@@ -1,6 +1,6 @@
-"""A job's configuration, checked against its inputs and checkpoints, becomes what the pipeline runs.
+"""From a job's configuration to the pipeline's specification, checked against inputs and checkpoints.
 
-Everything that can be known before the first row is read is checked here, and all problems are said at once.
+Everything that can be known before the first row is checked here, and all problems are reported at once.
 """
 
 import sys
@@ -33,9 +33,9 @@ from corpusmill.pipeline.storage import StoredFile, absolute
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A job ready to run: the pipeline's own description, and the input cut into splits.
+    """A job that is ready to run: the specification of the pipeline, and the input cut into splits.
 
-    `notes` say what of the listing may surprise.
+    `notes` are messages for the user about the listing of the input.
     """
 
     config: JobConfig
@@ -47,16 +47,16 @@ class ResolvedJob:
     notes: tuple[str, ...] = ()
 
     def print_notes(self) -> None:
-        """Print the notes on standard error, which no result is printed on."""
+        """Print the notes on standard error: standard output has results only."""
         for note in self.notes:
             print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:
-    """Check a job against the world; ConfigError lists every problem.
+    """Check a job against its inputs, checkpoints and output; the ConfigError lists every problem.
 
-    `template` is the output's path before its date was filled in: no date's output is an input.
-    An input file that is damaged is an InputError of its own: it is no fault of the configuration.
+    `template` is the output's path before its date was filled in: no date's output is an input. A damaged
+    input file is an InputError: it is no fault of the configuration.
     """
     checks = Checks()
     job = _check_job(config, checks, template)
@@ -66,7 +66,7 @@ def resolve(config: JobConfig, origin: str = "job", *, template: str | None = No
 
 
 def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | None = None) -> list[Problem]:
-    """Return what else is wrong with a job of which some fields could not be read.
+    """Return the other problems of a job, some fields of which could not be read.
 
     `template` is as in `resolve`.
     """
@@ -79,7 +79,7 @@ def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | No
 
 
 def _check_job(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
-    """Run every check that can run; return the job if there is no problem and nothing unread."""
+    """Run every check that can run; return the job if there are no problems and no unread fields."""
     pairs = config.input.text_pair is not None
     output = checks.run("output.path", lambda: _output(config.output, checks))
     recorded = {} if output is None else recorded_dtypes(output.url)
@@ -136,7 +136,7 @@ def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | No
         return None
     if files and all(format_of(file, config.format) == "parquet" for file in files):
         raise CorpusmillError(
-            "gives types to columns of JSONL, but every input is Parquet, which has its own; leave it out"
+            "gives types to columns of JSONL, but every input file is Parquet, which has types; leave it out"
         )
     return pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
 
@@ -151,7 +151,7 @@ def _schemas(config: InputConfig, files: list[StoredFile], given_types: pa.Schem
 
 
 def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
-    """Take a text column that holds text and other values for text: rows of other values are rejects."""
+    """Give text columns with mixed values the type of text: rows with other values are rejects."""
 
     def with_text_type(field: pa.Field) -> pa.Field:
         found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
@@ -196,7 +196,7 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
 def _column(
     name: str, schemas: list[FileSchema], where: str, check: Callable[..., None] | None
 ) -> pa.DataType:
-    """Return a column's type, checked for what it is to hold."""
+    """Return a column's type, checked for its role."""
     kind = column_type(name, schemas, field=where)
     if check is not None:
         check(name, kind, field=where)
@@ -204,11 +204,11 @@ def _column(
 
 
 def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
-    """Check the output's format and its place."""
+    """Return the output, with its format and its folder checked."""
     compression = config.compression or "none"
     checks.run("output.compression", lambda: _check_codec(config.format, compression), ("output.format",))
     if unknown := unknown_placeholder(config.path):
-        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {unknown}").at("output.path")
+        raise CorpusmillError(f"expected {RUN_DATE} as the only placeholder, got {unknown}").at("output.path")
     url = absolute(config.path)
     if checks.can_read("output.path"):
         _check_output_folder(OutputFolder.of(url, config.format))
@@ -216,7 +216,7 @@ def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
 
 
 def _check_output_folder(folder: OutputFolder) -> None:
-    """Refuse a place where no output can be; a store that does not answer is no fault of the job."""
+    """Refuse a path that cannot be an output; a store that does not answer is no fault of the job."""
     try:
         check_output_folder(folder)
     except OutputError as error:
@@ -262,8 +262,7 @@ def _check_columns(models: Sequence[CheckedModel | None], keep: Sequence[str], c
             if column in taken:
                 checks.add(
                     f"models[{i}].name",
-                    f"output column {column!r} is already there ({taken[column]}); "
-                    "give the model another name",
+                    f"output column {column!r} already exists ({taken[column]}); give the model another name",
                 )
             taken.setdefault(column, f"models[{i}]")
 
@@ -274,10 +273,13 @@ def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, che
     reading = [model for model in found if model.needs.second != "none"]
     if config.text_pair and len(found) == len(models) and not reading:
         tasks = ", ".join(dict.fromkeys(model.task for model in found))
-        checks.add("input.text_pair", f"{tasks} takes one text a row; expected no second column")
+        checks.add("input.text_pair", f"expected no second text column: {tasks} reads one text per row")
     if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
         tasks = " and ".join(dict.fromkeys(model.task for model in reading))
-        checks.add("input.text_pair", f"{tasks} cannot share one: only one of them takes lists of texts")
+        checks.add(
+            "input.text_pair",
+            f"{tasks} cannot share a second column: only one reads lists of texts",
+        )
     if not config.text_pair:
         for model in found:
             if model.needs.second in ("required", "list"):

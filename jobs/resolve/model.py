@@ -1,4 +1,4 @@
-"""One entry of `models:` checked against its checkpoint."""
+"""The check of one entry of `models:` against its checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +33,14 @@ from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_len
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 TYPICAL_LENGTH = 128
-"""Tokens of a sequence, where a model's cost per token is quoted."""
+"""Tokens of the sequence for which a model's cost per token is computed."""
 OPTION_STAND_INS: dict[str, Any] = {"candidate_labels": ["?"], "calibration": [-1.0, 1.0], "questions": ["?"]}
 """Valid values of options that some tasks require, to check the other options with; no job uses them."""
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model of the pipeline, what it costs and needs, and the columns it will write."""
+    """A model of the pipeline, its cost and needs, and its output columns."""
 
     config: ModelConfig
     spec: ModelSpec
@@ -52,7 +52,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model whose checkpoint and task fit; `resolved` is None if anything else is wrong with it."""
+    """A model whose checkpoint and task fit together; `resolved` is None if it has another problem."""
 
     task: str
     prefix: str
@@ -63,7 +63,7 @@ class CheckedModel:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint read for a task, and the task made for it."""
+    """A checkpoint that was read for a task, and the object of that task."""
 
     source: Found
     checkpoint: Checkpoint
@@ -74,10 +74,10 @@ class _Loaded:
 def check_model(
     config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None = None
 ) -> CheckedModel | None:
-    """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
+    """Check a model's checkpoint, tensors, tokenizer and options; weights are read for the digest only.
 
-    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto`
-    meant when the output was begun: it means the same until the end, on every machine.
+    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto` meant when
+    the output was begun: it keeps this meaning until the end, on every machine.
     """
     before = len(checks.problems)
     source = checks.run(f"{where}.checkpoint", lambda: _find_checkpoint(config, where))
@@ -112,7 +112,7 @@ def check_model(
 
 
 def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
-    """Return a model that is sound; else a ConfigError with all its problems."""
+    """Return a model without problems; else raise a ConfigError with all of them."""
     checks = Checks()
     checked = check_model(config, where, checks, pairs=pairs)
     if checks.problems or checked is None or checked.resolved is None:
@@ -121,9 +121,9 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
 
 
 def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> ModelSpec:
-    """Return a model for a program of one's own, with the options that a job file's `models` entry has.
+    """Return a model for your own program, with the options of a `models` entry of a job file.
 
-    `pairs` says that the program reads a second text column. A mistake is a ConfigError.
+    `pairs` says that the program reads a second text column. A wrong option is a ConfigError.
     """
     try:
         config = ModelConfig.model_validate({"checkpoint": checkpoint, **options})
@@ -141,7 +141,7 @@ def _resolve(
     tokenizer: TokenizerSpec,
     recorded: str | None,
 ) -> ResolvedModel:
-    """Return a model for which everything was checked; what `dtype: auto` means is measured here."""
+    """Return a checked model; the meaning of `dtype: auto` is measured here."""
     checkpoint, task_object = loaded.checkpoint, loaded.task_object
     device = _device(config)
     dtype = _dtype(config, checkpoint, device, recorded)
@@ -189,7 +189,7 @@ def _find_checkpoint(config: ModelConfig, where: str) -> Found:
 
 
 def _task_name(config: ModelConfig, source: Found | None, where: str) -> str | None:
-    """Return the job's task, else the checkpoint's own; None where neither is known."""
+    """Return the task of the job, else of the checkpoint; None without a task and a checkpoint."""
     if config.task is None and source is None:
         return None
     task = config.task
@@ -205,7 +205,7 @@ def _task_name(config: ModelConfig, source: Found | None, where: str) -> str | N
 
 
 def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict[str, Any]:
-    """Return the task options that the job gives; each one of another task is a problem."""
+    """Return the task options of the job; each option of another task is a problem."""
     allowed = TASKS[task].options
     known = {name for kind in TASKS.values() for name in kind.options}
     given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
@@ -240,14 +240,14 @@ def _load_for_task(
 
 
 def _read_encoder(source: Found | None, where: str, checks: Checks) -> Checkpoint | None:
-    """Read a checkpoint whose task is not known: some settings can be checked all the same."""
+    """Read a checkpoint whose task is not known: some settings can still be checked."""
     if source is None:
         return None
     return checks.run(f"{where}.checkpoint", lambda: read_checkpoint(source.folder, "base"))
 
 
 def _read_checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
-    """Read a checkpoint for a task; what is wrong with an option is said of the option."""
+    """Read a checkpoint for a task; the error of an option has the field of the option."""
     try:
         return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
     except ModelOptionError as error:
@@ -266,13 +266,13 @@ def _make_task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where
 
 def _check_windows(config: ModelConfig, task: str, task_object: Task, where: str) -> None:
     if config.long_text == "window" and not task_object.needs.windows:
-        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
+        raise CorpusmillError(f"expected truncate, got window: {task} reads a text as a whole").at(
             f"{where}.long_text"
         )
 
 
 def _check_device(config: ModelConfig, where: str, checks: Checks) -> None:
-    """Check the device and the dtype, for which no checkpoint is needed."""
+    """Check the device and the dtype; this needs no checkpoint."""
     device = checks.run(f"{where}.device", lambda: _available_device(config, where))
     if device is not None:
         checks.run(f"{where}.dtype", lambda: _check_dtype(config, device, where))
@@ -309,14 +309,14 @@ def _check_dtype(config: ModelConfig, device: str, where: str) -> None:
 
 def _dtype(config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None) -> DtypeChoice:
     if config.dtype != "auto":
-        return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
+        return DtypeChoice(config.dtype, f"{config.dtype}: set in the job")
     if recorded is not None and (config.allow_int8 or recorded != "int8"):
         return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
     return choose_dtype(checkpoint, device, allow_int8=config.allow_int8, measured=measured_once)
 
 
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
-    """Return the longest sequence: the job's, or the checkpoint's own, at most its positions."""
+    """Return the length of the longest sequence: of the job or the checkpoint, at most its positions."""
     if config.max_length == "auto":
         own = checkpoint.max_seq_length or model_max_length(str(checkpoint.folder))
         return min(own or checkpoint.max_positions, checkpoint.max_positions)

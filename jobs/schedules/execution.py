@@ -1,4 +1,4 @@
-"""A run of a schedule: a process of its own, whose end is noted whoever sees it."""
+"""A run of a schedule: a process of its own, and the record of its end."""
 
 import json
 import os
@@ -22,7 +22,7 @@ The serving process itself ends after GRACE. The rest of GRACE is for writing th
 
 
 class Execution:
-    """One run of a schedule: the process that does it, then the command that is told of its failure."""
+    """One run of a schedule: its process, and after a failure the command for failures."""
 
     def __init__(self, store: Store, schedule: Schedule, run: Run) -> None:
         self.name = schedule.name
@@ -33,7 +33,7 @@ class Execution:
         self._failure_command: subprocess.Popen[bytes] | None = None
 
     def has_ended(self) -> bool:
-        """Note what has ended; return whether nothing of the run is left to end."""
+        """Record the end of a process; return whether both processes of the run have ended."""
         if self._failure_command is not None:
             return self._failure_command_ended(self._failure_command)
         code = 1 if self._running is None else self._running.poll()
@@ -45,7 +45,7 @@ class Execution:
         return self._failure_command is None
 
     def terminate(self) -> None:
-        """Have the run commit what is complete, and end."""
+        """Tell the run to end; it commits complete units first."""
         if self._running is not None and self._failure_command is None:
             self._running.terminate()
 
@@ -67,7 +67,7 @@ class Execution:
         record_end(self._store, self.run, self._running.wait() if self._running else 1, stopped=True)
 
     def _start(self, run: Run) -> subprocess.Popen[bytes] | None:
-        """Start the process of the run; None where the system cannot, which the run's log then says."""
+        """Start the process of the run; None if the system refuses, with the reason in the run's log."""
         schedule = self._schedule
         command = [*PROGRAM, "run", schedule.job, "--json", "--incremental", "--run-date", run.run_date]
         result, log = self._store.output_file(run.id, "json"), self._store.output_file(run.id, "log")
@@ -79,7 +79,7 @@ class Execution:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    start_new_session=True,  # Ctrl-C is for the serving process, which ends its runs itself
+                    start_new_session=True,  # the serving process gets Ctrl-C and ends its runs itself
                 )
             except OSError as error:
                 err.write(f"error: cannot be started: {error}\n".encode())
@@ -112,7 +112,7 @@ class Execution:
             return None
 
     def _failure_command_ended(self, process: subprocess.Popen[bytes]) -> bool:
-        """Return whether the command for failures has ended; that it failed is noted beside the reason."""
+        """Return whether the command for failures has ended; record its own failure in the run's message."""
         code = process.poll()
         if code:
             message = self._store.run(self.run).message
@@ -121,7 +121,7 @@ class Execution:
 
 
 class OrphanedRun:
-    """A run that a serving process left under way when it ended: it is waited for, and never disturbed."""
+    """A run that an earlier serving process left running: it is waited for, and never ended."""
 
     def __init__(self, store: Store, run: Run) -> None:
         self.name = run.schedule
@@ -130,21 +130,21 @@ class OrphanedRun:
         self._left = run
 
     def has_ended(self) -> bool:
-        """Return whether the process has ended, and note how."""
+        """Return whether the process has ended, and record its end."""
         if self._left.pid is not None and process_start(self._left.pid) == self._left.process_start:
             return False
         record_end(self._store, self.run, None, stopped=True)
         return True
 
     def terminate(self) -> None:
-        """Let it go on: the next serving process waits for it again."""
+        """Do nothing: the next serving process waits for the run again."""
 
     def wait_for_end(self, seconds: float) -> None:
         """Return at once: the run goes on."""
 
 
 def record_end(store: Store, run: int, code: int | None, *, stopped: bool) -> str:
-    """Note a run's end by what it printed: a result means that it was done, whatever else happened."""
+    """Record a run's end by its output: a printed result means that the run was done."""
     found = _result(store.output_file(run, "json"))
     values: dict[str, Any] = {"ended": round(time.time(), 3)}
     if found is not None and code in (0, None):
@@ -171,7 +171,7 @@ def _result(path: Path) -> dict[str, Any] | None:
 
 
 def _reason(log: Path, code: int | None) -> str:
-    """Return the last line that a run wrote, which says why it ended; else how it ended."""
+    """Return the last line of a run's log, which has the reason of its end; else its exit code."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     lines_with_text = [line.strip() for line in lines if line.strip()]
     if lines_with_text:

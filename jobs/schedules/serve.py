@@ -1,4 +1,4 @@
-"""The process that starts runs when they are due: one for a store, in the foreground, in a single thread."""
+"""The process that starts due runs: one per store, in the foreground, with a single thread."""
 
 import signal
 import sys
@@ -15,9 +15,9 @@ from corpusmill.jobs.schedules.store import INTERRUPTED, RUNNING, Run, Scheduled
 from corpusmill.jobs.schedules.timetable import MAX_CLOCK_CHANGE
 
 POLL_INTERVAL = 1.0
-"""The most seconds until a change by another process, or of the clock, is seen."""
+"""The longest pause in seconds: then changes by other processes or of the clock are seen."""
 POLL_INTERVAL_RUNNING = 0.2
-"""The same while a run is under way: until its end is seen."""
+"""The longest pause while a run is active: then its end is seen."""
 
 
 class Clock(Protocol):
@@ -27,7 +27,7 @@ class Clock(Protocol):
         """Return the time of day in UTC."""
 
     def wait(self, seconds: float) -> None:
-        """Wait; a signal's exception ends it at once."""
+        """Wait; the exception of a signal ends the pause at once."""
 
 
 class SystemClock:
@@ -38,14 +38,14 @@ class SystemClock:
         return datetime.now(UTC)
 
     def wait(self, seconds: float) -> None:
-        """Wait; a signal's exception ends it at once."""
+        """Wait; the exception of a signal ends the pause at once."""
         time.sleep(seconds)
 
 
 def serve(store: Store, *, workers: int = 4, clock: Clock | None = None) -> None:
-    """Start runs when they are due, until interrupted; runs under way are then told to end.
+    """Start runs when they are due, until a signal comes; then end the active runs.
 
-    What an earlier process left under way is waited for and run again if it did not end well.
+    Runs that an earlier process left running are waited for. An interrupted run is started again.
     """
     server = Server(store, workers=workers, clock=clock or SystemClock())
     with store.serving_lock():
@@ -65,7 +65,7 @@ def serve(store: Store, *, workers: int = 4, clock: Clock | None = None) -> None
 
 
 class Server:
-    """What is under way; the store has everything else."""
+    """The active runs of a serving process; the store has everything else."""
 
     def __init__(self, store: Store, *, workers: int, clock: Clock) -> None:
         self.clock = clock
@@ -76,7 +76,7 @@ class Server:
         """The time of the last step. A time before it means that the clock was set back."""
 
     def resume(self) -> None:
-        """Take up what an earlier process left: what is not done is due now."""
+        """Continue the work of an earlier process: interrupted runs are due now."""
         for one in self._store.scheduled():
             _check(one, self._store)
             last = self._store.runs(one.schedule.name, limit=1)
@@ -85,7 +85,7 @@ class Server:
         self._active += [OrphanedRun(self._store, run) for run in self._store.unfinished_runs()]
 
     def step(self) -> float:
-        """Note what has ended, start what is due, and return the seconds until there may be more to do."""
+        """Record ended runs, start due ones, and return the seconds until the next step."""
         self._active = [one for one in self._active if not self._check_ended(one)]
         now = self.clock.now()
         scheduled = self._store.scheduled()
@@ -113,7 +113,7 @@ class Server:
         return has_ended
 
     def _reset_if_clock_was_set_back(self, one: Scheduled, now: datetime) -> Scheduled:
-        """Set a due time anew that was computed from a clock more than SHIFT ahead of today's."""
+        """Compute a due time again if it came from a clock that was more than MAX_CLOCK_CHANGE ahead."""
         if one.due is None or one.due <= now + MAX_CLOCK_CHANGE:
             return one
         times = one.schedule.timetable()
@@ -145,9 +145,9 @@ class Server:
 def startable(
     scheduled: Iterable[Scheduled], now: datetime, *, busy: Collection[str], free: int
 ) -> list[Scheduled]:
-    """Return whose runs start now: those that are due and have no run under way, the longest due first.
+    """Return the schedules whose runs start now: due and without an active run, the longest due first.
 
-    A schedule with a run under way stays due. All times that pass during that run become one run after it.
+    A schedule with an active run stays due. All times that pass during that run become one run after it.
     """
     due = [
         (one.due, one.schedule.name, one)
@@ -158,16 +158,16 @@ def startable(
 
 
 def pause(scheduled: Iterable[Scheduled], now: datetime, *, running: bool) -> float:
-    """Return the seconds to wait: until the next due time, and never for long.
+    """Return the seconds to wait: until the next due time, at most the poll interval.
 
-    The next step reads the clock again. So it does not matter whether the clock was set meanwhile.
+    The next step reads the clock again, so a change of the clock meanwhile does not matter.
     """
     until = [(one.due - now).total_seconds() for one in scheduled if one.due is not None and one.due > now]
     return min([POLL_INTERVAL_RUNNING if running else POLL_INTERVAL, *until])
 
 
 def _check(one: Scheduled, store: Store) -> None:
-    """Refuse to serve a schedule that is wrong now, such as of a zone that this machine does not know."""
+    """Refuse to serve a schedule that is not valid now, for example with a zone unknown to this machine."""
     try:
         one.schedule.timetable()
     except ScheduleError as error:
@@ -178,9 +178,9 @@ def _check(one: Scheduled, store: Store) -> None:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Let signals that stop the process wait for the end of the block.
+    """Defer the signals that stop the process until the end of the block.
 
-    Their exceptions would otherwise come between the start of a run's process and the note of it.
+    Otherwise an exception could come between the start of a run's process and its record in the store.
     """
     arrived: list[int] = []
     stops = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""When a schedule is due: cron fields in a time zone, as instants in UTC.
+"""The due times of a schedule: cron fields in a time zone, as instants in UTC.
 
 `cronsim` knows the calendar and cron's rules. Changes of the clock follow Debian's cron:
 
@@ -26,12 +26,12 @@ FIELDS = {
     "day-of-week": "days of the week from 0 to 7 or sun to sat",
 }
 MAX_CLOCK_CHANGE = timedelta(hours=3)
-"""The most that a zone sets its clock back, as in Debian's cron; more than that corrects a wrong clock."""
+"""The largest change of the clock by a zone, as in Debian's cron; a larger one corrects a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Five valid cron fields in a zone."""
+    """Five valid cron fields and a zone."""
 
     cron: str
     zone: ZoneInfo
@@ -72,13 +72,13 @@ class Timetable:
         return any(field.startswith("*") for field in self.cron.split()[:2])
 
     def _instants(self, local: datetime) -> list[datetime]:
-        """Return when the zone's clock shows a time: once, twice, or never."""
+        """Return the instants at which the zone's clock shows a time: one, two, or none."""
         both = {local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
         return sorted(one for one in both if one.astimezone(self.zone).replace(tzinfo=None) == local)
 
 
 def timetable(cron: str, timezone: str) -> Timetable:
-    """Return the times of five cron fields; ScheduleError says which field is wrong."""
+    """Return the timetable of five cron fields; a wrong field is a ScheduleError."""
     fields = cron.split()
     if len(fields) != 5:
         raise ScheduleError(
@@ -111,7 +111,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _weekdays(part: str) -> str:
-    """Write days of the week as every cron reads them: `fri-mon`, `monday` and `1/3` are not cron's."""
+    """Return days of the week as every cron reads them, from `fri-mon`, `monday` or `1/3`."""
     match = re.fullmatch(r"(\w+)(?:-(\w+))?(?:/([1-9]\d*))?", part)
     if match is None:
         return part

@@ -1,4 +1,4 @@
-"""Ray's Jobs API in our own records: the one file of the package that imports Ray."""
+"""A client of Ray's Jobs API with our own records; no other file of this folder imports Ray."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ END_STATES = ("succeeded", "failed", "stopped")
 
 @dataclass(frozen=True, slots=True)
 class ClusterJob:
-    """What a cluster knows of a submission; times are seconds since the epoch, None before they happened."""
+    """A submission as the cluster reports it; times are seconds since the epoch, None before they happen."""
 
     id: str
     state: str
@@ -28,12 +28,12 @@ class ClusterJob:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether the submission has ended."""
         return self.state in END_STATES
 
 
 class JobsApi:
-    """A cluster's Jobs API; ClusterUnreachable where nothing answers."""
+    """A cluster's Jobs API; without an answer ClusterUnreachable is raised."""
 
     def __init__(self, address: str) -> None:
         if not address.startswith(("http://", "https://")):
@@ -46,7 +46,7 @@ class JobsApi:
     def submit(
         self, submission: str, command: str, runtime_env: dict[str, Any], metadata: dict[str, str]
     ) -> None:
-        """Start a command on the cluster; an id that is taken is a SubmissionError."""
+        """Start a command on the cluster; an id that is in use is a SubmissionError."""
         self._call(
             lambda: self._client.submit_job(
                 entrypoint=command, submission_id=submission, runtime_env=runtime_env, metadata=metadata
@@ -54,7 +54,7 @@ class JobsApi:
         )
 
     def all(self) -> list[ClusterJob]:
-        """Return everything that was submitted to the cluster, newest first."""
+        """Return all submissions of the cluster, newest first."""
         found = [_job(details) for details in self._call(self._client.list_jobs) if details.submission_id]
         return sorted(found, key=lambda job: job.started or 0.0, reverse=True)
 
@@ -63,7 +63,7 @@ class JobsApi:
         return _job(self._call(lambda: self._client.get_job_info(submission)))
 
     def stop(self, submission: str) -> bool:
-        """Ask for a submission's end: SIGTERM; False where it had ended already."""
+        """Send SIGTERM to a submission; return False if it has already ended."""
         return bool(self._call(lambda: self._client.stop_job(submission)))
 
     def logs(self, submission: str) -> str:
@@ -129,21 +129,21 @@ def _job(details: Any) -> ClusterJob:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line of a refusal: the server answers with a traceback."""
+    """Return the last line of an error: the server answers with a traceback."""
     lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines()]
     lines_with_text = [line for line in lines if line and line != "."]
     reason = lines_with_text[-1] if lines_with_text else type(error).__name__
     return reason.removeprefix("ValueError: ").removeprefix("RuntimeError: ")
 
 
-# The token that a Ray head asks for by default, from where Ray itself looks for it.
+# The token that a Ray head requires by default, from the places where Ray looks for it.
 
 
 def token_headers() -> dict[str, str]:
-    """Return the HTTP header with this user's token; none where there is no token, or RAY_AUTH_MODE=disabled.
+    """Return the HTTP header with this user's token; none without a token, or with RAY_AUTH_MODE=disabled.
 
-    The client of Ray's Jobs API sends it only where RAY_AUTH_MODE=token is set, which a head started with
-    defaults does for itself but nobody does for its users.
+    The client of Ray's Jobs API sends it only if RAY_AUTH_MODE=token is set. A head with default settings
+    sets it for itself, but not for its users.
     """
     token = os.environ.get("RAY_AUTH_TOKEN") or _from_file()
     if not token or os.environ.get("RAY_AUTH_MODE") == "disabled":

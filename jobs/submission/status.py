@@ -1,4 +1,4 @@
-"""How a submission stands: from the cluster and from its output, or from the output alone."""
+"""The status of a submission: from the cluster and its output, or from the output only."""
 
 import io
 import time
@@ -19,7 +19,7 @@ POLL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SubmissionStatus:
-    """A submission's state and what its output holds so far.
+    """A submission's state and the counts of its output so far.
 
     `state` is the cluster's: pending, running, succeeded, failed or stopped. `told_by` is "cluster", or
     "output" where the cluster does not answer any more: then a finished output means succeeded, one that a
@@ -42,11 +42,11 @@ class SubmissionStatus:
 
 
 def status(submission: str, address: str | None = None) -> SubmissionStatus:
-    """Return how a submission stands; SubmissionError where neither this machine nor the cluster knows it."""
+    """Return the status of a submission; one unknown to this machine and the cluster is a SubmissionError."""
     note = find_note(submission)
     try:
         job = JobsApi(api_address(submission, address)).job(submission)
-    except SubmissionError as error:  # nothing answers, or another cluster that was started at the address
+    except SubmissionError as error:  # no answer, or the address is now that of another cluster
         if note is None:
             raise
         return _from_output(note, str(error))
@@ -61,7 +61,7 @@ def submissions(address: str) -> tuple[SubmissionStatus, ...]:
 
 
 def cancel(submission: str, address: str | None = None, *, timeout: float = 90.0) -> SubmissionStatus:
-    """End a submission and wait until it has; what it committed stays."""
+    """End a submission and wait for its end; committed units stay."""
     api = JobsApi(api_address(submission, address))
     api.stop(submission)
     deadline = time.monotonic() + timeout
@@ -75,8 +75,8 @@ def api_address(submission: str, address: str | None) -> str:
     note = find_note(submission)
     if address is None and note is None:
         raise SubmissionError(
-            f"{submission}: no submission of this name was made from here; expected an id that `corpusmill "
-            "submit` printed, or --address with the cluster that knows it"
+            f"{submission}: no submission of this name was made from this machine; expected an id that "
+            "`corpusmill submit` printed, or --address of the cluster that has it"
         )
     return address or (note.address if note is not None else "")
 
@@ -113,7 +113,7 @@ def _from_output(note: Submission, message: str) -> SubmissionStatus:
 
 
 def _output_counts(output: str) -> tuple[int, int, int, bool]:
-    """Return units, rows, rejects of an output, and whether it is finished; before that, as noted so far."""
+    """Return units, rows and rejects of an output so far, and whether it is finished."""
     folder = _folder(output)
     if folder.exists(folder.manifest):
         rows = pq.read_table(io.BytesIO(folder.read(folder.manifest))).to_pylist()
@@ -127,13 +127,13 @@ def _output_counts(output: str) -> tuple[int, int, int, bool]:
 
 
 def _folder(output: str) -> OutputFolder:
-    # The records asked for here have the same names whatever the format of the data files.
+    # The names of these records do not depend on the format of the data files.
     return OutputFolder.of(output, "arrow")
 
 
 def status_lines(found: SubmissionStatus) -> Sequence[str]:
-    """Return what people read of a submission."""
-    source = "" if found.told_by == "cluster" else " (the cluster does not answer; by its output)"
+    """Return the lines that people read."""
+    source = "" if found.told_by == "cluster" else " (from its output: the cluster does not answer)"
     lines = [
         f"{found.id}: {found.state}{source}",
         f"  {found.rows:,} rows, {found.rejected:,} rejected in {found.units:,} units -> {found.output}",

@@ -1,4 +1,4 @@
-"""Sending a job to a cluster."""
+"""The submission of a job to a cluster."""
 
 import importlib.metadata
 import json
@@ -20,31 +20,31 @@ from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.submission.jobs_api import JobsApi
 
 JOB_KEY, OUTPUT_KEY, VERSION_KEY = "corpusmill_job", "corpusmill_output", "corpusmill_version"
-"""Names of the metadata that a submission carries on the cluster."""
+"""Keys of the metadata of a submission on the cluster."""
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 JOB_FILE = "job.yaml"
 COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --json'
-"""What the cluster runs. `auto` alone takes the head that was started last on its machine."""
+"""The command on the cluster. `auto` alone would take the head that was started last on the machine."""
 STOP_SECONDS = 60
-"""Between SIGTERM and SIGKILL; a run needs some of it to commit what is complete. Ray's own default is 3."""
+"""Seconds between SIGTERM and SIGKILL: a run commits complete units first. Ray's own default is 3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Which corpusmill the cluster runs: this version from an index, a wheel, or what is installed there."""
+    """The corpusmill that the cluster runs: this version from an index, a wheel, or an installed one."""
 
     wheel: str | None = None
     installed: bool = False
 
 
-# What was submitted from here: a note per submission, which outlives the cluster.
+# The submissions from this machine: one note per submission, which outlives the cluster.
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job sent to a cluster: under which id, where to, and where its output is."""
+    """A job that was sent to a cluster: its id, the cluster's address, and its output."""
 
     id: str
     job: str
@@ -61,10 +61,10 @@ def submit(
     submission: str | None = None,
     run_date: date | None = None,
 ) -> Submission:
-    """Send a job to a cluster and note it; SubmissionError where its output is being written already.
+    """Send a job to a cluster and write a note; an output that another job writes is a SubmissionError.
 
-    Relative paths are taken from the current folder. An id given as `submission` can be used once, so that a
-    command that is repeated does not start a job twice. `run_date`, today if not given, is what `{run_date}`
+    Relative paths are taken from the current folder. An id given as `submission` can be used once: a
+    repeated command does not start a job twice. `run_date`, today if not given, is what `{run_date}`
     in the output's path stands for.
     """
     config = with_absolute_paths(config)
@@ -92,7 +92,7 @@ def _new_id(name: str) -> str:
 
 
 def _check_free(api: JobsApi, submission: str, output: str) -> None:
-    """Refuse an id that is taken, and a second job into an output that one is writing."""
+    """Refuse an id that is in use, and a second job that would write the same output."""
     for job in api.all():
         if job.id == submission:
             raise SubmissionError(
@@ -107,14 +107,14 @@ def _check_free(api: JobsApi, submission: str, output: str) -> None:
 
 
 def write_note(submission: Submission) -> None:
-    """Remember a submission."""
+    """Write the note of a submission."""
     path = _path(submission.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(submission), indent=1) + "\n", encoding="utf-8")
 
 
 def find_note(submission: str) -> Submission | None:
-    """Return the note of a submission; None where it was made elsewhere, or the note is damaged."""
+    """Return the note of a submission; None without one, or if it is damaged."""
     if not ID_PATTERN.fullmatch(submission):
         return None
     with suppress(OSError, ValueError, TypeError):
@@ -126,11 +126,11 @@ def _path(submission: str) -> Path:
     return state_folder() / "submissions" / f"{submission}.json"
 
 
-# What travels to the cluster: the job file, and which corpusmill runs it.
+# The files that are sent to the cluster: the job file, and a wheel of corpusmill.
 
 
 def entrypoint(config: JobConfig, run_date: date) -> str:
-    """Return what the cluster runs for a job; an output per date gets its date there."""
+    """Return the command on the cluster for a job; a job with one output per date gets its date."""
     return f"{COMMAND} --run-date {run_date.isoformat()}" if is_dated(config) else COMMAND
 
 
@@ -142,10 +142,10 @@ def version() -> str:
 def runtime_environment(
     folder: Path, config: JobConfig, *, wheel: str | None, installed: bool
 ) -> dict[str, Any]:
-    """Fill the folder that is shipped and return the runtime environment that uses it.
+    """Write the files to send into a folder, and return the runtime environment that uses them.
 
-    The package is this version from the cluster's package index; with `wheel` that file, which is shipped;
-    with `installed` what the cluster's own Python has.
+    The package is this version from the cluster's package index; with `wheel` that file, which is sent along;
+    with `installed` the one that is installed on the cluster.
     """
     (folder / JOB_FILE).write_text(config.to_yaml(), encoding="utf-8")
     environment: dict[str, Any] = {

@@ -28,7 +28,7 @@ def test_an_id_that_nobody_noted_is_said(desk: Desk, entrypoint: str) -> None:
     """With what to give instead."""
     result = desk.call(entrypoint, "reviews-20260101-000000-abcd")
     assert result.exit_code == 1
-    assert "no submission of this name was made from here" in result.stderr
+    assert "no submission of this name was made from this machine" in result.stderr
     assert "--address" in result.stderr
 
 
