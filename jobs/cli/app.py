@@ -109,7 +109,7 @@ def plan(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show what a job would do: files, units, rows, token lengths, time, cost, size. Writes nothing.
+    """Show the plan of a job: files, units, rows, token lengths, time, cost, size. Writes nothing.
 
     Example: corpusmill plan reviews.yaml --rate 40000 --price 1.20
     """
@@ -172,7 +172,7 @@ def evaluate(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Measure a finished output's predictions against a column that the job kept.
+    """Compare the predictions of a finished output with a kept column of true labels.
 
     Example: corpusmill evaluate ./out/reviews --labels stars --model mood
     """
@@ -194,7 +194,7 @@ def convert(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors; nothing in it is executed.
+    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors; no code in it is executed.
 
     Example: corpusmill convert ./old-bert ./bert
     """
@@ -219,7 +219,7 @@ def inspect(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show what a checkpoint holds: architecture, sizes, cost, tokenizer, labels, and what is missing.
+    """Show the contents of a checkpoint: architecture, sizes, cost, tokenizer, labels, problems.
 
     Example: corpusmill inspect hf://distilbert/distilbert-base-uncased
     """

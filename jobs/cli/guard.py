@@ -25,7 +25,7 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
 
     def farewell(number: int) -> str:
         what = "terminated" if number == signal.SIGTERM else "interrupted"
-        return f"{what}; what is committed is kept" + (f", continue with: {again}" if again else "")
+        return f"{what}; committed units are kept" + (f", continue with: {again}" if again else "")
 
     try:
         with terminable(farewell, end_local_cluster):

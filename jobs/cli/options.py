@@ -19,7 +19,7 @@ ADDRESS = Annotated[
 ]
 RUN_DATE = Annotated[
     str | None,
-    typer.Option(metavar="YYYY-MM-DD", help="What {run_date} in output.path stands for; default: today."),
+    typer.Option(metavar="YYYY-MM-DD", help="The date for {run_date} in output.path; default: today."),
 ]
 INCREMENTAL = Annotated[
     bool,
@@ -27,7 +27,9 @@ INCREMENTAL = Annotated[
 ]
 RATE = Annotated[
     list[str] | None,
-    typer.Option(metavar="[MODEL=]N", help="Tokens per second of one worker; without it plan measures."),
+    typer.Option(
+        metavar="[MODEL=]N", help="Tokens per second of one worker; without it, plan measures the rate."
+    ),
 ]
 PRICE = Annotated[
     float | None, typer.Option(metavar="P", min=0.0, help="The price of one worker for one hour.")

@@ -105,7 +105,7 @@ def logs(
     address: ID_ADDRESS = None,
     debug: DEBUG = False,
 ) -> None:
-    """Print what a submitted job has written to its terminal.
+    """Print the log of a submitted job.
 
     Example: corpusmill logs reviews-20261126-020000-1f3a --follow
     """
@@ -125,7 +125,7 @@ def logs(
 
 
 def cancel(submission: ID, address: ID_ADDRESS = None, as_json: JSON = False, debug: DEBUG = False) -> None:
-    """End a submitted job; what it committed stays, and submitting it again continues it.
+    """End a submitted job; committed units stay, and submitting the job again continues it.
 
     Example: corpusmill cancel reviews-20261126-020000-1f3a
     """

@@ -79,8 +79,8 @@ def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
         recorded["output.format"], recorded["input.keep"], recorded["input.text"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a file that is "
-            "damaged; restore it, or choose another output.path"
+            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a damaged file; "
+            "restore it, or choose another output.path"
         ) from None
     return dict(recorded)
 

@@ -252,7 +252,7 @@ def _check_complete(job: ResolvedJob, unit_receipts: dict[str, Receipt]) -> None
         # A byte range of JSONL in which no row begins has no unit.
         if pending.skip or READERS[split.format].count(split):
             raise JobFailed(
-                f"{split.file.url}: units of this file are missing although none failed; committed units "
+                f"{split.file.url}: units of this file are missing although no unit failed; committed units "
                 "are right; run the same command again to do the rest, and please report this"
             )
 

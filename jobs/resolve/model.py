@@ -211,7 +211,9 @@ def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict
     given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
     for name in [name for name in given if name not in allowed]:
         others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
-        checks.add(f"{where}.{name}", f"is an option of {others}, this model does {task}; leave it out")
+        checks.add(
+            f"{where}.{name}", f"is an option of {others}, but the task of this model is {task}; leave it out"
+        )
         del given[name]
     return given
 

@@ -110,7 +110,9 @@ class Store:
         """Add a schedule and return its first due time; a schedule with a wrong part is not added."""
         due = schedule.timetable().next_due(now)
         if due is None:
-            raise ScheduleError(f"expected times that exist, got {schedule.cron!r}: no day fits").at("--cron")
+            raise ScheduleError(f"expected cron fields that fit at least one day, got {schedule.cron!r}").at(
+                "--cron"
+            )
         values = (schedule.name, json.dumps(asdict(schedule)), due.timestamp())
         try:
             with self._transaction() as database:

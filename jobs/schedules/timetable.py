@@ -21,7 +21,7 @@ DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = {
     "minute": "a minute from 0 to 59",
     "hour": "an hour from 0 to 23",
-    "day-of-month": "a day from 1 to 31 that one of the months has",
+    "day-of-month": "a day from 1 to 31 that exists in one of the months",
     "month": "a month from 1 to 12 or jan to dec",
     "day-of-week": "days of the week from 0 to 7 or sun to sat",
 }

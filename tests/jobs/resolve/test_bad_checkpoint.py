@@ -137,7 +137,7 @@ WRONG = {
     "option of another task": Wrong(
         {"task": "embedding", "top_k": 2},
         "models[0].top_k",
-        ("is an option of", "text-classification", "does embedding"),
+        ("is an option of", "text-classification", "the task of this model is embedding"),
     ),
     "another scheme": Wrong(
         {"checkpoint": "nowhere://bucket/model"},

@@ -213,5 +213,5 @@ def test_serving_can_be_stopped_when_clocks_go_back(tmp_path: Path, number: int,
     assert lines[0].startswith("serving 1 schedule(s)")
     assert lines[1] == "nightly #1 2026-10-25: running\n"
     assert lines[2].startswith("nightly #1 2026-10-25: failed: error: cannot be started")
-    assert "what is committed is kept" in left
+    assert "committed units are kept" in left
     assert process.returncode == code
