@@ -93,7 +93,7 @@ def _read_data(paths: Sequence[str]) -> DataSummary:
         schemas = file_schemas(files[:MAX_FILES_READ], "auto", None)
     except InputError as error:
         raise error.at("FILES") from None
-    schemas = [found for found in schemas if found[1].names] or schemas
+    schemas = [named_schema for named_schema in schemas if named_schema[1].names] or schemas
     columns = {name: kind for name in schemas[0][1].names if (kind := _type(name, schemas)) is not None}
     if not any(map(is_text, columns.values())):
         known = ", ".join(f"{name!r} ({kind})" for name, kind in columns.items()) or "none"
@@ -149,28 +149,28 @@ def _id_column(data: DataSummary, text: str) -> str | None:
 def _find_model(checkpoint: str | None) -> FoundCheckpoint:
     """Return the checkpoint with its task; default: all-MiniLM-L6-v2, from its package if installed."""
     if checkpoint is None:
-        found = minilm()
+        default_checkpoint = minilm()
         where = (
             "It is fetched from the Hugging Face hub once."
-            if found == MINILM_HUB
+            if default_checkpoint == MINILM_HUB
             else "It is installed here."
         )
         about = f"No checkpoint was given: all-MiniLM-L6-v2 computes vectors of 384 dimensions. {where}"
         return FoundCheckpoint(
-            found, "embedding", Needs(), f"{about} Put the checkpoint of your choice here."
+            default_checkpoint, "embedding", Needs(), f"{about} Put the checkpoint of your choice here."
         )
     try:
         folder = find_checkpoint(checkpoint).folder
         task = read_checkpoint(folder).default_job_task
         read = read_checkpoint(folder, TASKS[task].head) if task else None
-        made = TASKS[task](read, {}) if task and read else None
+        task_object = TASKS[task](read, {}) if task and read else None
     except (ModelError, CorpusmillError) as error:
         raise CorpusmillError(str(error)).at("--checkpoint") from None
-    if task is None or read is None or made is None:
+    if task is None or read is None or task_object is None:
         known = ", ".join(TASKS)
         raise CorpusmillError(f"{checkpoint}: expected a head for one of {known}").at("--checkpoint")
-    columns = ", ".join(f"{field.name}: {field.type}" for field in made.schema)
-    return FoundCheckpoint(checkpoint, task, made.needs, f"{_about(read)} It writes {columns}.")
+    columns = ", ".join(f"{field.name}: {field.type}" for field in task_object.schema)
+    return FoundCheckpoint(checkpoint, task, task_object.needs, f"{_about(read)} It writes {columns}.")
 
 
 def _about(checkpoint: Checkpoint) -> str:
@@ -215,8 +215,8 @@ def _second_column(data: DataSummary, needs: Needs, text: str) -> list[str]:
     """Return the line of `text_pair` if the task reads a second column."""
     if needs.second in ("none", "optional"):
         return []
-    wanted = is_list_of_text if needs.second == "list" else is_text
-    fitting = [name for name, kind in data.columns.items() if name != text and wanted(kind)]
+    fits = is_list_of_text if needs.second == "list" else is_text
+    fitting = [name for name, kind in data.columns.items() if name != text and fits(kind)]
     if fitting:
         return [f"  text_pair: {_scalar(fitting[0])}   # the task reads a second column"]
     return ["  # text_pair:   fill in: the task reads a second column, but no column of the data fits"]

@@ -67,19 +67,19 @@ class Inspection:
 def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
     """Describe a checkpoint of any source; one without a readable config.json is a ModelError."""
     try:
-        found = find_checkpoint(url)
+        source = find_checkpoint(url)
     except CorpusmillError as error:
         raise error.at("CHECKPOINT") from None
     problems: list[str] = []
-    checkpoint = _read_for_task(found.folder, task, problems)
+    checkpoint = _read_for_task(source.folder, task, problems)
     headers = _value_or_problem(lambda: read_headers(checkpoint.folder), problems)
     plan = _value_or_problem(lambda: check_tensors(checkpoint), problems) if headers is not None else None
     stated = _value_or_problem(lambda: model_max_length(str(checkpoint.folder)), problems)
     own = checkpoint.max_seq_length or stated or checkpoint.max_positions
     return Inspection(
         checkpoint=url,
-        source=found.source,
-        digest=found.digest,
+        source=source.source,
+        digest=source.digest,
         architecture=checkpoint.model_type,
         head=checkpoint.architectures,
         task=task or checkpoint.default_job_task,
@@ -93,7 +93,7 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
         labels=checkpoint.labels,
         problem_type=checkpoint.problem_type,
         modules=_modules(checkpoint),
-        files=_files(found.folder),
+        files=_files(source.folder),
         problems=tuple(problems),
     )
 
@@ -121,10 +121,11 @@ def inspection_lines(inspection: Inspection) -> Iterator[str]:
     yield from (f"  problem: {problem}" for problem in inspection.problems)
 
 
-def _tokenizer_line(found: TokenizerInfo) -> str:
+def _tokenizer_line(tokenizer: TokenizerInfo) -> str:
     return (
-        f"{found.model} of {found.file}, {found.vocabulary:,} tokens, lower_case {found.lower_case}, "
-        f"strip_accents {found.strip_accents}, max_length {found.max_length}"
+        f"{tokenizer.model} of {tokenizer.file}, {tokenizer.vocabulary:,} tokens, "
+        f"lower_case {tokenizer.lower_case}, strip_accents {tokenizer.strip_accents}, "
+        f"max_length {tokenizer.max_length}"
     )
 
 
@@ -186,5 +187,5 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

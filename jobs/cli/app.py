@@ -33,8 +33,8 @@ from corpusmill.pipeline.machine import keep_memory
 app = PlainTyper(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"corpusmill {version('corpusmill')}")
         raise typer.Exit
 

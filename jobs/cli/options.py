@@ -57,15 +57,15 @@ def date_or_today(text: str | None) -> date:
 
 def parse_rates(given: Sequence[str]) -> dict[str, float]:
     """Return rates by model, "" for all models; anything else is a usage error."""
-    found = {}
+    rates = {}
     for text in given:
         model, _, number = text.rpartition("=")
         try:
-            found[model] = float(number)
+            rates[model] = float(number)
         except ValueError:
-            found[model] = 0.0
-        if not 0 < found[model] < float("inf"):
+            rates[model] = 0.0
+        if not 0 < rates[model] < float("inf"):
             raise typer.BadParameter(
                 f"expected a number of tokens per second, or MODEL=number, got {text!r}", param_hint="--rate"
             )
-    return found
+    return rates

@@ -95,9 +95,11 @@ def add(
         options += ["--address", address] if address else []
         chosen = name or re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "job"
         path = str(Path(job).absolute())
-        made = Schedule(chosen, path, str(Path.cwd()), cron, timezone, tuple(options), on_failure)
-        due = Store(store).add(made, datetime.now(UTC))
-        print_result(ScheduleEntry(made, _local(made, due), None), _entry_lines, as_json=as_json)
+        new_schedule = Schedule(chosen, path, str(Path.cwd()), cron, timezone, tuple(options), on_failure)
+        due = Store(store).add(new_schedule, datetime.now(UTC))
+        print_result(
+            ScheduleEntry(new_schedule, _local(new_schedule, due), None), _entry_lines, as_json=as_json
+        )
 
     guarded(act, debug=debug)
 
@@ -112,14 +114,14 @@ def list_(store: STORE = None, as_json: JSON = False, debug: DEBUG = False) -> N
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
 
-        found = Store(store)
+        schedules = Store(store)
         entries = tuple(
             ScheduleEntry(
                 one.schedule,
                 _local(one.schedule, one.due),
-                next(iter(found.runs(one.schedule.name, limit=1)), None),
+                next(iter(schedules.runs(one.schedule.name, limit=1)), None),
             )
-            for one in found.scheduled()
+            for one in schedules.scheduled()
         )
         print_result(ScheduleList(entries), _schedule_lines, as_json=as_json)
 
@@ -160,10 +162,10 @@ def history(
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
 
-        found = Store(store)
-        runs = found.runs(name, limit=limit)
+        schedules = Store(store)
+        runs = schedules.runs(name, limit=limit)
         if name is not None and not runs:
-            found.schedule(name)
+            schedules.schedule(name)
         print_result(History(tuple(runs)), _history_lines, as_json=as_json)
 
     guarded(act, debug=debug)
@@ -243,19 +245,19 @@ def _entry_lines(entry: ScheduleEntry) -> Iterator[str]:
     )
 
 
-def _schedule_lines(found: ScheduleList) -> Iterator[str]:
-    for entry in found.schedules:
+def _schedule_lines(schedule_list: ScheduleList) -> Iterator[str]:
+    for entry in schedule_list.schedules:
         yield from _entry_lines(entry)
-    if not found.schedules:
+    if not schedule_list.schedules:
         yield "no schedules; add one with: corpusmill schedule add JOB.yaml --cron ..."
 
 
-def _history_lines(found: History) -> Iterator[str]:
-    for run in found.runs:
+def _history_lines(listing: History) -> Iterator[str]:
+    for run in listing.runs:
         started = f"{datetime.fromtimestamp(run.started, UTC):%Y-%m-%d %H:%M:%S}"
         counts = ""
         if run.rows is not None:
             counts = f"{run.rows:>12,} rows {run.rejected:>8,} rejected {run.seconds:>9,.1f} s  {run.output}"
         yield f"{run.id:>5} {run.schedule:20} {run.run_date} {started} {run.state:12}{counts}{run.message}"
-    if not found.runs:
+    if not listing.runs:
         yield "no runs yet"

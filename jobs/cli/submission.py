@@ -75,10 +75,10 @@ def submit(
         config = with_absolute_paths(JobConfig.from_yaml(job, set_ or ()))
         check_placeholders(config, job)
         day = date_or_today(run_date)
-        made = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
+        sent = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
         for path in local_paths(with_run_date(config, day)):
             print(f"note: every node of the cluster must have {path}", file=sys.stderr)
-        print_result(made, _id_line, as_json=as_json)
+        print_result(sent, _id_line, as_json=as_json)
 
     guarded(act, debug=debug)
 
@@ -147,13 +147,13 @@ def register(app: typer.Typer) -> None:
     app.command()(cancel)
 
 
-def _id_line(made: "Submission") -> Iterator[str]:
-    yield made.id
+def _id_line(submission: "Submission") -> Iterator[str]:
+    yield submission.id
 
 
-def _submission_lines(found: SubmissionList) -> Iterator[str]:
-    for job in found.submissions:
+def _submission_lines(submission_list: SubmissionList) -> Iterator[str]:
+    for job in submission_list.submissions:
         started = "" if job.started is None else f"{datetime.fromtimestamp(job.started, UTC):%Y-%m-%d %H:%M}"
         yield f"{job.id:40} {job.state:10} {started:17} {job.rows:>14,} rows  {job.output}"
-    if not found.submissions:
+    if not submission_list.submissions:
         yield "nothing was submitted to this cluster"

@@ -19,7 +19,7 @@ def with_run_date(config: JobConfig, run_date: date) -> JobConfig:
 
 def unknown_placeholder(path: str) -> str | None:
     """Return an unknown placeholder of an output path; None without one."""
-    return next((found for found in _PLACEHOLDER.findall(path) if found != RUN_DATE), None)
+    return next((placeholder for placeholder in _PLACEHOLDER.findall(path) if placeholder != RUN_DATE), None)
 
 
 def check_placeholders(config: JobConfig, origin: str) -> None:

@@ -40,23 +40,23 @@ def faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     merged: dict[Location, list[tuple[str, str, tuple[str, ...]]]] = {}
     for details in error.errors(include_url=False):
         location = _location(details)
-        found = _message(details, location, model)
-        merged.setdefault(location, []).append((str(details["type"]), *found))
-    all_faults = [_fault(location, found) for location, found in merged.items()]
-    meant = {field for fault in all_faults for field in fault.meant}
-    return [fault for fault in all_faults if fault.kind != "missing" or fault.problem.field not in meant]
+        text, meant = _message(details, location, model)
+        merged.setdefault(location, []).append((str(details["type"]), text, meant))
+    all_faults = [_fault(location, messages) for location, messages in merged.items()]
+    all_meant = {field for fault in all_faults for field in fault.meant}
+    return [fault for fault in all_faults if fault.kind != "missing" or fault.problem.field not in all_meant]
 
 
-def _fault(location: Location, found: list[tuple[str, str, tuple[str, ...]]]) -> Fault:
-    text = " or ".join(_without_repeats([message for _, message, _ in found]))
-    return Fault(Problem(field_path(location), text), location, found[0][0], found[0][2])
+def _fault(location: Location, messages: list[tuple[str, str, tuple[str, ...]]]) -> Fault:
+    text = " or ".join(_without_repeats([message for _, message, _ in messages]))
+    return Fault(Problem(field_path(location), text), location, messages[0][0], messages[0][2])
 
 
 def _location(details: Any) -> Location:
     """Return the location of an error in the job file; an unknown key is never an arm of a union."""
     *parents, last = details["loc"] or ("",)
-    ours = [part for part in parents if not _is_union_arm(part)]
-    return (*ours, *([] if _is_union_arm(last) and details["type"] != "extra_forbidden" else [last]))
+    own_parts = [part for part in parents if not _is_union_arm(part)]
+    return (*own_parts, *([] if _is_union_arm(last) and details["type"] != "extra_forbidden" else [last]))
 
 
 def field_path(location: Location) -> str:
@@ -142,19 +142,19 @@ def field_of(key: str, section: type[BaseModel]) -> FieldInfo | None:
 
 def sections(model: type[BaseModel], path: str = "") -> dict[str, type[BaseModel]]:
     """Return all sections by their paths, the outermost first."""
-    found = {path: model}
+    by_path = {path: model}
     for name, field in model.model_fields.items():
         inner = section_in(field.annotation)
         if inner is not None:
-            found |= sections(inner, f"{path}.{name}".lstrip("."))
-    return found
+            by_path |= sections(inner, f"{path}.{name}".lstrip("."))
+    return by_path
 
 
 def section_in(annotation: Any) -> type[BaseModel] | None:
     """Return the section that a field holds, or holds a list of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+    return next((section for part in get_args(annotation) if (section := section_in(part))), None)
 
 
 def _is_union_arm(part: int | str) -> bool:

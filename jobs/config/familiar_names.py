@@ -132,9 +132,9 @@ def task_hint(name: str, known: Sequence[str]) -> str:
         return f"; did you mean {plain}?"
     if plain in NOT_OFFERED:
         return f"; {plain} {NOT_OFFERED[plain]} and is not offered: a text encoder cannot do it"
-    found = [task for task in FAMILIAR_TASKS.get(plain, ()) if task in known]
-    if found:
-        return f"; {plain} is called {found[0]} here"
+    same_tasks = [task for task in FAMILIAR_TASKS.get(plain, ()) if task in known]
+    if same_tasks:
+        return f"; {plain} is called {same_tasks[0]} here"
     near = difflib.get_close_matches(plain, [*known, *FAMILIAR_TASKS], n=1, cutoff=0.7)
     if not near:
         return ""

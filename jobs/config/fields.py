@@ -87,17 +87,17 @@ def _number(integer: str) -> str:
 
 
 def _bounds(metadata: tuple[Any, ...]) -> str:
-    found = []
+    limits = []
     for part in metadata:
         for bound in getattr(part, "metadata", [part]):
             match bound:
                 case annotated_types.Ge():
-                    found.append(f"from {bound.ge}")
+                    limits.append(f"from {bound.ge}")
                 case annotated_types.Gt():
-                    found.append(f"above {bound.gt}")
+                    limits.append(f"above {bound.gt}")
                 case annotated_types.Le():
-                    found.append(f"to {bound.le}")
-    return f" {' '.join(found)}" if found else ""
+                    limits.append(f"to {bound.le}")
+    return f" {' '.join(limits)}" if limits else ""
 
 
 def _type_with_bounds(field: FieldInfo) -> Any:

@@ -44,9 +44,11 @@ def read_fields(fields: dict[str, Any], root: type[S], *, unread: Iterable[str] 
         try:
             return Reading(root.model_validate(remaining_fields), tuple(problems), frozenset(unread_fields))
         except ValidationError as error:
-            found = faults(error, root)
-        problems += [fault.problem for fault in found if not _is_unread(fault.problem.field, unread_fields)]
-        for fault in found:
+            new_faults = faults(error, root)
+        problems += [
+            fault.problem for fault in new_faults if not _is_unread(fault.problem.field, unread_fields)
+        ]
+        for fault in new_faults:
             unread_fields |= {
                 *_unread_field(fault, root),
                 *(field for field in fault.meant if not _has_value(field, fields)),

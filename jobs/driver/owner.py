@@ -91,16 +91,16 @@ class Ownership:
         self._ended.set()
         self._thread.join()
         with suppress(CorpusmillError):  # without a store the record cannot be removed; it expires by itself
-            found = read_owner(self._folder)
-            if found is not None and found.id == self._owner.id:
+            current = read_owner(self._folder)
+            if current is not None and current.id == self._owner.id:
                 self._folder.remove(self._folder.job(FILE))
 
     def _renew(self) -> None:
         while not self._ended.wait(HEARTBEAT_INTERVAL):
             try:
-                found = read_owner(self._folder)
-                if found is not None and found.id != self._owner.id:
-                    self._successor = found
+                current = read_owner(self._folder)
+                if current is not None and current.id != self._owner.id:
+                    self._successor = current
                     return
                 _write(self._folder, replace(self._owner, heartbeat=time.time()))
             except CorpusmillError:
@@ -125,9 +125,9 @@ def owning(folder: OutputFolder, *, take_over: bool = False) -> Iterator[Ownersh
 
 def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
     """Replace the record of a dead owner, or of any if forced."""
-    found = read_owner(folder)
-    if found is not None and not forced and not found.is_dead(time.time()):
-        raise _refusal(folder, found)
+    previous = read_owner(folder)
+    if previous is not None and not forced and not previous.is_dead(time.time()):
+        raise _refusal(folder, previous)
     for _ in range(TAKE_OVER_ATTEMPTS):
         _write(folder, owner)
         # If several drivers take over at this moment, the last record stays: the others see it and stop.
@@ -135,16 +135,16 @@ def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
         last = read_owner(folder)
         if last is None or last.id == owner.id:
             return
-        if found is None or last.id != found.id:
+        if previous is None or last.id != previous.id:
             raise _refusal(folder, last)
         # The replaced owner had read its own record just before it was replaced, and has renewed it.
-    raise _refusal(folder, found or owner)
+    raise _refusal(folder, previous or owner)
 
 
-def _refusal(folder: OutputFolder, found: Owner) -> OutputError:
+def _refusal(folder: OutputFolder, other: Owner) -> OutputError:
     return OutputError(
-        f"{folder.url}: is being written by {found}; its last heartbeat was "
-        f"{max(0.0, time.time() - found.heartbeat):.0f} s ago; wait for its end or stop it, or if you know "
+        f"{folder.url}: is being written by {other}; its last heartbeat was "
+        f"{max(0.0, time.time() - other.heartbeat):.0f} s ago; wait for its end or stop it, or if you know "
         "that it is dead, take over: the same command with --take-over"
     )
 

@@ -58,8 +58,8 @@ def stale_splits(
     if folder.exists(folder.job(PLAN_FILE)):
         before += read_plan(folder)
     keys = _split_keys(committed) - {split.key for split in splits}
-    found = {split.key: split for split in before if split.key in keys}
-    return tuple(Stale(split, REPLACED if split.file.url in inputs else REMOVED) for split in found.values())
+    stale = {split.key: split for split in before if split.key in keys}
+    return tuple(Stale(split, REPLACED if split.file.url in inputs else REMOVED) for split in stale.values())
 
 
 def units_of(stale: Sequence[Stale], units: Collection[str]) -> set[str]:

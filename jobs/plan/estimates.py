@@ -86,8 +86,8 @@ class SampledRows:
     def tokens(self, encoder: Encoder) -> int:
         """Return a model's tokens for all rows, and add its lengths and results for the sampled ones."""
         self.size.add(encoder)
-        total, found = _lengths(encoder, self.blocks)
-        self.lengths.append(found)
+        total, lengths_of_rows = _lengths(encoder, self.blocks)
+        self.lengths.append(lengths_of_rows)
         return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
@@ -141,8 +141,8 @@ def _workers_for_soonest_end(
         )
         for each in models
     ]
-    asked = asked_for(costs, snapshots, room=room, drain_seconds=None)
-    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
+    needs = asked_for(costs, snapshots, room=room, drain_seconds=None)
+    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, needs, strict=True)]
 
 
 def _workers_for_drain_time(each: MeasuredModel, drain_seconds: float) -> int:
@@ -163,20 +163,20 @@ def _estimate(each: MeasuredModel, workers: int) -> ModelEstimate:
 
 def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
     """Return the tokens that a model computes, equal texts once, and the length of each row's input."""
-    total, found = 0, [np.zeros(0, np.int64)]
+    total, of_rows = 0, [np.zeros(0, np.int64)]
     for block in blocks:
         unit = encoder.prepare(block)
         lengths = unit.sequences.tokens.lengths
         total += int(lengths.sum())
         of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
-        found.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
-    return total, np.concatenate(found)
+        of_rows.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
+    return total, np.concatenate(of_rows)
 
 
 def _measure_rate(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
     """Return the tokens per second of one worker on sampled rows, after a warm-up."""
-    few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
-    for block in few:
+    warm_up = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
+    for block in warm_up:
         encoder.encode(block)
     done, started = 0, time.perf_counter()
     for block in blocks:

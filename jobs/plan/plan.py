@@ -155,9 +155,9 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
 def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
     """Read up to so many units at even distances: the beginning of a sorted file is not typical."""
     parts = max(1, min(split.about_rows, SAMPLED_WITHIN) // SAMPLE_ROWS)
-    taken = {part * parts // count * SAMPLE_ROWS for part in range(count)}
-    others = frozenset(range(0, max(taken), SAMPLE_ROWS)) - taken
-    return islice(READERS[split.format].read(split, spec, others), len(taken))
+    offsets = {part * parts // count * SAMPLE_ROWS for part in range(count)}
+    others = frozenset(range(0, max(offsets), SAMPLE_ROWS)) - offsets
+    return islice(READERS[split.format].read(split, spec, others), len(offsets))
 
 
 def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
@@ -173,8 +173,8 @@ def _histogram(lengths: Lengths) -> dict[str, int]:
 
 def _seconds(models: Sequence[ModelEstimate], cpus: int) -> float:
     """Return the seconds of all models: pools on a CPU may have more workers than it has cores."""
-    on_cpu = sum(found.seconds * found.workers for found in models if found.device == "cpu")
-    return max([on_cpu / cpus, *(found.seconds for found in models)])
+    on_cpu = sum(model.seconds * model.workers for model in models if model.device == "cpu")
+    return max([on_cpu / cpus, *(model.seconds for model in models)])
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:

@@ -77,14 +77,14 @@ def _note(last_event: dict[str, Any] | None, state: str) -> str | None:
 
 def _events(folder: OutputFolder) -> Iterator[dict[str, Any]]:
     """Yield the complete last events of the last run."""
-    found: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for text in last_lines(folder, FILE, TAIL_BYTES):
         try:
             event = json.loads(text)
         except ValueError:
             continue
-        found = [event] if event["event"] == "start" else [*found, event]
-    yield from found
+        events = [event] if event["event"] == "start" else [*events, event]
+    yield from events
 
 
 def status_lines(output_status: OutputStatus) -> Iterator[str]:

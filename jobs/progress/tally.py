@@ -144,5 +144,5 @@ class Tally:
 
 def _pool_state(written: Mapping[str, Any]) -> PoolState:
     known = {field.name for field in fields(PoolState)}
-    found: dict[str, Any] = {k: v for k, v in written.items() if k in known}
-    return PoolState(**found | {"lengths": tuple(found.get("lengths", ()))})
+    values: dict[str, Any] = {k: v for k, v in written.items() if k in known}
+    return PoolState(**values | {"lengths": tuple(values.get("lengths", ()))})

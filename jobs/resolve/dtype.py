@@ -61,9 +61,9 @@ def _write_record(path: Path, conditions: dict[str, Any], choice: DtypeChoice) -
 
 def _processor() -> str:
     """Return an identity of this CPU: its name, and a digest of its features."""
-    found = processor()
-    digest = hashlib.sha256(" ".join(sorted(found.features)).encode()).hexdigest()[:16]
-    return f"{found.name} {digest}"
+    cpu = processor()
+    digest = hashlib.sha256(" ".join(sorted(cpu.features)).encode()).hexdigest()[:16]
+    return f"{cpu.name} {digest}"
 
 
 # Records in an output that an earlier run has begun.
@@ -77,9 +77,9 @@ def recorded_dtypes(output: str) -> dict[int, str]:
     folder = OutputFolder.of(output, "arrow")
     path = folder.job(FINGERPRINT)
     try:
-        found = json.loads(folder.read(path)) if folder.exists(path) else {}
-        keys = {i: f"models[{i}].dtype" for i in range(int(found.get("models", 0)))}
-        return {i: str(found[key]) for i, key in keys.items() if key in found}
+        fingerprint = json.loads(folder.read(path)) if folder.exists(path) else {}
+        keys = {i: f"models[{i}].dtype" for i in range(int(fingerprint.get("models", 0)))}
+        return {i: str(fingerprint[key]) for i, key in keys.items() if key in fingerprint}
     except (ValueError, KeyError, TypeError, AttributeError, OSError, CorpusmillError):
         return {}
 

@@ -30,15 +30,15 @@ def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -
 
     Files of the job's own output are left out. Each path that cannot be listed is one problem.
     """
-    found: dict[str, StoredFile] = {}
+    files_by_url: dict[str, StoredFile] = {}
     own: set[str] = set()
     for i, path in enumerate(config.path):
         where = f"input.path[{i}]" if len(config.path) > 1 else "input.path"
         listed = checks.run(where, partial(_listed, path, config.format, output), needs=("input.format",))
         if listed is not None:
-            found |= {file.url: file for file in listed.files}
+            files_by_url |= {file.url: file for file in listed.files}
             own |= listed.own
-    files = [found[url] for url in sorted(found)]
+    files = [files_by_url[url] for url in sorted(files_by_url)]
     notes = list(_other_outputs(config.path, files)) if files else []
     if own and output is not None:
         notes.insert(

@@ -87,8 +87,8 @@ def _check_job(config: JobConfig, checks: Checks, template: str | None) -> Resol
         check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
-    own = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
-    listed = list_inputs(config.input, own, checks)
+    own_output = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
+    listed = list_inputs(config.input, own_output, checks)
     files = listed.files
     second_is_list = any(model is not None and model.needs.second == "list" for model in models)
     spec_input, damaged = _read_input(config.input, files, checks, second_is_list=second_is_list)
@@ -147,15 +147,15 @@ def _schemas(config: InputConfig, files: list[StoredFile], given_types: pa.Schem
         (url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given_types)
     ]
     # A JSONL file without a single line has no columns to check.
-    return [found for found in schemas if found[1].names] or schemas
+    return [named_schema for named_schema in schemas if named_schema[1].names] or schemas
 
 
 def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
     """Give text columns with mixed values the type of text: rows with other values are rejects."""
 
     def with_text_type(field: pa.Field) -> pa.Field:
-        found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
-        return pa.field(field.name, pa.string()) if field.name in texts and "string" in found else field
+        mixed_types = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
+        return pa.field(field.name, pa.string()) if field.name in texts and "string" in mixed_types else field
 
     return pa.schema([with_text_type(field) for field in schema])
 
@@ -165,14 +165,14 @@ def _input(
 ) -> InputSpec | None:
     """Find the columns' types; with `lists` the second text column holds lists of texts."""
     keep = kept_columns(config.keep, schemas)
-    wanted = {
+    columns = {
         "input.text": [config.text],
         "input.text_pair": [config.text_pair] if config.text_pair else [],
         "input.keep": list(keep),
     }
     before = len(checks.problems)
     types: dict[str, pa.DataType] = {}
-    for where, names in wanted.items():
+    for where, names in columns.items():
         for name in names:
             check = _CHECKS.get(where if not (second_is_list and where == "input.text_pair") else "lists")
             kind = checks.run(where, partial(_column, name, schemas, where, check))
@@ -231,13 +231,13 @@ def _check_codec(output_format: str, compression: str) -> None:
 
 
 def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
-    asked = config.input.rows_per_unit
+    rows_per_unit = config.input.rows_per_unit
     limits = [model.spec.max_length for model in models if model.spec.stride is None]
     longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
     batch = max(model.spec.tokens_per_batch for model in models)
     written = sum(model.needs.bytes_per_token for model in models)
-    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
+    return UnitSizing(None if rows_per_unit == "auto" else rows_per_unit, heaviest, longest, written, batch)
 
 
 def _check_names(config: JobConfig, checks: Checks) -> None:
@@ -254,25 +254,26 @@ def _check_columns(models: Sequence[CheckedModel | None], keep: Sequence[str], c
     """Refuse output columns that would share a name."""
     for name in dict.fromkeys(name for name in keep if keep.count(name) > 1):
         checks.add("input.keep", f"column {name!r} is named more than once; name it once")
-    taken = dict.fromkeys(keep, "input.keep")
+    used_columns = dict.fromkeys(keep, "input.keep")
     for i, model in enumerate(models):
         if model is None or (len(models) > 1 and not model.prefix):
             continue
         for column in model.columns:
-            if column in taken:
+            if column in used_columns:
                 checks.add(
                     f"models[{i}].name",
-                    f"output column {column!r} already exists ({taken[column]}); give the model another name",
+                    f"output column {column!r} already exists ({used_columns[column]}); "
+                    "give the model another name",
                 )
-            taken.setdefault(column, f"models[{i}]")
+            used_columns.setdefault(column, f"models[{i}]")
 
 
 def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, checks: Checks) -> None:
     """Refuse a second text column that no model reads, and its absence where one needs it."""
-    found = [model for model in models if model is not None]
-    reading = [model for model in found if model.needs.second != "none"]
-    if config.text_pair and len(found) == len(models) and not reading:
-        tasks = ", ".join(dict.fromkeys(model.task for model in found))
+    checked = [model for model in models if model is not None]
+    reading = [model for model in checked if model.needs.second != "none"]
+    if config.text_pair and len(checked) == len(models) and not reading:
+        tasks = ", ".join(dict.fromkeys(model.task for model in checked))
         checks.add("input.text_pair", f"expected no second text column: {tasks} reads one text per row")
     if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
         tasks = " and ".join(dict.fromkeys(model.task for model in reading))
@@ -281,7 +282,7 @@ def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, che
             f"{tasks} cannot share a second column: only one reads lists of texts",
         )
     if not config.text_pair:
-        for model in found:
+        for model in checked:
             if model.needs.second in ("required", "list"):
                 what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
                 checks.add("input.text_pair", f"is required by {model.task}: name the column with {what}")

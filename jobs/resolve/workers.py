@@ -42,9 +42,9 @@ def size_pools(
     return tuple(sized)
 
 
-def drain_seconds(asked: float | None, *, shared: bool) -> float | None:
+def drain_seconds(requested: float | None, *, shared: bool) -> float | None:
     """Return the drain time of a run: of the job, or the meaning of `auto` (None) on a shared cluster."""
-    return SHARED_DRAIN_SECONDS if asked is None and shared else asked
+    return SHARED_DRAIN_SECONDS if requested is None and shared else requested
 
 
 def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:

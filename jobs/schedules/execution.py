@@ -145,16 +145,16 @@ class OrphanedRun:
 
 def record_end(store: Store, run: int, code: int | None, *, stopped: bool) -> str:
     """Record a run's end by its output: a printed result means that the run was done."""
-    found = _result(store.output_file(run, "json"))
+    result = _result(store.output_file(run, "json"))
     values: dict[str, Any] = {"ended": round(time.time(), 3)}
-    if found is not None and code in (0, None):
+    if result is not None and code in (0, None):
         values |= {
             "state": DONE,
-            "rows": found["new_rows"],
-            "rejected": found["new_rejected"],
-            "stale_units": found["stale_units"],
-            "seconds": found["seconds"],
-            "output": found["output"],
+            "rows": result["new_rows"],
+            "rejected": result["new_rejected"],
+            "stale_units": result["stale_units"],
+            "seconds": result["seconds"],
+            "output": result["output"],
         }
     else:
         state = INTERRUPTED if stopped else FAILED

@@ -154,7 +154,7 @@ def startable(
         for one in scheduled
         if one.due is not None and one.due <= now and one.schedule.name not in busy
     ]
-    return [one for _, _, one in sorted(due, key=lambda found: found[:2])[: max(free, 0)]]
+    return [one for _, _, one in sorted(due, key=lambda entry: entry[:2])[: max(free, 0)]]
 
 
 def pause(scheduled: Iterable[Scheduled], now: datetime, *, running: bool) -> float:

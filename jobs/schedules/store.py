@@ -100,11 +100,11 @@ class Store:
 
     def schedule(self, name: str) -> Schedule:
         """Return a schedule; an unknown name is a ScheduleError with the known ones."""
-        found = {one.schedule.name: one.schedule for one in self.scheduled()}
-        if name not in found:
-            known = f"expected one of: {', '.join(found)}" if found else "the store has none yet"
+        schedules = {one.schedule.name: one.schedule for one in self.scheduled()}
+        if name not in schedules:
+            known = f"expected one of: {', '.join(schedules)}" if schedules else "the store has none yet"
             raise ScheduleError(f"{name}: no such schedule; {known}").at("NAME")
-        return found[name]
+        return schedules[name]
 
     def add(self, schedule: Schedule, now: datetime) -> datetime:
         """Add a schedule and return its first due time; a schedule with a wrong part is not added."""
@@ -159,8 +159,8 @@ class Store:
 
     def run(self, number: int) -> Run:
         """Return an existing run."""
-        (found,) = self._runs("WHERE id = ?", (number,))
-        return found
+        (run,) = self._runs("WHERE id = ?", (number,))
+        return run
 
     def runs(self, schedule: str | None = None, *, limit: int = -1) -> list[Run]:
         """Return runs, the newest first."""
@@ -210,10 +210,10 @@ class Store:
     @contextmanager
     def _converting(self) -> Iterator[None]:
         """Refuse to convert a store while a process of an APScheduler version serves it."""
-        with ExitStack() as held:
+        with ExitStack() as stack:
             if self.path.with_suffix(".lock").exists():
                 try:
-                    held.enter_context(self.serving_lock())
+                    stack.enter_context(self.serving_lock())
                 except ScheduleError as error:
                     raise ScheduleError(
                         f"{error} of an earlier version; end that process, then the store can be converted"

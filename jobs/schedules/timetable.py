@@ -38,23 +38,23 @@ class Timetable:
 
     def next_due(self, after: datetime) -> datetime | None:
         """Return the first time after an instant; None if there is none in 50 years."""
-        found: datetime | None = None
+        first: datetime | None = None
         for due in self._times(after - MAX_CLOCK_CHANGE):
-            if found is not None and due > found + MAX_CLOCK_CHANGE:
+            if first is not None and due > first + MAX_CLOCK_CHANGE:
                 break
-            if due > after and (found is None or due < found):
-                found = due
-        return found
+            if due > after and (first is None or due < first):
+                first = due
+        return first
 
     def latest_due(self, now: datetime) -> datetime | None:
         """Return the last time up to an instant, the instant included; None if there is none in 50 years."""
-        found: datetime | None = None
+        latest: datetime | None = None
         for due in self._times(now + MAX_CLOCK_CHANGE, reverse=True):
-            if found is not None and due < found - MAX_CLOCK_CHANGE:
+            if latest is not None and due < latest - MAX_CLOCK_CHANGE:
                 break
-            if due <= now and (found is None or due > found):
-                found = due
-        return found
+            if due <= now and (latest is None or due > latest):
+                latest = due
+        return latest
 
     def _times(self, start: datetime, *, reverse: bool = False) -> Iterator[datetime]:
         """Yield times from an instant on, in the order of the local clock."""
@@ -86,12 +86,12 @@ def timetable(cron: str, timezone: str) -> Timetable:
             f"got {cron!r}"
         ).at("--cron")
     fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
-    found = Timetable(" ".join(fields), _zone(timezone))
+    times = Timetable(" ".join(fields), _zone(timezone))
     try:
-        CronSim(found.cron, datetime(2000, 1, 1))
+        CronSim(times.cron, datetime(2000, 1, 1))
     except CronSimError as error:
         raise _field_error(cron, str(error)) from None
-    return found
+    return times
 
 
 def _field_error(cron: str, reason: str) -> ScheduleError:

@@ -55,8 +55,8 @@ class JobsApi:
 
     def all(self) -> list[ClusterJob]:
         """Return all submissions of the cluster, newest first."""
-        found = [_job(details) for details in self._call(self._client.list_jobs) if details.submission_id]
-        return sorted(found, key=lambda job: job.started or 0.0, reverse=True)
+        jobs = [_job(details) for details in self._call(self._client.list_jobs) if details.submission_id]
+        return sorted(jobs, key=lambda job: job.started or 0.0, reverse=True)
 
     def job(self, submission: str) -> ClusterJob:
         """Return one submission."""

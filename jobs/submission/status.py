@@ -131,13 +131,13 @@ def _folder(output: str) -> OutputFolder:
     return OutputFolder.of(output, "arrow")
 
 
-def status_lines(found: SubmissionStatus) -> Sequence[str]:
+def status_lines(status: SubmissionStatus) -> Sequence[str]:
     """Return the lines that people read."""
-    source = "" if found.told_by == "cluster" else " (from its output: the cluster does not answer)"
+    source = "" if status.told_by == "cluster" else " (from its output: the cluster does not answer)"
     lines = [
-        f"{found.id}: {found.state}{source}",
-        f"  {found.rows:,} rows, {found.rejected:,} rejected in {found.units:,} units -> {found.output}",
+        f"{status.id}: {status.state}{source}",
+        f"  {status.rows:,} rows, {status.rejected:,} rejected in {status.units:,} units -> {status.output}",
     ]
-    if found.message and found.told_by == "cluster" and found.state != "running":
-        lines.append(f"  {found.message.splitlines()[-1]}")
+    if status.message and status.told_by == "cluster" and status.state != "running":
+        lines.append(f"  {status.message.splitlines()[-1]}")
     return lines

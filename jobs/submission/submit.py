@@ -81,9 +81,9 @@ def submit(
             Path(folder), config, wheel=package.wheel, installed=package.installed
         )
         api.submit(chosen, entrypoint(config, day), environment, metadata)
-    made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
-    write_note(made)
-    return made
+    sent = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
+    write_note(sent)
+    return sent
 
 
 def _new_id(name: str) -> str:
