@@ -101,7 +101,7 @@ def _repair(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None
             if isinstance(part, str):
                 section = section_in(getattr(field_of(part, section), "annotation", None)) or section
     except (KeyError, IndexError, TypeError):
-        return  # an outer part was mended before
+        return  # an outer part was repaired before
     if isinstance(node, list) and isinstance(last, int):
         node[last] = {key: STAND_INS.get(key, "?") for key in _required(section)}
     elif fault.kind == "invalid_key":

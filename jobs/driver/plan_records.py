@@ -81,7 +81,7 @@ def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
 
 
 def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
-    """Read the plan back; an OutputError where there is none."""
+    """Read the plan; a folder without one is an OutputError."""
     if not folder.exists(folder.job(PLAN_FILE)):
         raise OutputError(
             f"{folder.url}: expected the output of a job, found no _job/{PLAN_FILE}; check the path"
