@@ -102,7 +102,8 @@ class JobsApi:
         except AuthenticationError:
             raise SubmissionError(
                 f"{self.address}: the cluster refuses this user's token; expected the token of the head, "
-                "which is in ~/.ray/auth_token there: set RAY_AUTH_TOKEN to it, or RAY_AUTH_TOKEN_PATH to its file"
+                "which is in ~/.ray/auth_token there: set RAY_AUTH_TOKEN to it, or RAY_AUTH_TOKEN_PATH to "
+                "its file"
             ) from None
         except RuntimeError as error:
             raise SubmissionError(f"{self.address}: {_reason(error)}") from error
