@@ -14,19 +14,19 @@ from corpusmill.jobs.submission.submit import entrypoint, runtime_environment, v
 
 
 @pytest.mark.parametrize("command", [("submit", "job.yaml"), ("list",)])
-def test_an_address_where_nothing_answers_is_said(desk: Desk, entrypoint: tuple[str, ...]) -> None:
+def test_an_address_where_nothing_answers_is_said(desk: Desk, command: tuple[str, ...]) -> None:
     """One line that names the address, exit code 1."""
     address = f"http://127.0.0.1:{free_port()}"
-    result = desk.call(*entrypoint, "--address", address)
+    result = desk.call(*command, "--address", address)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {address}: no Ray Jobs API answers here")
     assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "cancel"])
-def test_an_id_that_nobody_noted_is_said(desk: Desk, entrypoint: str) -> None:
+def test_an_id_that_nobody_noted_is_said(desk: Desk, command: str) -> None:
     """With what to give instead."""
-    result = desk.call(entrypoint, "reviews-20260101-000000-abcd")
+    result = desk.call(command, "reviews-20260101-000000-abcd")
     assert result.exit_code == 1
     assert "no submission of this name was made from this machine" in result.stderr
     assert "--address" in result.stderr
