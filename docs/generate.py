@@ -11,7 +11,7 @@ from typing import Any
 import typer.main
 
 from corpusmill.jobs.cli.app import app
-from corpusmill.jobs.cli.plain_help import written
+from corpusmill.jobs.cli.plain_help import plain_text
 from corpusmill.jobs.config.fields import job_fields
 from corpusmill.pipeline.tasks import TASKS
 
@@ -129,7 +129,7 @@ def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 def command_section(path: tuple[str, ...], command: Any) -> Iterator[str]:
     """Yield what the page has about a command: its purpose, an example, arguments and options."""
-    about, _, example = written(command.help).partition("Example: ")
+    about, _, example = plain_text(command.help).partition("Example: ")
     yield f"## corpusmill {' '.join(path)}\n"
     yield f"{about.strip()}\n"
     yield f"```text\n{example.strip()}\n```\n"
@@ -140,7 +140,7 @@ def command_section(path: tuple[str, ...], command: Any) -> Iterator[str]:
             continue
         default = part.default if part.default not in (None, False, ()) and not callable(part.default) else ""
         shown = f"`{default}`" if default != "" else "required" if part.required else ""
-        yield f"| `{usage(part)}` | {shown} | {cell(written(part.help))} |"
+        yield f"| `{usage(part)}` | {shown} | {cell(plain_text(part.help))} |"
 
 
 def usage(part: Any) -> str:

@@ -1,14 +1,14 @@
-"""All errors of jobs: what is wrong is reported with its place, what was expected, and what to do.
+"""All errors of jobs; each message has the place, what was expected, what was found, and what to do.
 
 ::
 
     CorpusmillError
     ├── BenchError               A measurement cannot be made
     ├── ConfigError              A job that cannot run as it is written
-    ├── ConvertError             A checkpoint cannot be converted, or not to where it should go
-    ├── EvaluateError            Predictions cannot be held against these labels
-    ├── ScheduleError            A schedule that cannot be, or is not there
-    └── SubmissionError          The cluster refused, or has no such submission
+    ├── ConvertError             A checkpoint cannot be converted, or not into this folder
+    ├── EvaluateError            Predictions cannot be compared with these labels
+    ├── ScheduleError            A schedule is not valid, or does not exist
+    └── SubmissionError          The cluster refused a request, or has no such submission
         └── ClusterUnreachable   No Jobs API answers at the address
 """
 
@@ -19,7 +19,7 @@ from corpusmill.pipeline.errors import CorpusmillError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to change: the path of the field, such as `models[0].dtype`, and what is wrong with it."""
+    """One change to make: the path of the field, such as `models[0].dtype`, and what is wrong with it."""
 
     field: str
     message: str
@@ -29,7 +29,7 @@ class Problem:
 
 
 class ConfigError(CorpusmillError):
-    """A job that cannot run as it is written; `problems` holds every one found."""
+    """A job that cannot run as it is written; `problems` holds all problems that were found."""
 
     def __init__(self, problems: list[Problem], origin: str = "job") -> None:
         self.problems = problems
@@ -37,8 +37,8 @@ class ConfigError(CorpusmillError):
         super().__init__("\n".join(f"{origin}: {problem}" for problem in problems))
 
 
-def within(inner: str, outer: str) -> bool:
-    """Say whether a field is another one or a part of it."""
+def is_within(inner: str, outer: str) -> bool:
+    """Return whether a field is the other field or a part of it."""
     return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))
 
 
@@ -47,19 +47,19 @@ class BenchError(CorpusmillError):
 
 
 class ConvertError(CorpusmillError):
-    """A checkpoint cannot be converted, or not to where it should go."""
+    """A checkpoint cannot be converted, or not into this folder."""
 
 
 class EvaluateError(CorpusmillError):
-    """Predictions cannot be held against these labels."""
+    """Predictions cannot be compared with these labels."""
 
 
 class ScheduleError(CorpusmillError):
-    """A schedule that cannot be, or is not there."""
+    """A schedule is not valid, or does not exist."""
 
 
 class SubmissionError(CorpusmillError):
-    """The cluster refused, or has no such submission."""
+    """The cluster refused a request, or has no such submission."""
 
 
 class ClusterUnreachable(SubmissionError):  # noqa: N818

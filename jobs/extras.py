@@ -1,4 +1,4 @@
-"""Libraries that only some commands need, imported when they are used."""
+"""Libraries that only some commands need; they are imported at their first use."""
 
 import importlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from corpusmill.jobs.errors import ConvertError, EvaluateError
 from corpusmill.pipeline.errors import CorpusmillError
 
-# Per group of pyproject.toml: the error where a library is missing, and its message.
+# Per group of pyproject.toml: the error if a library is missing, and its message.
 _MISSING: dict[str, tuple[type[CorpusmillError], str]] = {
     "convert": (
         ConvertError,

@@ -1,4 +1,4 @@
-"""A first job file, from what is in the data and in the checkpoint: `corpusmill init`."""
+"""A first job file, made from the data and the checkpoint: `corpusmill init`."""
 
 import re
 import textwrap
@@ -39,15 +39,15 @@ TEXT_NAMES = (
     "message",
 )
 ID_NAMES = ("id", "_id", "uuid", "guid", "key", "pk", "doc_id", "docid", "document_id", "row_id", "url")
-LOOKED_AT = 16
-"""Files whose columns are read: a corpus may have a million."""
+MAX_FILES_READ = 16
+"""The most files whose columns are read: a corpus may have a million files."""
 SAMPLE_ROWS = 200
-WIDTH = 100
+COMMENT_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """What the files hold: the columns that all of them have, and the mean length of those with text."""
+class DataSummary:
+    """A summary of the files: the columns that all of them have, and the mean length of text columns."""
 
     files: int
     columns: dict[str, pa.DataType]
@@ -55,8 +55,8 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A checkpoint for the job file: its task, what the task needs, and what there is to say about it."""
+class FoundCheckpoint:
+    """A checkpoint for the job file: its task, the needs of the task, and a description."""
 
     checkpoint: str
     task: str
@@ -68,12 +68,12 @@ def job_file(paths: Sequence[str], *, checkpoint: str | None = None, text: str |
     """Return a commented job file for these inputs; without any, a template of all fields."""
     if not paths:
         return "\n".join(_template(checkpoint)) + "\n"
-    model = _model(checkpoint)
-    return "\n".join(_lines(paths, _look(paths), model, text)) + "\n"
+    model = _find_model(checkpoint)
+    return "\n".join(_lines(paths, _read_data(paths), model, text)) + "\n"
 
 
 def write_job_file(content: str, target: str, *, force: bool) -> None:
-    """Write a job file; one that is there already is replaced only with `force`."""
+    """Write a job file; replace an existing file only with `force`."""
     path = Path(target)
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
@@ -86,19 +86,19 @@ def write_job_file(content: str, target: str, *, force: bool) -> None:
         raise CorpusmillError(f"{target} cannot be written ({error.strerror})").at("--output-file") from None
 
 
-def _look(paths: Sequence[str]) -> Data:
+def _read_data(paths: Sequence[str]) -> DataSummary:
     """Read the columns of the first files, and some rows of the first one."""
     try:
         files = list_files(paths).files
-        schemas = file_schemas(files[:LOOKED_AT], "auto", None)
+        schemas = file_schemas(files[:MAX_FILES_READ], "auto", None)
     except InputError as error:
         raise error.at("FILES") from None
-    schemas = [found for found in schemas if found[1].names] or schemas
+    schemas = [named_schema for named_schema in schemas if named_schema[1].names] or schemas
     columns = {name: kind for name in schemas[0][1].names if (kind := _type(name, schemas)) is not None}
     if not any(map(is_text, columns.values())):
         known = ", ".join(f"{name!r} ({kind})" for name, kind in columns.items()) or "none"
         raise InputError(f"expected a column with text in all files, got columns {known}").at("FILES")
-    return Data(len(files), columns, _lengths(files[0], columns))
+    return DataSummary(len(files), columns, _lengths(files[0], columns))
 
 
 def _type(name: str, schemas: Sequence[FileSchema]) -> pa.DataType | None:
@@ -126,49 +126,51 @@ def _mean_length(column: pa.ChunkedArray) -> float:
     return float(pc.mean(pc.fill_null(pc.utf8_length(column.cast(pa.large_string())), 0)).as_py() or 0.0)
 
 
-def _text_column(data: Data, asked: str | None) -> str:
-    """Return the text column: the one asked for, one with a usual name, or the one with the longest texts."""
-    if asked is not None:
-        if asked not in data.lengths:
+def _text_column(data: DataSummary, requested: str | None) -> str:
+    """Return the text column: the requested one, one with a usual name, or the one with the longest texts."""
+    if requested is not None:
+        if requested not in data.lengths:
             known = ", ".join(map(repr, data.lengths))
-            raise CorpusmillError(f"expected a column with text ({known}), got {asked!r}").at("--text")
-        return asked
+            raise CorpusmillError(f"expected a column with text ({known}), got {requested!r}").at("--text")
+        return requested
     by_name = {name.lower(): name for name in reversed(data.lengths)}
     usual = [by_name[name] for name in TEXT_NAMES if name in by_name]
     return usual[0] if usual else max(data.lengths, key=lambda name: data.lengths[name])
 
 
-def _id_column(data: Data, text: str) -> str | None:
-    """Return a column that identifies rows, by its name."""
+def _id_column(data: DataSummary, text: str) -> str | None:
+    """Return a column whose name says that it identifies rows; None without one."""
     scalars = [name for name, kind in data.columns.items() if name != text and not pa.types.is_nested(kind)]
     by_name = {name.lower(): name for name in reversed(scalars)}
     usual = [by_name[name] for name in ID_NAMES if name in by_name]
     return next(iter([*usual, *(name for name in scalars if name.lower().endswith(("_id", "-id")))]), None)
 
 
-def _model(checkpoint: str | None) -> Model:
-    """Look at the checkpoint; without one take all-MiniLM-L6-v2, from its package if that is installed."""
+def _find_model(checkpoint: str | None) -> FoundCheckpoint:
+    """Return the checkpoint with its task; default: all-MiniLM-L6-v2, from its package if installed."""
     if checkpoint is None:
-        found = minilm()
+        default_checkpoint = minilm()
         where = (
             "It is fetched from the Hugging Face hub once."
-            if found == MINILM_HUB
+            if default_checkpoint == MINILM_HUB
             else "It is installed here."
         )
-        about = f"No checkpoint was given: all-MiniLM-L6-v2 makes vectors of 384 dimensions. {where}"
-        return Model(found, "embedding", Needs(), f"{about} Put the checkpoint of your choice here.")
+        about = f"No checkpoint was given: all-MiniLM-L6-v2 computes vectors of 384 dimensions. {where}"
+        return FoundCheckpoint(
+            default_checkpoint, "embedding", Needs(), f"{about} Put the checkpoint of your choice here."
+        )
     try:
         folder = find_checkpoint(checkpoint).folder
         task = read_checkpoint(folder).default_job_task
         read = read_checkpoint(folder, TASKS[task].head) if task else None
-        made = TASKS[task](read, {}) if task and read else None
+        task_object = TASKS[task](read, {}) if task and read else None
     except (ModelError, CorpusmillError) as error:
         raise CorpusmillError(str(error)).at("--checkpoint") from None
-    if task is None or read is None or made is None:
+    if task is None or read is None or task_object is None:
         known = ", ".join(TASKS)
         raise CorpusmillError(f"{checkpoint}: expected a head for one of {known}").at("--checkpoint")
-    columns = ", ".join(f"{field.name}: {field.type}" for field in made.schema)
-    return Model(checkpoint, task, made.needs, f"{_about(read)} It writes {columns}.")
+    columns = ", ".join(f"{field.name}: {field.type}" for field in task_object.schema)
+    return FoundCheckpoint(checkpoint, task, task_object.needs, f"{_about(read)} It writes {columns}.")
 
 
 def _about(checkpoint: Checkpoint) -> str:
@@ -177,11 +179,13 @@ def _about(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.model_type}, at most {checkpoint.max_positions} tokens.{named}"
 
 
-def _lines(paths: Sequence[str], data: Data, model: Model, asked: str | None) -> Iterator[str]:
-    text = _text_column(data, asked)
+def _lines(
+    paths: Sequence[str], data: DataSummary, model: FoundCheckpoint, requested: str | None
+) -> Iterator[str]:
+    text = _text_column(data, requested)
     kept = _id_column(data, text)
     second = _second_column(data, model.needs, text)
-    name = _name(paths)
+    name = _job_name(paths)
     yield from _comment(
         "Written by `corpusmill init`. All fields: `corpusmill init` without files, docs/job-file.md."
     )
@@ -191,7 +195,7 @@ def _lines(paths: Sequence[str], data: Data, model: Model, asked: str | None) ->
     yield from _comment(f"{data.files:,} file(s). Columns:", "  ")
     for column, kind in data.columns.items():
         length = f", about {data.lengths[column]:.0f} characters" if column in data.lengths else ""
-        yield f"  #   {_scalar(column)}: {_plain(str(kind))}{length}"
+        yield f"  #   {_scalar(column)}: {_on_one_line(str(kind))}{length}"
     yield f"  text: {_scalar(text)}"
     yield from second
     yield f"  keep: {_scalars([kept] if kept else [])}{'' if kept else '   # columns to copy to the output'}"
@@ -201,25 +205,25 @@ def _lines(paths: Sequence[str], data: Data, model: Model, asked: str | None) ->
     yield f"    task: {model.task}"
     yield "    # dtype: auto          # float32, bfloat16, float16 (GPU) or int8: the precision"
     if model.needs.windows:
-        yield "    # long_text: truncate  # window: read longer texts whole"
+        yield "    # long_text: truncate  # window: read all of longer texts"
     yield "output:"
     yield f"  path: {_scalar(f'out/{name}')}"
     yield "  # format: arrow          # or parquet"
 
 
-def _second_column(data: Data, needs: Needs, text: str) -> list[str]:
-    """Return the line of `text_pair`, where the task reads a second column."""
+def _second_column(data: DataSummary, needs: Needs, text: str) -> list[str]:
+    """Return the line of `text_pair` if the task reads a second column."""
     if needs.second in ("none", "optional"):
         return []
-    wanted = is_list_of_text if needs.second == "list" else is_text
-    fitting = [name for name, kind in data.columns.items() if name != text and wanted(kind)]
+    fits = is_list_of_text if needs.second == "list" else is_text
+    fitting = [name for name, kind in data.columns.items() if name != text and fits(kind)]
     if fitting:
         return [f"  text_pair: {_scalar(fitting[0])}   # the task reads a second column"]
-    return ["  # text_pair:   fill in: the task reads a second column, and none of the data fits"]
+    return ["  # text_pair:   fill in: the task reads a second column, but no column of the data fits"]
 
 
-def _name(paths: Sequence[str]) -> str:
-    """Return a name for the job: the first part of the path, from its end, that is no pattern."""
+def _job_name(paths: Sequence[str]) -> str:
+    """Return a name for the job: the last part of the path that is no pattern."""
     parts = [part for part in re.split(r"[/\\]", paths[0].partition("://")[2] or paths[0]) if part]
     part = next((part for part in reversed(parts) if not re.search(r"[*?\[]", part)), "job")
     stem = re.sub(r"(\.(parquet|pq|jsonl|ndjson|json|gz|zst|bz2|xz))+$", "", part.lower())
@@ -227,7 +231,7 @@ def _name(paths: Sequence[str]) -> str:
 
 
 def _scalar(value: str) -> str:
-    """Return a text as YAML on one line, quoted where it has to be."""
+    """Return a text as YAML on one line, quoted if necessary."""
     plain = re.fullmatch(r"[\w./][\w./*@:-]*", value) and not value.endswith(":")
     if plain and yaml.safe_load(value) == value:
         return value
@@ -238,13 +242,15 @@ def _scalars(values: Sequence[str]) -> str:
     return f"[{', '.join(map(_scalar, values))}]"
 
 
-def _plain(text: str) -> str:
+def _on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
 def _comment(text: str, indent: str = "") -> list[str]:
-    """Return a comment, wrapped; control characters of names in it would end it early."""
-    return textwrap.wrap(_plain(text), WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    """Return wrapped lines of a comment; line breaks in names would end it early."""
+    return textwrap.wrap(
+        _on_one_line(text), COMMENT_WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+    )
 
 
 def _template(checkpoint: str | None) -> Iterator[str]:

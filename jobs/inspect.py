@@ -1,7 +1,7 @@
-"""What a checkpoint holds, and what of it this version would use: `corpusmill inspect`.
+"""The contents of a checkpoint, and the parts that this version uses: `corpusmill inspect`.
 
-Reads no weights but for the digest. What is missing or does not fit is listed, not raised: a checkpoint that
-no job could run can be looked at.
+Weights are read for the digest only. Problems are listed, not raised: a checkpoint that no job could run can
+be inspected.
 """
 
 from collections import Counter
@@ -19,12 +19,12 @@ from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_len
 
 T = TypeVar("T")
 LENGTHS = (128, 512)
-"""Sequence lengths whose cost per token is told."""
+"""Sequence lengths for which the cost per token is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerInfo:
-    """A tokenizer: the file it comes from, its algorithm, and what it does to a text."""
+    """A tokenizer: its file, its algorithm, and its treatment of texts."""
 
     file: str
     model: str
@@ -36,12 +36,12 @@ class TokenizerInfo:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a checkpoint is. `None` is unknown, for a reason that `problems` has.
+    """The properties of a checkpoint. `None` is unknown; the reason is one of `problems`.
 
-    `task` is what a job would do with it, `head` the classes of its configuration. `sizes` has the
-    architecture's own settings by our names. `weights` counts the stored tensors' numbers by dtype;
-    `unused` names tensors that the task leaves alone. `max_length` is what a job takes for `auto`. `modules`
-    are what sentence-transformers' files say: pooling modes, then what follows. `files` maps names to bytes.
+    `task` is the default task of a job, `head` the classes in the configuration. `sizes` holds the settings
+    of the architecture by our names. `weights` counts the stored numbers per dtype; `unused` names tensors
+    that the task does not read. `max_length` is what `auto` means in a job. `modules` are the modules of
+    sentence-transformers: pooling modes, then the later ones. `files` maps names to sizes in bytes.
     """
 
     checkpoint: str
@@ -67,19 +67,19 @@ class Inspection:
 def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
     """Describe a checkpoint of any source; one without a readable config.json is a ModelError."""
     try:
-        found = find_checkpoint(url)
+        source = find_checkpoint(url)
     except CorpusmillError as error:
         raise error.at("CHECKPOINT") from None
     problems: list[str] = []
-    checkpoint = _described(found.folder, task, problems)
-    headers = _tried(lambda: read_headers(checkpoint.folder), problems)
-    plan = _tried(lambda: check_tensors(checkpoint), problems) if headers is not None else None
-    stated = _tried(lambda: model_max_length(str(checkpoint.folder)), problems)
+    checkpoint = _read_for_task(source.folder, task, problems)
+    headers = _value_or_problem(lambda: read_headers(checkpoint.folder), problems)
+    plan = _value_or_problem(lambda: check_tensors(checkpoint), problems) if headers is not None else None
+    stated = _value_or_problem(lambda: model_max_length(str(checkpoint.folder)), problems)
     own = checkpoint.max_seq_length or stated or checkpoint.max_positions
     return Inspection(
         checkpoint=url,
-        source=found.source,
-        digest=found.digest,
+        source=source.source,
+        digest=source.digest,
         architecture=checkpoint.model_type,
         head=checkpoint.architectures,
         task=task or checkpoint.default_job_task,
@@ -89,45 +89,48 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
         max_length=min(own, checkpoint.max_positions),
         weights=None if headers is None else _by_dtype(headers.values()),
         unused=None if plan is None else plan.unused,
-        tokenizer=_tried(lambda: _tokenizer(checkpoint.folder, stated), problems),
+        tokenizer=_value_or_problem(lambda: _tokenizer(checkpoint.folder, stated), problems),
         labels=checkpoint.labels,
         problem_type=checkpoint.problem_type,
         modules=_modules(checkpoint),
-        files=_files(found.folder),
+        files=_files(source.folder),
         problems=tuple(problems),
     )
 
 
-def lines_of(found: Inspection) -> Iterator[str]:
+def inspection_lines(inspection: Inspection) -> Iterator[str]:
     """Yield the lines that people read."""
-    head = ", ".join(found.head) or "no head stated"
-    costs = " and ".join(f"{cost / 1e6:,.2f} at {length}" for length, cost in found.flops_per_token.items())
-    weights = ", ".join(f"{count:,} {dtype}" for dtype, count in (found.weights or {}).items())
-    yield f"{found.checkpoint}, digest {found.digest[:16]}"
-    yield f"  {found.architecture}, {head}; task {found.task or 'unknown'}"
-    yield f"  {', '.join(f'{name} {value}' for name, value in found.sizes.items())}"
-    yield f"  {found.parameters:,} parameters; max_length {found.max_length}"
+    head = ", ".join(inspection.head) or "no head stated"
+    costs = " and ".join(
+        f"{cost / 1e6:,.2f} at {length}" for length, cost in inspection.flops_per_token.items()
+    )
+    weights = ", ".join(f"{count:,} {dtype}" for dtype, count in (inspection.weights or {}).items())
+    yield f"{inspection.checkpoint}, digest {inspection.digest[:16]}"
+    yield f"  {inspection.architecture}, {head}; task {inspection.task or 'unknown'}"
+    yield f"  {', '.join(f'{name} {value}' for name, value in inspection.sizes.items())}"
+    yield f"  {inspection.parameters:,} parameters; max_length {inspection.max_length}"
     yield f"  MFLOPs per token: {costs} tokens"
     yield f"  weights: {weights or 'unknown'}"
-    yield f"  tokenizer: {_tokenizer_line(found.tokenizer) if found.tokenizer else 'unknown'}"
-    yield f"  labels: {', '.join(found.labels)}; problem_type {found.problem_type or 'not stated'}"
-    if found.modules:
-        yield f"  sentence-transformers: {'; '.join(found.modules)}"
-    if found.unused:
-        yield f"  unused tensors: {', '.join(found.unused)}"
-    yield from (f"  {size:>14,} bytes  {name}" for name, size in found.files.items())
-    yield from (f"  problem: {problem}" for problem in found.problems)
+    yield f"  tokenizer: {_tokenizer_line(inspection.tokenizer) if inspection.tokenizer else 'unknown'}"
+    yield f"  labels: {', '.join(inspection.labels)}; problem_type {inspection.problem_type or 'not stated'}"
+    if inspection.modules:
+        yield f"  sentence-transformers: {'; '.join(inspection.modules)}"
+    if inspection.unused:
+        yield f"  unused tensors: {', '.join(inspection.unused)}"
+    yield from (f"  {size:>14,} bytes  {name}" for name, size in inspection.files.items())
+    yield from (f"  problem: {problem}" for problem in inspection.problems)
 
 
-def _tokenizer_line(found: TokenizerInfo) -> str:
+def _tokenizer_line(tokenizer: TokenizerInfo) -> str:
     return (
-        f"{found.model} of {found.file}, {found.vocabulary:,} tokens, lower_case {found.lower_case}, "
-        f"strip_accents {found.strip_accents}, max_length {found.max_length}"
+        f"{tokenizer.model} of {tokenizer.file}, {tokenizer.vocabulary:,} tokens, "
+        f"lower_case {tokenizer.lower_case}, strip_accents {tokenizer.strip_accents}, "
+        f"max_length {tokenizer.max_length}"
     )
 
 
-def _described(folder: Path, task: str | None, problems: list[str]) -> Checkpoint:
-    """Read a checkpoint for a task, or as an encoder if its own head is none that this version has."""
+def _read_for_task(folder: Path, task: str | None, problems: list[str]) -> Checkpoint:
+    """Read a checkpoint for a task, or as an encoder if this version does not know its head."""
     try:
         return read_checkpoint(folder, task)
     except OptionError as error:
@@ -137,11 +140,11 @@ def _described(folder: Path, task: str | None, problems: list[str]) -> Checkpoin
         return read_checkpoint(folder, "base")
 
 
-def _tried(read: Callable[[], T], problems: list[str]) -> T | None:
+def _value_or_problem(read: Callable[[], T], problems: list[str]) -> T | None:
     try:
         return read()
     except (ModelError, CorpusmillError) as error:
-        # The differences of tensors are a line each, after one that counts them.
+        # Differences of tensors are listed one per line, after a line with their count.
         first, *lines = str(error).splitlines()
         problems += [line.strip() for line in lines] or [first]
         return None
@@ -184,5 +187,5 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

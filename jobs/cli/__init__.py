@@ -1,1 +1,1 @@
-"""The command line's groups of commands, a module each."""
+"""The commands of the command line, one module per group."""

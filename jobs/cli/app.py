@@ -1,4 +1,4 @@
-"""The command line: the commands on a job and its output; the others are in `commands/`."""
+"""The command line: commands on a job and its output; the other commands are in other modules."""
 
 import shlex
 import sys
@@ -9,10 +9,11 @@ import typer
 
 from corpusmill.jobs.cli import bench, init, printing, prune, report, schedule, status, submission
 from corpusmill.jobs.cli.guard import guarded as _guarded
-from corpusmill.jobs.cli.guard import printed as _print
+from corpusmill.jobs.cli.guard import print_result as _print
 from corpusmill.jobs.cli.options import (
     ADDRESS,
     DEBUG,
+    EXECUTOR,
     INCREMENTAL,
     JOB,
     JSON,
@@ -20,10 +21,10 @@ from corpusmill.jobs.cli.options import (
     RATE,
     RUN_DATE,
     SET,
-    rates_of,
-    today_or,
+    date_or_today,
+    parse_rates,
 )
-from corpusmill.jobs.cli.options import executor_named as _executor
+from corpusmill.jobs.cli.options import parse_executor as _executor
 from corpusmill.jobs.cli.plain_help import PlainTyper
 from corpusmill.pipeline.machine import keep_memory
 
@@ -32,8 +33,8 @@ from corpusmill.pipeline.machine import keep_memory
 app = PlainTyper(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"corpusmill {version('corpusmill')}")
         raise typer.Exit
 
@@ -51,9 +52,7 @@ def corpusmill(
 def run(
     job: JOB,
     set_: SET = None,
-    executor: Annotated[
-        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
-    ] = "ray",
+    executor: EXECUTOR = "ray",
     address: ADDRESS = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Replace another run that writes the same output.")
@@ -73,7 +72,7 @@ def run(
         from corpusmill.jobs import run as run_job
         from corpusmill.jobs.resolve.job_file import load_job
 
-        today = today_or(run_date)
+        today = date_or_today(run_date)
         config = load_job(job, set_ or (), run_date=today)
         result = run_job(
             config,
@@ -89,7 +88,7 @@ def run(
         report.report_after_run(result.output)
         if result.rejected:
             rejects = f"{result.output}/rejects"
-            print(f"warning: {result.rejected} row(s) could not be used, see {rejects}", file=sys.stderr)
+            print(f"warning: {result.rejected} row(s) were rejected, see {rejects}", file=sys.stderr)
         _print(result, printing.run_lines, as_json=as_json)
 
     options = [part for setting in set_ or () for part in ("--set", setting)]
@@ -110,17 +109,17 @@ def plan(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show what a job would do: files, units, rows, token lengths, time, cost, size. Writes nothing.
+    """Show the plan of a job: files, units, rows, token lengths, time, cost, size. Writes nothing.
 
     Example: corpusmill plan reviews.yaml --rate 40000 --price 1.20
     """
-    rates = rates_of(rate or ())
+    rates = parse_rates(rate or ())
 
     def act() -> None:
         from corpusmill.jobs.plan.plan import plan as plan_job
         from corpusmill.jobs.resolve.job_file import load_job
 
-        today = today_or(run_date)
+        today = date_or_today(run_date)
         config = load_job(job, set_ or (), run_date=today)
         result = plan_job(config, origin=job, rates=rates, price=price, run_date=today, show_notes=True)
         _print(result, printing.plan_lines, as_json=as_json)
@@ -137,7 +136,7 @@ def verify(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Re-read an output: checksums, schema, every input row accounted for. Exit code 1 if something is wrong.
+    """Check an output: checksums, schema, one result or reject per input row. Exit code 1 on a problem.
 
     Example: corpusmill verify ./out/reviews
     """
@@ -156,19 +155,24 @@ def verify(
 @app.command()
 def evaluate(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A finished job's output folder.")],
-    labels: Annotated[str, typer.Option(metavar="COLUMN", help="The kept column with what is right.")],
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several models.")] = None,
+    labels: Annotated[str, typer.Option(metavar="COLUMN", help="The kept column with the true labels.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model to evaluate, if there are several.")
+    ] = None,
     pairs: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Embeddings: compare the two rows that share a value there."),
+        typer.Option(
+            metavar="COLUMN", help="Embeddings: compare the two rows that have the same value in this column."
+        ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(metavar="P", help="Multi-label: the least score that counts, 0.5.")
+        float | None,
+        typer.Option(metavar="P", help="Multi-label: the lowest score that counts as a label; default: 0.5."),
     ] = None,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Measure a finished output's predictions against a column that the job kept.
+    """Compare the predictions of a finished output with a kept column of true labels.
 
     Example: corpusmill evaluate ./out/reviews --labels stars --model mood
     """
@@ -190,7 +194,7 @@ def convert(
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors; nothing in it is executed.
+    """Turn a PyTorch .bin, TensorFlow or Flax checkpoint into safetensors; no code in it is executed.
 
     Example: corpusmill convert ./old-bert ./bert
     """
@@ -209,33 +213,33 @@ def inspect(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder, hf://org/name[@revision], or a URL.")
     ],
-    task: Annotated[str | None, typer.Option(metavar="T", help="Look at it for this task.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="T", help="Inspect the checkpoint for this task.")
+    ] = None,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show what a checkpoint holds: architecture, sizes, cost, tokenizer, labels, and what is missing.
+    """Show the contents of a checkpoint: architecture, sizes, cost, tokenizer, labels, problems.
 
     Example: corpusmill inspect hf://distilbert/distilbert-base-uncased
     """
 
     def act() -> None:
-        from corpusmill.jobs.inspect import inspect_checkpoint, lines_of
+        from corpusmill.jobs.inspect import inspect_checkpoint, inspection_lines
 
         result = inspect_checkpoint(checkpoint, task)
-        _print(result, lines_of, as_json=as_json)
+        _print(result, inspection_lines, as_json=as_json)
 
     _guarded(act, debug=debug)
 
 
 @app.command()
 def demo(
-    output: Annotated[str, typer.Option(metavar="DIR", help="Where the demo writes.")] = "./out/demo",
-    executor: Annotated[
-        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
-    ] = "ray",
+    output: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")] = "./out/demo",
+    executor: EXECUTOR = "ray",
     debug: DEBUG = False,
 ) -> None:
-    """Embed and label the standard library's documentation of this Python: a real job, nothing to download.
+    """Embed, label and tag the documentation of Python's standard library: a real job without a download.
 
     Example: corpusmill demo --output ./out/demo
     """
@@ -254,6 +258,6 @@ for group in (init, submission, status, schedule, report, prune, bench):
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line: the entry point of the console script."""
     keep_memory()
     app()

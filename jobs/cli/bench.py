@@ -1,4 +1,4 @@
-"""`bench`: what this machine does with this program, against its limit."""
+"""`bench`: the speed of this program on this machine, compared with the limit of the machine."""
 
 import shlex
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from corpusmill.jobs.cli.guard import guarded, printed
+from corpusmill.jobs.cli.guard import guarded, print_result
 from corpusmill.jobs.cli.options import DEBUG
 
 
@@ -19,22 +19,27 @@ def bench(
     docs: Annotated[int, typer.Option(metavar="N", help="Documents to measure on.")] = 256,
     corpus: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Parquet with a column text; else the standard library's docs."),
+        typer.Option(
+            metavar="FILE", help="Parquet with a column text; default: the standard library's docs."
+        ),
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A tokenizer.json; else the bundled one.")
+        str | None, typer.Option(metavar="FILE", help="A tokenizer.json; default: the bundled one.")
     ] = None,
     architecture: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME|DIR", help="A base shape with random weights, or a checkpoint; repeatable."
+            metavar="NAME|DIR",
+            help="An architecture in base size with random weights, or a checkpoint; repeatable.",
         ),
     ] = None,
-    dtypes: Annotated[str, typer.Option(metavar="A,B", help="Of the model.")] = "float32,bfloat16,int8",
-    tokens_per_batch: Annotated[int, typer.Option(metavar="N", help="Tokens of one pass.")] = 2048,
-    threads: Annotated[int, typer.Option(metavar="N", help="0: one a core.")] = 0,
-    rounds: Annotated[int, typer.Option(metavar="N", help="Runs of each contender, in turn.")] = 3,
-    folder: Annotated[str, typer.Option(metavar="DIR", help="Where the page goes.")] = "docs/benchmarks",
+    dtypes: Annotated[
+        str, typer.Option(metavar="A,B", help="The dtypes to measure.")
+    ] = "float32,bfloat16,int8",
+    tokens_per_batch: Annotated[int, typer.Option(metavar="N", help="Tokens of one batch.")] = 2048,
+    threads: Annotated[int, typer.Option(metavar="N", help="CPU threads; 0: one per core.")] = 0,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant, in turn.")] = 3,
+    folder: Annotated[str, typer.Option(metavar="DIR", help="The folder for the page.")] = "docs/benchmarks",
     debug: DEBUG = False,
 ) -> None:
     """Measure this machine; print one JSON object and write a page.
@@ -57,7 +62,7 @@ def bench(
             rounds=rounds,
         )
         typed = shlex.join(["corpusmill", *sys.argv[1:]])
-        printed(measure(theme, settings, folder=Path(folder), command=typed), lambda _: (), as_json=True)
+        print_result(measure(theme, settings, folder=Path(folder), command=typed), lambda _: (), as_json=True)
 
     guarded(act, debug=debug)
 

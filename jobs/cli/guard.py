@@ -1,4 +1,4 @@
-"""What every command does: exit codes, what goes to which stream, and one line for every error.
+"""The frame of every command: exit codes, output streams, and one line per error.
 
 0 done; 1 the job failed; 2 wrong usage or configuration; 130 interrupted and 143 terminated, state kept.
 """
@@ -25,7 +25,7 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
 
     def farewell(number: int) -> str:
         what = "terminated" if number == signal.SIGTERM else "interrupted"
-        return f"{what}; what is committed is kept" + (f", continue with: {again}" if again else "")
+        return f"{what}; committed units are kept" + (f", continue with: {again}" if again else "")
 
     try:
         with terminable(farewell, end_local_cluster):
@@ -41,7 +41,7 @@ def guarded(act: Callable[[], None], *, debug: bool, again: str = "") -> None:
         print(farewell(number), file=sys.stderr)
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing to report, and nobody to report it to.
+        # The reader of our output has ended (`| head`): nobody would read a report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except Exception as error:
@@ -61,7 +61,7 @@ def _unexpected(error: Exception) -> str:
     )
 
 
-def printed(result: Any, lines: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
+def print_result(result: Any, lines: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
     """Print a result on standard output: for people line by line, or as one JSON object."""
     print(json.dumps(asdict(result)) if as_json else "\n".join(lines(result)))
 

@@ -14,7 +14,8 @@ def init(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILES]...", help="Data: files, folders, globs, URLs; without any, a template."
+            metavar="[FILES]...",
+            help="Input files, folders, globs or URLs; without any, a template is written.",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -22,15 +23,17 @@ def init(
         typer.Option(metavar="CHECKPOINT", help="A folder, hf://org/name[@revision], or another URL."),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column with the text; default: by its name.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column with the text; default: chosen by its name."),
     ] = None,
     target: Annotated[
-        str, typer.Option("--output-file", "-o", metavar="FILE", help="Where to write; - is standard output.")
+        str,
+        typer.Option("--output-file", "-o", metavar="FILE", help="The file to write; - is standard output."),
     ] = "job.yaml",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     debug: DEBUG = False,
 ) -> None:
-    """Write a commented job file from what is in the data and in the checkpoint.
+    """Write a commented job file for the given data and checkpoint.
 
     Example: corpusmill init data/*.parquet --checkpoint ./model --output-file reviews.yaml
     """
@@ -43,7 +46,7 @@ def init(
             sys.stdout.write(content)
             return
         write_job_file(content, target, force=force)
-        print(f"wrote {target}; read it, then see what it would do: corpusmill plan {shlex.quote(target)}")
+        print(f"wrote {target}; check it, then show its plan with: corpusmill plan {shlex.quote(target)}")
 
     guarded(act, debug=debug)
 

@@ -15,53 +15,57 @@ SET = Annotated[
 JOB = Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job file.")]
 ADDRESS = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it a local one is started."),
+    typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it, a local one is started."),
 ]
 RUN_DATE = Annotated[
     str | None,
-    typer.Option(metavar="YYYY-MM-DD", help="What {run_date} in output.path stands for; default: today."),
+    typer.Option(metavar="YYYY-MM-DD", help="The date for {run_date} in output.path; default: today."),
 ]
 INCREMENTAL = Annotated[
     bool,
-    typer.Option("--incremental", help="Inputs may have changed or gone since: mark what was made of them."),
+    typer.Option("--incremental", help="Allow changed and removed inputs; mark their old results as stale."),
 ]
 RATE = Annotated[
     list[str] | None,
-    typer.Option(metavar="[MODEL=]N", help="Tokens a second of one worker, instead of measuring here."),
+    typer.Option(
+        metavar="[MODEL=]N", help="Tokens per second of one worker; without it, plan measures the rate."
+    ),
 ]
-PRICE = Annotated[float | None, typer.Option(metavar="P", min=0.0, help="Of one worker's hour.")]
+PRICE = Annotated[
+    float | None, typer.Option(metavar="P", min=0.0, help="The price of one worker for one hour.")
+]
 EXECUTOR = Annotated[
-    str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
+    str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for small inputs.")
 ]
 Executor = Literal["ray", "inline"]
 
 
-def executor_named(name: str) -> Executor:
-    """Return the executor of a name; a usage error for any other."""
+def parse_executor(name: str) -> Executor:
+    """Return the executor of this name; any other name is a usage error."""
     known: dict[str, Executor] = {"ray": "ray", "inline": "inline"}
     if name not in known:
         raise typer.BadParameter(f"expected ray or inline, got {name!r}", param_hint="--executor")
     return known[name]
 
 
-def today_or(text: str | None) -> date:
+def date_or_today(text: str | None) -> date:
     """Return the date given, or today's."""
     from corpusmill.jobs.config.dates import parse_date
 
     return parse_date(text) if text else date.today()
 
 
-def rates_of(given: Sequence[str]) -> dict[str, float]:
-    """Return rates by model, "" for all models; a usage error for anything else."""
-    found = {}
+def parse_rates(given: Sequence[str]) -> dict[str, float]:
+    """Return rates by model, "" for all models; anything else is a usage error."""
+    rates = {}
     for text in given:
         model, _, number = text.rpartition("=")
         try:
-            found[model] = float(number)
+            rates[model] = float(number)
         except ValueError:
-            found[model] = 0.0
-        if not 0 < found[model] < float("inf"):
+            rates[model] = 0.0
+        if not 0 < rates[model] < float("inf"):
             raise typer.BadParameter(
-                f"expected a number of tokens a second, or MODEL=number, got {text!r}", param_hint="--rate"
+                f"expected a number of tokens per second, or MODEL=number, got {text!r}", param_hint="--rate"
             )
-    return found
+    return rates

@@ -25,7 +25,7 @@ class PlainGroup(TyperGroup):
 
 
 class PlainTyper(typer.Typer):
-    """A Typer application whose commands are all plain ones."""
+    """A Typer application whose commands are all `PlainCommand`."""
 
     def __init__(self, **settings: Any) -> None:
         names = {"help_option_names": ["--help", "-h"]}
@@ -36,7 +36,7 @@ class PlainTyper(typer.Typer):
         return super().command(name, cls=PlainCommand, **settings)
 
 
-def written(text: str | None) -> str:
+def plain_text(text: str | None) -> str:
     """Return a help text as it stands in the source."""
     return render(text or "").plain
 

@@ -1,4 +1,4 @@
-"""What the commands print for people, line by line; `--json` prints the same records whole."""
+"""The lines that the commands print for people; `--json` prints the same records."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ BAR = 40
 
 
 def run_lines(result: "RunResult") -> Iterator[str]:
-    """Say what a run left behind."""
-    skipped = f" ({result.skipped_units} were there before)" if result.skipped_units else ""
+    """Yield the counts of a finished run."""
+    skipped = f" ({result.skipped_units} were done before)" if result.skipped_units else ""
     yield (
         f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, "
         f"{result.seconds:.1f} s -> {result.output}"
@@ -22,7 +22,7 @@ def run_lines(result: "RunResult") -> Iterator[str]:
 
 
 def plan_lines(result: "PlanResult") -> Iterator[str]:
-    """Say what a job would do, with a histogram of token counts."""
+    """Yield the plan of a job, with a histogram of token counts."""
     about = "" if result.rows_exact else "about "
     yield (
         f"{result.files} file(s), {result.bytes / 1e6:,.1f} MB, {result.units} units, "
@@ -44,11 +44,11 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
 
 
 def verify_lines(result: "VerifyResult") -> Iterator[str]:
-    """Say what is wrong, then what is there."""
+    """Yield the problems, then the counts."""
     yield from result.problems
     state = "complete" if result.complete else "unfinished"
     if result.stale:
-        yield f"{len(result.stale)} file(s) of inputs that changed or went; see and remove: corpusmill prune"
+        yield f"{len(result.stale)} file(s) of changed or removed inputs; show them with: corpusmill prune"
     yield from (f"  stale: {name}" for name in result.stale)
     yield (
         f"{'ok' if result.ok else 'NOT OK'}: {result.units} units, {result.rows} rows, "
@@ -57,7 +57,7 @@ def verify_lines(result: "VerifyResult") -> Iterator[str]:
 
 
 def convert_lines(result: "Converted") -> Iterator[str]:
-    """Say what was converted."""
+    """Yield what was converted."""
     yield (
         f"{result.framework} {result.model_type}: {result.tensors:,} tensors, {result.parameters:,} "
         f"parameters, {result.bytes / 1e6:,.1f} MB -> {result.target}"

@@ -1,18 +1,19 @@
-"""`report`: an output as a page."""
+"""`report`: an HTML page about an output."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from corpusmill.jobs.cli.guard import guarded, printed
+from corpusmill.jobs.cli.guard import guarded, print_result
 from corpusmill.jobs.cli.options import DEBUG, JSON
 
 
 def report(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="A job's output folder.")],
     html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to; default: the output's own _job/report.html.")
+        str | None,
+        typer.Option(metavar="FILE", help="The file to write; default: _job/report.html of the output."),
     ] = None,
     as_json: JSON = False,
     debug: DEBUG = False,
@@ -26,13 +27,13 @@ def report(
         from corpusmill.jobs.report.write import report as write_report
         from corpusmill.jobs.report.write import report_lines
 
-        printed(write_report(output, html), report_lines, as_json=as_json)
+        print_result(write_report(output, html), report_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
 
 def report_after_run(output: str) -> None:
-    """Write a finished output's report; that it cannot be written is no failure of the job."""
+    """Write a finished output's report; print a warning if it cannot be written."""
     from corpusmill.jobs.report.write import report as write_report
 
     try:

@@ -1,4 +1,4 @@
-"""`schedule`: jobs at set times."""
+"""`schedule`: jobs that run at set times."""
 
 import re
 import shlex
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corpusmill.jobs.cli.guard import guarded, printed
-from corpusmill.jobs.cli.options import DEBUG, JOB, JSON, SET, executor_named
+from corpusmill.jobs.cli.guard import guarded, print_result
+from corpusmill.jobs.cli.options import DEBUG, EXECUTOR, JOB, JSON, SET, parse_executor
 from corpusmill.jobs.cli.plain_help import PlainTyper
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ STORE = Annotated[
     typer.Option(metavar="FILE", envvar="CORPUSMILL_SCHEDULES", help="The SQLite file with the schedules."),
 ]
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
-group = PlainTyper(no_args_is_help=True, help="Run jobs at set times; each run does what is new or changed.")
+group = PlainTyper(
+    no_args_is_help=True, help="Run jobs at set times; each run processes new and changed inputs."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A schedule, when it is due next, and how its last run went."""
+class ScheduleEntry:
+    """A schedule, its next due time, and its last run."""
 
     schedule: "Schedule"
     due: str | None
@@ -36,15 +38,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """What `schedule list` prints."""
+class ScheduleList:
+    """The output of `schedule list`."""
 
-    schedules: tuple[Entry, ...]
+    schedules: tuple[ScheduleEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What `schedule history` prints."""
+    """The output of `schedule history`."""
 
     runs: "tuple[Run, ...]"
 
@@ -52,19 +54,26 @@ class History:
 @group.command()
 def add(
     job: JOB,
-    cron: Annotated[str, typer.Option(metavar="FIELDS", help='When, as cron writes it: "0 2 * * *".')],
-    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the job's own name.")] = None,
+    cron: Annotated[
+        str, typer.Option(metavar="FIELDS", help='When to run, in five cron fields: "0 2 * * *".')
+    ],
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="The time zone, such as Europe/Berlin.")
+    ] = "UTC",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the schedule; default: the name of the job.")
+    ] = None,
     set_: SET = None,
-    executor: Annotated[
-        str, typer.Option(metavar="ray|inline", help="inline: one process without Ray, for a few rows.")
-    ] = "ray",
+    executor: EXECUTOR = "ray",
     address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A running Ray cluster; else one per run.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A running Ray cluster; without it, each run starts its own."),
     ] = None,
     on_failure: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="A shell command for runs that fail; see $CORPUSMILL_REASON."),
+        typer.Option(
+            metavar="COMMAND", help="A shell command to run after a failed run; it gets $CORPUSMILL_REASON."
+        ),
     ] = None,
     store: STORE = None,
     as_json: JSON = False,
@@ -74,7 +83,7 @@ def add(
 
     Example: corpusmill schedule add reviews.yaml --cron "0 2 * * *" --timezone Europe/Berlin
     """
-    executor_named(executor)
+    parse_executor(executor)
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
@@ -86,16 +95,18 @@ def add(
         options += ["--address", address] if address else []
         chosen = name or re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "job"
         path = str(Path(job).absolute())
-        made = Schedule(chosen, path, str(Path.cwd()), cron, timezone, tuple(options), on_failure)
-        due = Store(store).add(made, datetime.now(UTC))
-        printed(Entry(made, _local(made, due), None), _entry_lines, as_json=as_json)
+        new_schedule = Schedule(chosen, path, str(Path.cwd()), cron, timezone, tuple(options), on_failure)
+        due = Store(store).add(new_schedule, datetime.now(UTC))
+        print_result(
+            ScheduleEntry(new_schedule, _local(new_schedule, due), None), _entry_lines, as_json=as_json
+        )
 
     guarded(act, debug=debug)
 
 
 @group.command("list")
 def list_(store: STORE = None, as_json: JSON = False, debug: DEBUG = False) -> None:
-    """List the schedules: when they are due next, and how their last runs went.
+    """List the schedules, each with its next due time and the state of its last run.
 
     Example: corpusmill schedule list
     """
@@ -103,23 +114,23 @@ def list_(store: STORE = None, as_json: JSON = False, debug: DEBUG = False) -> N
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
 
-        found = Store(store)
+        schedules = Store(store)
         entries = tuple(
-            Entry(
+            ScheduleEntry(
                 one.schedule,
                 _local(one.schedule, one.due),
-                next(iter(found.runs(one.schedule.name, limit=1)), None),
+                next(iter(schedules.runs(one.schedule.name, limit=1)), None),
             )
-            for one in found.scheduled()
+            for one in schedules.scheduled()
         )
-        printed(Entries(entries), _list_lines, as_json=as_json)
+        print_result(ScheduleList(entries), _schedule_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
 
 @group.command()
 def remove(name: NAME, store: STORE = None, debug: DEBUG = False) -> None:
-    """Remove a schedule; its history stays, and a run that is under way ends as it would.
+    """Remove a schedule; its history stays, and a running run goes on.
 
     Example: corpusmill schedule remove reviews
     """
@@ -135,13 +146,15 @@ def remove(name: NAME, store: STORE = None, debug: DEBUG = False) -> None:
 
 @group.command()
 def history(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of one schedule only.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the newest.")] = 20,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show the runs of this schedule only.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The number of runs to show.")] = 20,
     store: STORE = None,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show runs, the newest first: rows and rejects that each added, and the seconds it took.
+    """Show the runs, the newest first: new rows, new rejects and seconds of each.
 
     Example: corpusmill schedule history reviews
     """
@@ -149,11 +162,11 @@ def history(
     def act() -> None:
         from corpusmill.jobs.schedules.store import Store
 
-        found = Store(store)
-        runs = found.runs(name, limit=limit)
+        schedules = Store(store)
+        runs = schedules.runs(name, limit=limit)
         if name is not None and not runs:
-            found.schedule(name)
-        printed(History(tuple(runs)), _history_lines, as_json=as_json)
+            schedules.schedule(name)
+        print_result(History(tuple(runs)), _history_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
@@ -164,7 +177,7 @@ def serve(
     store: STORE = None,
     debug: DEBUG = False,
 ) -> None:
-    """Run the schedules when they are due, until Ctrl-C. Times missed meanwhile count once.
+    """Run the schedules when they are due, until Ctrl-C. Several missed times become one run.
 
     Example: corpusmill schedule serve
     """
@@ -182,11 +195,13 @@ def serve(
 @group.command()
 def export(
     name: NAME,
-    to: Annotated[str, typer.Option(metavar="crontab|kubernetes", help="What reads it.")],
+    to: Annotated[str, typer.Option(metavar="crontab|kubernetes", help="The target of the export.")],
     image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="Kubernetes: an image with corpusmill in it.")
     ] = None,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Kubernetes: at most so many on Ray.")] = 4,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Kubernetes: the most workers that KubeRay may start.")
+    ] = 4,
     store: STORE = None,
     debug: DEBUG = False,
 ) -> None:
@@ -222,7 +237,7 @@ def _local(schedule: "Schedule", due: datetime | None) -> str | None:
     return None if due is None else due.astimezone(schedule.timetable().zone).isoformat()
 
 
-def _entry_lines(entry: Entry) -> Iterator[str]:
+def _entry_lines(entry: ScheduleEntry) -> Iterator[str]:
     last = f"; last run {entry.last.state}" if entry.last else ""
     yield (
         f"{entry.schedule.name}: {entry.schedule.cron} {entry.schedule.timezone}, "
@@ -230,19 +245,19 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     )
 
 
-def _list_lines(found: Entries) -> Iterator[str]:
-    for entry in found.schedules:
+def _schedule_lines(schedule_list: ScheduleList) -> Iterator[str]:
+    for entry in schedule_list.schedules:
         yield from _entry_lines(entry)
-    if not found.schedules:
+    if not schedule_list.schedules:
         yield "no schedules; add one with: corpusmill schedule add JOB.yaml --cron ..."
 
 
-def _history_lines(found: History) -> Iterator[str]:
-    for run in found.runs:
+def _history_lines(listing: History) -> Iterator[str]:
+    for run in listing.runs:
         started = f"{datetime.fromtimestamp(run.started, UTC):%Y-%m-%d %H:%M:%S}"
         counts = ""
         if run.rows is not None:
             counts = f"{run.rows:>12,} rows {run.rejected:>8,} rejected {run.seconds:>9,.1f} s  {run.output}"
         yield f"{run.id:>5} {run.schedule:20} {run.run_date} {started} {run.state:12}{counts}{run.message}"
-    if not found.runs:
+    if not listing.runs:
         yield "no runs yet"

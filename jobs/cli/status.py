@@ -1,4 +1,4 @@
-"""`status`: how a job stands, by its submission's id or its output."""
+"""`status`: the progress of a job, by the id of its submission or by its output."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from corpusmill.jobs.cli.guard import guarded, printed
+from corpusmill.jobs.cli.guard import guarded, print_result
 from corpusmill.jobs.cli.options import DEBUG, JSON
 
 
@@ -15,19 +15,22 @@ def status(
         str, typer.Argument(metavar="TARGET", help="An output folder, or the id that `submit` printed.")
     ],
     address: Annotated[
-        str | None, typer.Option(metavar="URL", help="The cluster, where the id was submitted elsewhere.")
+        str | None,
+        typer.Option(metavar="URL", help="The cluster, if the id was submitted from another machine."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Of an output: go on until its run ends.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Output folders only: show the progress until the run ends.")
+    ] = False,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
-    """Show how a job stands: an output by its own records, wherever it runs; a submission by its cluster too.
+    """Show the progress of a job: of any output folder, or of a job that was submitted to a cluster.
 
     Example: corpusmill status ./out/reviews --watch
     """
 
     def act() -> None:
-        if not names_submission(target):
+        if not is_submission_id(target):
             _output(target, watch=watch, as_json=as_json)
             return
         if watch:
@@ -35,7 +38,7 @@ def status(
         from corpusmill.jobs.submission.status import status as submission_status
         from corpusmill.jobs.submission.status import status_lines
 
-        printed(submission_status(target, address), status_lines, as_json=as_json)
+        print_result(submission_status(target, address), status_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
@@ -48,11 +51,11 @@ def _output(target: str, *, watch: bool, as_json: bool) -> None:
     if watch and not as_json:
         watch_output(target)
     else:
-        printed(output_status(target), status_lines, as_json=as_json)
+        print_result(output_status(target), status_lines, as_json=as_json)
 
 
-def names_submission(target: str) -> bool:
-    """Say whether a target is a submission's id: no path or URL, and no folder of that name."""
+def is_submission_id(target: str) -> bool:
+    """Return whether a target is a submission's id: no path or URL, and no folder of that name."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", target) is not None and not Path(target).exists()
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corpusmill.jobs.cli.guard import guarded, printed
-from corpusmill.jobs.cli.options import DEBUG, JOB, JSON, RUN_DATE, SET, today_or
+from corpusmill.jobs.cli.guard import guarded, print_result
+from corpusmill.jobs.cli.options import DEBUG, JOB, JSON, RUN_DATE, SET, date_or_today
 
 if TYPE_CHECKING:
     from corpusmill.jobs.submission.status import SubmissionStatus
@@ -22,15 +22,15 @@ API = Annotated[
         metavar="URL", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard: http://head:8265."
     ),
 ]
-API_OF_ID = Annotated[
-    str | None, typer.Option(metavar="URL", help="The cluster, where the id was submitted elsewhere.")
+ID_ADDRESS = Annotated[
+    str | None, typer.Option(metavar="URL", help="The cluster, if the id was submitted from another machine.")
 ]
-ID = Annotated[str, typer.Argument(metavar="ID", help="What `submit` printed.")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="The id that `submit` printed.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What `list` prints."""
+class SubmissionList:
+    """The output of `list`."""
 
     submissions: "tuple[SubmissionStatus, ...]"
 
@@ -41,10 +41,13 @@ def submit(
     address: API = DASHBOARD,
     wheel: Annotated[
         str | None,
-        typer.Option(metavar="FILE.whl", help="Send this corpusmill along; else its version is pinned."),
+        typer.Option(
+            metavar="FILE.whl",
+            help="Send this wheel of corpusmill along; default: the same version from the package index.",
+        ),
     ] = None,
     installed: Annotated[
-        bool, typer.Option("--installed", help="Use the corpusmill that the cluster's own Python has.")
+        bool, typer.Option("--installed", help="Use the corpusmill that is installed on the cluster.")
     ] = False,
     id_: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="An id of your own; it can be used once.")
@@ -60,17 +63,22 @@ def submit(
 
     def act() -> None:
         from corpusmill.jobs import JobConfig
-        from corpusmill.jobs.config.dates import check_placeholders, dated, local_paths, placed
+        from corpusmill.jobs.config.dates import (
+            check_placeholders,
+            local_paths,
+            with_absolute_paths,
+            with_run_date,
+        )
         from corpusmill.jobs.submission.submit import Package
         from corpusmill.jobs.submission.submit import submit as submit_job
 
-        config = placed(JobConfig.from_yaml(job, set_ or ()))
+        config = with_absolute_paths(JobConfig.from_yaml(job, set_ or ()))
         check_placeholders(config, job)
-        day = today_or(run_date)
-        made = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
-        for path in local_paths(dated(config, day)):
+        day = date_or_today(run_date)
+        sent = submit_job(config, address, package=Package(wheel, installed), submission=id_, run_date=day)
+        for path in local_paths(with_run_date(config, day)):
             print(f"note: every node of the cluster must have {path}", file=sys.stderr)
-        printed(made, _submitted, as_json=as_json)
+        print_result(sent, _id_line, as_json=as_json)
 
     guarded(act, debug=debug)
 
@@ -84,18 +92,20 @@ def list_(address: API = DASHBOARD, as_json: JSON = False, debug: DEBUG = False)
     def act() -> None:
         from corpusmill.jobs.submission.status import submissions
 
-        printed(Listing(submissions(address)), _listed, as_json=as_json)
+        print_result(SubmissionList(submissions(address)), _submission_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
 
 def logs(
     submission: ID,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
-    address: API_OF_ID = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new output until the job ends.")
+    ] = False,
+    address: ID_ADDRESS = None,
     debug: DEBUG = False,
 ) -> None:
-    """Print what a submitted job has written to its terminal.
+    """Print the log of a submitted job.
 
     Example: corpusmill logs reviews-20261126-020000-1f3a --follow
     """
@@ -114,8 +124,8 @@ def logs(
     guarded(act, debug=debug)
 
 
-def cancel(submission: ID, address: API_OF_ID = None, as_json: JSON = False, debug: DEBUG = False) -> None:
-    """End a submitted job; what it committed stays, and submitting it again continues it.
+def cancel(submission: ID, address: ID_ADDRESS = None, as_json: JSON = False, debug: DEBUG = False) -> None:
+    """End a submitted job; committed units stay, and submitting the job again continues it.
 
     Example: corpusmill cancel reviews-20261126-020000-1f3a
     """
@@ -124,26 +134,26 @@ def cancel(submission: ID, address: API_OF_ID = None, as_json: JSON = False, deb
         from corpusmill.jobs.submission.status import cancel as cancel_job
         from corpusmill.jobs.submission.status import status_lines
 
-        printed(cancel_job(submission, address), status_lines, as_json=as_json)
+        print_result(cancel_job(submission, address), status_lines, as_json=as_json)
 
     guarded(act, debug=debug)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group's commands."""
+    """Add the commands."""
     app.command()(submit)
     app.command("list")(list_)
     app.command()(logs)
     app.command()(cancel)
 
 
-def _submitted(made: "Submission") -> Iterator[str]:
-    yield made.id
+def _id_line(submission: "Submission") -> Iterator[str]:
+    yield submission.id
 
 
-def _listed(found: Listing) -> Iterator[str]:
-    for job in found.submissions:
+def _submission_lines(submission_list: SubmissionList) -> Iterator[str]:
+    for job in submission_list.submissions:
         started = "" if job.started is None else f"{datetime.fromtimestamp(job.started, UTC):%Y-%m-%d %H:%M}"
         yield f"{job.id:40} {job.state:10} {started:17} {job.rows:>14,} rows  {job.output}"
-    if not found.submissions:
+    if not submission_list.submissions:
         yield "nothing was submitted to this cluster"

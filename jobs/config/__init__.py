@@ -1,1 +1,1 @@
-"""The job file: its fields, its dates, and what is reported when something in it is wrong."""
+"""The job file: its fields, its dates, and the messages about its mistakes."""

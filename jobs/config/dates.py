@@ -1,4 +1,4 @@
-"""A job made independent of where and when it is run: absolute paths, and its date filled in."""
+"""Absolute paths and the run date in a job: its meaning then depends on no folder and no day."""
 
 import re
 from datetime import date
@@ -12,30 +12,30 @@ from corpusmill.pipeline.storage import absolute
 _PLACEHOLDER = re.compile(r"\{\w*\}")
 
 
-def dated(config: JobConfig, run_date: date) -> JobConfig:
+def with_run_date(config: JobConfig, run_date: date) -> JobConfig:
     """Return the job with `{run_date}` of its output path filled in."""
     return _with_output(config, config.output.path.replace(RUN_DATE, run_date.isoformat()))
 
 
-def strange_placeholder(path: str) -> str | None:
-    """Return a placeholder of an output path that means nothing."""
-    return next((found for found in _PLACEHOLDER.findall(path) if found != RUN_DATE), None)
+def unknown_placeholder(path: str) -> str | None:
+    """Return an unknown placeholder of an output path; None without one."""
+    return next((placeholder for placeholder in _PLACEHOLDER.findall(path) if placeholder != RUN_DATE), None)
 
 
 def check_placeholders(config: JobConfig, origin: str) -> None:
-    """Refuse an output path with a placeholder that means nothing."""
-    if strange := strange_placeholder(config.output.path):
-        problem = Problem("output.path", f"expected no placeholder but {RUN_DATE}, got {strange}")
+    """Refuse an output path with an unknown placeholder."""
+    if unknown := unknown_placeholder(config.output.path):
+        problem = Problem("output.path", f"expected {RUN_DATE} as the only placeholder, got {unknown}")
         raise ConfigError([problem], origin)
 
 
 def is_dated(config: JobConfig) -> bool:
-    """Say whether each date of this job has an output of its own."""
+    """Return whether this job has one output per date."""
     return RUN_DATE in config.output.path
 
 
-def placed(config: JobConfig) -> JobConfig:
-    """Return the job with every local path made absolute, from the current folder."""
+def with_absolute_paths(config: JobConfig) -> JobConfig:
+    """Return the job with absolute local paths; relative ones start at the current folder."""
     models = [
         model.model_copy(update={"checkpoint": absolute(model.checkpoint)})
         if "://" not in model.checkpoint
@@ -51,13 +51,13 @@ def placed(config: JobConfig) -> JobConfig:
 
 
 def local_paths(config: JobConfig) -> list[str]:
-    """Return the inputs, checkpoints and output of a placed job that are paths of a file system."""
-    every = [*config.input.path, *(model.checkpoint for model in config.models), config.output.path]
-    return [path for path in every if "://" not in path]
+    """Return the inputs, checkpoints and output that are paths of a file system."""
+    paths = [*config.input.path, *(model.checkpoint for model in config.models), config.output.path]
+    return [path for path in paths if "://" not in path]
 
 
 def parse_date(text: str) -> date:
-    """Read a date written as 2026-11-26; ConfigError for anything else."""
+    """Return a date written as 2026-11-26; anything else is a ConfigError."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Words that people know from other tools, and what this one calls them: keys of the job file, and tasks."""
+"""Names from other tools, and the names here: keys of the job file, and tasks."""
 
 import difflib
 from collections.abc import Sequence
 
-KEYS: dict[str, tuple[str | None, str]] = {
+FAMILIAR_KEYS: dict[str, tuple[str | None, str]] = {
     "batch_size": ("models[].tokens_per_batch", "a batch is cut by its tokens, not by its texts"),
     "per_device_batch_size": ("models[].tokens_per_batch", "a batch is cut by its tokens, not by its texts"),
     "model": ("models[].checkpoint", "each entry of models names its checkpoint"),
@@ -38,7 +38,7 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "return_all_scores": ("models[].top_k", "top_k: null lists all labels"),
     "aggregation_strategy": ("models[].aggregation", "none, simple, first, average or max"),
     "normalize_embeddings": ("models[].normalize", "true or false"),
-    "truncate_dim": ("models[].dimensions", "the first so many dimensions of each vector"),
+    "truncate_dim": ("models[].dimensions", "the number of leading dimensions to keep"),
     "labels": ("models[].candidate_labels", "the labels of zero-shot-classification"),
     "columns": ("input.keep", "columns copied to the output; the one with the text is input.text"),
     "keep_columns": ("input.keep", "columns copied to the output"),
@@ -55,9 +55,9 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "chunksize": ("input.rows_per_unit", "rows that are read and committed together"),
     "partition_size": ("input.rows_per_unit", "rows that are read and committed together"),
 }
-"""Key -> (the field that does this, or None; what to know about it)."""
+"""Key -> (the field with this meaning, or None; a hint)."""
 
-TASKS: dict[str, tuple[str, ...]] = {
+FAMILIAR_TASKS: dict[str, tuple[str, ...]] = {
     "ner": ("token-classification",),
     "named-entity-recognition": ("token-classification",),
     "pos": ("token-classification",),
@@ -95,7 +95,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "text-ranking": ("reranking", "text-classification"),
     "cross-encoder": ("reranking", "text-classification"),
 }
-"""Name elsewhere -> the tasks that do this here, the best first; the first that exists is named."""
+"""Name in other tools -> the tasks here, the best first; the message names the first that exists."""
 
 NOT_OFFERED = {
     "summarization": "writes text",
@@ -113,29 +113,30 @@ NOT_OFFERED = {
     "audio-classification": "reads sound",
     "table-question-answering": "reads tables",
 }
-"""Tasks of other tools that encoders of text cannot do, and why."""
+"""Tasks of other tools that text encoders cannot do, and the reason."""
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def hint_of_key(key: str) -> tuple[str | None, str] | None:
-    """Return the field that a key of another tool stands for, and what to say about it."""
-    return KEYS.get(_plain(key).replace("-", "_"))
+    """Return the field for a key of another tool, and a hint; None for an unknown key."""
+    return FAMILIAR_KEYS.get(_normalized(key).replace("-", "_"))
 
 
 def task_hint(name: str, known: Sequence[str]) -> str:
-    """Return what to write instead of a task that is unknown; nothing if no known one is like it."""
-    plain = _plain(name)
+    """Return a hint for an unknown task; "" if no known task is similar."""
+    plain = _normalized(name)
     if plain in known:
         return f"; did you mean {plain}?"
     if plain in NOT_OFFERED:
-        return f"; {plain} {NOT_OFFERED[plain]}, encoders of text do not: it is not offered"
-    found = [task for task in TASKS.get(plain, ()) if task in known]
-    if found:
-        return f"; {plain} is called {found[0]} here"
-    near = difflib.get_close_matches(plain, [*known, *TASKS], n=1, cutoff=0.7)
+        return f"; {plain} {NOT_OFFERED[plain]} and is not offered: a text encoder cannot do it"
+    same_tasks = [task for task in FAMILIAR_TASKS.get(plain, ()) if task in known]
+    if same_tasks:
+        return f"; {plain} is called {same_tasks[0]} here"
+    near = difflib.get_close_matches(plain, [*known, *FAMILIAR_TASKS], n=1, cutoff=0.7)
     if not near:
         return ""
-    return f"; did you mean {next(task for task in (near[0], *TASKS.get(near[0], ())) if task in known)}?"
+    candidates = (near[0], *FAMILIAR_TASKS.get(near[0], ()))
+    return f"; did you mean {next(task for task in candidates if task in known)}?"

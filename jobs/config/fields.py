@@ -1,4 +1,4 @@
-"""The fields of the job file as people read of them: path, values, default and meaning."""
+"""The documentation of the job file's fields: path, values, default and meaning."""
 
 import json
 import re
@@ -19,9 +19,9 @@ NAMES = {str: "text", int: "integer", float: "number", bool: "`true` or `false`"
 
 @dataclass(frozen=True, slots=True)
 class JobField:
-    """A field: its path such as `models[].dtype`, the values it takes, and its default as YAML.
+    """A field: its path such as `models[].dtype`, its allowed values, and its default as YAML.
 
-    `default` is None for a required field, and for a section, which holds the fields below it.
+    `default` is None for a required field and for a section.
     """
 
     path: str
@@ -33,21 +33,23 @@ class JobField:
 
 
 def job_fields(section: type[BaseModel] = JobConfig, path: str = "") -> Iterator[JobField]:
-    """Yield all fields in the order of the job file, a section before what it holds."""
+    """Yield all fields in the order of the job file, a section before its fields."""
     for name, field in section.model_fields.items():
         key = f"{path}{field.alias or name}"
         inner = section_in(field.annotation)
-        several = inner is not None and not _is_section(field.annotation)
+        is_list = inner is not None and not _is_section(field.annotation)
         yield JobField(
             path=key,
-            values=("list of sections" if several else "section") if inner else values_of(_whole(field)),
+            values=("list of sections" if is_list else "section")
+            if inner
+            else values_of(_type_with_bounds(field)),
             default=None if inner or field.is_required() else _default(field),
             required=field.is_required(),
             section=inner is not None,
             description=field.description or "",
         )
         if inner is not None:
-            yield from job_fields(inner, f"{key}{'[]' if several else ''}.")
+            yield from job_fields(inner, f"{key}{'[]' if is_list else ''}.")
 
 
 def values_of(annotation: Any) -> str:
@@ -55,7 +57,7 @@ def values_of(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         bounds = _bounds(arguments[1:])
-        return _bounded(values_of(arguments[0]), bounds)
+        return _values_with_bounds(values_of(arguments[0]), bounds)
     if origin in (Union, UnionType):
         return _alternatives([values_of(part) for part in arguments])
     if origin is Literal:
@@ -67,13 +69,13 @@ def values_of(annotation: Any) -> str:
     return NAMES[annotation]
 
 
-def _bounded(values: str, bounds: str) -> str:
-    """Put bounds behind the kind of number that they are of."""
+def _values_with_bounds(values: str, bounds: str) -> str:
+    """Return the values with the bounds behind the kind of number."""
     return re.sub(r"^(integer|number)\b(?! from)", rf"\1{bounds}", values) if bounds else values
 
 
 def _alternatives(parts: list[str]) -> str:
-    """Join alternatives; an integer beside a number is one."""
+    """Return the alternatives in one text; an integer beside a number is left out."""
     kept = [
         part for part in dict.fromkeys(parts) if not (part.startswith("integer") and _number(part) in parts)
     ]
@@ -85,26 +87,26 @@ def _number(integer: str) -> str:
 
 
 def _bounds(metadata: tuple[Any, ...]) -> str:
-    found = []
+    limits = []
     for part in metadata:
         for bound in getattr(part, "metadata", [part]):
             match bound:
                 case annotated_types.Ge():
-                    found.append(f"from {bound.ge}")
+                    limits.append(f"from {bound.ge}")
                 case annotated_types.Gt():
-                    found.append(f"above {bound.gt}")
+                    limits.append(f"above {bound.gt}")
                 case annotated_types.Le():
-                    found.append(f"to {bound.le}")
-    return f" {' '.join(found)}" if found else ""
+                    limits.append(f"to {bound.le}")
+    return f" {' '.join(limits)}" if limits else ""
 
 
-def _whole(field: FieldInfo) -> Any:
-    """Return a field's type with its bounds: pydantic keeps those of the outermost type apart."""
+def _type_with_bounds(field: FieldInfo) -> Any:
+    """Return a field's type with its bounds: pydantic stores those of the outermost type separately."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 def _default(field: FieldInfo) -> str:
-    """Return the default as it would stand in the file; a word needs no quotes."""
+    """Return the default as it is written in the file; a word needs no quotes."""
     default = field.get_default(call_default_factory=True)
     return default if isinstance(default, str) else json.dumps(default)
 

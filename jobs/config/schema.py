@@ -1,4 +1,4 @@
-"""The job file: its fields, their defaults, and what is wrong with one, all of it at once."""
+"""The job file: its fields and their defaults; a file is read with all its problems at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from corpusmill.pipeline.input.readers.parse import check_readable
 
 Auto = Literal["auto"]
 
-MERGE = "tag:yaml.org,2002:merge"
+MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 def _one_or_many(value: Any) -> Any:
@@ -31,11 +31,11 @@ Number = Annotated[float, Field(allow_inf_nan=False)] | int
 Numbers = Number | list[Number]
 """A number, or one for each dimension."""
 
-# What all parts of the job file keep to.
+# The rules of all parts of the job file.
 
 
 class Section(BaseModel):
-    """A part of the job file: unknown keys are errors, values are not coerced between types.
+    """A part of the job file: unknown keys are errors, and values are not converted between types.
 
     The text below a field is its description: docs/job-file.md and `corpusmill init` print it.
     """
@@ -44,14 +44,14 @@ class Section(BaseModel):
 
 
 class InputConfig(Section):
-    """Which files and columns are read."""
+    """The files and columns to read."""
 
     path: Annotated[Names, Field(min_length=1)]
-    """Files to read: a file, a folder, a glob, or a list of them. Local, `s3://`, `hf://`, or another fsspec
+    """Files to read: a file, a folder, a glob, or a list of these. Local, `s3://`, `hf://`, or another fsspec
     URL.
     """
     format: Literal["auto", "parquet", "jsonl"] = "auto"
-    """Format of the files. `auto` tells it from their names: `.parquet`, `.pq`, `.jsonl`, `.ndjson`, `.json`;
+    """Format of the files. `auto` takes it from their names: `.parquet`, `.pq`, `.jsonl`, `.ndjson`, `.json`;
     JSONL also with `.gz`, `.zst`, `.bz2`, `.xz`.
     """
     text: str
@@ -85,11 +85,8 @@ class InputConfig(Section):
         return types
 
 
-# The job file's pool of a model: how many workers serve it, and what each holds.
-
-
 class PoolConfig(Section):
-    """How many workers serve a model, and what each holds."""
+    """The number of workers of a model, and the resources of each."""
 
     min_workers: Annotated[int, Field(ge=0)] = 1
     """Least number of workers. With 0 the pool starts without any."""
@@ -117,7 +114,7 @@ class PoolConfig(Section):
 
 
 class ModelConfig(Section):
-    """One model and what it computes."""
+    """One model, its task and its options."""
 
     checkpoint: str
     """Checkpoint to load: a folder in Hugging Face layout, `hf://org/name[@revision]`, `s3://`, or another
@@ -164,7 +161,7 @@ class ModelConfig(Section):
     normalize: bool | None = None
     """Scale vectors to length 1. Default: as the checkpoint says, else `false`."""
     dimensions: Annotated[int | None, Field(ge=1)] = None
-    """Keep the first so many dimensions of each vector."""
+    """Number of leading dimensions of each vector to keep."""
     output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None
     """Type of the numbers that are written. `binary` and `ubinary` pack eight signs into a byte."""
     calibration: Annotated[list[Numbers], Field(min_length=2, max_length=2)] | None = None
@@ -194,7 +191,7 @@ class ModelConfig(Section):
 
 
 class OutputConfig(Section):
-    """Where results go."""
+    """The folder and the format of the results."""
 
     path: Annotated[str, Field(min_length=1)]
     """Folder to write: local, `s3://`, or another fsspec URL. `{run_date}` stands for the date of the run."""
@@ -205,10 +202,10 @@ class OutputConfig(Section):
 
 
 class AutoscalingConfig(Section):
-    """When pools grow: a drain time, or on a machine of one's own whenever that ends the job sooner."""
+    """The growth of pools: by a drain time, or on your own machine as long as it shortens the job."""
 
     target_drain_seconds: Auto | Annotated[float, Field(gt=0)] | Annotated[int, Field(gt=0)] = "auto"
-    """Seconds in which what waits for a model should be done: its pool grows until it is.
+    """Seconds in which a pool should finish the texts that wait for its model; the pool grows accordingly.
 
     `auto` means 60 on a cluster that is joined with `--address`. Without `--address`, `auto` means that pools
     grow to all usable CPUs as long as one more worker shortens the job by more than its start takes. A number
@@ -217,7 +214,7 @@ class AutoscalingConfig(Section):
 
     @property
     def drain_seconds(self) -> float | None:
-        """The drain time that the job names, if it names one."""
+        """The drain time of the job; None for `auto`."""
         return None if self.target_drain_seconds == "auto" else float(self.target_drain_seconds)
 
 
@@ -237,38 +234,39 @@ class JobConfig(Section):
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "JobConfig":
-        """Load a job file, with `a.b=c` settings laid over it; ConfigError lists every problem."""
-        return _sound(read_job_file(path, overrides), str(path))
+        """Load a job file, with `a.b=c` settings applied; the ConfigError lists every problem."""
+        return _job_or_error(read_job_file(path, overrides), str(path))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], origin: str = "job") -> "JobConfig":
-        """Check a job given as a dictionary; ConfigError lists every problem."""
-        return _sound(read_fields(fields, cls), origin)
+        """Return a job from a dictionary; the ConfigError lists every problem."""
+        return _job_or_error(read_fields(fields, cls), origin)
 
     def to_yaml(self) -> str:
-        """Write the job as a file that loads to the same job."""
+        """Return the text of a job file that loads to the same job."""
         fields = self.model_dump(by_alias=True)
         fields["models"] = [
-            _given(written, model) for written, model in zip(fields["models"], self.models, strict=True)
+            _without_unset(written, model)
+            for written, model in zip(fields["models"], self.models, strict=True)
         ]
         return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 
 
-def _given(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
-    """Leave out what was not given: to write its null would be to give it."""
+def _without_unset(written: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+    """Leave out unset fields: a written null would set them."""
     return {
         name: value for name, value in written.items() if value is not None or name in model.model_fields_set
     }
 
 
-def _sound(reading: Reading[JobConfig], origin: str) -> JobConfig:
+def _job_or_error(reading: Reading[JobConfig], origin: str) -> JobConfig:
     if reading.problems or reading.job is None:
         raise ConfigError(list(reading.problems), origin)
     return reading.job
 
 
 def read_job_file(path: str | Path, overrides: Sequence[str] = ()) -> Reading[JobConfig]:
-    """Read a job file with settings laid over it; a ConfigError only where it is no mapping in YAML."""
+    """Read a job file with settings applied; only a file that is no YAML mapping is a ConfigError."""
     origin = str(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -300,7 +298,7 @@ def _load(text: str, origin: str) -> dict[str, Any]:
 
 
 def _override(fields: dict[str, Any], overrides: Sequence[str]) -> tuple[list[Problem], set[str]]:
-    """Lay settings over the fields; return what is wrong with settings, and the fields that they name."""
+    """Apply settings to the fields; return the problems of settings, and the fields that these name."""
     problems, named = [], set()
     for setting in overrides:
         path, equals, value = setting.partition("=")
@@ -323,7 +321,7 @@ def _set(node: Any, path: list[str], value: Any) -> None:
         last = depth == len(path) - 1
         if not isinstance(node, (dict, list)):
             raise ValueError(  # noqa: TRY004  a fault of the setting, as the others here
-                f"{'.'.join(path[:depth])} holds {node!r:.40}, which has no parts"
+                f"{'.'.join(path[:depth])} holds {node!r:.40}, which has no fields"
             )
         place: Any = int(key) if isinstance(node, list) else key
         if last:
@@ -333,18 +331,18 @@ def _set(node: Any, path: list[str], value: Any) -> None:
         node = node[place]
 
 
-# Reading YAML without surprises: plain values only, and a key given twice is reported.
+# YAML with plain values only; repeated keys are reported.
 
 
 def load_yaml(text: str) -> Any:
-    """Load a document; yaml.YAMLError, RecursionError or ValueError say what is wrong with it."""
+    """Load a document; a fault of it is a yaml.YAMLError, RecursionError or ValueError."""
     return yaml.safe_load(text)
 
 
 def repeated_keys(text: str) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Yield the place of each key that its mapping has already, and what to say of it.
+    """Yield the location of each repeated key of a mapping, and the message about it.
 
-    YAML forbids this, and its loader takes the last value without a word.
+    YAML forbids repeated keys, but its loader takes the last value without an error.
     """
     root = yaml.compose(text, yaml.SafeLoader)
     if root is not None:
@@ -363,7 +361,7 @@ def _repeated(
     elif isinstance(node, yaml.MappingNode):
         keys = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_TAG:
                 if key.value in keys:
                     line, column = key.start_mark.line + 1, key.start_mark.column + 1
                     words = f"line {line}, column {column}: the key {key.value!r} is given twice; remove one"

@@ -1,4 +1,4 @@
-"""A job file with faults in its form: all of them, and the job that is left without the faulty parts."""
+"""Validation of a job file: all faults of its form, and the job without the faulty parts."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from corpusmill.jobs.config.explain import Fault, Location, faults, field_of, field_path, section_in
-from corpusmill.jobs.errors import Problem, within
+from corpusmill.jobs.errors import Problem, is_within
 
 S = TypeVar("S", bound=BaseModel)
 STAND_INS: dict[str, Any] = {
@@ -18,16 +18,16 @@ STAND_INS: dict[str, Any] = {
     "output": {"path": "?"},
     "device": "cpu",
 }
-"""Values in place of required ones that are missing or wrong; "?" for the others. They are never used."""
-ROUNDS = 12
-"""Checks of a section run only when its fields are sound, so a few rounds may find new faults."""
+"""Values for required fields that are missing or wrong, "?" for the others; no job uses them."""
+MAX_ROUNDS = 12
+"""Checks of a whole section run only if its fields are valid, so a later round may find new faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[S]):
-    """What a job file says: the job, all faults of its form, and the fields whose values are not known.
+    """The content of a job file: the job, all faults of its form, and the fields whose values are unknown.
 
-    `job` is None where nothing can be read. With faults it holds defaults and stand-ins in `unread` fields.
+    `job` is None if nothing can be read. With faults it has defaults and stand-ins in `unread` fields.
     """
 
     job: S | None
@@ -36,28 +36,33 @@ class Reading(Generic[S]):
 
 
 def read_fields(fields: dict[str, Any], root: type[S], *, unread: Iterable[str] = ()) -> Reading[S]:
-    """Validate the fields of a job, and again without what is faulty until nothing is."""
-    left = copy.deepcopy(fields)
+    """Validate the fields of a job, again and again without the faulty ones, until no fault is left."""
+    remaining_fields = copy.deepcopy(fields)
     problems: list[Problem] = []
-    unknown = set(unread)
-    for _ in range(ROUNDS):
+    unread_fields = set(unread)
+    for _ in range(MAX_ROUNDS):
         try:
-            return Reading(root.model_validate(left), tuple(problems), frozenset(unknown))
+            return Reading(root.model_validate(remaining_fields), tuple(problems), frozenset(unread_fields))
         except ValidationError as error:
-            found = faults(error, root)
-        problems += [fault.problem for fault in found if not _known(fault.problem.field, unknown)]
-        for fault in found:
-            unknown |= {*_unread(fault, root), *(field for field in fault.meant if not _given(field, fields))}
-            _mend(left, fault, root)
-    return Reading(None, tuple(problems), frozenset(unknown))
+            new_faults = faults(error, root)
+        problems += [
+            fault.problem for fault in new_faults if not _is_unread(fault.problem.field, unread_fields)
+        ]
+        for fault in new_faults:
+            unread_fields |= {
+                *_unread_field(fault, root),
+                *(field for field in fault.meant if not _has_value(field, fields)),
+            }
+            _repair(remaining_fields, fault, root)
+    return Reading(None, tuple(problems), frozenset(unread_fields))
 
 
-def _known(field: str, unread: set[str]) -> bool:
-    return any(within(field, other) for other in unread)
+def _is_unread(field: str, unread: set[str]) -> bool:
+    return any(is_within(field, other) for other in unread)
 
 
-def _given(field: str, fields: dict[str, Any]) -> bool:
-    """Say whether the file has a value for a field: then an unknown key is not taken for it."""
+def _has_value(field: str, fields: dict[str, Any]) -> bool:
+    """Return whether the file has a value for a field: then an unknown key does not stand for it."""
     node: Any = fields
     for part in re.findall(r"[^.\[\]]+", field):
         try:
@@ -67,13 +72,13 @@ def _given(field: str, fields: dict[str, Any]) -> bool:
     return True
 
 
-def _unread(fault: Fault, root: type[BaseModel]) -> set[str]:
-    """Return the field whose value a fault takes away; an unknown key is no field."""
+def _unread_field(fault: Fault, root: type[BaseModel]) -> set[str]:
+    """Return the field whose value is unknown because of a fault; an unknown key is no field."""
     return set() if fault.kind == "extra_forbidden" else {field_path(_field(fault.location, root))}
 
 
 def _field(location: Location, root: type[BaseModel]) -> Location:
-    """Cut a location down to the innermost field, or entry of a list of sections, that it lies in."""
+    """Return the location of the innermost field or list entry that contains a location."""
     section = root
     for i, part in enumerate(location):
         if isinstance(part, str):
@@ -85,8 +90,8 @@ def _field(location: Location, root: type[BaseModel]) -> Location:
     return location
 
 
-def _mend(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
-    """Take a faulty part out, or put a stand-in where the job needs one."""
+def _repair(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
+    """Remove a faulty part, or replace it by a stand-in if the job requires it."""
     *parents, last = _field(fault.location, root)
     node: Any = fields
     section = root
@@ -96,7 +101,7 @@ def _mend(fields: dict[str, Any], fault: Fault, root: type[BaseModel]) -> None:
             if isinstance(part, str):
                 section = section_in(getattr(field_of(part, section), "annotation", None)) or section
     except (KeyError, IndexError, TypeError):
-        return  # an outer part was mended before
+        return  # an outer part was repaired before
     if isinstance(node, list) and isinstance(last, int):
         node[last] = {key: STAND_INS.get(key, "?") for key in _required(section)}
     elif fault.kind == "invalid_key":

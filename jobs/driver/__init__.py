@@ -1,1 +1,1 @@
-"""Running a job: its output is claimed, its events are recorded, its result is returned."""
+"""Runs of a job: prepare its output, record its events, return its result."""

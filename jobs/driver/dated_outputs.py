@@ -1,7 +1,8 @@
-"""A job with an output a date: what the dates before have is no work for today's.
+"""Jobs with one output per date: a date processes only inputs that no earlier date has.
 
-Each input file's rows are in one date's output, the one whose plan names it. A date that was not finished is
-finished first, with the inputs that it had; inputs that changed or went are marked as stale where they are.
+The rows of an input file are in the output of one date, whose plan names the file. Unfinished dates are
+finished first, with their own inputs. Results of changed or removed inputs are marked as
+stale where they are.
 """
 
 import glob
@@ -22,42 +23,42 @@ from corpusmill.pipeline.output.manifest import receipts, write_manifest
 from corpusmill.pipeline.storage import absolute, is_local, locate
 
 
-def shares(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[ResolvedJob]:
-    """Yield what a dated job has to run: unfinished dates with what they had, then its own date's share."""
+def jobs_by_date(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[ResolvedJob]:
+    """Yield the jobs to run: each unfinished date with its own inputs, then the date of this job."""
     planned: set[str] = set()
-    for folder in _others(job, template, parts):
-        theirs = {split.key for split in read_plan(folder)}
+    for folder in _other_dates(job, template, parts):
+        date_keys = {split.key for split in read_plan(folder)}
         if folder.exists(folder.manifest):
-            _retire(folder, job.splits)
+            _mark_stale(folder, job.splits)
         else:
-            yield _share(job, folder.url, [split for split in job.splits if split.key in theirs])
-        planned |= theirs
-    yield _share(job, job.spec.output.url, [split for split in job.splits if split.key not in planned])
+            yield _job_of_date(job, folder.url, [split for split in job.splits if split.key in date_keys])
+        planned |= date_keys
+    yield _job_of_date(job, job.spec.output.url, [split for split in job.splits if split.key not in planned])
 
 
-def _others(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[OutputFolder]:
-    """Yield the outputs of this very job's other dates that have a plan, the oldest first."""
+def _other_dates(job: ResolvedJob, template: str, parts: dict[str, Any]) -> Iterator[OutputFolder]:
+    """Yield the outputs of the other dates of this job that have a plan, the oldest first."""
     fs, path = locate(template)
     before, _, after = path.partition(RUN_DATE)
     pattern = re.compile(dated_pattern(path))
-    wanted = glob.escape(before) + "????-??-??" + glob.escape(after).replace(RUN_DATE, "????-??-??")
-    for found in sorted(fs.glob(wanted)):
-        url = absolute(found if is_local(fs) else str(fs.unstrip_protocol(found)))
+    glob_pattern = glob.escape(before) + "????-??-??" + glob.escape(after).replace(RUN_DATE, "????-??-??")
+    for match in sorted(fs.glob(glob_pattern)):
+        url = absolute(match if is_local(fs) else str(fs.unstrip_protocol(match)))
         folder = OutputFolder.of(url, job.spec.output.format)
-        if not pattern.fullmatch(found) or url == job.spec.output.url:
+        if not pattern.fullmatch(match) or url == job.spec.output.url:
             continue
         if folder.exists(folder.job(FINGERPRINT)) and read_fingerprint(folder) == parts:
             yield folder
 
 
-def _share(job: ResolvedJob, url: str, splits: Sequence[Split]) -> ResolvedJob:
+def _job_of_date(job: ResolvedJob, url: str, splits: Sequence[Split]) -> ResolvedJob:
     config = job.config.model_copy(update={"output": job.config.output.model_copy(update={"path": url})})
     spec = replace(job.spec, output=replace(job.spec.output, url=url))
     return replace(job, config=config, spec=spec, splits=tuple(splits))
 
 
-def _retire(folder: OutputFolder, current: Sequence[Split]) -> None:
-    """Mark what a finished output has of inputs that are not there any more as they were."""
+def _mark_stale(folder: OutputFolder, current: Sequence[Split]) -> None:
+    """Mark results of changed or removed inputs in a finished output as stale."""
     keys = {split.key for split in current}
     plan = [split for split in read_plan(folder) if split.key in keys]
     committed = folder.committed()

@@ -1,4 +1,4 @@
-"""`_job/events.jsonl`: what happened when, for reports and for looking into a run; bounded in size."""
+"""`_job/events.jsonl`: the events of all runs with their times, for reports and diagnosis; bounded."""
 
 import json
 import time
@@ -12,20 +12,20 @@ from corpusmill.pipeline.output.folder import OutputFolder
 FILE = "events.jsonl"
 INTERVAL = 10.0
 """Seconds between two progress events at first."""
-RARER = 500
-"""The time since the start is divided by this for the interval later on: a week is 3,000 events."""
-MOST = 5_000
-"""Events of one kind that a run writes."""
-LARGEST, KEPT = 32 << 20, 16 << 20
-"""Bytes from which on a new run keeps only so many of the newest."""
-ALWAYS = ("start", "finish", "failed", "omitted")
+INTERVAL_DIVISOR = 500
+"""Later the interval is the time since the start divided by this: a week has 3,000 events."""
+MAX_PER_KIND = 5_000
+"""The most events of one kind that a run writes."""
+MAX_BYTES, KEPT_BYTES = 32 << 20, 16 << 20
+"""Above the first number of bytes, a new run keeps only the second number of the newest bytes."""
+UNLIMITED = ("start", "finish", "failed", "omitted")
 
 
 class EventLog:
-    """Appends events; each line has `time` (seconds since the epoch) and `event`."""
+    """A writer of events; each line has `time` (seconds since the epoch) and `event`."""
 
     def __init__(self, folder: OutputFolder) -> None:
-        if record_size(folder, FILE) > LARGEST:
+        if record_size(folder, FILE) > MAX_BYTES:
             _keep_newest(folder)
         self._record = AppendLog(folder, FILE)
         self._began = self._last = time.monotonic()
@@ -33,31 +33,31 @@ class EventLog:
         self._omitted: Counter[str] = Counter()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append an event, or count it where there were MOST of its kind; the end of a run says how many."""
+        """Append an event, or only count it after MAX_PER_KIND of its kind; the end writes the count."""
         if event in ("finish", "failed") and self._omitted:
             self._add("omitted", {"events": dict(self._omitted)})
-        if event not in ALWAYS and self._written[event] >= MOST:
+        if event not in UNLIMITED and self._written[event] >= MAX_PER_KIND:
             self._omitted[event] += 1
             return
         self._written[event] += 1
         self._add(event, fields)
 
     def close(self) -> None:
-        """Write what a store was not sent yet."""
+        """Write the lines that are still buffered."""
         self._record.close()
 
     def progress(self, tally: Tally) -> None:
-        """Append how things stand, if it is time to."""
+        """Append a progress event if the interval is over."""
         now = time.monotonic()
-        if now - self._last >= max(INTERVAL, (now - self._began) / RARER):
+        if now - self._last >= max(INTERVAL, (now - self._began) / INTERVAL_DIVISOR):
             self._last = now
-            self.write("progress", **tally.standing().to_event())
+            self.write("progress", **tally.progress().to_event())
 
     def _add(self, event: str, fields: dict[str, Any]) -> None:
         self._record.add(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
 
 
 def _keep_newest(folder: OutputFolder) -> None:
-    kept = b"\n".join(record_lines(folder, FILE))[-KEPT:]
+    kept = b"\n".join(record_lines(folder, FILE))[-KEPT_BYTES:]
     drop_records(folder, FILE)
     folder.put(folder.job(FILE), kept[kept.find(b"\n") + 1 :] + b"\n")

@@ -1,9 +1,9 @@
-"""What decides the bytes of an output, so that a run never continues another job's folder."""
+"""The settings that determine the bytes of an output: a run never continues the folder of another job."""
 
 import json
 from typing import Any
 
-from corpusmill.jobs.resolve.dtype import FINGERPRINT, check_place
+from corpusmill.jobs.resolve.dtype import FINGERPRINT, check_output_folder
 from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder
@@ -13,7 +13,7 @@ RESULT_VERSION = 2
 
 
 def fingerprint(job: ResolvedJob) -> dict[str, Any]:
-    """Return what decides the output, by the job file's names; inputs, which may grow, are not."""
+    """Return the settings that determine the output, by their names in the job file; inputs may grow."""
     parts: dict[str, Any] = {
         "result_version": RESULT_VERSION,
         "input.text": job.spec.input.text,
@@ -41,17 +41,17 @@ def fingerprint(job: ResolvedJob) -> dict[str, Any]:
     return parts
 
 
-def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
-    """Say whether the folder already belongs to this job; a folder of anything else is an OutputError."""
+def check_same_job(folder: OutputFolder, expected: dict[str, Any]) -> bool:
+    """Return whether the folder already belongs to this job; a folder of another job is an OutputError."""
     path = folder.job(FINGERPRINT)
     if not folder.exists(path):
-        check_place(folder)
+        check_output_folder(folder)
         return False
-    found = read_fingerprint(folder)
+    recorded = read_fingerprint(folder)
     changed = [
-        f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} in the job"
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name)
+        f"{name}: {recorded.get(name)!r} in the folder, {expected.get(name)!r} in the job"
+        for name in sorted({*recorded, *expected})
+        if recorded.get(name) != expected.get(name)
     ]
     if changed:
         raise OutputError(
@@ -62,7 +62,7 @@ def check_same_job(folder: OutputFolder, wanted: dict[str, Any]) -> bool:
 
 
 def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:
-    """Return an output that a job wrote, in its own format, and the job's settings; else an OutputError."""
+    """Return the output of a job, in its own format, and the job's settings; else raise an OutputError."""
     probe = OutputFolder.of(url, "arrow")
     if not probe.exists(probe.job(FINGERPRINT)):
         raise OutputError(
@@ -73,18 +73,18 @@ def open_output(url: str) -> tuple[OutputFolder, dict[str, Any]]:
 
 
 def read_fingerprint(folder: OutputFolder) -> dict[str, Any]:
-    """Read what a folder's job was; a damaged record is an OutputError."""
+    """Read the settings of a folder's job; a damaged record is an OutputError."""
     try:
-        found = json.loads(folder.read(folder.job(FINGERPRINT)))
-        found["output.format"], found["input.keep"], found["input.text"]
+        recorded = json.loads(folder.read(folder.job(FINGERPRINT)))
+        recorded["output.format"], recorded["input.keep"], recorded["input.text"]
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a file that is "
-            "damaged; restore it, or choose another output.path"
+            f"{folder.job(FINGERPRINT)}: expected the settings of the output's job, got a damaged file; "
+            "restore it, or choose another output.path"
         ) from None
-    return dict(found)
+    return dict(recorded)
 
 
 def write_fingerprint(folder: OutputFolder, parts: dict[str, Any]) -> None:
-    """Claim the folder for a job."""
+    """Reserve the folder for a job."""
     folder.put(folder.job(FINGERPRINT), (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())

@@ -1,6 +1,6 @@
-"""Who is writing an output: a record in `_job/`, so that two drivers never work on one folder at once.
+"""The owner of an output: a record in `_job/`, so that two drivers never work on one folder at once.
 
-Committed files are safe without it (docs/decisions/0008): it keeps two drivers from doing all work twice.
+Committed files are safe without it (docs/decisions/0008). It prevents two drivers from doing all work twice.
 """
 
 import json
@@ -22,24 +22,25 @@ from corpusmill.pipeline.errors import CorpusmillError, JobFailed, OutputError
 from corpusmill.pipeline.output.folder import OutputFolder
 
 FILE = "owner.json"
-BEAT = 15.0
-"""Seconds between two signs of life."""
-SILENCE = 120.0
-"""Seconds without one after which an owner on another machine counts as dead."""
-LATE_BEATS = 3
-"""How often a record is written again over that of a replaced owner."""
-SETTLE = 1.0
-"""Seconds between taking over and looking whether someone else did so too."""
+HEARTBEAT_INTERVAL = 15.0
+"""Seconds between two heartbeats."""
+HEARTBEAT_TIMEOUT = 120.0
+"""Seconds without a heartbeat after which an owner on another machine counts as dead."""
+TAKE_OVER_ATTEMPTS = 3
+"""How often the record is written, if the replaced owner writes its own record again."""
+TAKE_OVER_PAUSE = 1.0
+"""Seconds between a take-over and the check for another take-over at the same time."""
 
-_RUNNING: set[str] = set()
-"""The owners that this process is: one whose record could not be removed is none."""
+_OWNED_HERE: set[str] = set()
+"""Ids of the owners that run in this process; one whose record could not be removed is not among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A driver: its machine, its process, and when it was last heard of (seconds since the epoch).
+    """A driver: its machine, its process, and its last heartbeat (seconds since the epoch).
 
-    `machine` tells apart machines of one name, and containers; `process_start` processes of one number.
+    `machine` distinguishes machines of one name, and containers. `process_start` distinguishes processes of
+    one number.
     """
 
     id: str
@@ -51,11 +52,11 @@ class Owner:
     heartbeat: float
 
     def is_dead(self, now: float) -> bool:
-        """Say whether this driver is known to be gone: by its process here, by its silence elsewhere."""
+        """Return whether this driver is known to be dead: its process here, its heartbeat elsewhere."""
         if self.machine == machine():
-            ended = self.pid == os.getpid() and self.id not in _RUNNING
+            ended = self.pid == os.getpid() and self.id not in _OWNED_HERE
             return ended or process_start(self.pid) != self.process_start
-        return now - self.heartbeat > SILENCE
+        return now - self.heartbeat > HEARTBEAT_TIMEOUT
 
     def __str__(self) -> str:
         started = datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -63,82 +64,87 @@ class Owner:
 
 
 class Ownership:
-    """Being the owner: gives signs of life in the background, and notices being replaced."""
+    """The ownership of an output: sends heartbeats in the background, and notices a take-over."""
 
     def __init__(self, folder: OutputFolder, owner: Owner) -> None:
         self._folder, self._owner = folder, owner
         self._ended = threading.Event()
         self._successor: Owner | None = None
-        self._thread = threading.Thread(target=self._beat, name="corpusmill-owner", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="corpusmill-owner", daemon=True)
         self._thread.start()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another driver has taken the output over."""
+        return self._successor is not None
 
     def check(self) -> None:
         """Raise JobFailed once another driver has taken the output over."""
         if self._successor is not None:
             raise JobFailed(
-                f"{self._folder.url}: was taken over by {self._successor}; this run stops, what it "
-                "committed stays"
+                f"{self._folder.url}: was taken over by {self._successor}; this run stops, and its "
+                "committed units stay"
             )
 
     def release(self) -> None:
-        """Stop, and leave the output to whoever comes next."""
+        """End the heartbeats and remove the record."""
         self._ended.set()
         self._thread.join()
-        with suppress(CorpusmillError):  # a store that is gone: the record says itself that this run is, too
-            found = read_owner(self._folder)
-            if found is not None and found.id == self._owner.id:
+        with suppress(CorpusmillError):  # without a store the record cannot be removed; it expires by itself
+            current = read_owner(self._folder)
+            if current is not None and current.id == self._owner.id:
                 self._folder.remove(self._folder.job(FILE))
 
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT):
+    def _renew(self) -> None:
+        while not self._ended.wait(HEARTBEAT_INTERVAL):
             try:
-                found = read_owner(self._folder)
-                if found is not None and found.id != self._owner.id:
-                    self._successor = found
+                current = read_owner(self._folder)
+                if current is not None and current.id != self._owner.id:
+                    self._successor = current
                     return
                 _write(self._folder, replace(self._owner, heartbeat=time.time()))
             except CorpusmillError:
-                continue  # what keeps the record from being written will soon fail a commit, in words
+                continue  # the same fault will soon fail a commit, with a message
 
 
 @contextmanager
 def owning(folder: OutputFolder, *, take_over: bool = False) -> Iterator[Ownership]:
-    """Own an output while the block runs; OutputError where another driver does, not known to be dead."""
+    """Own an output while the block runs; another owner that is not known to be dead is an OutputError."""
     owner = _this_process()
     created = folder.create(folder.job(FILE), _content(owner))
     if not created:
         _take_over(folder, owner, forced=take_over)
-    _RUNNING.add(owner.id)
+    _OWNED_HERE.add(owner.id)
     ownership = Ownership(folder, owner)
     try:
         yield ownership
     finally:
-        _RUNNING.discard(owner.id)
+        _OWNED_HERE.discard(owner.id)
         ownership.release()
 
 
 def _take_over(folder: OutputFolder, owner: Owner, *, forced: bool) -> None:
     """Replace the record of a dead owner, or of any if forced."""
-    found = read_owner(folder)
-    if found is not None and not forced and not found.is_dead(time.time()):
-        raise _refusal(folder, found)
-    for _ in range(LATE_BEATS):
+    previous = read_owner(folder)
+    if previous is not None and not forced and not previous.is_dead(time.time()):
+        raise _refusal(folder, previous)
+    for _ in range(TAKE_OVER_ATTEMPTS):
         _write(folder, owner)
-        # Of several that take over at this moment, the last one's record stays: the others see it and leave.
-        time.sleep(SETTLE)
+        # If several drivers take over at this moment, the last record stays: the others see it and stop.
+        time.sleep(TAKE_OVER_PAUSE)
         last = read_owner(folder)
         if last is None or last.id == owner.id:
             return
-        if found is None or last.id != found.id:
+        if previous is None or last.id != previous.id:
             raise _refusal(folder, last)
         # The replaced owner had read its own record just before it was replaced, and has renewed it.
-    raise _refusal(folder, found or owner)
+    raise _refusal(folder, previous or owner)
 
 
-def _refusal(folder: OutputFolder, found: Owner) -> OutputError:
+def _refusal(folder: OutputFolder, other: Owner) -> OutputError:
     return OutputError(
-        f"{folder.url}: is being written by {found} and was last heard of "
-        f"{max(0.0, time.time() - found.heartbeat):.0f} s ago; wait for its end or stop it, or if you know "
+        f"{folder.url}: is being written by {other}; its last heartbeat was "
+        f"{max(0.0, time.time() - other.heartbeat):.0f} s ago; wait for its end or stop it, or if you know "
         "that it is dead, take over: the same command with --take-over"
     )
 
@@ -158,19 +164,19 @@ def _write(folder: OutputFolder, owner: Owner) -> None:
 
 
 def read_owner(folder: OutputFolder) -> Owner | None:
-    """Read who owns an output; None where nobody does, or the record is damaged."""
+    """Read the owner of an output; None without an owner, or if the record is damaged."""
     try:
         return Owner(**json.loads(folder.read(folder.job(FILE))))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-# Which process of which machine: numbers alone are given again, to later processes and in containers.
+# The identity of a process: its number alone is used again, by later processes and in containers.
 
 
 @cache
 def machine() -> str:
-    """Return what tells this machine from others of its name, its next boot, and containers on it."""
+    """Return an identity of this machine that differs from its next boot, and from containers on it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -179,23 +185,23 @@ def machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process of this machine started; None if there is none, or only what is left of it.
+    """Return the start time of a process of this machine; None if it does not exist or is a zombie.
 
-    On Linux that is in ticks since boot: a time of day would change with the clock, and a living driver would
-    seem to be another. "" stands for a process that may not be looked at.
+    On Linux this is in ticks since boot: a time of day would change with the clock, and a living driver would
+    look like another one. "" stands for a process without permission to read its start.
     """
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-        return _ticks(pid) if psutil.LINUX else f"{process.create_time():.2f}"
+        return _start_ticks(pid) if psutil.LINUX else f"{process.create_time():.2f}"
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
     except (psutil.AccessDenied, PermissionError):
         return ""
 
 
-def _ticks(pid: int) -> str:
+def _start_ticks(pid: int) -> str:
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     # The second field, the command's name in parentheses, may hold spaces; the state comes after it.
     return stat.rpartition(")")[2].split()[19]

@@ -1,6 +1,7 @@
-"""Units of inputs that were replaced or removed since they were computed: kept, marked, no part of the plan.
+"""The plan of an output, and its stale units: results of inputs that were replaced or removed later.
 
-`_job/stale.jsonl` holds their splits, as `_job/plan.jsonl` does those of the current input, with their state.
+`_job/plan.jsonl` holds the splits of the current input. `_job/stale.jsonl` holds the splits of stale units
+with their state; stale units are kept, and are no part of the plan.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,55 +23,56 @@ PLAN_FILE = "plan.jsonl"
 
 
 def read_stale(folder: OutputFolder) -> tuple[Stale, ...]:
-    """Return the splits that were marked as stale; none where nothing ever was."""
+    """Return the splits that were marked as stale."""
     if not folder.exists(folder.job(STALE_FILE)):
         return ()
     lines = [dict(line) for line in read_lines(folder, STALE_FILE)]
-    return tuple(Stale(state=line.pop("state"), split=split_of(line)) for line in lines)
+    return tuple(Stale(state=line.pop("state"), split=split_from(line)) for line in lines)
 
 
 def write_stale(folder: OutputFolder, stale: Sequence[Stale]) -> None:
-    """Note which splits are stale; without any there is no record."""
-    lines = [orjson.dumps({**asdict(one.split), "state": one.state}) + b"\n" for one in stale]
+    """Write the stale splits; without any, remove the record."""
+    lines = [orjson.dumps({**asdict(entry.split), "state": entry.state}) + b"\n" for entry in stale]
     if lines:
         folder.put(folder.job(STALE_FILE), b"".join(lines))
     else:
         folder.remove(folder.job(STALE_FILE))
 
 
-def known_stale(
+def still_stale(
     folder: OutputFolder, splits: Sequence[Split], committed: Collection[str]
 ) -> tuple[Stale, ...]:
-    """Return what was marked before, has units, and is not in the plan again."""
-    wanted = _kept(committed) - {split.key for split in splits}
-    return tuple(one for one in read_stale(folder) if one.split.key in wanted)
+    """Return the marked splits that have units and are not in the plan again."""
+    keys = _split_keys(committed) - {split.key for split in splits}
+    return tuple(entry for entry in read_stale(folder) if entry.split.key in keys)
 
 
 def stale_splits(
     folder: OutputFolder, splits: Sequence[Split], committed: Collection[str], *, inputs: Collection[str]
 ) -> tuple[Stale, ...]:
-    """Return what is stale now: of the plan before and of what was stale already, all that has units but no
-    place in the plan. It is replaced where `inputs`, the current files, still has one of its name.
+    """Return the splits, of the former plan or stale before, that have units but no place in the plan.
+
+    Such a split is replaced if `inputs`, the current files, has a file of its name; else it is removed.
     """
-    before = [one.split for one in read_stale(folder)]
+    before = [entry.split for entry in read_stale(folder)]
     if folder.exists(folder.job(PLAN_FILE)):
         before += read_plan(folder)
-    wanted = _kept(committed) - {split.key for split in splits}
-    found = {split.key: split for split in before if split.key in wanted}
-    return tuple(Stale(split, REPLACED if split.file.url in inputs else REMOVED) for split in found.values())
+    keys = _split_keys(committed) - {split.key for split in splits}
+    stale = {split.key: split for split in before if split.key in keys}
+    return tuple(Stale(split, REPLACED if split.file.url in inputs else REMOVED) for split in stale.values())
 
 
 def units_of(stale: Sequence[Stale], units: Collection[str]) -> set[str]:
     """Return the units that are stale."""
-    keys = {one.split.key for one in stale}
-    return {unit for unit in units if split_key(unit) in keys}
+    stale_keys = {entry.split.key for entry in stale}
+    return {unit for unit in units if split_key(unit) in stale_keys}
 
 
-def _kept(committed: Collection[str]) -> set[str]:
+def _split_keys(committed: Collection[str]) -> set[str]:
     return {split_key(unit) for unit in committed}
 
 
-# `_job/plan.jsonl`: the splits of a job's input, one a line, for checking an output without its job file.
+# `_job/plan.jsonl`: the splits of a job's input, one per line; `verify` needs no job file.
 
 
 def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
@@ -79,12 +81,12 @@ def write_plan(folder: OutputFolder, splits: Sequence[Split]) -> None:
 
 
 def read_plan(folder: OutputFolder) -> tuple[Split, ...]:
-    """Read the plan back; an OutputError where there is none."""
+    """Read the plan; a folder without one is an OutputError."""
     if not folder.exists(folder.job(PLAN_FILE)):
         raise OutputError(
             f"{folder.url}: expected the output of a job, found no _job/{PLAN_FILE}; check the path"
         )
-    return tuple(split_of(line) for line in read_lines(folder, PLAN_FILE))
+    return tuple(split_from(line) for line in read_lines(folder, PLAN_FILE))
 
 
 def read_lines(folder: OutputFolder, name: str) -> Iterator[dict[str, Any]]:
@@ -94,7 +96,7 @@ def read_lines(folder: OutputFolder, name: str) -> Iterator[dict[str, Any]]:
             yield orjson.loads(line)
 
 
-def split_of(fields: dict[str, Any]) -> Split:
-    """Make a split of what a record says of it."""
+def split_from(fields: dict[str, Any]) -> Split:
+    """Return the split that a line of a record describes."""
     file = fields.pop("file")
     return Split(file=StoredFile(**file), **fields)

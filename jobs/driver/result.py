@@ -1,4 +1,4 @@
-"""What a run leaves behind, in figures: printed with `--json`, kept as `_job/stats.json`."""
+"""The counts and times of a run: printed with `--json`, kept as `_job/stats.json`."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from corpusmill.pipeline.engine.stage_times import StageTimes
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run left behind.
+    """The counts and times of a run.
 
-    `rows`, `rejected`, `tokens` and `units` count the whole output; `skipped_units` of them were there
-    before this run; `new_rows` and `new_rejected` are this run's own. `stale_units` are of inputs that
-    changed or went: kept, and counted nowhere else. `seconds` is this run's wall time. `tokens` is the sum
-    over the models.
+    `rows`, `rejected`, `tokens` and `units` count the whole output; `tokens` is the sum over the models.
+    `skipped_units` were done before this run; `new_rows` and `new_rejected` are from this run. `stale_units`
+    are kept results of changed or removed inputs; no other field counts them. `seconds` is the wall time of
+    this run.
     `padding_share` is the share of computed tokens that were padding: packed batches have none.
     `worker_seconds` are those of all encoders, start-up included; `stages` say where the time of this run
     went (docs/job-folder.md).

@@ -1,1 +1,1 @@
-"""What a job would do: units, rows, time, cost and size, estimated from a sample."""
+"""The plan of a job: units, rows, time, cost and size, estimated from a sample."""

@@ -1,4 +1,4 @@
-"""What a model's pool would do of a job: its tokens from a sample, its rate by trying."""
+"""Estimates per model: its tokens from sampled rows, its rate from a measurement."""
 
 import math
 import time
@@ -24,13 +24,13 @@ Lengths = np.ndarray[Any, np.dtype[np.int64]]
 MEASURED_TOKENS = 16_384
 """Tokens that a pool is measured on: one or two seconds for a small model."""
 
-ROWS = 64
-"""Rows that are encoded: what compression makes of them is near what it makes of a unit."""
+ENCODED_ROWS = 64
+"""Rows that are encoded for the size of the output: they compress about as well as a unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """A model's tokens, its workers, their rate together, and the seconds that makes."""
+    """A model's tokens, its workers, their rate together, and the seconds that they take."""
 
     model: str
     device: str
@@ -41,25 +41,25 @@ class ModelEstimate:
     seconds: float
 
 
-# How large an output will be: some sampled rows are encoded and written as a data file, in memory.
+# The size of the output: some sampled rows are encoded and written as a data file in memory.
 
 
 class OutputSize:
-    """Gathers what each model makes of the same few rows."""
+    """The results of all models for the same few rows, and the size of the output from them."""
 
     def __init__(self, blocks: Sequence[UnitBlock], output: OutputSpec) -> None:
         filled = [block for block in blocks if block.rows]
-        self._block = filled[0].part(0, min(ROWS, filled[0].rows)) if filled else None
+        self._block = filled[0].part(0, min(ENCODED_ROWS, filled[0].rows)) if filled else None
         self._output = output
         self._results: list[pa.Table] = []
 
     def add(self, encoder: Encoder) -> None:
-        """Let a model encode the rows."""
+        """Encode the rows with a model."""
         if self._block is not None:
             self._results.append(encoder.encode(self._block).columns)
 
-    def of(self, rows: int, units: int) -> int:
-        """Return the bytes of so many rows in so many files."""
+    def estimate(self, rows: int, units: int) -> int:
+        """Return the bytes of so many rows in so many files, projected from the encoded rows."""
         if self._block is None:
             return 0
         columns = [column for table in (self._block.kept, *self._results) for column in table.columns]
@@ -75,8 +75,8 @@ class OutputSize:
 
 
 @dataclass
-class Sample:
-    """Sampled blocks of so many rows in all; each model adds its sequences' lengths and its results' size."""
+class SampledRows:
+    """Sampled blocks of an input of `rows` rows; each model adds its lengths and its results."""
 
     blocks: Sequence[UnitBlock]
     rows: int
@@ -84,45 +84,47 @@ class Sample:
     lengths: list[Lengths] = field(default_factory=list)
 
     def tokens(self, encoder: Encoder) -> int:
-        """Return the tokens that all rows have for a model, and note what it makes of those sampled."""
+        """Return a model's tokens for all rows, and add its lengths and results for the sampled ones."""
         self.size.add(encoder)
-        total, found = _lengths(encoder, self.blocks)
-        self.lengths.append(found)
+        total, lengths_of_rows = _lengths(encoder, self.blocks)
+        self.lengths.append(lengths_of_rows)
         return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A model's tokens in the whole input, and what one of its workers does of them in a second."""
+class MeasuredModel:
+    """A model's tokens in the whole input, and the tokens per second of one worker."""
 
     model: ModelSpec
     tokens: int
     rate: float
 
 
-def measured(model: ModelSpec, sample: Sample, rates: Mapping[str, float]) -> Measured:
-    """Count a model's tokens by the sample; a model without a rate among `rates` is measured here."""
+def measure_model(model: ModelSpec, sample: SampledRows, rates: Mapping[str, float]) -> MeasuredModel:
+    """Return a model's tokens by the sample, and its rate from `rates`, or measured here."""
     encoder = Encoder(model)  # one at a time: it sets the threads of this process
     tokens = sample.tokens(encoder)
     rate = rates.get(model.title, rates.get(""))
     if rate is None:
-        rate = _measure(encoder, sample.blocks) if tokens else 0.0
-    return Measured(model, tokens, rate)
+        rate = _measure_rate(encoder, sample.blocks) if tokens else 0.0
+    return MeasuredModel(model, tokens, rate)
 
 
 def estimates(
-    models: Sequence[Measured], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
+    models: Sequence[MeasuredModel], *, cpus: int, gpus: int, units: int, drain_seconds: float | None
 ) -> tuple[ModelEstimate, ...]:
-    """Estimate the models' pools together, with the workers that the same rule as a run's gives them."""
+    """Estimate the models' pools together; the rule of a run determines their workers."""
     if drain_seconds is None:
-        workers = _soonest(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
+        workers = _workers_for_soonest_end(models, room={"cpu": float(cpus), "gpu": float(gpus)}, units=units)
     else:
-        workers = [_at_work(each, drain_seconds) for each in models]
+        workers = [_workers_for_drain_time(each, drain_seconds) for each in models]
     return tuple(_estimate(*each) for each in zip(models, workers, strict=True))
 
 
-def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: int) -> list[int]:
-    """Return the workers that end the job soonest on a machine of its own (docs/decisions/0019)."""
+def _workers_for_soonest_end(
+    models: Sequence[MeasuredModel], *, room: Mapping[str, float], units: int
+) -> list[int]:
+    """Return the workers that end the job soonest on a machine without other jobs (docs/decisions/0019)."""
     costs = [WorkerCost("gpu" if each.model.pool.gpus else "cpu", worker_cost(each.model)) for each in models]
     snapshots = [
         PoolSnapshot(
@@ -139,18 +141,18 @@ def _soonest(models: Sequence[Measured], *, room: Mapping[str, float], units: in
         )
         for each in models
     ]
-    asked = asked_for(costs, snapshots, room=room, drain_seconds=None)
-    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, asked, strict=True)]
+    needs = asked_for(costs, snapshots, room=room, drain_seconds=None)
+    return [max(1, pool.min_workers, need.workers) for pool, need in zip(snapshots, needs, strict=True)]
 
 
-def _at_work(each: Measured, drain_seconds: float) -> int:
-    """Return the workers that a pool grows to: those that drain its queue in time (docs/decisions/0010)."""
+def _workers_for_drain_time(each: MeasuredModel, drain_seconds: float) -> int:
+    """Return the workers that drain a pool's queue in the drain time (docs/decisions/0010)."""
     pool = each.model.pool
     needed = math.ceil(each.tokens / each.rate / drain_seconds) if each.rate else pool.workers
     return max(1, pool.min_workers, min(needed, pool.workers))
 
 
-def _estimate(each: Measured, workers: int) -> ModelEstimate:
+def _estimate(each: MeasuredModel, workers: int) -> ModelEstimate:
     together = each.rate * workers if each.tokens else 0.0
     seconds = each.tokens / together if together else 0.0
     model = each.model
@@ -160,21 +162,21 @@ def _estimate(each: Measured, workers: int) -> ModelEstimate:
 
 
 def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
-    """Return the tokens that go through a model, equal texts once, and those of each row's own input."""
-    total, found = 0, [np.zeros(0, np.int64)]
+    """Return the tokens that a model computes, equal texts once, and the length of each row's input."""
+    total, of_rows = 0, [np.zeros(0, np.int64)]
     for block in blocks:
         unit = encoder.prepare(block)
         lengths = unit.sequences.tokens.lengths
         total += int(lengths.sum())
         of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
-        found.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
-    return total, np.concatenate(found)
+        of_rows.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
+    return total, np.concatenate(of_rows)
 
 
-def _measure(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
-    """Return a worker's tokens per second, on sampled rows after one round to warm up."""
-    few = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
-    for block in few:
+def _measure_rate(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:
+    """Return the tokens per second of one worker on sampled rows, after a warm-up."""
+    warm_up = [replace(block, inputs=block.inputs.slice(0, 16)) for block in blocks[:1]]
+    for block in warm_up:
         encoder.encode(block)
     done, started = 0, time.perf_counter()
     for block in blocks:

@@ -1,4 +1,4 @@
-"""What a job would do, without writing anything: files, units, rows, token lengths, time and cost."""
+"""The plan of a job, without any write: files, units, rows, token lengths, time and cost."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,17 @@ from itertools import islice
 import numpy as np
 import torch
 
-from corpusmill.jobs.config.dates import dated
+from corpusmill.jobs.config.dates import with_run_date
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import ConfigError, Problem
-from corpusmill.jobs.plan.estimates import Lengths, ModelEstimate, OutputSize, Sample, estimates, measured
+from corpusmill.jobs.plan.estimates import (
+    Lengths,
+    ModelEstimate,
+    OutputSize,
+    SampledRows,
+    estimates,
+    measure_model,
+)
 from corpusmill.jobs.resolve.job import ResolvedJob, resolve
 from corpusmill.jobs.resolve.workers import size_pools
 from corpusmill.pipeline.blocks import UnitBlock
@@ -25,23 +32,23 @@ from corpusmill.pipeline.tokenize.tokens import tokenize
 SAMPLE_ROWS = 256
 SAMPLES = 8
 SAMPLED_WITHIN = 1 << 16
-"""Rows of a split among which its samples are spread: what is before them has to be read."""
+"""The first rows of a split, in which its samples lie: all rows before a sample have to be read."""
 COUNTED_BYTES = 1 << 30
-"""Input without row counts of its own is counted up to this size, and estimated beyond."""
-EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Inputs without row counts in their files are counted up to this size, and estimated beyond."""
+HISTOGRAM_EDGES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
 RAY_START = 10.0
-"""Seconds until a local Ray and its first workers stand ready: 8 to 12 on two cores."""
+"""Seconds until a local Ray and its first workers are ready: 8 to 12 on two cores."""
 
 
 @dataclass(frozen=True)
 class PlanResult:
-    """What a job would do.
+    """The plan of a job.
 
-    `rows` is exact if `rows_exact`, else projected from a sample. `tokens` is the sum over the models;
-    `seconds` is the slowest model's time, or what the machine's cores need for all of them if that is more,
-    and `startup_seconds` before it; `worker_hours` the sum over all workers at work.
-    `output_bytes` is projected from a few rows; `cost` is `worker_hours` at the price given.
-    `length_histogram` maps "up to n tokens" to the number of sampled rows (after cutting, first model).
+    `rows` is exact if `rows_exact`, else projected from a sample. `tokens` is the sum over the models.
+    `seconds` is `startup_seconds` plus the time of the slowest model, or plus the time of all models on all
+    cores if that is longer. `worker_hours` is the sum over all workers. `output_bytes` is projected from a
+    few rows. `cost` is `worker_hours` at the given price. `length_histogram` maps "up to n tokens" to the
+    number of sampled rows (truncated, first model).
     """
 
     output: str
@@ -71,13 +78,13 @@ def plan(
     run_date: date | None = None,
     show_notes: bool = False,
 ) -> PlanResult:
-    """Resolve a job, sample its rows and measure its models on this machine for a moment each.
+    """Resolve a job, sample its rows and measure its models on this machine.
 
     `run_date`, today if not given, is what `{run_date}` in the output's path stands for. `show_notes` prints
-    what `run` would note of the input, on standard error. `rates` are tokens per second that one worker does,
-    by the model's title, "" for all others: those are not measured. `price` is that of an hour of one worker.
+    the notes of `run` about the input on standard error. `rates` are tokens per second of one worker by the
+    model's title, "" for all other models; they replace the measurement. `price` is that of one worker-hour.
     """
-    job = resolve(dated(config, run_date or date.today()), origin, template=config.output.path)
+    job = resolve(with_run_date(config, run_date or date.today()), origin, template=config.output.path)
     if show_notes:
         job.print_notes()
     given = dict(rates or {})
@@ -86,13 +93,13 @@ def plan(
     rows = sum(counts)
     blocks = _sample(job)
     sampled = sum(block.rows for block in blocks)
-    sample = Sample(blocks, rows, OutputSize(blocks, job.spec.output))
+    sample = SampledRows(blocks, rows, OutputSize(blocks, job.spec.output))
     units = sum(
         math.ceil(count / split.rows_per_unit) for count, split in zip(counts, job.splits, strict=True)
     )
     machine = cpus or usable_cpus()
     models = estimates(
-        [measured(model, sample, given) for model in _sized(job, machine)],
+        [measure_model(model, sample, given) for model in _sized(job, machine)],
         cpus=machine,
         gpus=torch.cuda.device_count(),
         units=units,
@@ -111,7 +118,7 @@ def plan(
         seconds=round(_seconds(models, machine) + startup, 1),
         startup_seconds=startup,
         worker_hours=worker_hours,
-        output_bytes=sample.size.of(rows, units),
+        output_bytes=sample.size.estimate(rows, units),
         cost=None if price is None else round(worker_hours * price, 4),
         sampled_rows=sampled,
         length_histogram=_histogram(sample.lengths[0]),
@@ -120,7 +127,7 @@ def plan(
 
 
 def _rows(splits: Sequence[Split]) -> tuple[list[int], bool]:
-    """Count each split's rows: from footers, by reading what is small, by projection beyond."""
+    """Count each split's rows: from footers, by reading small inputs, by projection of large ones."""
     counts, exact, budget = [], True, COUNTED_BYTES
     for split in splits:
         size = split.stop - split.start
@@ -146,11 +153,11 @@ def _sample(job: ResolvedJob) -> list[UnitBlock]:
 
 
 def _spread(split: Split, spec: InputSpec, count: int) -> Iterator[UnitBlock]:
-    """Read up to so many units at even distances: files are often sorted, and do not begin as they go on."""
+    """Read up to so many units at even distances: the beginning of a sorted file is not typical."""
     parts = max(1, min(split.about_rows, SAMPLED_WITHIN) // SAMPLE_ROWS)
-    taken = {part * parts // count * SAMPLE_ROWS for part in range(count)}
-    others = frozenset(range(0, max(taken), SAMPLE_ROWS)) - taken
-    return islice(READERS[split.format].read(split, spec, others), len(taken))
+    offsets = {part * parts // count * SAMPLE_ROWS for part in range(count)}
+    others = frozenset(range(0, max(offsets), SAMPLE_ROWS)) - offsets
+    return islice(READERS[split.format].read(split, spec, others), len(offsets))
 
 
 def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
@@ -159,15 +166,15 @@ def _sized(job: ResolvedJob, cpus: int) -> tuple[ModelSpec, ...]:
 
 
 def _histogram(lengths: Lengths) -> dict[str, int]:
-    counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in EDGES] + [np.iinfo(np.int64).max])
-    names = [f"<={edge}" for edge in EDGES[1:]] + [f">{EDGES[-1]}"]
+    counts, _ = np.histogram(lengths, bins=[edge + 1 for edge in HISTOGRAM_EDGES] + [np.iinfo(np.int64).max])
+    names = [f"<={edge}" for edge in HISTOGRAM_EDGES[1:]] + [f">{HISTOGRAM_EDGES[-1]}"]
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
 def _seconds(models: Sequence[ModelEstimate], cpus: int) -> float:
-    """Return how long all models take: pools on a CPU may have more workers than it has cores."""
-    on_cpu = sum(found.seconds * found.workers for found in models if found.device == "cpu")
-    return max([on_cpu / cpus, *(found.seconds for found in models)])
+    """Return the seconds of all models: pools on a CPU may have more workers than it has cores."""
+    on_cpu = sum(model.seconds * model.workers for model in models if model.device == "cpu")
+    return max([on_cpu / cpus, *(model.seconds for model in models)])
 
 
 def _check_rates(rates: Mapping[str, float], job: ResolvedJob) -> None:

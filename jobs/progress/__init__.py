@@ -1,1 +1,1 @@
-"""How far a run is: counted, shown while it runs, and read again from its output."""
+"""The progress of a run: counted, shown while it runs, and read from its output."""

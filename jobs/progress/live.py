@@ -1,4 +1,4 @@
-"""Showing how far a run is: a table on a terminal, a line now and then elsewhere, on standard error."""
+"""The live progress of a run on standard error: a table on a terminal, else a line from time to time."""
 
 import sys
 import time
@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.live import Live
 
 from corpusmill.jobs.progress.tally import Tally
-from corpusmill.jobs.progress.view import line, table
+from corpusmill.jobs.progress.view import one_line, table
 from corpusmill.pipeline.engine.messages import EngineState
 
 LINE_INTERVAL = 10.0
 """Seconds between two lines where standard error is no terminal."""
-REDRAWN = 0.25
+REDRAW_INTERVAL = 0.25
 """Seconds between two tables on a terminal."""
 
 
 class Progress:
-    """Shows a tally: redrawn on a terminal, a line every LINE_INTERVAL seconds elsewhere."""
+    """The display of a tally: redrawn on a terminal, else a line every LINE_INTERVAL seconds."""
 
     def __init__(self, tally: Tally, *, enabled: bool) -> None:
         self.tally = tally
@@ -30,27 +30,27 @@ class Progress:
             else None
         )
         self._noted: set[str] = set()
-        self._every = LINE_INTERVAL if self._live is None else REDRAWN
-        self._next = time.monotonic() + self._every
+        self._interval = LINE_INTERVAL if self._live is None else REDRAW_INTERVAL
+        self._next = time.monotonic() + self._interval
 
     def show(self, state: EngineState) -> None:
-        """Show how things stand, if it is time to."""
+        """Show the progress if the interval is over."""
         self.tally.observe(state)
         if not self._enabled or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + self._every
+        self._next = time.monotonic() + self._interval
         if self._live is not None:
-            self._live.update(table(self.tally.standing()), refresh=True)
+            self._live.update(table(self.tally.progress()), refresh=True)
         else:
-            print(line(self.tally.standing()), file=sys.stderr, flush=True)
+            print(one_line(self.tally.progress()), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """Say something that stays, above what is redrawn."""
+        """Print a note that stays above the redrawn table."""
         if self._enabled:
             self._console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def note_once(self, text: str) -> None:
-        """Say something that many workers may find, the first time only."""
+        """Print a note that many workers may send, only once."""
         if text not in self._noted:
             self._noted.add(text)
             self.note(text)

@@ -1,4 +1,4 @@
-"""How the run stands that writes an output, here or elsewhere: read from the output's own records."""
+"""The state and progress of an output, from its own records; its run may be on another machine."""
 
 import json
 import time
@@ -13,44 +13,45 @@ from rich.text import Text
 from corpusmill.jobs.driver.events import FILE
 from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.driver.owner import read_owner
-from corpusmill.jobs.progress.tally import Standing
-from corpusmill.jobs.progress.view import line, table
+from corpusmill.jobs.progress.tally import RunProgress
+from corpusmill.jobs.progress.view import one_line, table
 from corpusmill.pipeline.output.append_log import last_lines
 from corpusmill.pipeline.output.folder import OutputFolder
 
-TAIL = 1 << 18
-"""Bytes of the events that are looked at: the last progress is among them."""
+TAIL_BYTES = 1 << 18
+"""Bytes that are read from the end of the events: the last progress is among them."""
 
-EVERY = 2.0
-"""Seconds between two looks; a store is asked as often."""
+POLL_INTERVAL = 2.0
+"""Seconds between two reads of the records."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputStatus:
-    """An output's state: running, finished, failed, or stopped (nobody is at it and it is not complete).
+    """An output's state: running, finished, failed, or stopped (it has no driver and is not complete).
 
-    `driver` is who is at work. `standing` is the last progress noted, `age` seconds ago; None where the run
-    has noted none yet. `note` is why it failed, or what it holds.
+    `driver` is the running driver. `standing` is the last written progress, `age` seconds old; both are None
+    before the first one. `note` is the reason of a failure, or the counts of a finished output. The field
+    names are the keys of `status --json`.
     """
 
     output: str
     state: str
     driver: str | None
     age: float | None
-    standing: Standing | None
+    standing: RunProgress | None
     note: str | None = None
 
 
 def status(output: str, now: float | None = None) -> OutputStatus:
-    """Return how an output stands; OutputError where it is none."""
+    """Return the status of an output; a folder without a job's output is an OutputError."""
     folder, _ = open_output(output)
     owner = read_owner(folder)
     at = time.time() if now is None else now
     alive = owner is not None and not owner.is_dead(at)
     events = list(_events(folder))
-    last = next((event for event in reversed(events) if event["event"] == "progress"), None)
-    ended = next((event for event in reversed(events) if event["event"] != "omitted"), None)
-    failed = not alive and ended is not None and ended["event"] == "failed"
+    last_progress = next((event for event in reversed(events) if event["event"] == "progress"), None)
+    last_event = next((event for event in reversed(events) if event["event"] != "omitted"), None)
+    failed = not alive and last_event is not None and last_event["event"] == "failed"
     state = "running" if alive else "failed" if failed else "stopped"
     if not alive and folder.exists(folder.manifest):
         state = "finished"
@@ -58,57 +59,58 @@ def status(output: str, now: float | None = None) -> OutputStatus:
         folder.url,
         state,
         str(owner) if alive else None,
-        None if last is None else round(max(0.0, at - last["time"]), 1),
-        None if last is None else Standing.from_event(last),
-        _note(ended, state),
+        None if last_progress is None else round(max(0.0, at - last_progress["time"]), 1),
+        None if last_progress is None else RunProgress.from_event(last_progress),
+        _note(last_event, state),
     )
 
 
-def _note(ended: dict[str, Any] | None, state: str) -> str | None:
-    if ended is not None and state == "failed":
-        return str(ended["first"])
-    if ended is not None and state == "finished" and ended["event"] == "finish":
-        rejected = f", {ended['rejected']:,} rejected" if ended["rejected"] else ""
-        return f"{ended['rows']:,} rows{rejected}, {ended['tokens']:,} tokens in {ended['units']} units"
+def _note(last_event: dict[str, Any] | None, state: str) -> str | None:
+    if last_event is not None and state == "failed":
+        return str(last_event["first"])
+    if last_event is not None and state == "finished" and last_event["event"] == "finish":
+        rows, rejected, tokens, units = (last_event[key] for key in ("rows", "rejected", "tokens", "units"))
+        rejects = f", {rejected:,} rejected" if rejected else ""
+        return f"{rows:,} rows{rejects}, {tokens:,} tokens in {units} units"
     return None
 
 
 def _events(folder: OutputFolder) -> Iterator[dict[str, Any]]:
-    """Yield the last run's last events, those that are whole."""
-    found: list[dict[str, Any]] = []
-    for text in last_lines(folder, FILE, TAIL):
+    """Yield the complete last events of the last run."""
+    events: list[dict[str, Any]] = []
+    for text in last_lines(folder, FILE, TAIL_BYTES):
         try:
             event = json.loads(text)
         except ValueError:
             continue
-        found = [event] if event["event"] == "start" else [*found, event]
-    yield from found
+        events = [event] if event["event"] == "start" else [*events, event]
+    yield from events
 
 
-def status_lines(found: OutputStatus) -> Iterator[str]:
-    """Say how an output stands."""
-    yield headline(found)
-    if found.standing is not None:
-        yield f"  {line(found.standing)}"
+def status_lines(output_status: OutputStatus) -> Iterator[str]:
+    """Yield the lines that people read."""
+    yield headline(output_status)
+    if output_status.standing is not None:
+        yield f"  {one_line(output_status.standing)}"
 
 
-def headline(found: OutputStatus) -> str:
-    """Return the state and who told it, and how old that is."""
-    who = f" ({found.driver})" if found.driver else ""
-    note = f": {found.note}" if found.note else ""
+def headline(output_status: OutputStatus) -> str:
+    """Return the state, the driver, the age of the progress, and the note."""
+    who = f" ({output_status.driver})" if output_status.driver else ""
+    note = f": {output_status.note}" if output_status.note else ""
     age = ""
-    if found.state == "running":
-        age = ", no progress noted yet" if found.age is None else f", as of {found.age:.0f} s ago"
-    return f"{found.output}: {found.state}{who}{age}{note}"
+    if output_status.state == "running":
+        age = ", no progress yet" if output_status.age is None else f", as of {output_status.age:.0f} s ago"
+    return f"{output_status.output}: {output_status.state}{who}{age}{note}"
 
 
-def status_view(found: OutputStatus) -> Group:
-    """Return the same as a table for a terminal."""
-    parts = [] if found.standing is None else [table(found.standing)]
-    return Group(Text(headline(found), no_wrap=True, overflow="ellipsis"), *parts)
+def status_view(output_status: OutputStatus) -> Group:
+    """Return the status as a table for a terminal."""
+    parts = [] if output_status.standing is None else [table(output_status.standing)]
+    return Group(Text(headline(output_status), no_wrap=True, overflow="ellipsis"), *parts)
 
 
-# `status --watch`: an output's status again and again, until nobody is at work on it any more.
+# `status --watch`: the status of an output, again and again until its run has ended.
 
 
 def watch(
@@ -119,16 +121,16 @@ def watch(
     with Live(console=shown, auto_refresh=False, transient=True) as live:
         before = ""
         while True:
-            found = status(output)
+            output_status = status(output)
             if shown.is_terminal:
-                live.update(status_view(found), refresh=True)
-            lines = "\n".join(status_lines(found))
+                live.update(status_view(output_status), refresh=True)
+            lines = "\n".join(status_lines(output_status))
             if not shown.is_terminal and lines != before:
                 shown.print(lines, highlight=False, soft_wrap=True, markup=False)
                 before = lines
-            if found.state != "running":
+            if output_status.state != "running":
                 break
-            pause(EVERY)
+            pause(POLL_INTERVAL)
     if shown.is_terminal:
-        shown.print(status_view(found))
-    return found
+        shown.print(status_view(output_status))
+    return output_status

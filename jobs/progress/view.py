@@ -1,21 +1,21 @@
-"""A run's standing for people: a table on a terminal, one line elsewhere."""
+"""The progress of a run for people: a table on a terminal, else one line."""
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from corpusmill.jobs.progress.tally import Standing
+from corpusmill.jobs.progress.tally import RunProgress
 from corpusmill.pipeline.engine.messages import PoolState
 
 
-def table(standing: Standing) -> Group:
-    """Return a row a stage, and below it how far all is."""
+def table(progress: RunProgress) -> Group:
+    """Return a table with one row per stage, and the summary below it."""
     grid = Table(box=None, pad_edge=False, header_style="dim")
     grid.add_column("stage")
     for name in ("rows", "tokens/s", "tokens queued", "workers", "waiting"):
         grid.add_column(name, justify="right")
-    grid.add_row("read, tokenize", f"{standing.rows_read:,}", "", "", "", "")
-    for pool in standing.pools:
+    grid.add_row("read, tokenize", f"{progress.rows_read:,}", "", "", "", "")
+    for pool in progress.pools:
         grid.add_row(
             Text(pool.model),
             "",
@@ -24,48 +24,48 @@ def table(standing: Standing) -> Group:
             workers(pool),
             f"{pool.waiting_share:.0%}",
         )
-    grid.add_row("commit", f"{standing.rows:,}", "", "", "", "")
-    return Group(grid, Text(far(standing), no_wrap=True, overflow="ellipsis"))
+    grid.add_row("commit", f"{progress.rows:,}", "", "", "", "")
+    return Group(grid, Text(summary(progress), no_wrap=True, overflow="ellipsis"))
 
 
-def line(standing: Standing) -> str:
-    """Return rows, rate, time left, and per model its queue and workers, on one line."""
+def one_line(progress: RunProgress) -> str:
+    """Return rows, rate, time left, and the queue and workers of each model, on one line."""
     models = "; ".join(
         f"{pool.model}: {pool.queued_tokens:,} tokens queued, {workers(pool)} workers"
-        for pool in standing.pools
+        for pool in progress.pools
     )
-    return f"{far(standing)} | {models}"
+    return f"{summary(progress)} | {models}"
 
 
 def workers(pool: PoolState) -> str:
-    """Return the ready workers, those starting and leaving, and the most there may be."""
+    """Return the counts of ready, starting and leaving workers, and the most that are allowed."""
     starting = f" +{pool.starting} starting" if pool.starting else ""
     draining = f" -{pool.draining} leaving" if pool.draining else ""
     return f"{pool.workers}{starting}{draining} of {pool.max_workers}"
 
 
-def far(standing: Standing) -> str:
-    """Return the counts and the time left, with what it is told from."""
-    about = "" if standing.rows_exact else "about "
-    rejected = f", {standing.rejected:,} rejected" if standing.rejected else ""
+def summary(progress: RunProgress) -> str:
+    """Return the counts, the rate and the time left."""
+    about = "" if progress.rows_exact else "about "
+    rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
     return (
-        f"{standing.rows:,} of {about}{standing.rows_expected:,} rows{rejected}, "
-        f"{standing.tokens_per_second:,.0f} tokens/s{left(standing)}"
+        f"{progress.rows:,} of {about}{progress.rows_expected:,} rows{rejected}, "
+        f"{progress.tokens_per_second:,.0f} tokens/s{eta(progress)}"
     )
 
 
-def left(standing: Standing) -> str:
-    """Return the time left and its basis, or nothing while it is unknown."""
-    if standing.seconds_left is None:
+def eta(progress: RunProgress) -> str:
+    """Return the time left and its basis; "" while it is unknown."""
+    if progress.seconds_left is None:
         return ""
     basis = ""
-    if standing.tokens_expected is not None:
-        basis = f" (by tokens: {standing.tokens:,} of about {standing.tokens_expected:,})"
-    return f", {clock(standing.seconds_left)} left{basis}"
+    if progress.tokens_expected is not None:
+        basis = f" (by tokens: {progress.tokens:,} of about {progress.tokens_expected:,})"
+    return f", {duration(progress.seconds_left)} left{basis}"
 
 
-def clock(seconds: float) -> str:
-    """Return minutes and seconds, with hours where there are any."""
+def duration(seconds: float) -> str:
+    """Return a duration as m:ss, or h:mm:ss from one hour on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,1 +1,1 @@
-"""A job file turned into a planned job: checkpoints, dtypes, columns and workers."""
+"""From a job file to a planned job: checkpoints, dtypes, columns and workers."""

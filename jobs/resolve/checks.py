@@ -1,10 +1,10 @@
-"""Checks of a job against the world: each problem is collected, and the other checks still run."""
+"""Checks of a job against its inputs, checkpoints and output; a problem does not stop the other checks."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from corpusmill.jobs.errors import Problem, within
+from corpusmill.jobs.errors import Problem, is_within
 from corpusmill.models import ModelError
 from corpusmill.pipeline.errors import CorpusmillError
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 @dataclass
 class Checks:
-    """Collects problems; `unread` are the fields of the job file that could not be read.
+    """A collection of problems; `unread` are the fields of the job file that could not be read.
 
-    A check that fails gives None. A check that depends on an unread field does not run, and nothing more is
+    A failed check returns None. A check that depends on an unread field does not run, and nothing more is
     reported about such a field: its problem is known already.
     """
 
@@ -23,17 +23,19 @@ class Checks:
     problems: list[Problem] = field(default_factory=list)
 
     def can_read(self, *fields: str) -> bool:
-        """Say whether all these fields could be read; a section is read if all that it holds is."""
-        return not any(within(one, other) or within(other, one) for one in fields for other in self.unread)
+        """Return whether all these fields could be read; a section counts as read if all its fields are."""
+        return not any(
+            is_within(one, other) or is_within(other, one) for one in fields for other in self.unread
+        )
 
     def add(self, where: str, message: str) -> None:
-        """Note a problem of a field that could be read."""
+        """Add a problem of a field that could be read."""
         problem = Problem(where, message)
         if self.can_read(where) and problem not in self.problems:
             self.problems.append(problem)
 
     def run(self, where: str, check: Callable[[], T], needs: Iterable[str] = ()) -> T | None:
-        """Return what a check gives, or note why it fails: under the error's own field, else `where`."""
+        """Return the result of a check, or add its error as a problem of the error's field or `where`."""
         if not self.can_read(where, *needs):
             return None
         try:

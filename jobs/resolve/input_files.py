@@ -1,4 +1,4 @@
-"""A job's input files, and what a user should know of how they were found."""
+"""A job's input files, and notes for its user about the listing."""
 
 import posixpath
 from collections import Counter
@@ -28,17 +28,17 @@ class ListedInputs:
 def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -> ListedInputs:
     """List the files of all paths that can be listed, in sorted order, each file once.
 
-    Files of the job's own output are left out. A path that cannot be listed is a problem of its own.
+    Files of the job's own output are left out. Each path that cannot be listed is one problem.
     """
-    found: dict[str, StoredFile] = {}
+    files_by_url: dict[str, StoredFile] = {}
     own: set[str] = set()
     for i, path in enumerate(config.path):
         where = f"input.path[{i}]" if len(config.path) > 1 else "input.path"
         listed = checks.run(where, partial(_listed, path, config.format, output), needs=("input.format",))
         if listed is not None:
-            found |= {file.url: file for file in listed.files}
+            files_by_url |= {file.url: file for file in listed.files}
             own |= listed.own
-    files = [found[url] for url in sorted(found)]
+    files = [files_by_url[url] for url in sorted(files_by_url)]
     notes = list(_other_outputs(config.path, files)) if files else []
     if own and output is not None:
         notes.insert(
@@ -49,16 +49,16 @@ def list_inputs(config: InputConfig, output: OwnOutput | None, checks: Checks) -
     return ListedInputs(files, notes)
 
 
-def _listed(path: str, asked: str, output: OwnOutput | None) -> InputFiles:
-    listed = list_files([path], any_name=asked != "auto", output=output)
+def _listed(path: str, format_name: str, output: OwnOutput | None) -> InputFiles:
+    listed = list_files([path], any_name=format_name != "auto", output=output)
     for file in listed.files:
-        format_of(file, asked)
+        format_of(file, format_name)
     return listed
 
 
 def _other_outputs(paths: Sequence[str], files: Sequence[StoredFile]) -> Iterator[str]:
-    """Note outputs of other jobs that lie among the inputs: they are read, as nobody else can tell."""
-    asked = [absolute(path) for path in paths]
+    """Yield notes about outputs of other jobs among the inputs: they are read, as this may be intended."""
+    input_paths = [absolute(path) for path in paths]
     folders = Counter(posixpath.dirname(file.url) for file in files)
     outputs: Counter[str] = Counter()
     for folder, count in folders.items():
@@ -66,7 +66,7 @@ def _other_outputs(paths: Sequence[str], files: Sequence[StoredFile]) -> Iterato
         if name in ("data", "rejects"):
             outputs[output] += count
     for output, count in sorted(outputs.items()):
-        named = any(path == output or path.startswith(output + "/") for path in asked)
+        named = any(path == output or path.startswith(output + "/") for path in input_paths)
         if not named and _is_output(output):
             yield (
                 f"{count} input file(s) are the output of another job, {output}; if they should not be read, "
@@ -79,4 +79,4 @@ def _is_output(url: str) -> bool:
     try:
         return folder.exists(folder.job(FINGERPRINT))
     except CorpusmillError:
-        return False  # a store that lets nobody look there: it is read like any other folder
+        return False  # a store without permission to look: the folder is read like any other

@@ -1,6 +1,6 @@
-"""A job's configuration, checked against its inputs and checkpoints, becomes what the pipeline runs.
+"""From a job's configuration to the pipeline's specification, checked against inputs and checkpoints.
 
-Everything that can be known before the first row is read is checked here, and all problems are said at once.
+Everything that can be known before the first row is checked here, and all problems are reported at once.
 """
 
 import sys
@@ -10,11 +10,11 @@ from functools import partial
 
 import pyarrow as pa
 
-from corpusmill.jobs.config.dates import strange_placeholder
+from corpusmill.jobs.config.dates import unknown_placeholder
 from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.resolve.checks import Checks
-from corpusmill.jobs.resolve.dtype import check_place, recorded_dtypes
+from corpusmill.jobs.resolve.dtype import check_output_folder, recorded_dtypes
 from corpusmill.jobs.resolve.input_files import list_inputs
 from corpusmill.jobs.resolve.model import CheckedModel, ResolvedModel, check_model
 from corpusmill.pipeline.errors import CorpusmillError, InputError, OutputError
@@ -33,9 +33,9 @@ from corpusmill.pipeline.storage import StoredFile, absolute
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A job ready to run: the pipeline's own description, and the input cut into splits.
+    """A job that is ready to run: the specification of the pipeline, and the input cut into splits.
 
-    `notes` say what of the listing may surprise.
+    `notes` are messages for the user about the listing of the input.
     """
 
     config: JobConfig
@@ -47,39 +47,39 @@ class ResolvedJob:
     notes: tuple[str, ...] = ()
 
     def print_notes(self) -> None:
-        """Print the notes on standard error, which no result is printed on."""
+        """Print the notes on standard error: standard output has results only."""
         for note in self.notes:
             print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:
-    """Check a job against the world; ConfigError lists every problem.
+    """Check a job against its inputs, checkpoints and output; the ConfigError lists every problem.
 
-    `template` is the output's path before its date was filled in: no date's output is an input.
-    An input file that is damaged is an InputError of its own: it is no fault of the configuration.
+    `template` is the output's path before its date was filled in: no date's output is an input. A damaged
+    input file is an InputError: it is no fault of the configuration.
     """
     checks = Checks()
-    job = _checked(config, checks, template)
+    job = _check_job(config, checks, template)
     if job is None:
         raise ConfigError(checks.problems, origin)
     return job
 
 
 def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | None = None) -> list[Problem]:
-    """Return what else is wrong with a job of which some fields could not be read.
+    """Return the other problems of a job, some fields of which could not be read.
 
     `template` is as in `resolve`.
     """
     checks = Checks(unread)
     try:
-        _checked(config, checks, template)
-    except InputError as damage:
-        checks.add("input.path", str(damage))
+        _check_job(config, checks, template)
+    except InputError as damaged:
+        checks.add("input.path", str(damaged))
     return checks.problems
 
 
-def _checked(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
-    """Run every check that can run; return the job if there is no problem and nothing unread."""
+def _check_job(config: JobConfig, checks: Checks, template: str | None) -> ResolvedJob | None:
+    """Run every check that can run; return the job if there are no problems and no unread fields."""
     pairs = config.input.text_pair is not None
     output = checks.run("output.path", lambda: _output(config.output, checks))
     recorded = {} if output is None else recorded_dtypes(output.url)
@@ -87,46 +87,48 @@ def _checked(config: JobConfig, checks: Checks, template: str | None) -> Resolve
         check_model(model, f"models[{i}]", checks, pairs=pairs, recorded=recorded.get(i))
         for i, model in enumerate(config.models)
     ]
-    own = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
-    listed = list_inputs(config.input, own, checks)
+    own_output = checks.run("output.path", lambda: OwnOutput.of(template or config.output.path))
+    listed = list_inputs(config.input, own_output, checks)
     files = listed.files
-    lists = any(model is not None and model.needs.second == "list" for model in models)
-    spec_input, damage = _read_input(config.input, files, checks, lists=lists)
+    second_is_list = any(model is not None and model.needs.second == "list" for model in models)
+    spec_input, damaged = _read_input(config.input, files, checks, second_is_list=second_is_list)
     _check_names(config, checks)
     _check_columns(models, config.input.keep if spec_input is None else spec_input.keep, checks)
     _check_pairs(models, config.input, checks)
-    if damage is not None:
+    if damaged is not None:
         if not checks.problems:
-            raise damage
-        checks.add("input.path", str(damage))
-    found = [model.resolved for model in models if model is not None and model.resolved is not None]
+            raise damaged
+        checks.add("input.path", str(damaged))
+    resolved = [model.resolved for model in models if model is not None and model.resolved is not None]
     if checks.problems or checks.unread or output is None or spec_input is None:
         return None
     spec = PipelineSpec(
         spec_input,
-        tuple(model.spec for model in found),
+        tuple(model.spec for model in resolved),
         output,
         config.autoscaling.drain_seconds,
     )
-    sizing = _sizing(config, found)
+    sizing = _sizing(config, resolved)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    return ResolvedJob(config, spec, tuple(found), tuple(files), splits, sizing, tuple(listed.notes))
+    return ResolvedJob(config, spec, tuple(resolved), tuple(files), splits, sizing, tuple(listed.notes))
 
 
 def _read_input(
-    config: InputConfig, files: list[StoredFile], checks: Checks, *, lists: bool
+    config: InputConfig, files: list[StoredFile], checks: Checks, *, second_is_list: bool
 ) -> tuple[InputSpec | None, InputError | None]:
     """Check the columns of the files; also return the error of a file that cannot be read."""
     if not files or not checks.can_read("input.format", "input.schema"):
         return None, None
     before = len(checks.problems)
-    given = checks.run("input.schema", lambda: _given_types(config, files))
+    given_types = checks.run("input.schema", lambda: _given_types(config, files))
     if len(checks.problems) > before:
         return None, None
     try:
-        return _input(config, _schemas(config, files, given), checks, lists=lists), None
-    except InputError as damage:
-        return None, damage
+        return _input(
+            config, _schemas(config, files, given_types), checks, second_is_list=second_is_list
+        ), None
+    except InputError as damaged:
+        return None, damaged
 
 
 def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | None:
@@ -134,43 +136,45 @@ def _given_types(config: InputConfig, files: list[StoredFile]) -> pa.Schema | No
         return None
     if files and all(format_of(file, config.format) == "parquet" for file in files):
         raise CorpusmillError(
-            "gives types to columns of JSONL, but every input is Parquet, which has its own; leave it out"
+            "gives types to columns of JSONL, but every input file is Parquet, which has types; leave it out"
         )
     return pa.schema([(name, parse_type(kind)) for name, kind in config.column_types.items()])
 
 
-def _schemas(config: InputConfig, files: list[StoredFile], given: pa.Schema | None) -> list[FileSchema]:
+def _schemas(config: InputConfig, files: list[StoredFile], given_types: pa.Schema | None) -> list[FileSchema]:
     texts = {config.text, config.text_pair}
-    schemas = [(url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given)]
+    schemas = [
+        (url, _with_text(schema, texts)) for url, schema in file_schemas(files, config.format, given_types)
+    ]
     # A JSONL file without a single line has no columns to check.
-    return [found for found in schemas if found[1].names] or schemas
+    return [named_schema for named_schema in schemas if named_schema[1].names] or schemas
 
 
 def _with_text(schema: pa.Schema, texts: set[str | None]) -> pa.Schema:
-    """Take a text column that holds text and other values for text: rows of other values are rejects."""
+    """Give text columns with mixed values the type of text: rows with other values are rejects."""
 
-    def settled(field: pa.Field) -> pa.Field:
-        found = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
-        return pa.field(field.name, pa.string()) if field.name in texts and "string" in found else field
+    def with_text_type(field: pa.Field) -> pa.Field:
+        mixed_types = (field.metadata or {}).get(CONFLICT, b"").decode().split(" and ")
+        return pa.field(field.name, pa.string()) if field.name in texts and "string" in mixed_types else field
 
-    return pa.schema([settled(field) for field in schema])
+    return pa.schema([with_text_type(field) for field in schema])
 
 
 def _input(
-    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, lists: bool
+    config: InputConfig, schemas: list[FileSchema], checks: Checks, *, second_is_list: bool
 ) -> InputSpec | None:
     """Find the columns' types; with `lists` the second text column holds lists of texts."""
     keep = kept_columns(config.keep, schemas)
-    wanted = {
+    columns = {
         "input.text": [config.text],
         "input.text_pair": [config.text_pair] if config.text_pair else [],
         "input.keep": list(keep),
     }
     before = len(checks.problems)
     types: dict[str, pa.DataType] = {}
-    for where, names in wanted.items():
+    for where, names in columns.items():
         for name in names:
-            check = _CHECKS.get(where if not (lists and where == "input.text_pair") else "lists")
+            check = _CHECKS.get(where if not (second_is_list and where == "input.text_pair") else "lists")
             kind = checks.run(where, partial(_column, name, schemas, where, check))
             if kind is not None:
                 types[name] = kind
@@ -192,7 +196,7 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
 def _column(
     name: str, schemas: list[FileSchema], where: str, check: Callable[..., None] | None
 ) -> pa.DataType:
-    """Return a column's type, checked for what it is to hold."""
+    """Return a column's type, checked for its role."""
     kind = column_type(name, schemas, field=where)
     if check is not None:
         check(name, kind, field=where)
@@ -200,21 +204,21 @@ def _column(
 
 
 def _output(config: OutputConfig, checks: Checks) -> OutputSpec:
-    """Check the output's format and its place."""
+    """Return the output, with its format and its folder checked."""
     compression = config.compression or "none"
     checks.run("output.compression", lambda: _check_codec(config.format, compression), ("output.format",))
-    if strange := strange_placeholder(config.path):
-        raise CorpusmillError(f"expected no placeholder but {RUN_DATE}, got {strange}").at("output.path")
+    if unknown := unknown_placeholder(config.path):
+        raise CorpusmillError(f"expected {RUN_DATE} as the only placeholder, got {unknown}").at("output.path")
     url = absolute(config.path)
     if checks.can_read("output.path"):
-        _check_place(OutputFolder.of(url, config.format))
+        _check_output_folder(OutputFolder.of(url, config.format))
     return OutputSpec(url, config.format, None if compression == "none" else compression)
 
 
-def _check_place(folder: OutputFolder) -> None:
-    """Refuse a place where no output can be; a store that does not answer is no fault of the job."""
+def _check_output_folder(folder: OutputFolder) -> None:
+    """Refuse a path that cannot be an output; a store that does not answer is no fault of the job."""
     try:
-        check_place(folder)
+        check_output_folder(folder)
     except OutputError as error:
         if error.field:
             raise
@@ -227,13 +231,13 @@ def _check_codec(output_format: str, compression: str) -> None:
 
 
 def _sizing(config: JobConfig, models: list[ResolvedModel]) -> UnitSizing:
-    asked = config.input.rows_per_unit
+    rows_per_unit = config.input.rows_per_unit
     limits = [model.spec.max_length for model in models if model.spec.stride is None]
     longest = max(limits) if len(limits) == len(models) else None
     heaviest = max(float(model.flops_per_token) for model in models)
     batch = max(model.spec.tokens_per_batch for model in models)
     written = sum(model.needs.bytes_per_token for model in models)
-    return UnitSizing(None if asked == "auto" else asked, heaviest, longest, written, batch)
+    return UnitSizing(None if rows_per_unit == "auto" else rows_per_unit, heaviest, longest, written, batch)
 
 
 def _check_names(config: JobConfig, checks: Checks) -> None:
@@ -250,32 +254,35 @@ def _check_columns(models: Sequence[CheckedModel | None], keep: Sequence[str], c
     """Refuse output columns that would share a name."""
     for name in dict.fromkeys(name for name in keep if keep.count(name) > 1):
         checks.add("input.keep", f"column {name!r} is named more than once; name it once")
-    taken = dict.fromkeys(keep, "input.keep")
+    used_columns = dict.fromkeys(keep, "input.keep")
     for i, model in enumerate(models):
         if model is None or (len(models) > 1 and not model.prefix):
             continue
         for column in model.columns:
-            if column in taken:
+            if column in used_columns:
                 checks.add(
                     f"models[{i}].name",
-                    f"output column {column!r} is already there ({taken[column]}); "
+                    f"output column {column!r} already exists ({used_columns[column]}); "
                     "give the model another name",
                 )
-            taken.setdefault(column, f"models[{i}]")
+            used_columns.setdefault(column, f"models[{i}]")
 
 
 def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, checks: Checks) -> None:
     """Refuse a second text column that no model reads, and its absence where one needs it."""
-    found = [model for model in models if model is not None]
-    reading = [model for model in found if model.needs.second != "none"]
-    if config.text_pair and len(found) == len(models) and not reading:
-        tasks = ", ".join(dict.fromkeys(model.task for model in found))
-        checks.add("input.text_pair", f"{tasks} takes one text a row; expected no second column")
+    checked = [model for model in models if model is not None]
+    reading = [model for model in checked if model.needs.second != "none"]
+    if config.text_pair and len(checked) == len(models) and not reading:
+        tasks = ", ".join(dict.fromkeys(model.task for model in checked))
+        checks.add("input.text_pair", f"expected no second text column: {tasks} reads one text per row")
     if config.text_pair and len({model.needs.second == "list" for model in reading}) > 1:
         tasks = " and ".join(dict.fromkeys(model.task for model in reading))
-        checks.add("input.text_pair", f"{tasks} cannot share one: only one of them takes lists of texts")
+        checks.add(
+            "input.text_pair",
+            f"{tasks} cannot share a second column: only one reads lists of texts",
+        )
     if not config.text_pair:
-        for model in found:
+        for model in checked:
             if model.needs.second in ("required", "list"):
                 what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
                 checks.add("input.text_pair", f"is required by {model.task}: name the column with {what}")

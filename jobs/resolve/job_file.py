@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from corpusmill.jobs.config.dates import dated
+from corpusmill.jobs.config.dates import with_run_date
 from corpusmill.jobs.config.schema import JobConfig, read_job_file
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.resolve.job import problems_of
@@ -19,6 +19,6 @@ def load_job(path: str, overrides: Sequence[str] = (), *, run_date: date) -> Job
     if reading.job is None or reading.problems:
         rest: list[Problem] = []
         if job := reading.job:
-            rest = problems_of(dated(job, run_date), reading.unread, template=job.output.path)
+            rest = problems_of(with_run_date(job, run_date), reading.unread, template=job.output.path)
         raise ConfigError([*reading.problems, *rest], path)
     return reading.job

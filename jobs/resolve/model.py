@@ -1,4 +1,4 @@
-"""One entry of `models:` checked against its checkpoint."""
+"""The check of one entry of `models:` against its checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,14 @@ from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_len
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 TYPICAL_LENGTH = 128
-"""Tokens of a sequence, where a model's cost per token is quoted."""
+"""Tokens of the sequence for which a model's cost per token is computed."""
+OPTION_STAND_INS: dict[str, Any] = {"candidate_labels": ["?"], "calibration": [-1.0, 1.0], "questions": ["?"]}
+"""Valid values of options that some tasks require, to check the other options with; no job uses them."""
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model of the pipeline, what it costs and needs, and the columns it will write."""
+    """A model of the pipeline, its cost and needs, and its output columns."""
 
     config: ModelConfig
     spec: ModelSpec
@@ -50,7 +52,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model whose checkpoint and task fit; `resolved` is None if anything else is wrong with it."""
+    """A model whose checkpoint and task fit together; `resolved` is None if it has another problem."""
 
     task: str
     prefix: str
@@ -61,56 +63,56 @@ class CheckedModel:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint read for a task, and the task made for it."""
+    """A checkpoint that was read for a task, and the object of that task."""
 
     source: FoundCheckpoint
     checkpoint: Checkpoint
-    made: Task
+    task_object: Task
     options: dict[str, Any]
 
 
 def check_model(
     config: ModelConfig, where: str, checks: Checks, *, pairs: bool, recorded: str | None = None
 ) -> CheckedModel | None:
-    """Check a model's checkpoint, tensors, tokenizer and options, reading no weights but their hash.
+    """Check a model's checkpoint, tensors, tokenizer and options; weights are read for the digest only.
 
-    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto`
-    meant when the output was begun: it means the same until the end, on every machine.
+    `pairs` says whether the job reads a second text column. `recorded` is the dtype that `auto` meant when
+    the output was begun: it keeps this meaning until the end, on every machine.
     """
     before = len(checks.problems)
-    source = checks.run(f"{where}.checkpoint", lambda: _found(config, where))
+    source = checks.run(f"{where}.checkpoint", lambda: _find_checkpoint(config, where))
     task = checks.run(f"{where}.task", lambda: _task_name(config, source, where))
     _check_device(config, where, checks)
     options = _options(config, task, where, checks) if task else {}
-    loaded = _load(source, task, options, where, checks) if source and task else None
-    checkpoint = loaded.checkpoint if loaded else _encoder(source, where, checks)
+    loaded = _load_for_task(source, task, options, where, checks) if source and task else None
+    checkpoint = loaded.checkpoint if loaded else _read_encoder(source, where, checks)
     if checkpoint is None:
         return None
     max_length = checks.run(f"{where}.checkpoint", lambda: _max_length(config, checkpoint, where))
     if task is None or loaded is None:
         return None
-    made = loaded.made
+    task_object = loaded.task_object
     checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint))
-    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, made, where))
+    checks.run(f"{where}.long_text", lambda: _check_windows(config, task, task_object, where))
     longest = max_length or checkpoint.max_positions
     tokenizer = checks.run(
         f"{where}.checkpoint", lambda: _tokenizer(config, loaded, longest, where, pairs=pairs)
     )
     if tokenizer is not None and max_length is not None:
-        checks.run(f"{where}.max_length", lambda: _check_room(tokenizer, max_length, where))
+        checks.run(f"{where}.max_length", lambda: _check_special_tokens_fit(tokenizer, max_length, where))
     resolved = None
     if len(checks.problems) == before and not checks.unread and tokenizer is not None:
         resolved = checks.run(
             f"{where}.checkpoint",
-            lambda: _resolved(
+            lambda: _resolve(
                 config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded
             ),
         )
-    return CheckedModel(task, _prefix(config), made.needs, _columns(config, made), resolved)
+    return CheckedModel(task, _prefix(config), task_object.needs, _columns(config, task_object), resolved)
 
 
 def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedModel:
-    """Return a model that is sound; else a ConfigError with all its problems."""
+    """Return a model without problems; else raise a ConfigError with all of them."""
     checks = Checks()
     checked = check_model(config, where, checks, pairs=pairs)
     if checks.problems or checked is None or checked.resolved is None:
@@ -119,9 +121,9 @@ def resolve_model(config: ModelConfig, where: str, *, pairs: bool) -> ResolvedMo
 
 
 def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> ModelSpec:
-    """Return a model for a program of one's own, with the options that a job file's `models` entry has.
+    """Return a model for your own program, with the options of a `models` entry of a job file.
 
-    `pairs` says that the program reads a second text column. A mistake is a ConfigError.
+    `pairs` says that the program reads a second text column. A wrong option is a ConfigError.
     """
     try:
         config = ModelConfig.model_validate({"checkpoint": checkpoint, **options})
@@ -130,7 +132,7 @@ def model_spec(checkpoint: str, *, pairs: bool = False, **options: Any) -> Model
     return resolve_model(config, "model", pairs=pairs).spec
 
 
-def _resolved(
+def _resolve(
     config: ModelConfig,
     task: str,
     loaded: _Loaded,
@@ -139,8 +141,8 @@ def _resolved(
     tokenizer: TokenizerSpec,
     recorded: str | None,
 ) -> ResolvedModel:
-    """Return a model for which everything was checked; what `dtype: auto` means is measured here."""
-    checkpoint, made = loaded.checkpoint, loaded.made
+    """Return a checked model; the meaning of `dtype: auto` is measured here."""
+    checkpoint, task_object = loaded.checkpoint, loaded.task_object
     device = _device(config)
     dtype = _dtype(config, checkpoint, device, recorded)
     spec = ModelSpec(
@@ -164,9 +166,9 @@ def _resolved(
     return ResolvedModel(
         config,
         spec,
-        checkpoint.flops_per_token(TYPICAL_LENGTH) * made.needs.passes,
-        made.needs,
-        _columns(config, made),
+        checkpoint.flops_per_token(TYPICAL_LENGTH) * task_object.needs.passes,
+        task_object.needs,
+        _columns(config, task_object),
         dtype.reason,
     )
 
@@ -175,11 +177,11 @@ def _prefix(config: ModelConfig) -> str:
     return f"{config.name}_" if config.name else ""
 
 
-def _columns(config: ModelConfig, made: Task) -> tuple[str, ...]:
-    return tuple(_prefix(config) + name for name in made.schema.names)
+def _columns(config: ModelConfig, task_object: Task) -> tuple[str, ...]:
+    return tuple(_prefix(config) + name for name in task_object.schema.names)
 
 
-def _found(config: ModelConfig, where: str) -> FoundCheckpoint:
+def _find_checkpoint(config: ModelConfig, where: str) -> FoundCheckpoint:
     try:
         return find_checkpoint(config.checkpoint)
     except CorpusmillError as error:
@@ -187,7 +189,7 @@ def _found(config: ModelConfig, where: str) -> FoundCheckpoint:
 
 
 def _task_name(config: ModelConfig, source: FoundCheckpoint | None, where: str) -> str | None:
-    """Return the job's task, else the checkpoint's own; None where neither is known."""
+    """Return the task of the job, else of the checkpoint; None without a task and a checkpoint."""
     if config.task is None and source is None:
         return None
     task = config.task
@@ -203,25 +205,28 @@ def _task_name(config: ModelConfig, source: FoundCheckpoint | None, where: str) 
 
 
 def _options(config: ModelConfig, task: str, where: str, checks: Checks) -> dict[str, Any]:
-    """Return the task options that the job gives; each one of another task is a problem."""
+    """Return the task options of the job; each option of another task is a problem."""
     allowed = TASKS[task].options
     known = {name for kind in TASKS.values() for name in kind.options}
     given = {name: getattr(config, name) for name in sorted(known & config.model_fields_set)}
     for name in [name for name in given if name not in allowed]:
         others = ", ".join(other for other, kind in TASKS.items() if name in kind.options)
-        checks.add(f"{where}.{name}", f"is an option of {others}, this model does {task}; leave it out")
+        checks.add(
+            f"{where}.{name}", f"is an option of {others}, but the task of this model is {task}; leave it out"
+        )
         del given[name]
     return given
 
 
-def _load(
+def _load_for_task(
     source: FoundCheckpoint, task: str, options: dict[str, Any], where: str, checks: Checks
 ) -> _Loaded | None:
-    """Read a checkpoint for a task; an option that does not fit is a problem, and the others are tried."""
+    """Read a checkpoint for a task; each wrong option is a problem, and the others are checked."""
+    tried: set[str] = set()
     while True:
         try:
-            checkpoint = _checkpoint(source.folder, task, options, where)
-            return _Loaded(source, checkpoint, _task(task, checkpoint, options, where), options)
+            checkpoint = _read_checkpoint(source.folder, task, options, where)
+            return _Loaded(source, checkpoint, _make_task(task, checkpoint, options, where), options)
         except ModelError as error:
             checks.add(f"{where}.checkpoint", str(error))
             return None
@@ -229,20 +234,22 @@ def _load(
             field = error.field or where
             checks.add(field, str(error))
             wrong = field.removeprefix(f"{where}.")
-            if wrong not in options:
+            if wrong in tried or wrong not in {*options, *OPTION_STAND_INS}:
                 return None
-            options = {name: value for name, value in options.items() if name != wrong}
+            tried.add(wrong)
+            rest = {name: value for name, value in options.items() if name != wrong}
+            options = rest | ({wrong: OPTION_STAND_INS[wrong]} if wrong in OPTION_STAND_INS else {})
 
 
-def _encoder(source: FoundCheckpoint | None, where: str, checks: Checks) -> Checkpoint | None:
-    """Read a checkpoint whose task is not known: some settings can be checked all the same."""
+def _read_encoder(source: FoundCheckpoint | None, where: str, checks: Checks) -> Checkpoint | None:
+    """Read a checkpoint whose task is not known: some settings can still be checked."""
     if source is None:
         return None
     return checks.run(f"{where}.checkpoint", lambda: read_checkpoint(source.folder, "base"))
 
 
-def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
-    """Read a checkpoint for a task; what is wrong with an option is said of the option."""
+def _read_checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
+    """Read a checkpoint for a task; the error of an option has the field of the option."""
     try:
         return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
     except ModelOptionError as error:
@@ -252,28 +259,28 @@ def _checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) ->
         raise CorpusmillError(message).at(f"{where}.{name}") from None
 
 
-def _task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
+def _make_task(task: str, checkpoint: Checkpoint, options: dict[str, Any], where: str) -> Task:
     try:
         return TASKS[task](checkpoint, options)
     except OptionError as error:
         raise error.at(f"{where}.{error.field}" if error.field else where) from None
 
 
-def _check_windows(config: ModelConfig, task: str, made: Task, where: str) -> None:
-    if config.long_text == "window" and not made.needs.windows:
-        raise CorpusmillError(f"expected truncate: {task} reads a text as a whole, got window").at(
+def _check_windows(config: ModelConfig, task: str, task_object: Task, where: str) -> None:
+    if config.long_text == "window" and not task_object.needs.windows:
+        raise CorpusmillError(f"expected truncate, got window: {task} reads a text as a whole").at(
             f"{where}.long_text"
         )
 
 
 def _check_device(config: ModelConfig, where: str, checks: Checks) -> None:
-    """Check the device and the dtype, for which no checkpoint is needed."""
-    device = checks.run(f"{where}.device", lambda: _device_there(config, where))
+    """Check the device and the dtype; this needs no checkpoint."""
+    device = checks.run(f"{where}.device", lambda: _available_device(config, where))
     if device is not None:
         checks.run(f"{where}.dtype", lambda: _check_dtype(config, device, where))
 
 
-def _device_there(config: ModelConfig, where: str) -> str:
+def _available_device(config: ModelConfig, where: str) -> str:
     if config.device == "cuda" and config.pool.gpus == 0:
         raise CorpusmillError(
             "expected a share of a GPU for device: cuda, got 0; use auto, or device: cpu"
@@ -304,14 +311,14 @@ def _check_dtype(config: ModelConfig, device: str, where: str) -> None:
 
 def _dtype(config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: str | None) -> DtypeChoice:
     if config.dtype != "auto":
-        return DtypeChoice(config.dtype, f"{config.dtype}: the job says so")
+        return DtypeChoice(config.dtype, f"{config.dtype}: set in the job")
     if recorded is not None and (config.allow_int8 or recorded != "int8"):
         return DtypeChoice(recorded, f"{recorded}: chosen when this output was begun")
     return choose_dtype(checkpoint, device, allow_int8=config.allow_int8, measured=measured_once)
 
 
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
-    """Return the longest sequence: the job's, or the checkpoint's own, at most its positions."""
+    """Return the length of the longest sequence: of the job or the checkpoint, at most its positions."""
     if config.max_length == "auto":
         own = checkpoint.max_seq_length or model_max_length(str(checkpoint.folder))
         return min(own or checkpoint.max_positions, checkpoint.max_positions)
@@ -325,7 +332,7 @@ def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
 def _tokenizer(
     config: ModelConfig, loaded: _Loaded, max_length: int, where: str, *, pairs: bool
 ) -> TokenizerSpec:
-    checkpoint, needs = loaded.checkpoint, loaded.made.needs
+    checkpoint, needs = loaded.checkpoint, loaded.task_object.needs
     folder = str(checkpoint.folder)
     size = load_tokenizer(folder).get_vocab_size()
     if size > checkpoint.vocab_size:
@@ -347,10 +354,11 @@ def _tokenizer(
     )
 
 
-def _check_room(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
+def _check_special_tokens_fit(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
     template = read_template(load_tokenizer(tokenizer.folder))
-    frame = template.single if tokenizer.columns == ("text",) else template.pair
-    if max_length <= frame.size:
+    special_tokens = template.single if tokenizer.columns == ("text",) else template.pair
+    if max_length <= special_tokens.size:
         raise CorpusmillError(
-            f"expected more than {frame.size}, which the special tokens around a text take, got {max_length}"
+            f"expected more than {special_tokens.size}, the number of special tokens around a text, "
+            f"got {max_length}"
         ).at(f"{where}.max_length")

@@ -1,4 +1,4 @@
-"""How many workers each pool gets, and how many CPU threads or GPUs each: by share of the work."""
+"""The sizes of the pools: workers per pool, and CPU threads or GPUs per worker, by share of the work."""
 
 from dataclasses import replace
 
@@ -8,22 +8,23 @@ from corpusmill.pipeline.engine.placement import workers_held
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec
 
 AT_ONCE_ON_GPU = 2
-"""Pieces: one that the GPU computes, and one before or behind that, which is the host's."""
+"""Work items of one worker: the GPU computes one, and the host prepares or finishes another."""
 SHARED_DRAIN_SECONDS = 60.0
 LEAST_FLOPS = 1e9
 LEAST_RATE = 1e3
-"""FLOP and tokens per second that any machine's core does for any model: a fiftieth of what was measured."""
+"""FLOP and tokens per second that every core reaches with every model: 2 % of the measured rates."""
 
 
 def size_pools(
     models: tuple[ResolvedModel, ...], *, cpus: int, gpus: int, units: int, claimed: bool = False
 ) -> tuple[ModelSpec, ...]:
-    """Return the models with their pools sized for a machine or cluster of so many CPUs and GPUs.
+    """Return the models with pools for a machine or cluster of so many CPUs and GPUs.
 
-    Each pool may grow to all CPUs, as the others may have nothing to do. Its workers have one thread each:
-    those never wait for one another (docs/decisions/0005). Where there are fewer units than CPUs of the
-    pool's part, by the models' cost per token, they have several. GPUs are shared evenly, so that several
-    models fit on one. `claimed`: Ray counts the workers' CPUs, and one is left to reading.
+    Each pool may grow to all CPUs, as the other pools may be idle. Its workers have one thread each, as
+    threads wait for one another (docs/decisions/0005). The CPUs are divided by the models' cost per token; if
+    there are fewer units than CPUs in a pool's part, its workers have several threads. GPUs are divided
+    evenly, so that several models fit on one GPU. `claimed`: Ray counts the workers' CPUs, and one CPU is
+    left for reading.
     """
     cpus = max(1, cpus - 1) if claimed else cpus
     on_cpu = sum(model.flops_per_token for model in models if model.spec.device == "cpu")
@@ -41,30 +42,30 @@ def size_pools(
     return tuple(sized)
 
 
-def drain_seconds(asked: float | None, *, shared: bool) -> float | None:
-    """Return the drain time of a run: the job's own, or what `auto` (None) means on a shared cluster."""
-    return SHARED_DRAIN_SECONDS if asked is None and shared else asked
+def drain_seconds(requested: float | None, *, shared: bool) -> float | None:
+    """Return the drain time of a run: of the job, or the meaning of `auto` (None) on a shared cluster."""
+    return SHARED_DRAIN_SECONDS if requested is None and shared else requested
 
 
 def _cpu_pool(config: PoolConfig, part: float, cpus: int, units: int) -> PoolSpec:
-    """Size a pool whose model has such a part of the work of so many CPUs."""
-    whole = max(1, round(part))
+    """Return a pool of CPU workers for a model; `part` is its part of the CPUs."""
+    whole_cpus = max(1, round(part))
     if config.cpus != "auto":
         threads = config.cpus
     else:
-        sharing = min(whole, max(1, units)) if config.max_workers == "auto" else config.max_workers
-        threads = max(1, whole // max(sharing, config.min_workers))
+        sharing = min(whole_cpus, max(1, units)) if config.max_workers == "auto" else config.max_workers
+        threads = max(1, whole_cpus // max(sharing, config.min_workers))
     fitting = min(cpus // threads, units)
     workers = max(1, config.min_workers, fitting) if config.max_workers == "auto" else config.max_workers
     return PoolSpec(workers, threads, min_workers=min(config.min_workers, workers))
 
 
 def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
-    # A worker's part of a GPU, rounded down to what Ray counts in: it keeps four decimals.
+    # A worker's part of a GPU, rounded down to four decimals, as Ray counts.
     part = min(1.0, int(share * 1e4) / 1e4) or 1.0
     gpus = part if config.gpus == "auto" else float(config.gpus)
     workers = (
-        max(1, config.min_workers, _fitting(share, gpus))
+        max(1, config.min_workers, _workers_that_fit(share, gpus))
         if config.max_workers == "auto"
         else config.max_workers
     )
@@ -73,7 +74,7 @@ def _gpu_pool(config: PoolConfig, share: float) -> PoolSpec:
     return PoolSpec(workers, cpus, gpus, min_workers=least, at_once=AT_ONCE_ON_GPU)
 
 
-def _fitting(share: float, each: float) -> int:
-    """Return how many workers with `each` of a GPU fit on a share of the GPUs: one lies on one of them."""
+def _workers_that_fit(share: float, each: float) -> int:
+    """Return how many workers with `each` of a GPU fit on a share of the GPUs; a worker uses one GPU."""
     whole = int(share + 1e-9)
     return workers_held(whole, each) + (int((share - whole) / each + 1e-9) if each <= 1 else 0)

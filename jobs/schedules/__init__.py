@@ -1,1 +1,1 @@
-"""Jobs at set times: a store of schedules and runs, and the process that starts them."""
+"""Jobs that run at set times: a store of schedules and runs, and the process that starts them."""

@@ -1,4 +1,4 @@
-"""A schedule for other schedulers: lines of a crontab, or Kubernetes manifests.
+"""The export of a schedule: lines of a crontab, or Kubernetes manifests.
 
 The manifests are the job file, a CronJob on one pod, and a RayJob on KubeRay.
 """
@@ -17,25 +17,25 @@ from corpusmill.jobs.schedules.store import Schedule
 
 MOUNT = "/etc/corpusmill"
 NAME_LENGTH = 52
-"""Characters of a CronJob's name: Kubernetes adds eleven for its jobs' names, which may have 63."""
-HEAD = """\
-# The job file, a CronJob that runs it on one pod, and the same as a RayJob for KubeRay's operator. The RayJob
-# is suspended, so that applying this file starts nothing: use either one. A job's paths have to exist inside
-# the pods: use s3:// and hf://, or mount a volume.
+"""The most characters of a CronJob's name: Kubernetes adds 11 for the names of jobs, which may have 63."""
+MANIFEST_HEADER = """\
+# The job file, a CronJob that runs it on one pod, and a RayJob that does the same with KubeRay's operator.
+# Use one of the two. The RayJob is suspended, so it does not start when this file is applied. The paths of
+# the job have to exist inside the pods: use s3:// and hf://, or mount a volume.
 """
 
 
 def crontab_lines(schedule: Schedule) -> Iterator[str]:
-    """Yield the lines of a crontab that does what the schedule does.
+    """Yield the lines of a crontab that starts the same runs as the schedule.
 
-    TZ gives the run the date of the schedule's zone. CRON_TZ is known to cronie and busybox; Vixie cron, as
-    in Debian, takes the machine's zone for the times.
+    TZ gives the run the date in the schedule's zone. cronie and busybox know CRON_TZ; Vixie cron, as in
+    Debian, uses the zone of the machine for the times.
     """
     command = shlex.join(_run_command(schedule, schedule.job))
     line = f"cd {shlex.quote(schedule.folder)} && TZ={shlex.quote(schedule.timezone)} {command}"
     if schedule.on_failure:
         line += f" || {{ {schedule.on_failure}; }}"
-    yield f"# {schedule.name}: a second run on one output is refused, so times that overlap do no harm"
+    yield f"# {schedule.name}: overlapping runs do no harm: a second run on the same output is refused"
     yield f"CRON_TZ={schedule.timezone}"
     # cron ends a command at a bare %
     yield f"{schedule.timetable().cron} {line.replace('%', chr(92) + '%')}"
@@ -47,24 +47,24 @@ def manifests(schedule: Schedule, image: str, *, workers: int = 4, cpus: int = 4
         text = (Path(schedule.folder) / schedule.job).read_text(encoding="utf-8")
     except OSError as error:
         raise ScheduleError(f"{schedule.job}: the job file cannot be read ({error.strerror})") from None
-    name = _name(schedule.name)
+    name = _resource_name(schedule.name)
     container = _container(image, cpus, memory)
     documents = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"job.yaml": text}},
         _cron_job(schedule, name, container),
         _ray_job(schedule, name, container, workers),
     ]
-    return HEAD + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
+    return MANIFEST_HEADER + yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _run_command(schedule: Schedule, job: str) -> list[str]:
-    """Return the command of a schedule's run; its exit code tells whether the run succeeded."""
+    """Return the command of a schedule's run; its exit code says whether the run succeeded."""
     return ["corpusmill", "run", job, "--json", "--incremental", *schedule.options]
 
 
 def _cron_job(schedule: Schedule, name: str, container: dict[str, Any]) -> dict[str, Any]:
     command = _run_command(schedule, f"{MOUNT}/job.yaml")
-    variables = {"env": [{"name": "TZ", "value": schedule.timezone}]}  # {run_date} is the zone's date
+    variables = {"env": [{"name": "TZ", "value": schedule.timezone}]}  # {run_date} is the date in this zone
     pod = {
         "restartPolicy": "Never",
         "containers": [{"name": "corpusmill", **container, "command": command, **variables}],
@@ -121,6 +121,6 @@ def _volumes(name: str) -> list[dict[str, Any]]:
     return [{"name": "job", "configMap": {"name": name}}]
 
 
-def _name(name: str) -> str:
-    made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:NAME_LENGTH].rstrip("-")
-    return made or "corpusmill"
+def _resource_name(name: str) -> str:
+    resource_name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:NAME_LENGTH].rstrip("-")
+    return resource_name or "corpusmill"

@@ -1,4 +1,4 @@
-"""Where this user's submissions and schedules are noted: a folder of the machine, of no output."""
+"""The folder of this user's submissions and schedules; it is part of no output."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ VARIABLE = "CORPUSMILL_STATE"
 
 
 def state_folder() -> Path:
-    """Return $CORPUSMILL_STATE, else the user's own state folder for corpusmill; it may not be there yet."""
+    """Return $CORPUSMILL_STATE, else corpusmill's folder in the user's state folder; it may not exist yet."""
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()

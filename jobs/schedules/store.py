@@ -1,4 +1,4 @@
-"""Schedules, their next due times and their runs in one SQLite file, which all processes share."""
+"""The store of schedules, due times and runs: one SQLite file that all processes share."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.schedules.timetable import Timetable, timetable
 
 VERSION = 1
-"""The `user_version` of the file. 0 is an empty file, or one of APScheduler's time: both become this one."""
+"""The `user_version` of the file. 0 is an empty file or a store of APScheduler; both are converted."""
 TABLES = (
     "CREATE TABLE IF NOT EXISTS schedules (name TEXT PRIMARY KEY, fields TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS runs (
@@ -34,7 +34,7 @@ RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A job file at set times; its relative paths start at `folder`, `options` go to `corpusmill run`."""
+    """A job file and its times; relative paths start at `folder`, and `options` go to `corpusmill run`."""
 
     name: str
     job: str
@@ -46,13 +46,13 @@ class Schedule:
     added: float = field(default_factory=lambda: round(time.time(), 3))
 
     def timetable(self) -> Timetable:
-        """Return when it is due; ScheduleError says which of `cron` and `timezone` is wrong."""
+        """Return the due times; a wrong `cron` or `timezone` is a ScheduleError."""
         return timetable(self.cron, self.timezone)
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A schedule and when it is due next, in UTC. A time in the past was not served yet; None is never."""
+    """A schedule and its next due time in UTC; a time in the past was not served yet, None is never."""
 
     schedule: Schedule
     due: datetime | None
@@ -60,7 +60,7 @@ class Scheduled:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a schedule; `rows` and `rejected` are what it added, None until it ended well."""
+    """One run of a schedule; `rows` and `rejected` are new rows and rejects, None until the run is done."""
 
     id: int
     schedule: str
@@ -79,15 +79,15 @@ class Run:
 
 
 class Store:
-    """The schedules and runs of one SQLite file; the files that runs print to are beside it."""
+    """The schedules and runs of one SQLite file; the output files of the runs are beside it."""
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = Path(path).expanduser().absolute() if path else state_folder() / "schedules.sqlite"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._prepare()
 
-    def printed(self, run: int, suffix: str) -> Path:
-        """Path of what a run printed: `json` its result, `log` its messages."""
+    def output_file(self, run: int, suffix: str) -> Path:
+        """Return the path of a run's output: `json` is its result, `log` its messages."""
         folder = self.path.with_suffix("") / "runs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{run:06d}.{suffix}"
@@ -96,21 +96,21 @@ class Store:
         """Return all schedules by name, each with its next due time."""
         with self._transaction() as database:
             rows = database.execute("SELECT fields, due FROM schedules ORDER BY name").fetchall()
-        return [Scheduled(_schedule(row["fields"]), _instant(row["due"])) for row in rows]
+        return [Scheduled(_schedule(row["fields"]), _datetime(row["due"])) for row in rows]
 
     def schedule(self, name: str) -> Schedule:
-        """Return a schedule; ScheduleError names those there are."""
-        found = {one.schedule.name: one.schedule for one in self.scheduled()}
-        if name not in found:
-            there = ", ".join(found) or "none yet"
-            raise ScheduleError(f"{name}: no such schedule; there are: {there}").at("NAME")
-        return found[name]
+        """Return a schedule; an unknown name is a ScheduleError with the known ones."""
+        schedules = {one.schedule.name: one.schedule for one in self.scheduled()}
+        if name not in schedules:
+            known = f"expected one of: {', '.join(schedules)}" if schedules else "the store has none yet"
+            raise ScheduleError(f"{name}: no such schedule; {known}").at("NAME")
+        return schedules[name]
 
     def add(self, schedule: Schedule, now: datetime) -> datetime:
-        """Keep a schedule and return when it is due first; nothing is kept if any part of it is wrong."""
+        """Add a schedule and return its first due time; a schedule with a wrong part is not added."""
         due = schedule.timetable().next_due(now)
         if due is None:
-            raise ScheduleError(f"expected times that come, got {schedule.cron!r}: no day is one").at(
+            raise ScheduleError(f"expected cron fields that fit at least one day, got {schedule.cron!r}").at(
                 "--cron"
             )
         values = (schedule.name, json.dumps(asdict(schedule)), due.timestamp())
@@ -119,28 +119,28 @@ class Store:
                 database.execute("INSERT INTO schedules (name, fields, due) VALUES (?, ?, ?)", values)
         except sqlite3.IntegrityError:
             raise ScheduleError(
-                f"{schedule.name}: there is a schedule of this name; remove it first, or give another --name"
+                f"{schedule.name}: a schedule of this name exists; remove it first, or give another --name"
             ).at("--name") from None
         return due
 
     def remove(self, name: str) -> None:
-        """Forget a schedule; its history stays, and a run that is under way ends as it would."""
+        """Remove a schedule; its history stays, and an active run goes on."""
         self.schedule(name)
         with self._transaction() as database:
             database.execute("DELETE FROM schedules WHERE name = ?", (name,))
 
     def set_due(self, name: str, due: datetime | None) -> None:
-        """Let a schedule be due at a time, and then as its cron fields say."""
+        """Set the next due time of a schedule; later ones follow its cron fields."""
         with self._transaction() as database:
-            database.execute("UPDATE schedules SET due = ? WHERE name = ?", (_seconds(due), name))
+            database.execute("UPDATE schedules SET due = ? WHERE name = ?", (_timestamp(due), name))
 
-    def begin(self, scheduled: Scheduled, *, run_date: str, then: datetime | None) -> int | None:
+    def record_start(self, scheduled: Scheduled, *, run_date: str, then: datetime | None) -> int | None:
         """Note that the run of a due time begins, that the next one is `then`, and return the run's number.
 
         Both are one transaction, so that no end of the process loses a due time. None says that the schedule
         was removed or changed meanwhile, and that nothing was noted.
         """
-        values = (_seconds(then), scheduled.schedule.name, _seconds(scheduled.due))
+        values = (_timestamp(then), scheduled.schedule.name, _timestamp(scheduled.due))
         with self._transaction() as database:
             changed = database.execute("UPDATE schedules SET due = ? WHERE name = ? AND due = ?", values)
             if changed.rowcount == 0:
@@ -152,28 +152,28 @@ class Store:
             return int(cursor.lastrowid or 0)
 
     def update(self, run: int, **values: Any) -> None:
-        """Change what is known of a run."""
+        """Change fields of a run."""
         names = ", ".join(f"{name} = ?" for name in values)
         with self._transaction() as database:
             database.execute(f"UPDATE runs SET {names} WHERE id = ?", (*values.values(), run))
 
     def run(self, number: int) -> Run:
-        """Return a run that is there."""
-        (found,) = self._runs("WHERE id = ?", (number,))
-        return found
+        """Return an existing run."""
+        (run,) = self._runs("WHERE id = ?", (number,))
+        return run
 
     def runs(self, schedule: str | None = None, *, limit: int = -1) -> list[Run]:
         """Return runs, the newest first."""
         where, values = ("WHERE schedule = ?", (schedule,)) if schedule else ("", ())
         return self._runs(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
-    def left_running(self) -> list[Run]:
-        """Return the runs whose end nobody has noted, the oldest first."""
+    def unfinished_runs(self) -> list[Run]:
+        """Return the runs without a recorded end, the oldest first."""
         return self._runs("WHERE state = ? ORDER BY id", (RUNNING,))
 
     @contextmanager
-    def served(self) -> Iterator[None]:
-        """Be the only process that serves the store; the system takes the lock back from one that ends."""
+    def serving_lock(self) -> Iterator[None]:
+        """Hold the lock of the one serving process; the system releases it when that process ends."""
         with self.path.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +194,7 @@ class Store:
         return [Run(**dict(row)) for row in rows]
 
     def _prepare(self) -> None:
-        """Make the tables, once; those of APScheduler's time are converted."""
+        """Create the tables once, and convert a store of APScheduler."""
         with self._transaction() as database:
             version = _version(database)
         if version > VERSION:
@@ -209,11 +209,11 @@ class Store:
 
     @contextmanager
     def _converting(self) -> Iterator[None]:
-        """Refuse to convert a store that a process of APScheduler's time serves; it would lose its tables."""
-        with ExitStack() as held:
+        """Refuse to convert a store while a process of an APScheduler version serves it."""
+        with ExitStack() as stack:
             if self.path.with_suffix(".lock").exists():
                 try:
-                    held.enter_context(self.served())
+                    stack.enter_context(self.serving_lock())
                 except ScheduleError as error:
                     raise ScheduleError(
                         f"{error} of an earlier version; end that process, then the store can be converted"
@@ -221,7 +221,7 @@ class Store:
             yield
 
     def _convert(self, database: sqlite3.Connection) -> None:
-        """Create what is missing, and take the due times over from APScheduler's table.
+        """Create missing tables, and copy the due times from APScheduler's table.
 
         That table has a pickle for each job, which is not read: its schedule is in our own table.
         """
@@ -241,10 +241,10 @@ class Store:
         database.execute(f"PRAGMA user_version = {VERSION}")
 
     def _converted_due(self, name: str, text: str, due: Any) -> float | None:
-        """Return when a schedule of APScheduler's time is due; one without a time is due as if added now."""
+        """Return the due time of a converted schedule; without one it is computed as for a new schedule."""
         try:
             times = _schedule(text).timetable()
-            return _seconds(times.next_due(datetime.now(UTC)) if due is None else _instant(float(due)))
+            return _timestamp(times.next_due(datetime.now(UTC)) if due is None else _datetime(float(due)))
         except (ValueError, TypeError, KeyError, ScheduleError) as error:
             raise self._unreadable(name, str(error)) from None
 
@@ -254,12 +254,13 @@ class Store:
         delete = "; ".join(f"DELETE FROM {where}" for where in wheres)
         return ScheduleError(
             f"{self.path}: {name!r} of an earlier version's store cannot be converted: {reason}; nothing was "
-            f"changed. Take it out, and add it again: {shlex.join(['sqlite3', str(self.path), delete])}"
+            "changed. Remove it with this command, and add it again: "
+            f"{shlex.join(['sqlite3', str(self.path), delete])}"
         )
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
-        """One transaction in a connection of its own: processes share the file, nothing else."""
+        """Hold one transaction in its own connection: processes share only the file."""
         try:
             with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as database:
                 database.row_factory = sqlite3.Row
@@ -269,7 +270,7 @@ class Store:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            raise ScheduleError(f"{self.path}: expected a store of schedules to use, got: {error}") from None
+            raise ScheduleError(f"{self.path}: expected a usable store of schedules, got: {error}") from None
 
 
 def _version(database: sqlite3.Connection) -> int:
@@ -281,9 +282,9 @@ def _schedule(text: str) -> Schedule:
     return Schedule(**values | {"options": tuple(values["options"])})
 
 
-def _seconds(due: datetime | None) -> float | None:
+def _timestamp(due: datetime | None) -> float | None:
     return None if due is None else due.timestamp()
 
 
-def _instant(seconds: float | None) -> datetime | None:
+def _datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,4 +1,4 @@
-"""When a schedule is due: cron fields in a time zone, as instants in UTC.
+"""The due times of a schedule: cron fields in a time zone, as instants in UTC.
 
 `cronsim` knows the calendar and cron's rules. Changes of the clock follow Debian's cron:
 
@@ -21,40 +21,40 @@ DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = {
     "minute": "a minute from 0 to 59",
     "hour": "an hour from 0 to 23",
-    "day-of-month": "a day from 1 to 31 that one of the months has",
+    "day-of-month": "a day from 1 to 31 that exists in one of the months",
     "month": "a month from 1 to 12 or jan to dec",
     "day-of-week": "days of the week from 0 to 7 or sun to sat",
 }
-SHIFT = timedelta(hours=3)
-"""The most that a zone sets its clock back, as in Debian's cron; more than that corrects a wrong clock."""
+MAX_CLOCK_CHANGE = timedelta(hours=3)
+"""The largest change of the clock by a zone, as in Debian's cron; a larger one corrects a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Five valid cron fields in a zone."""
+    """Five valid cron fields and a zone."""
 
     cron: str
     zone: ZoneInfo
 
     def next_due(self, after: datetime) -> datetime | None:
         """Return the first time after an instant; None if there is none in 50 years."""
-        found: datetime | None = None
-        for due in self._times(after - SHIFT):
-            if found is not None and due > found + SHIFT:
+        first: datetime | None = None
+        for due in self._times(after - MAX_CLOCK_CHANGE):
+            if first is not None and due > first + MAX_CLOCK_CHANGE:
                 break
-            if due > after and (found is None or due < found):
-                found = due
-        return found
+            if due > after and (first is None or due < first):
+                first = due
+        return first
 
     def latest_due(self, now: datetime) -> datetime | None:
         """Return the last time up to an instant, the instant included; None if there is none in 50 years."""
-        found: datetime | None = None
-        for due in self._times(now + SHIFT, reverse=True):
-            if found is not None and due < found - SHIFT:
+        latest: datetime | None = None
+        for due in self._times(now + MAX_CLOCK_CHANGE, reverse=True):
+            if latest is not None and due < latest - MAX_CLOCK_CHANGE:
                 break
-            if due <= now and (found is None or due > found):
-                found = due
-        return found
+            if due <= now and (latest is None or due > latest):
+                latest = due
+        return latest
 
     def _times(self, start: datetime, *, reverse: bool = False) -> Iterator[datetime]:
         """Yield times from an instant on, in the order of the local clock."""
@@ -72,13 +72,13 @@ class Timetable:
         return any(field.startswith("*") for field in self.cron.split()[:2])
 
     def _instants(self, local: datetime) -> list[datetime]:
-        """Return when the zone's clock shows a time: once, twice, or never."""
+        """Return the instants at which the zone's clock shows a time: one, two, or none."""
         both = {local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
         return sorted(one for one in both if one.astimezone(self.zone).replace(tzinfo=None) == local)
 
 
 def timetable(cron: str, timezone: str) -> Timetable:
-    """Return the times of five cron fields; ScheduleError says which field is wrong."""
+    """Return the timetable of five cron fields; a wrong field is a ScheduleError."""
     fields = cron.split()
     if len(fields) != 5:
         raise ScheduleError(
@@ -86,15 +86,15 @@ def timetable(cron: str, timezone: str) -> Timetable:
             f"got {cron!r}"
         ).at("--cron")
     fields[4] = ",".join(_weekdays(part) for part in fields[4].lower().split(","))
-    found = Timetable(" ".join(fields), _zone(timezone))
+    times = Timetable(" ".join(fields), _zone(timezone))
     try:
-        CronSim(found.cron, datetime(2000, 1, 1))
+        CronSim(times.cron, datetime(2000, 1, 1))
     except CronSimError as error:
-        raise _wrong(cron, str(error)) from None
-    return found
+        raise _field_error(cron, str(error)) from None
+    return times
 
 
-def _wrong(cron: str, reason: str) -> ScheduleError:
+def _field_error(cron: str, reason: str) -> ScheduleError:
     """Return the error of the field that cronsim names at the end of its reason."""
     name = reason.removeprefix("Bad ")
     got = dict(zip(FIELDS, cron.split(), strict=True)).get(name, cron)
@@ -111,7 +111,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _weekdays(part: str) -> str:
-    """Write days of the week as every cron reads them: `fri-mon`, `monday` and `1/3` are not cron's."""
+    """Return days of the week as every cron reads them, from `fri-mon`, `monday` or `1/3`."""
     match = re.fullmatch(r"(\w+)(?:-(\w+))?(?:/([1-9]\d*))?", part)
     if match is None:
         return part

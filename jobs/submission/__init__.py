@@ -1,1 +1,1 @@
-"""Jobs on a Ray cluster through its Jobs API: submitted, followed and cancelled from another machine."""
+"""Jobs on a Ray cluster through its Jobs API: submit, follow and cancel them from another machine."""

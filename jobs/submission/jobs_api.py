@@ -1,4 +1,4 @@
-"""Ray's Jobs API in our own records: the one file of the package that imports Ray."""
+"""A client of Ray's Jobs API with our own records; no other file of this folder imports Ray."""
 
 import asyncio
 import logging
@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from corpusmill.jobs.errors import ClusterUnreachable, SubmissionError
 
 T = TypeVar("T")
-ENDED = ("succeeded", "failed", "stopped")
+END_STATES = ("succeeded", "failed", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterJob:
-    """What a cluster knows of a submission; times are seconds since the epoch, None before they happened."""
+    """A submission as the cluster reports it; times are seconds since the epoch, None before they happen."""
 
     id: str
     state: str
@@ -27,13 +27,13 @@ class ClusterJob:
     metadata: Mapping[str, str]
 
     @property
-    def over(self) -> bool:
-        """Whether nothing of it runs any more."""
-        return self.state in ENDED
+    def has_ended(self) -> bool:
+        """Whether the submission has ended."""
+        return self.state in END_STATES
 
 
 class JobsApi:
-    """A cluster's Jobs API; ClusterUnreachable where nothing answers."""
+    """A cluster's Jobs API; without an answer ClusterUnreachable is raised."""
 
     def __init__(self, address: str) -> None:
         if not address.startswith(("http://", "https://")):
@@ -41,34 +41,34 @@ class JobsApi:
                 f"expected the address of a cluster's dashboard such as http://head:8265, got {address!r}"
             ).at("--address")
         self.address = address.rstrip("/")
-        self._client = self._asked(self._connected)
+        self._client = self._call(self._connect)
 
     def submit(
         self, submission: str, command: str, runtime_env: dict[str, Any], metadata: dict[str, str]
     ) -> None:
-        """Start a command on the cluster; an id that is taken is a SubmissionError."""
-        self._asked(
+        """Start a command on the cluster; an id that is in use is a SubmissionError."""
+        self._call(
             lambda: self._client.submit_job(
                 entrypoint=command, submission_id=submission, runtime_env=runtime_env, metadata=metadata
             )
         )
 
     def all(self) -> list[ClusterJob]:
-        """Return everything that was submitted to the cluster, newest first."""
-        found = [_job(details) for details in self._asked(self._client.list_jobs) if details.submission_id]
-        return sorted(found, key=lambda job: job.started or 0.0, reverse=True)
+        """Return all submissions of the cluster, newest first."""
+        jobs = [_job(details) for details in self._call(self._client.list_jobs) if details.submission_id]
+        return sorted(jobs, key=lambda job: job.started or 0.0, reverse=True)
 
     def job(self, submission: str) -> ClusterJob:
         """Return one submission."""
-        return _job(self._asked(lambda: self._client.get_job_info(submission)))
+        return _job(self._call(lambda: self._client.get_job_info(submission)))
 
     def stop(self, submission: str) -> bool:
-        """Ask for a submission's end: SIGTERM; False where it had ended already."""
-        return bool(self._asked(lambda: self._client.stop_job(submission)))
+        """Send SIGTERM to a submission; return False if it has already ended."""
+        return bool(self._call(lambda: self._client.stop_job(submission)))
 
     def logs(self, submission: str) -> str:
         """Return what a submission has printed so far."""
-        return str(self._asked(lambda: self._client.get_job_logs(submission)))
+        return str(self._call(lambda: self._client.get_job_logs(submission)))
 
     def follow(self, submission: str) -> Iterator[str]:
         """Yield what a submission prints, until it ends."""
@@ -81,7 +81,7 @@ class JobsApi:
             finally:
                 runner.run(_closed(chunks))
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         # It announces each upload at INFO on standard error.
@@ -89,11 +89,11 @@ class JobsApi:
             logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         return JobSubmissionClient(self.address, headers=token_headers())
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _call(self, request: Callable[[], T]) -> T:
         from ray.exceptions import AuthenticationError
 
         try:
-            return ask()
+            return request()
         except ConnectionError as error:
             raise ClusterUnreachable(
                 f"{self.address}: no Ray Jobs API answers here ({_reason(error)}); expected the address of a "
@@ -101,8 +101,9 @@ class JobsApi:
             ) from error
         except AuthenticationError:
             raise SubmissionError(
-                f"{self.address}: the cluster refuses this user's token; expected the head's, which is in "
-                "~/.ray/auth_token there: give it in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH"
+                f"{self.address}: the cluster refuses this user's token; expected the token of the head, "
+                "which is in ~/.ray/auth_token there: set RAY_AUTH_TOKEN to it, or RAY_AUTH_TOKEN_PATH to "
+                "its file"
             ) from None
         except RuntimeError as error:
             raise SubmissionError(f"{self.address}: {_reason(error)}") from error
@@ -129,21 +130,21 @@ def _job(details: Any) -> ClusterJob:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line of a refusal: the server answers with a traceback."""
+    """Return the last line of an error: the server answers with a traceback."""
     lines = [line.strip() for line in str(error).replace("\\n", "\n").splitlines()]
-    told = [line for line in lines if line and line != "."]
-    reason = told[-1] if told else type(error).__name__
+    lines_with_text = [line for line in lines if line and line != "."]
+    reason = lines_with_text[-1] if lines_with_text else type(error).__name__
     return reason.removeprefix("ValueError: ").removeprefix("RuntimeError: ")
 
 
-# The token that a Ray head asks for by default, from where Ray itself looks for it.
+# The token that a Ray head requires by default, from the places where Ray looks for it.
 
 
 def token_headers() -> dict[str, str]:
-    """Return the HTTP header with this user's token; none where there is no token, or RAY_AUTH_MODE=disabled.
+    """Return the HTTP header with this user's token; none without a token, or with RAY_AUTH_MODE=disabled.
 
-    The client of Ray's Jobs API sends it only where RAY_AUTH_MODE=token is set, which a head started with
-    defaults does for itself but nobody does for its users.
+    The client of Ray's Jobs API sends it only if RAY_AUTH_MODE=token is set. A head with default settings
+    sets it for itself, but not for its users.
     """
     token = os.environ.get("RAY_AUTH_TOKEN") or _from_file()
     if not token or os.environ.get("RAY_AUTH_MODE") == "disabled":

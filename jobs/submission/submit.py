@@ -1,4 +1,4 @@
-"""Sending a job to a cluster."""
+"""The submission of a job to a cluster."""
 
 import importlib.metadata
 import json
@@ -13,38 +13,38 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from corpusmill.jobs.config.dates import dated, is_dated, placed
+from corpusmill.jobs.config.dates import is_dated, with_absolute_paths, with_run_date
 from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.errors import SubmissionError
 from corpusmill.jobs.schedules.state_folder import state_folder
 from corpusmill.jobs.submission.jobs_api import JobsApi
 
-JOB, OUTPUT, VERSION = "corpusmill_job", "corpusmill_output", "corpusmill_version"
-"""Names of the metadata that a submission carries on the cluster."""
+JOB_KEY, OUTPUT_KEY, VERSION_KEY = "corpusmill_job", "corpusmill_output", "corpusmill_version"
+"""Keys of the metadata of a submission on the cluster."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 JOB_FILE = "job.yaml"
 COMMAND = f'exec corpusmill run {JOB_FILE} --address "${{RAY_ADDRESS:-auto}}" --json'
-"""What the cluster runs. `auto` alone takes the head that was started last on its machine."""
+"""The command on the cluster. `auto` alone would take the head that was started last on the machine."""
 STOP_SECONDS = 60
-"""Between SIGTERM and SIGKILL; a run needs some of it to commit what is complete. Ray's own default is 3."""
+"""Seconds between SIGTERM and SIGKILL: a run commits complete units first. Ray's own default is 3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Which corpusmill the cluster runs: this version from an index, a wheel, or what is installed there."""
+    """The corpusmill that the cluster runs: this version from an index, a wheel, or an installed one."""
 
     wheel: str | None = None
     installed: bool = False
 
 
-# What was submitted from here: a note per submission, which outlives the cluster.
+# The submissions from this machine: one note per submission, which outlives the cluster.
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job sent to a cluster: under which id, where to, and where its output is."""
+    """A job that was sent to a cluster: its id, the cluster's address, and its output."""
 
     id: str
     job: str
@@ -61,27 +61,29 @@ def submit(
     submission: str | None = None,
     run_date: date | None = None,
 ) -> Submission:
-    """Send a job to a cluster and note it; SubmissionError where its output is being written already.
+    """Send a job to a cluster and write a note; an output that another job writes is a SubmissionError.
 
-    Relative paths are taken from the current folder. An id given as `submission` can be used once, so that a
-    command that is repeated does not start a job twice. `run_date`, today if not given, is what `{run_date}`
+    Relative paths are taken from the current folder. An id given as `submission` can be used once: a
+    repeated command does not start a job twice. `run_date`, today if not given, is what `{run_date}`
     in the output's path stands for.
     """
-    config = placed(config)
+    config = with_absolute_paths(config)
     day = run_date or date.today()
-    output = dated(config, day).output.path
-    if submission is not None and not NAME.fullmatch(submission):
+    output = with_run_date(config, day).output.path
+    if submission is not None and not ID_PATTERN.fullmatch(submission):
         raise SubmissionError(f"expected letters, digits, ., _ and -, got {submission!r}").at("--id")
     api = JobsApi(address)
     chosen = submission or _new_id(config.name)
     _check_free(api, chosen, output)
-    metadata = {JOB: config.name, OUTPUT: output, VERSION: version()}
+    metadata = {JOB_KEY: config.name, OUTPUT_KEY: output, VERSION_KEY: version()}
     with tempfile.TemporaryDirectory(prefix="corpusmill-submit-") as folder:
-        environment = stage(Path(folder), config, wheel=package.wheel, installed=package.installed)
-        api.submit(chosen, command(config, day), environment, metadata)
-    made = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
-    note(made)
-    return made
+        environment = runtime_environment(
+            Path(folder), config, wheel=package.wheel, installed=package.installed
+        )
+        api.submit(chosen, entrypoint(config, day), environment, metadata)
+    sent = Submission(chosen, config.name, api.address, output, round(time.time(), 3))
+    write_note(sent)
+    return sent
 
 
 def _new_id(name: str) -> str:
@@ -90,30 +92,30 @@ def _new_id(name: str) -> str:
 
 
 def _check_free(api: JobsApi, submission: str, output: str) -> None:
-    """Refuse an id that is taken, and a second job into an output that one is writing."""
+    """Refuse an id that is in use, and a second job that would write the same output."""
     for job in api.all():
         if job.id == submission:
             raise SubmissionError(
                 f"{submission}: was submitted already and is {job.state}; expected an id that is new to the "
                 "cluster, or none"
             ).at("--id")
-        if not job.over and job.metadata.get(OUTPUT) == output:
+        if not job.has_ended and job.metadata.get(OUTPUT_KEY) == output:
             raise SubmissionError(
                 f"{output}: {job.id} is {job.state} and writes there; follow it with: corpusmill logs "
                 f"{job.id} --follow, or end it with: corpusmill cancel {job.id}"
             )
 
 
-def note(submission: Submission) -> None:
-    """Remember a submission."""
+def write_note(submission: Submission) -> None:
+    """Write the note of a submission."""
     path = _path(submission.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(submission), indent=1) + "\n", encoding="utf-8")
 
 
-def find(submission: str) -> Submission | None:
-    """Return the note of a submission; None where it was made elsewhere, or the note is damaged."""
-    if not NAME.fullmatch(submission):
+def find_note(submission: str) -> Submission | None:
+    """Return the note of a submission; None without one, or if it is damaged."""
+    if not ID_PATTERN.fullmatch(submission):
         return None
     with suppress(OSError, ValueError, TypeError):
         return Submission(**json.loads(_path(submission).read_text(encoding="utf-8")))
@@ -124,11 +126,11 @@ def _path(submission: str) -> Path:
     return state_folder() / "submissions" / f"{submission}.json"
 
 
-# What travels to the cluster: the job file, and which corpusmill runs it.
+# The files that are sent to the cluster: the job file, and a wheel of corpusmill.
 
 
-def command(config: JobConfig, run_date: date) -> str:
-    """Return what the cluster runs for a job; an output per date gets its date there."""
+def entrypoint(config: JobConfig, run_date: date) -> str:
+    """Return the command on the cluster for a job; a job with one output per date gets its date."""
     return f"{COMMAND} --run-date {run_date.isoformat()}" if is_dated(config) else COMMAND
 
 
@@ -137,11 +139,13 @@ def version() -> str:
     return importlib.metadata.version("corpusmill")
 
 
-def stage(folder: Path, config: JobConfig, *, wheel: str | None, installed: bool) -> dict[str, Any]:
-    """Fill the folder that is shipped and return the runtime environment that uses it.
+def runtime_environment(
+    folder: Path, config: JobConfig, *, wheel: str | None, installed: bool
+) -> dict[str, Any]:
+    """Write the files to send into a folder, and return the runtime environment that uses them.
 
-    The package is this version from the cluster's package index; with `wheel` that file, which is shipped;
-    with `installed` what the cluster's own Python has.
+    The package is this version from the cluster's package index; with `wheel` that file, which is sent along;
+    with `installed` the one that is installed on the cluster.
     """
     (folder / JOB_FILE).write_text(config.to_yaml(), encoding="utf-8")
     environment: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from corpusmill.jobs.driver.fingerprint import open_output
 from corpusmill.jobs.driver.owner import owning
-from corpusmill.jobs.driver.plan_records import known_stale, read_plan, units_of, write_stale
+from corpusmill.jobs.driver.plan_records import read_plan, still_stale, units_of, write_stale
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.manifest import CURRENT, receipts
 
@@ -47,7 +47,7 @@ def prune(output: str, *, remove: bool = False) -> PruneResult:
 
 def _stale_files(folder: OutputFolder, *, removed: bool) -> PruneResult:
     committed = folder.committed()
-    units = sorted(units_of(known_stale(folder, read_plan(folder), committed), committed))
+    units = sorted(units_of(still_stale(folder, read_plan(folder), committed), committed))
     found = receipts(folder, units)
     return PruneResult(
         folder.url,

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from corpusmill.jobs.cli.app import app
-from corpusmill.jobs.cli.plain_help import written
+from corpusmill.jobs.cli.plain_help import plain_text
 from corpusmill.jobs.config.fields import job_fields
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -50,6 +50,6 @@ def test_the_pages_name_every_field_and_every_command() -> None:
     text = (DOCS / "command-line.md").read_text(encoding="utf-8")
     for path, command in generator().commands(typer.main.get_command(app), ()):
         section = text.partition(f"## corpusmill {' '.join(path)}\n")[2].partition("\n## ")[0]
-        assert written(command.help).split("\n\n")[0] in section
+        assert plain_text(command.help).split("\n\n")[0] in section
         options = [name for part in command.params for name in part.opts if name.startswith("--")]
         assert [name for name in options if name != "--help" and name not in section] == []

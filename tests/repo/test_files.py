@@ -1,5 +1,6 @@
 """What every file keeps to: no marks, no machine's paths, no dead links, job files that load."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -21,6 +22,8 @@ ONCE = {
     "a parse of /proc/cpuinfo": (r"\"/proc/cpu" + r"info\"", {"pipeline/machine.py"}),
 }
 """What is written by hand in one place only."""
+SHARED_CLASS_NAMES = {"ConfigError", "InputError", "OptionError"}
+"""`models/errors.py` is the exception tree of a package of its own, which knows neither pipeline nor jobs."""
 LINK = re.compile(r"\]\(([^)\s]+?)(?:#[^)]*)?\)|\b(?:src|href)=\"([^\"#]+)")
 FOLDERS = ("docs", "benchmarks", "training", "configs")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))])
@@ -64,6 +67,19 @@ def test_what_has_one_place_is_nowhere_else() -> None:
         paths = [line.partition(":")[0] for line in lines_with(re.compile(pattern))]
         found = {path for path in paths if path.startswith(("models/", "pipeline/", "jobs/"))}
         assert found == places, what
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """In all three packages together, private classes too."""
+    places: dict[str, list[str]] = {}
+    for folder in ("models", "pipeline", "jobs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    repeated = {name: found for name, found in places.items() if len(found) > 1}
+    assert {name: found for name, found in repeated.items() if name not in SHARED_CLASS_NAMES} == {}
+    assert set(repeated) == SHARED_CLASS_NAMES, "a name that is no longer shared leaves the list"
 
 
 def local_links(document: Path) -> list[str]:

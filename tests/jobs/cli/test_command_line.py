@@ -32,7 +32,7 @@ def test_a_job_runs_and_verifies(workshop: Workshop) -> None:
     (line,) = first.stdout.splitlines()
     assert json.loads(line)["output"] == str(workshop.folder / "out" / "here")
     # A slow machine adds lines of progress before it.
-    warning = f"warning: 1 row(s) could not be used, see {workshop.folder}/out/here/rejects"
+    warning = f"warning: 1 row(s) were rejected, see {workshop.folder}/out/here/rejects"
     *progress, last = first.stderr.splitlines()
     assert last == warning, first.stderr
     assert all("tokens/s" in line for line in progress), first.stderr

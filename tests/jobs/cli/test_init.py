@@ -40,9 +40,7 @@ def written(workshop: Workshop, *arguments: object) -> dict[str, Any]:
     target = workshop.folder / "job.yaml"
     result = workshop.cli("init", *arguments, "-o", target, "--force")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == (
-        f"wrote {target}; read it, then see what it would do: corpusmill plan {target}\n"
-    )
+    assert result.stdout == (f"wrote {target}; check it, then show its plan with: corpusmill plan {target}\n")
     JobConfig.from_yaml(target)
     return dict(yaml.safe_load(target.read_text(encoding="utf-8")))
 

@@ -297,8 +297,8 @@ def test_settings_are_laid_over_the_file(tmp_path: Path) -> None:
         ("name", "expected a.b=c, got no ="),
         ("models.7.dtype=auto", "list index out of range"),
         ("models.first.dtype=auto", "invalid literal for int"),
-        ("name.a=1", "name holds 'reviews', which has no parts"),
-        ("name.a.b=1", "name holds 'reviews', which has no parts"),
+        ("name.a=1", "name holds 'reviews', which has no fields"),
+        ("name.a.b=1", "name holds 'reviews', which has no fields"),
         ("name=[", "expected the node content"),
     ],
 )
@@ -376,7 +376,7 @@ def test_hints_name_fields_and_tasks_that_exist() -> None:
         ("Zero_Shot", "; zero-shot is called zero-shot-classification here"),
         ("embeding", "; did you mean embedding?"),
         ("token_classification", "; did you mean token-classification?"),
-        ("summarization", "; summarization writes text, encoders of text do not: it is not offered"),
+        ("summarization", "; summarization writes text and is not offered: a text encoder cannot do it"),
         ("poetry", ""),
     ],
 )

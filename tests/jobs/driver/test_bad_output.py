@@ -172,6 +172,6 @@ def test_a_damaged_record_of_the_job_is_told(workshop: Workshop) -> None:
     for result in (workshop.cli("run", workshop.job()), workshop.cli("verify", workshop.output)):
         assert result.exit_code == 1
         assert (
-            "_job/fingerprint.json: expected the settings of the output's job, got a file that is damaged"
+            "_job/fingerprint.json: expected the settings of the output's job, got a damaged file"
             in result.stderr
         )

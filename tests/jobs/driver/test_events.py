@@ -49,7 +49,7 @@ def test_of_each_kind_so_many_are_written_and_the_others_counted(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of the run is always there."""
-    monkeypatch.setattr(events, "MOST", 3)
+    monkeypatch.setattr(events, "MAX_PER_KIND", 3)
     log = EventLog(folder)
     log.write("start")
     for number in range(10):
@@ -67,8 +67,8 @@ def test_a_new_run_keeps_the_newest_of_too_many(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole lines of the end, whatever the pieces they lay in."""
-    monkeypatch.setattr(events, "LARGEST", 2_000)
-    monkeypatch.setattr(events, "KEPT", 1_000)
+    monkeypatch.setattr(events, "MAX_BYTES", 2_000)
+    monkeypatch.setattr(events, "KEPT_BYTES", 1_000)
     for run in range(4):
         log = EventLog(folder)
         for number in range(10):

@@ -87,7 +87,8 @@ def test_tasks_that_read_texts_whole_take_no_windows(
     model = {"checkpoint": str(checkpoint("bert", task)), "long_text": "window"}
     result = workshop.cli("run", workshop.job(models=[model], input__text_pair="other"))
     assert result.exit_code == 2
-    assert f"models[0].long_text: expected truncate: {task} reads a text as a whole" in result.stderr
+    expected = f"models[0].long_text: expected truncate, got window: {task} reads a text as a whole"
+    assert expected in result.stderr
 
 
 def test_all_tasks_in_one_pass(workshop: Workshop, checkpoint: Callable[..., Path]) -> None:

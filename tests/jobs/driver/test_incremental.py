@@ -233,4 +233,4 @@ def test_run_date_is_filled_in_by_the_command(workshop: Workshop) -> None:
     wrong = workshop.job(output__path=str(workshop.output / "{rundate}"))
     refused = workshop.cli("run", wrong)
     assert refused.exit_code == 2
-    assert "output.path: expected no placeholder but {run_date}, got {rundate}" in refused.stderr
+    assert "output.path: expected {run_date} as the only placeholder, got {rundate}" in refused.stderr

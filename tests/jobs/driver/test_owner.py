@@ -17,7 +17,15 @@ import pytest
 from workshop import Workshop
 
 from corpusmill.jobs.driver import owner as module
-from corpusmill.jobs.driver.owner import FILE, SILENCE, Owner, Ownership, machine, owning, process_start
+from corpusmill.jobs.driver.owner import (
+    FILE,
+    HEARTBEAT_TIMEOUT,
+    Owner,
+    Ownership,
+    machine,
+    owning,
+    process_start,
+)
 from corpusmill.pipeline.engine.inline import InlineEngine
 from corpusmill.pipeline.errors import JobFailed, OutputError
 from corpusmill.pipeline.output import writes
@@ -35,8 +43,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> OutputFolder:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signs of life and second looks every few milliseconds."""
-    monkeypatch.setattr(module, "BEAT", 0.02)
-    monkeypatch.setattr(module, "SETTLE", 0.05)
+    monkeypatch.setattr(module, "HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr(module, "TAKE_OVER_PAUSE", 0.05)
 
 
 def another(**changes: Any) -> Owner:
@@ -137,7 +145,7 @@ def test_a_dead_owner_on_this_machine_is_followed_at_once(
 
 def test_an_owner_elsewhere_is_dead_once_silent(folder: OutputFolder) -> None:
     """Its process cannot be asked."""
-    put(folder, another(heartbeat=time.time() - SILENCE - 1))
+    put(folder, another(heartbeat=time.time() - HEARTBEAT_TIMEOUT - 1))
     with owning(folder):
         assert stated(folder).id != "other"
 

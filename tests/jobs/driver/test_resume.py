@@ -108,7 +108,7 @@ def test_a_finished_job_has_nothing_to_do(workshop: Workshop) -> None:
     assert again.workers_peak == 0
     assert marks(workshop.output / "data") | marks(workshop.output / "rejects") == before
     result = workshop.cli("run", workshop.job())
-    assert f"({first.units} were there before)" in result.stdout
+    assert f"({first.units} were done before)" in result.stdout
 
 
 def test_records_cut_by_a_kill_do_not_matter(workshop: Workshop) -> None:
@@ -200,7 +200,7 @@ def test_an_interrupt_keeps_the_state_and_exits_with_130(
     job = workshop.job()
     result = workshop.cli("run", job)
     assert result.exit_code == 130
-    assert f"interrupted; what is committed is kept, continue with: corpusmill run {job}" in result.stderr
+    assert f"interrupted; committed units are kept, continue with: corpusmill run {job}" in result.stderr
     assert "Traceback" not in result.stderr
     monkeypatch.undo()
     assert len(workshop.data()) == 1
@@ -222,7 +222,7 @@ def test_an_engine_that_loses_a_unit_is_found_out(
         yield from outcomes
 
     monkeypatch.setattr(InlineEngine, "run", forgetful)
-    with pytest.raises(JobFailed, match="units of this file are missing although none failed"):
+    with pytest.raises(JobFailed, match="units of this file are missing although no unit failed"):
         workshop.run()
     assert not (workshop.output / "_manifest.parquet").exists()
 

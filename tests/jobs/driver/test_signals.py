@@ -60,7 +60,7 @@ with terminable(farewell):
         taken.acquire()
 """
 AGAIN = """
-signals.SAME = 0.0
+signals.DUPLICATE_WITHIN = 0.0
 taken = threading.Lock()
 taken.acquire()
 with terminable(farewell):

@@ -1,13 +1,16 @@
 """`status`: how an output stands, told from its own records, while it runs and after."""
 
+import errno
 import io
 import json
+import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from support.faulty import Fault, faults
 from typer.testing import CliRunner
 from workshop import Workshop
 
@@ -15,7 +18,7 @@ from corpusmill.jobs.cli.app import app
 from corpusmill.jobs.driver.events import EventLog
 from corpusmill.jobs.driver.owner import owning
 from corpusmill.jobs.progress.status import status, watch
-from corpusmill.jobs.progress.tally import Standing
+from corpusmill.jobs.progress.tally import RunProgress
 from corpusmill.jobs.progress.view import table
 from corpusmill.pipeline.engine.messages import PoolState
 from corpusmill.pipeline.output.folder import OutputFolder
@@ -34,7 +37,7 @@ POOL = PoolState(
     done_tokens=4_000,
     left_tokens=8_000,
 )
-STANDING = Standing(12.0, 100, 2, 5, 300, False, 180, 5_000, 15_000, 250.0, 33.0, (POOL,))
+PROGRESS = RunProgress(12.0, 100, 2, 5, 300, False, 180, 5_000, 15_000, 250.0, 33.0, (POOL,))
 
 
 def noted(workshop: Workshop, *events: tuple[str, dict[str, Any]]) -> OutputFolder:
@@ -62,7 +65,7 @@ def test_a_finished_output_is_finished(workshop: Workshop) -> None:
 
 def test_a_running_output_shows_its_last_progress(workshop: Workshop) -> None:
     """With who is at work on it and how old the figures are; a line that is only half there is left out."""
-    folder = noted(workshop, ("start", {}), ("progress", STANDING.to_event()))
+    folder = noted(workshop, ("start", {}), ("progress", PROGRESS.to_event()))
     with (workshop.output / "_job" / "events.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"event": "prog')
     with owning(folder):
@@ -70,8 +73,8 @@ def test_a_running_output_shows_its_last_progress(workshop: Workshop) -> None:
         found = json.loads(result.stdout)
         (state, line) = CliRunner().invoke(app, ["status", str(workshop.output)]).stdout.splitlines()
     assert found["state"] == "running"
-    assert found["standing"] == json.loads(json.dumps(STANDING.to_event())) | {
-        "pools": [{**STANDING.to_event()["pools"][0], "pids": [], "lengths": []}]
+    assert found["standing"] == json.loads(json.dumps(PROGRESS.to_event())) | {
+        "pools": [{**PROGRESS.to_event()["pools"][0], "pids": [], "lengths": []}]
     }
     assert ": running (process " in state
     assert "as of 0 s ago" in state or "as of 1 s ago" in state
@@ -83,13 +86,28 @@ def test_a_running_output_shows_its_last_progress(workshop: Workshop) -> None:
 
 def test_an_output_nobody_is_at_is_stopped_or_failed(workshop: Workshop) -> None:
     """A run that ended with an error says it; one that was killed says nothing."""
-    folder = noted(workshop, ("start", {}), ("progress", STANDING.to_event()))
+    folder = noted(workshop, ("start", {}), ("progress", PROGRESS.to_event()))
     assert status(folder.url).state == "stopped"
     log = EventLog(folder)
     log.write("start")
     log.write("failed", units=1, first="the disk is full")
     found = status(folder.url)
     assert (found.state, found.note, found.standing) == ("failed", "the disk is full", None)
+
+
+def test_a_run_that_fails_as_a_whole_is_failed_with_its_reason(workshop: Workshop) -> None:
+    """No unit failed, but the manifest cannot be written."""
+    workshop.numbered(8)
+    job = workshop.job(output__path="faulty://bucket/failed")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with faults(Fault("write", "/failed/_manifest", full)):
+        result = workshop.cli("run", job)
+    assert result.exit_code == 1
+    found = status("faulty://bucket/failed")
+    assert (found.state, found.driver) == ("failed", None)
+    assert found.note is not None
+    assert os.strerror(errno.ENOSPC) in found.note
+    assert f"error: {found.note}\n" == result.stderr
 
 
 def test_a_folder_that_is_no_output_is_an_error(tmp_path: Path) -> None:
@@ -101,7 +119,7 @@ def test_a_folder_that_is_no_output_is_an_error(tmp_path: Path) -> None:
 
 def test_watching_goes_on_until_the_run_ends(workshop: Workshop) -> None:
     """A line when something changed, the last one when nobody is at work any more."""
-    folder = noted(workshop, ("start", {}), ("progress", STANDING.to_event()))
+    folder = noted(workshop, ("start", {}), ("progress", PROGRESS.to_event()))
     owner = owning(folder)
     owner.__enter__()
     looks = 0
@@ -122,16 +140,16 @@ def test_watching_goes_on_until_the_run_ends(workshop: Workshop) -> None:
 def test_the_table_has_a_row_a_stage_with_what_each_does() -> None:
     """Rows read, a model's rate, queue, workers and waiting, rows committed; below it how far all is."""
     stream = io.StringIO()
-    Console(file=stream, width=120).print(table(STANDING))
-    head, read, mood, commit, far = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
+    Console(file=stream, width=120).print(table(PROGRESS))
+    head, read, mood, commit, summary = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
     assert head == "stage rows tokens/s tokens queued workers waiting"
     assert (read, commit) == ("read, tokenize 180", "commit 100")
     assert mood in ("mood 250 1,200 3 +1 starting -2 leaving of 8 12%",)
-    assert far.endswith("0:33 left (by tokens: 5,000 of about 15,000)")
+    assert summary.endswith("0:33 left (by tokens: 5,000 of about 15,000)")
 
 
 def test_an_event_of_a_later_version_is_read_all_the_same() -> None:
     """Unknown fields are left out."""
-    event = STANDING.to_event() | {"mood": "good", "event": "progress", "time": time.time()}
+    event = PROGRESS.to_event() | {"mood": "good", "event": "progress", "time": time.time()}
     event["pools"][0]["colour"] = "blue"
-    assert Standing.from_event(event) == STANDING
+    assert RunProgress.from_event(event) == PROGRESS

@@ -23,7 +23,7 @@ def test_nothing_is_said_before_every_model_has_done_something() -> None:
     tally.observe(state((0, 100), (0, 100)), now=20.0)
     tally.observe(state((50, 50), (0, 100)), now=30.0)
     assert tally.seconds_left is None
-    assert tally.standing().tokens_expected is None
+    assert tally.progress().tokens_expected is None
 
 
 def test_the_slowest_model_counts_at_its_rate_of_the_last_minute() -> None:
@@ -42,7 +42,7 @@ def test_expected_tokens_are_of_the_same_kind_as_those_done() -> None:
     """Special tokens and windows included, for all models."""
     tally = Tally((), (), now=0.0)
     tally.observe(state((500, 500), (100, 900)), now=1.0)
-    assert tally.standing().tokens_expected == 1_200 + 1_200
+    assert tally.progress().tokens_expected == 1_200 + 1_200
 
 
 def test_a_model_that_stands_still_has_no_time_left_to_tell() -> None:

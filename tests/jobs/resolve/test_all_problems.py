@@ -1,14 +1,17 @@
 """All problems of a job file in one round: of its form, inputs, checkpoints, tasks, names and output."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop
 
 from corpusmill.jobs import ConfigError, Problem
@@ -189,6 +192,49 @@ def test_a_bad_setting_and_a_repeated_key_hide_nothing(workshop: Workshop) -> No
         "--set models.9.dtype=auto",
         "models[5].task",
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "wrong"),
+    [
+        (
+            "zero-shot-classification",
+            {"hypothesis_template": "no place"},
+            ["candidate_labels", "hypothesis_template"],
+        ),
+        (
+            "zero-shot-classification",
+            {"hypothesis_template": "no place", "candidate_labels": ["a", "a"]},
+            ["candidate_labels", "hypothesis_template"],
+        ),
+        (
+            "embedding",
+            {"output_dtype": "int8", "normalize": False, "dimensions": 999},
+            ["calibration", "dimensions"],
+        ),
+        (
+            "embedding",
+            {"output_dtype": "int8", "calibration": [1, 0], "dimensions": 999, "layer": 99},
+            ["calibration", "dimensions", "layer"],
+        ),
+        ("token-embedding", {"output_dtype": "int8", "layer": 99}, ["layer", "output_dtype"]),
+    ],
+)
+def test_all_wrong_options_of_a_task_are_reported_in_one_run(
+    workshop: Workshop, tmp_path: Path, task: str, options: Fields, wrong: list[str]
+) -> None:
+    """Also beside an option that is required and missing; each option is one problem."""
+    folder = tmp_path / "entailment"
+    write_checkpoint(folder, "distilbert", "text-classification", width=16, layers=1)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = {"0": "entailment", "1": "contradiction", "2": "neutral"}
+    config["id2label"] = {i: names.get(i, f"label {i}") for i in config["id2label"]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    workshop.numbered(4)
+    zero_shot = task == "zero-shot-classification"
+    model = {"checkpoint": str(folder if zero_shot else workshop.embedder), "task": task, **options}
+    found = problems(workshop.fields(models=[model]), workshop)
+    assert sorted(problem.field for problem in found) == [f"models[0].{name}" for name in wrong]
 
 
 def test_a_damaged_file_is_reported_beside_other_problems(workshop: Workshop) -> None:

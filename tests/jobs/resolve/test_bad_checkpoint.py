@@ -137,7 +137,7 @@ WRONG = {
     "option of another task": Wrong(
         {"task": "embedding", "top_k": 2},
         "models[0].top_k",
-        ("is an option of", "text-classification", "does embedding"),
+        ("is an option of", "text-classification", "the task of this model is embedding"),
     ),
     "another scheme": Wrong(
         {"checkpoint": "nowhere://bucket/model"},
@@ -199,7 +199,7 @@ def test_several_models_need_names_and_columns_that_differ(workshop: Workshop) -
 
     result = workshop.cli("run", workshop.job(models=[plain | {"name": "same"}, plain | {"name": "same"}]))
     assert result.exit_code == 2
-    assert "models[1].name: output column 'same_label' is already there (models[0])" in result.stderr
+    assert "models[1].name: output column 'same_label' already exists (models[0])" in result.stderr
 
 
 def test_a_result_may_not_take_the_name_of_a_kept_column(workshop: Workshop) -> None:
@@ -212,7 +212,7 @@ def test_a_result_may_not_take_the_name_of_a_kept_column(workshop: Workshop) -> 
     result = workshop.cli("run", workshop.job(**fields))
     assert result.exit_code == 2
     assert (
-        "models[0].name: output column 'label' is already there (input.keep); give the model another name"
+        "models[0].name: output column 'label' already exists (input.keep); give the model another name"
         in result.stderr
     )
     assert workshop.cli("run", workshop.job(**fields, models__0__name="mood")).exit_code == 0
@@ -226,7 +226,11 @@ def pair_reader(folder: Path, task: str, **options: Any) -> dict[str, Any]:
 
 
 PAIRS: dict[str, tuple[tuple[str, ...], str | None, str]] = {
-    "nobody reads it": (("embedding",), "title", "embedding takes one text a row; expected no second column"),
+    "nobody reads it": (
+        ("embedding",),
+        "title",
+        "expected no second text column: embedding reads one text per row",
+    ),
     "needed": (
         ("embedding", "next-sentence-prediction"),
         None,
@@ -246,7 +250,7 @@ PAIRS: dict[str, tuple[tuple[str, ...], str | None, str]] = {
     "one for both": (
         ("next-sentence-prediction", "multiple-choice"),
         "choices",
-        "next-sentence-prediction and multiple-choice cannot share one: only one of them takes lists",
+        "next-sentence-prediction and multiple-choice cannot share a second column: only one reads lists",
     ),
 }
 

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from corpusmill.jobs.schedules.serve import WAKE, WAKE_RUNNING, Server, pause, startable
+from corpusmill.jobs.driver.signals import GRACE
+from corpusmill.jobs.schedules import execution, serve
+from corpusmill.jobs.schedules.serve import POLL_INTERVAL, POLL_INTERVAL_RUNNING, Server, pause, startable
 from corpusmill.jobs.schedules.store import Schedule, Scheduled, Store
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -88,7 +91,7 @@ def test_a_clock_that_is_set_forward_loses_nothing(tmp_path: Path) -> None:
     store = added(tmp_path, AUTUMN, schedule("nightly", "0 2 * * *"))
     clock = SetClock(AUTUMN)
     server = Server(store, workers=4, clock=clock)
-    assert server.step() == WAKE
+    assert server.step() == POLL_INTERVAL
     clock.shown += 3 * DAY
     server.step()
     server.step()
@@ -141,9 +144,39 @@ def test_it_waits_until_the_next_due_time_and_never_for_long() -> None:
     soon = Scheduled(schedule("a", "0 2 * * *"), AUTUMN + timedelta(seconds=0.05))
     past = Scheduled(schedule("b", "0 2 * * *"), AUTUMN - HOUR)
     never = Scheduled(schedule("c", "0 2 * * *"), None)
-    assert pause([], AUTUMN, running=False) == pause([past, never], AUTUMN, running=False) == WAKE
-    assert pause([past], AUTUMN, running=True) == WAKE_RUNNING
+    assert pause([], AUTUMN, running=False) == pause([past, never], AUTUMN, running=False) == POLL_INTERVAL
+    assert pause([past], AUTUMN, running=True) == POLL_INTERVAL_RUNNING
     assert pause([past, soon], AUTUMN, running=True) == pytest.approx(0.05)
+
+
+def test_runs_that_do_not_end_are_killed_before_the_server_has_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them share one deadline, which lies within what the serving process has itself."""
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf += "; print(flush=True); time.sleep(600)"
+    monkeypatch.setattr(execution, "PROGRAM", (sys.executable, "-c", deaf))
+    monkeypatch.setattr(serve, "RUN_GRACE", 0.5)
+    assert 0 < execution.RUN_GRACE < GRACE
+    store = Store(tmp_path / "schedules.sqlite")
+    for name in ("a", "b"):
+        store.add(Schedule(name, "job.yaml", str(tmp_path), "0 2 * * *", "UTC"), AUTUMN)
+        store.set_due(name, AUTUMN)
+    server = Server(store, workers=4, clock=SetClock(AUTUMN))
+    server.step()
+    while any(store.output_file(run.id, "json").stat().st_size == 0 for run in store.runs()):
+        time.sleep(0.01)
+    waits: list[float] = []
+    end = execution.Execution.wait_for_end
+    monkeypatch.setattr(
+        execution.Execution, "wait_for_end", lambda self, seconds: (waits.append(seconds), end(self, seconds))
+    )
+    server.stop()
+    assert [(run.state, run.message) for run in store.runs()] == [
+        ("interrupted", "its process was ended")
+    ] * 2
+    first, second = waits
+    assert second < first <= 0.5
 
 
 PROGRAM = """
@@ -180,5 +213,5 @@ def test_serving_can_be_stopped_when_clocks_go_back(tmp_path: Path, number: int,
     assert lines[0].startswith("serving 1 schedule(s)")
     assert lines[1] == "nightly #1 2026-10-25: running\n"
     assert lines[2].startswith("nightly #1 2026-10-25: failed: error: cannot be started")
-    assert "what is committed is kept" in left
+    assert "committed units are kept" in left
     assert process.returncode == code

@@ -38,7 +38,7 @@ def test_a_name_is_used_once(office: Office) -> None:
     office.add()
     again = office.call("add", "job.yaml", "--cron", "0 3 * * *")
     assert again.exit_code == 2
-    assert "there is a schedule of this name" in again.stderr
+    assert "a schedule of this name exists" in again.stderr
     office.add("--name", "other")
     assert len(office.json("list")["schedules"]) == 2
 
@@ -54,7 +54,7 @@ def test_a_name_is_used_once(office: Office) -> None:
         (("add", "job.yaml", "--cron", "0 0 30 2 *"), "--cron: expected a day from 1 to 31 that one of"),
         (("add", "missing.yaml", "--cron", "0 2 * * *"), "missing.yaml: no such job file"),
         (("add", "job.yaml", "--cron", "0 2 * * *", "--executor", "dask"), "expected ray or inline"),
-        (("remove", "weekly"), "weekly: no such schedule; there are: none yet"),
+        (("remove", "weekly"), "weekly: no such schedule; the store has none yet"),
         (("history", "weekly"), "weekly: no such schedule"),
         (("export", "weekly", "--to", "systemd"), "expected crontab or kubernetes"),
         (("export", "weekly", "--to", "kubernetes"), "is required"),

@@ -85,7 +85,7 @@ def test_an_old_store_is_converted_once(tmp_path: Path) -> None:
     assert "apscheduler_jobs" not in tables(path)
     assert not (tmp_path / "executed").exists()
     nightly = store.scheduled()[0]
-    assert store.begin(nightly, run_date="2026-10-25", then=LATER) == 2
+    assert store.record_start(nightly, run_date="2026-10-25", then=LATER) == 2
     assert [one.due for one in store.scheduled()] == [LATER, LATER]
 
 
@@ -130,7 +130,10 @@ def test_a_store_that_an_earlier_version_serves_is_left_alone(tmp_path: Path) ->
     path = old_store(tmp_path, [schedule()], [("nightly", LATER.timestamp())])
     served = Store(tmp_path / "other" / path.name)
     served.path = path
-    with served.served(), pytest.raises(ScheduleError, match=r"served already by process \d+ of an earlier"):
+    with (
+        served.serving_lock(),
+        pytest.raises(ScheduleError, match=r"served already by process \d+ of an earlier"),
+    ):
         Store(path)
     assert "apscheduler_jobs" in tables(path)
     assert len(Store(path).scheduled()) == 1
@@ -158,11 +161,11 @@ def test_a_due_time_is_used_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "schedules.sqlite")
     assert store.add(schedule(), NOW) == datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
     (before,) = store.scheduled()
-    assert store.begin(before, run_date="2026-10-25", then=LATER) == 1
-    assert store.begin(before, run_date="2026-10-25", then=LATER) is None
+    assert store.record_start(before, run_date="2026-10-25", then=LATER) == 1
+    assert store.record_start(before, run_date="2026-10-25", then=LATER) is None
     (after,) = store.scheduled()
     store.remove("nightly")
-    assert store.begin(after, run_date="2026-10-26", then=LATER) is None
+    assert store.record_start(after, run_date="2026-10-26", then=LATER) is None
     assert [run.run_date for run in store.runs()] == ["2026-10-25"]
 
 

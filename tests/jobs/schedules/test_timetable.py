@@ -161,7 +161,7 @@ def served(cron: str, change: Change) -> list[datetime]:
         ("@daily", "expected five fields"),
         ("0 25 * * *", "expected an hour from 0 to 23, got '25'"),
         ("0 2 0 * *", "expected a day from 1 to 31"),
-        ("0 2 31 2 *", "that one of the months has, got '31'"),
+        ("0 2 31 2 *", "that exists in one of the months, got '31'"),
         ("0 2 * 13 *", "expected a month from 1 to 12"),
         ("0 2 * * 8", "expected days of the week"),
         ("0 2 * * someday", "expected days of the week"),

@@ -82,7 +82,7 @@ def test_a_cancelled_job_keeps_its_rows_and_continues_when_submitted_again(desk:
     assert (cancelled["state"], cancelled["complete"]) == ("stopped", False)
     kept = {path.name: path.read_bytes() for path in (desk.output / "data").glob("*.arrow")}
     assert 5 <= len(kept) < 2000
-    assert "what is committed is kept" in desk.call("logs", first).stdout
+    assert "committed units are kept" in desk.call("logs", first).stdout
 
     second = desk.json("submit", job, "--address", head.address, "--installed")["id"]
     assert second != first

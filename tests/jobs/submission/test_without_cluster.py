@@ -8,9 +8,9 @@ import yaml
 from support.ray_head import Desk, free_port
 
 from corpusmill.jobs import JobConfig
-from corpusmill.jobs.config.dates import placed
+from corpusmill.jobs.config.dates import with_absolute_paths
 from corpusmill.jobs.errors import SubmissionError
-from corpusmill.jobs.submission.submit import command, stage, version
+from corpusmill.jobs.submission.submit import entrypoint, runtime_environment, version
 
 
 @pytest.mark.parametrize("command", [("submit", "job.yaml"), ("list",)])
@@ -28,7 +28,7 @@ def test_an_id_that_nobody_noted_is_said(desk: Desk, command: str) -> None:
     """With what to give instead."""
     result = desk.call(command, "reviews-20260101-000000-abcd")
     assert result.exit_code == 1
-    assert "no submission of this name was made from here" in result.stderr
+    assert "no submission of this name was made from this machine" in result.stderr
     assert "--address" in result.stderr
 
 
@@ -46,8 +46,8 @@ def test_the_shipped_job_means_the_same_elsewhere(
     fields = yaml.safe_load((desk.folder / "job.yaml").read_text())
     fields["input"]["path"] = ["in", "s3://bucket/more/*.parquet"]
     fields["models"].append({"checkpoint": "hf://org/name", "name": "second"})
-    config = placed(JobConfig.from_dict(fields))
-    stage(tmp_path, config, wheel=None, installed=True)
+    config = with_absolute_paths(JobConfig.from_dict(fields))
+    runtime_environment(tmp_path, config, wheel=None, installed=True)
     monkeypatch.chdir("/")
     shipped = JobConfig.from_yaml(tmp_path / "job.yaml")
     assert shipped.input.path == [str(desk.folder / "in"), "s3://bucket/more/*.parquet"]
@@ -59,13 +59,13 @@ def test_the_shipped_job_means_the_same_elsewhere(
 def test_a_dated_output_gets_its_date_where_it_runs(desk: Desk, tmp_path: Path) -> None:
     """The job that is shipped knows the outputs of all dates, so that none is read as input."""
     day = date(2026, 11, 26)
-    plain = placed(JobConfig.from_yaml(desk.folder / "job.yaml"))
-    config = placed(JobConfig.from_yaml(desk.folder / "job.yaml", ["output.path=in/{run_date}"]))
-    stage(tmp_path, config, wheel=None, installed=True)
+    plain = with_absolute_paths(JobConfig.from_yaml(desk.folder / "job.yaml"))
+    config = with_absolute_paths(JobConfig.from_yaml(desk.folder / "job.yaml", ["output.path=in/{run_date}"]))
+    runtime_environment(tmp_path, config, wheel=None, installed=True)
     shipped = JobConfig.from_yaml(tmp_path / "job.yaml")
     assert shipped.output.path == str(desk.folder / "in/{run_date}")
-    assert command(shipped, day).endswith(" --json --run-date 2026-11-26")
-    assert command(plain, day).endswith(" --json")
+    assert entrypoint(shipped, day).endswith(" --json --run-date 2026-11-26")
+    assert entrypoint(plain, day).endswith(" --json")
 
 
 def test_the_package_is_pinned_unless_told_otherwise(desk: Desk) -> None:
@@ -73,14 +73,16 @@ def test_the_package_is_pinned_unless_told_otherwise(desk: Desk) -> None:
     config = JobConfig.from_yaml(desk.folder / "job.yaml")
     shipped = desk.folder / "shipped"
     shipped.mkdir()
-    assert stage(shipped, config, wheel=None, installed=False)["pip"] == [f"corpusmill=={version()}"]
-    assert "pip" not in stage(shipped, config, wheel=None, installed=True)
+    assert runtime_environment(shipped, config, wheel=None, installed=False)["pip"] == [
+        f"corpusmill=={version()}"
+    ]
+    assert "pip" not in runtime_environment(shipped, config, wheel=None, installed=True)
     wheel = desk.folder / "corpusmill-9-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
-    (pinned,) = stage(shipped, config, wheel=str(wheel), installed=False)["pip"]
+    (pinned,) = runtime_environment(shipped, config, wheel=str(wheel), installed=False)["pip"]
     assert pinned.endswith("/corpusmill-9-py3-none-any.whl")
     assert (shipped / wheel.name).read_bytes() == b"wheel"
     with pytest.raises(SubmissionError, match="got both"):
-        stage(shipped, config, wheel=str(wheel), installed=True)
+        runtime_environment(shipped, config, wheel=str(wheel), installed=True)
     with pytest.raises(SubmissionError, match="expected a wheel file"):
-        stage(shipped, config, wheel=str(desk.folder), installed=False)
+        runtime_environment(shipped, config, wheel=str(desk.folder), installed=False)

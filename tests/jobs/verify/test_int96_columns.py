@@ -65,7 +65,7 @@ def test_an_output_begun_with_nanoseconds_is_refused(spark: Workshop) -> None:
     data.unlink()
     before = contents(spark.output)
     with pytest.raises(
-        OutputError, match=r"holds the output of another job, .*timestamp\[ns\].*there"
+        OutputError, match=r"holds the output of another job, .*timestamp\[ns\].*in the folder"
     ) as raised:
         spark.run(input__keep=KEEP)
     assert raised.value.field == "output.path"

@@ -14,6 +14,7 @@ import yaml
 from support.separate_disks import OTHER, Nodes, separate_disks, why_not
 
 from corpusmill.jobs import JobConfig
+from corpusmill.jobs.progress.status import status
 from corpusmill.jobs.resolve.job import resolve
 from corpusmill.pipeline.engine.shared_folders import SharedFolders
 from corpusmill.pipeline.errors import JobFailed
@@ -69,6 +70,8 @@ def check_refused(done: subprocess.CompletedProcess[str], job: dict[str, Any], f
     assert list(output.glob("data/*")) == []
     assert not (output / "_manifest.parquet").exists()
     assert list(output.glob("_job/.*")) == []
+    found = status(str(output))
+    assert (found.state, found.note) == ("failed", line.removeprefix("error: "))
 
 
 @pytest.mark.slow

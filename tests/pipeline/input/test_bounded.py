@@ -27,8 +27,6 @@ from corpusmill.pipeline.engine.stages import read
 from corpusmill.pipeline.input.planning import Pending
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.spec import InputSpec
-from corpusmill.pipeline.engine.stages import tokenized
-from corpusmill.pipeline.blocks import from_row, to_row
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
