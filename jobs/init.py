@@ -55,7 +55,7 @@ class DataSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCheckpoint:
+class DetectedCheckpoint:
     """A checkpoint for the job file: its task, the needs of the task, and a description."""
 
     checkpoint: str
@@ -146,7 +146,7 @@ def _id_column(data: DataSummary, text: str) -> str | None:
     return next(iter([*usual, *(name for name in scalars if name.lower().endswith(("_id", "-id")))]), None)
 
 
-def _find_model(checkpoint: str | None) -> FoundCheckpoint:
+def _find_model(checkpoint: str | None) -> DetectedCheckpoint:
     """Return the checkpoint with its task; default: all-MiniLM-L6-v2, from its package if installed."""
     if checkpoint is None:
         default_checkpoint = minilm()
@@ -156,7 +156,7 @@ def _find_model(checkpoint: str | None) -> FoundCheckpoint:
             else "It is installed here."
         )
         about = f"No checkpoint was given: all-MiniLM-L6-v2 computes vectors of 384 dimensions. {where}"
-        return FoundCheckpoint(
+        return DetectedCheckpoint(
             default_checkpoint, "embedding", Needs(), f"{about} Put the checkpoint of your choice here."
         )
     try:
@@ -170,7 +170,7 @@ def _find_model(checkpoint: str | None) -> FoundCheckpoint:
         known = ", ".join(TASKS)
         raise CorpusmillError(f"{checkpoint}: expected a head for one of {known}").at("--checkpoint")
     columns = ", ".join(f"{field.name}: {field.type}" for field in task_object.schema)
-    return FoundCheckpoint(checkpoint, task, task_object.needs, f"{_about(read)} It writes {columns}.")
+    return DetectedCheckpoint(checkpoint, task, task_object.needs, f"{_about(read)} It writes {columns}.")
 
 
 def _about(checkpoint: Checkpoint) -> str:
@@ -180,7 +180,7 @@ def _about(checkpoint: Checkpoint) -> str:
 
 
 def _lines(
-    paths: Sequence[str], data: DataSummary, model: FoundCheckpoint, requested: str | None
+    paths: Sequence[str], data: DataSummary, model: DetectedCheckpoint, requested: str | None
 ) -> Iterator[str]:
     text = _text_column(data, requested)
     kept = _id_column(data, text)

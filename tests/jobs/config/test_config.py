@@ -9,6 +9,7 @@ import yaml
 from corpusmill.jobs import ConfigError, JobConfig
 from corpusmill.jobs.config import familiar_names
 from corpusmill.jobs.config.explain import known_keys, sections
+from corpusmill.jobs.config.familiar_names import FAMILIAR_KEYS, FAMILIAR_TASKS
 from corpusmill.pipeline.tasks import TASKS
 
 FULL = """
@@ -359,12 +360,10 @@ def test_hints_name_fields_and_tasks_that_exist() -> None:
         for path, section in sections(JobConfig).items()
         for key in known_keys(section)
     }
-    named = {
-        field for target, _ in familiar_names.KEYS.values() for field in (target or "").split(" or ") if field
-    }
+    named = {field for target, _ in FAMILIAR_KEYS.values() for field in (target or "").split(" or ") if field}
     assert {field.replace("[]", "") for field in named} <= known
-    assert not {key for key in familiar_names.KEYS if key in {path.rpartition(".")[2] for path in known}}
-    assert all(any(task in TASKS for task in tasks) for tasks in familiar_names.TASKS.values())
+    assert not {key for key in FAMILIAR_KEYS if key in {path.rpartition(".")[2] for path in known}}
+    assert all(any(task in TASKS for task in tasks) for tasks in FAMILIAR_TASKS.values())
 
 
 @pytest.mark.parametrize(

@@ -8,23 +8,35 @@ import pytest
 from workshop import Workshop, contents
 
 DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
-    "text column": ({"input__text": "title"}, "input.text: 'text' there, 'title' in the job"),
+    "text column": ({"input__text": "title"}, "input.text: 'text' in the folder, 'title'"),
     "kept columns": (
         {"input__keep": ["id", "title"]},
-        "input.keep: ['id'] there, ['id', 'title'] in the job",
+        "input.keep: ['id'] in the folder, ['id', 'title']",
     ),
-    "rows per unit": ({"input__rows_per_unit": 3}, "input.rows_per_unit: 8 there, 3 in the job"),
-    "bad rows": ({"input__on_bad_row": "fail"}, "input.on_bad_row: 'reject' there, 'fail' in the job"),
-    "format": ({"output__format": "parquet"}, "output.format: 'arrow' there, 'parquet' in the job"),
-    "compression": ({"output__compression": "lz4"}, "output.compression: 'zstd' there, 'lz4' in the job"),
-    "dtype": ({"models__0__dtype": "bfloat16"}, "models[0].dtype: 'float32' there, 'bfloat16' in the job"),
-    "length": ({"models__0__max_length": 16}, "models[0].max_length: 64 there, 16 in the job"),
+    "rows per unit": ({"input__rows_per_unit": 3}, "input.rows_per_unit: 8 in the folder, 3"),
+    "bad rows": (
+        {"input__on_bad_row": "fail"},
+        "input.on_bad_row: 'reject' in the folder, 'fail'",
+    ),
+    "format": ({"output__format": "parquet"}, "output.format: 'arrow' in the folder, 'parquet'"),
+    "compression": (
+        {"output__compression": "lz4"},
+        "output.compression: 'zstd' in the folder, 'lz4'",
+    ),
+    "dtype": (
+        {"models__0__dtype": "bfloat16"},
+        "models[0].dtype: 'float32' in the folder, 'bfloat16'",
+    ),
+    "length": ({"models__0__max_length": 16}, "models[0].max_length: 64 in the folder, 16"),
     "windows": (
         {"models__0__long_text": "window"},
-        "models[0].stride: None there, 128 in the job",
+        "models[0].stride: None in the folder, 128",
     ),
-    "batch": ({"models__0__tokens_per_batch": 64}, "models[0].tokens_per_batch: 2048 there, 64 in the job"),
-    "name": ({"models__0__name": "b"}, "models[0].name: '' there, 'b_' in the job"),
+    "batch": (
+        {"models__0__tokens_per_batch": 64},
+        "models[0].tokens_per_batch: 2048 in the folder, 64",
+    ),
+    "name": ({"models__0__name": "b"}, "models[0].name: '' in the folder, 'b_'"),
 }
 
 
@@ -65,7 +77,7 @@ def test_another_stride_is_another_job(workshop: Workshop) -> None:
     workshop.run(**windows, models__0__stride=7)
     result = workshop.cli("run", workshop.job(**windows, models__0__stride=9))
     assert result.exit_code == 2
-    assert "models[0].stride: 7 there, 9 in the job" in result.stderr
+    assert "models[0].stride: 7 in the folder, 9" in result.stderr
 
 
 def test_computing_equal_texts_once_is_no_part_of_a_job(workshop: Workshop) -> None:

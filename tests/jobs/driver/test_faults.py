@@ -186,7 +186,7 @@ def test_a_full_disk_is_said_in_words_and_the_same_command_continues(
     result = workshop.cli("run", job)
     assert result.exit_code == 1, result.stderr
     (line,) = result.stderr.splitlines()
-    assert "cannot be written (No space left on device); free space" in line
+    assert "cannot be written (No space left on device); it needs free space" in line
     committed = {path.name: path.read_bytes() for path in (output / "data").iterdir()}
     assert 0 < len(committed) < len(whole)
     assert {name: whole[name] for name in committed} == committed
@@ -224,7 +224,7 @@ def test_a_full_disk_under_ray(workshop: Workshop, small_disk: Path) -> None:
     whole = workshop.data()
     output = small_disk / "out"
     job = workshop.job(output__path=str(output), **fields)
-    assert "cannot be written (No space left on device); free space" in ended(started(job))
+    assert "cannot be written (No space left on device); it needs free space" in ended(started(job))
     committed = {path.name: path.read_bytes() for path in (output / "data").iterdir()}
     assert 0 < len(committed) < len(whole)
     assert {name: whole[name] for name in committed} == committed

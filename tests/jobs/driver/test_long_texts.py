@@ -264,7 +264,7 @@ def test_a_length_without_room_for_text_is_refused(workshop: Workshop, second: s
             assert result.exit_code == 0, result.stderr
             break
         assert result.exit_code == 2
-        words = f"expected more than {size}, which the special tokens around a text take, got {max_length}"
+        words = f"expected more than {size}, the number of special tokens around a text, got {max_length}"
         assert f"models[0].max_length: {words}" in result.stderr
 
 

@@ -42,7 +42,7 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
     shown = Progress(Tally((), ()), enabled=True)
     monkeypatch.setattr(Tally, "observe", lambda *_: None)
-    monkeypatch.setattr(live, "line", lambda _: "a line")
+    monkeypatch.setattr(live, "one_line", lambda _: "a line")
     printed = []
     for now in map(float, range(0, 50, 3)):
         shown.show(None)  # type: ignore[arg-type]

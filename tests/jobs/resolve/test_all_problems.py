@@ -95,7 +95,7 @@ FAULTS = {
     ),
     "no name": Fault(put("models.2.name", None), "models[2].name", "is required when there are several"),
     "bad name": Fault(put("models.4.name", "my model"), "models[4].name", "got 'my model'"),
-    "name clash": Fault(put("models.1.name", "m0"), "models[1].name", "'m0_embedding' is already there"),
+    "name clash": Fault(put("models.1.name", "m0"), "models[1].name", "'m0_embedding' already exists"),
     "output in use": Fault(foreign_output, "output.path", "expected an empty folder"),
     "compression": Fault(put("output.compression", "snappy"), "output.compression", "expected one of zstd"),
 }

@@ -155,7 +155,7 @@ REFUSALS = {
         unknown_file_system, ("input.path", "nowhere://", "expected a local path, s3://")
     ),
     "JSON array": Refusal(
-        json_array, ("array.json", "expected one JSON object a line", "'['", "rewritten"), 1
+        json_array, ("array.json", "expected one JSON object per line", "'['", "rewritten"), 1
     ),
     "Parquet cut short": Refusal(
         parquet_cut_short, ("cut.parquet", "expected a complete Parquet file", "copy it again"), 1
@@ -244,7 +244,7 @@ def test_rows_that_cannot_be_used_are_set_aside_one_by_one(workshop: Workshop) -
     source = workshop.lines(lines)
     result = workshop.cli("run", workshop.job(input__schema={"id": "int64"}), "--json")
     assert result.exit_code == 0
-    assert f"warning: {len(bad)} row(s) could not be used" in result.stderr
+    assert f"warning: {len(bad)} row(s) were rejected" in result.stderr
     found = json.loads(result.stdout)
     assert (found["rows"], found["rejected"]) == (20, len(bad))
     rejects = workshop.rejects()

@@ -152,7 +152,7 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_said(tmp_path: Path, make: Any) -> None:
     """With its path."""
     make(tmp_path / "job.yaml")
-    with pytest.raises(ScheduleError, match=r"job\.yaml: expected a store of schedules"):
+    with pytest.raises(ScheduleError, match=r"job\.yaml: expected a usable store of schedules"):
         Store(tmp_path / "job.yaml")
 
 
@@ -172,6 +172,6 @@ def test_a_due_time_is_used_once(tmp_path: Path) -> None:
 def test_times_that_never_come_are_refused(tmp_path: Path) -> None:
     """The 1st or 21st that is also the last Monday of its month."""
     store = Store(tmp_path / "schedules.sqlite")
-    with pytest.raises(ScheduleError, match="expected times that come"):
+    with pytest.raises(ScheduleError, match="expected cron fields that fit"):
         store.add(schedule(cron="0 2 */20 * 1L"), NOW)
     assert store.scheduled() == []

@@ -15,7 +15,7 @@ class Card:
 
     def __init__(self, patch: pytest.MonkeyPatch, *, free: int, per_token: int) -> None:
         self.free, self.per_token, self.sizes = free, per_token, []
-        patch.setattr(batch_size, "peak", self.peak_bytes)
+        patch.setattr(batch_size, "peak_bytes", self.peak_bytes)
         patch.setattr(batch_size, "free_bytes", lambda share: int(share * free))
         patch.setattr(torch.cuda, "empty_cache", lambda: None)
 

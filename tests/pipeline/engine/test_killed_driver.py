@@ -141,7 +141,7 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
     out, err = process.communicate(timeout=LONGEST)
     assert process.returncode == 0, err
     assert json.loads(out)["rows"] == 597
-    assert "warning: 3 row(s) could not be used" in err
+    assert "warning: 3 row(s) were rejected" in err
     noise = [
         line
         for line in err.splitlines()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.laid_out import text_block, tokenize_block
+from support.laid_out import text_block, tokenized
 from support.tiny_checkpoints import write_checkpoint
 
 from corpusmill.jobs import model_spec
@@ -77,7 +77,7 @@ def started(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def start(folder: Path, dtype: str) -> dict[str, Any]:
         spec = model_spec(str(folder), task="embedding", dtype=dtype, allow_int8=dtype == "int8")
         texts = ["the old house by the river", None, "water"]
-        row = pack_block(tokenize_block(text_block(texts), spec.tokenizer))
+        row = pack_block(tokenized(text_block(texts), spec.tokenizer))
         (tmp_path / "work").write_bytes(pickle.dumps((spec, row, len(texts))))
         done = subprocess.run(
             [sys.executable, "-c", WORKER, str(tmp_path / "work")],

@@ -359,7 +359,7 @@ def test_a_missing_column_names_those_there_are(parquet: Write) -> None:
 def test_a_column_that_is_there_twice_is_refused() -> None:
     """Which one is meant, nobody knows."""
     schema = pa.schema([("a", pa.int64()), ("a", pa.string())])
-    with pytest.raises(InputError, match="column 'a' is there more than once"):
+    with pytest.raises(InputError, match="column 'a' appears more than once"):
         column_type("a", [("/in", schema)], field="input.keep")
 
 

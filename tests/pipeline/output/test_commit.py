@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(output: OutputSpec) -> None:
     """Neither under its own name nor under a temporary one."""
     with (
         largest_file(100),
-        pytest.raises(OutputError, match=r"cannot be written \(File too large\); free space"),
+        pytest.raises(OutputError, match=r"cannot be written \(File too large\); it needs free space"),
     ):
         commit(block(), [RESULT], output, tokens=7)
     assert files(Path(output.url)) == []
