@@ -109,6 +109,16 @@ class Processor:
     features: frozenset[str]
 
 
+def compute_threads(cpus: int) -> int:
+    """Return the threads that torch may use for a worker with this number of CPUs: at most OMP_THREAD_LIMIT.
+
+    Above this limit, oneDNN divides a product among threads of which some never run. Their part of the result
+    stays undefined (torch 2.13).
+    """
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    return max(1, min(cpus, int(limit))) if limit.isdecimal() else cpus
+
+
 def usable_cpus() -> int:
     """Return the number of CPUs that this process may use, at most the limit of its container."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

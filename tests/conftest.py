@@ -7,6 +7,10 @@ import psutil
 import pytest
 from support import marked_processes
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is loaded: threads of two test processes on two cores would wait for each other.
+    os.environ |= {"OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1"}
+
 CLUSTERS = {"ray_cluster", "head"}
 """Fixtures that start a Ray cluster once per session."""
 MARK = "CORPUSMILL_TEST_SESSION"

@@ -20,7 +20,7 @@ from corpusmill.jobs.bench.results import (
 )
 from corpusmill.jobs.bench.settings import Settings
 from corpusmill.jobs.errors import BenchError
-from corpusmill.pipeline.machine import usable_cpus
+from corpusmill.pipeline.machine import compute_threads, usable_cpus
 
 Measure = Callable[[Settings, Path], Findings]
 """A measurement of these settings, with a folder to work in, which is removed afterwards."""
@@ -39,7 +39,7 @@ def run_measurement(
     theme: str, measure: Measure, settings: Settings, *, folder: Path | None, command: str
 ) -> BenchResult:
     """Run a measurement and return the result; with a `folder`, write its page there."""
-    settings = replace(settings, threads=settings.threads or usable_cpus())
+    settings = replace(settings, threads=compute_threads(settings.threads or usable_cpus()))
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:

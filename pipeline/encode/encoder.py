@@ -22,6 +22,7 @@ from corpusmill.pipeline.encode.items import Items, distinct_items
 from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.encode.sequences import Layout
 from corpusmill.pipeline.errors import ModelFailed
+from corpusmill.pipeline.machine import compute_threads
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
@@ -50,7 +51,7 @@ class Encoder:
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.device == "cpu":
-            torch.set_num_threads(spec.pool.cpus)
+            torch.set_num_threads(compute_threads(spec.pool.cpus))
         self._spec = spec
         kind = TASKS[spec.task]
         folder = model_folder(spec)

@@ -1,5 +1,8 @@
 """The same settings give the same bytes; other orders, batches and units the same results to rounding."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from workshop import Workshop, contents
 
+from corpusmill.jobs.verify.verify import verify
 from corpusmill.pipeline.engine.inline import InlineEngine
 
 
@@ -83,3 +87,17 @@ def test_unit_sizes_change_rounding_only(workshop: Workshop, both: dict[str, Any
     """Nor its neighbours in the unit."""
     one = run(workshop, "one", **both)
     same_to_rounding(rows(one), rows(run(workshop, "other", input__rows_per_unit=size, **both)))
+
+
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_a_limit_of_openmp_changes_no_result(workshop: Workshop, limit: str) -> None:
+    """More threads than `OMP_THREAD_LIMIT` would leave parts of the products undefined."""
+    workshop.numbered(50)
+    job = workshop.job()
+    command = [str(Path(sys.executable).with_name("corpusmill")), "run", str(job), "--executor", "inline"]
+    environment = os.environ | {"OMP_THREAD_LIMIT": limit, "OMP_NUM_THREADS": "4"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert verify(str(workshop.output)).ok
+    limited = rows(workshop.output)["embedding"].to_pylist()
+    unlimited = rows(run(workshop, "unlimited"))["embedding"].to_pylist()
+    np.testing.assert_allclose(limited, unlimited, atol=1e-5)
