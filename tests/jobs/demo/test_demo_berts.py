@@ -108,8 +108,10 @@ def test_sentences_are_prose() -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "answer"),
     [
-        ("exception", "Close it. If it is open, a KeyError is raised.", "KeyError"),
-        ("exception", "Handle a KeyError. Nothing else.", None),
+        pytest.param(
+            "exception", "Close it. If it is open, a KeyError is raised.", "KeyError", marks=pytest.mark.slow
+        ),
+        pytest.param("exception", "Handle a KeyError. Nothing else.", None, marks=pytest.mark.slow),
         ("return", "Return the first item of a list, if any.", "the first item of a list"),
         ("return", "Returns a name for the file.", "a name"),
         ("default", "The mode defaults to 'r'.", "r"),

@@ -140,6 +140,7 @@ def test_a_submodule_goes_with_its_package(module: str, section: str | None) -> 
     assert section_of(module) == section
 
 
+@pytest.mark.slow
 def test_every_section_has_enough_documents(documents: list[Document]) -> None:
     """A label with too few documents is a mistake in the table."""
     found = [section_of(document.module) for document in documents]

@@ -124,6 +124,7 @@ def test_a_job_from_s3_to_s3(
     assert store.copied == 0
 
 
+@pytest.mark.slow
 def test_receipts_and_events_are_read_back_from_s3(workshop: Workshop, job: Path) -> None:
     """In pieces, as a store cannot append; without them the data files are read again."""
     assert workshop.cli("run", job).exit_code == 0

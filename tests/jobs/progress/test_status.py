@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 from support.faulty import Fault, faults
 from typer.testing import CliRunner
@@ -95,6 +96,7 @@ def test_an_output_nobody_is_at_is_stopped_or_failed(workshop: Workshop) -> None
     assert (found.state, found.note, found.standing) == ("failed", "the disk is full", None)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_as_a_whole_is_failed_with_its_reason(workshop: Workshop) -> None:
     """No unit failed, but the manifest cannot be written."""
     workshop.numbered(8)

@@ -47,6 +47,7 @@ def test_a_job_is_submitted_followed_and_listed(desk: Desk, head: Head) -> None:
     assert (listed["id"], listed["state"], listed["rows"]) == (made["id"], "succeeded", 40)
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_said(desk: Desk, head: Head) -> None:
     """Heads of Ray want a token by default; one line says where it is."""
     environment = {**os.environ, "RAY_AUTH_TOKEN": "0" * 64}

@@ -53,6 +53,7 @@ def test_workers_of_two_models_share_one_gpu(
     assert capsys.readouterr().err.count(f"note: c: a worker {note}") == 1
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_fit_on_the_gpu_are_refused_before_the_start(job: dict[str, Any]) -> None:
     """Three halves of one GPU, and two of 0.6 although nothing else is on it."""
     job["models"] = job["models"][1:]

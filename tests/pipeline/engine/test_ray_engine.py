@@ -63,6 +63,7 @@ def test_every_row_is_there_once_and_in_order(job: dict[str, Any]) -> None:
         assert unit == sorted(unit)
 
 
+@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(job: dict[str, Any], undisturbed: dict[str, bytes]) -> None:
     """Three of the files removed: they come back with the same bytes, the others are not written again."""
     run(JobConfig.from_dict(job))
