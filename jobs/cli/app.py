@@ -70,7 +70,7 @@ def run(
 
     def act() -> None:
         from corpusmill.jobs import run as run_job
-        from corpusmill.jobs.resolve.job_file import load_job
+        from corpusmill.jobs.resolve.job import load_job
 
         today = date_or_today(run_date)
         config = load_job(job, set_ or (), run_date=today)
@@ -117,7 +117,7 @@ def plan(
 
     def act() -> None:
         from corpusmill.jobs.plan.plan import plan as plan_job
-        from corpusmill.jobs.resolve.job_file import load_job
+        from corpusmill.jobs.resolve.job import load_job
 
         today = date_or_today(run_date)
         config = load_job(job, set_ or (), run_date=today)

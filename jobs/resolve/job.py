@@ -6,12 +6,13 @@ Everything that can be known before the first row is checked here, and all probl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 
 import pyarrow as pa
 
-from corpusmill.jobs.config.dates import unknown_placeholder
-from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig
+from corpusmill.jobs.config.dates import unknown_placeholder, with_run_date
+from corpusmill.jobs.config.schema import InputConfig, JobConfig, OutputConfig, read_job_file
 from corpusmill.jobs.errors import ConfigError, Problem
 from corpusmill.jobs.resolve.checks import Checks
 from corpusmill.jobs.resolve.dtype import check_output_folder, recorded_dtypes
@@ -52,6 +53,21 @@ class ResolvedJob:
             print(f"note: {note}", file=sys.stderr, flush=True)
 
 
+def load_job(path: str, overrides: Sequence[str] = (), *, run_date: date) -> JobConfig:
+    """Load a job file.
+
+    A file with faults of form is a ConfigError, which also lists the problems of the rest: inputs,
+    checkpoints, output. Without such faults the rest is left to `resolve`.
+    """
+    reading = read_job_file(path, overrides)
+    if reading.job is None or reading.problems:
+        rest: list[Problem] = []
+        if job := reading.job:
+            rest = _other_problems(with_run_date(job, run_date), reading.unread, template=job.output.path)
+        raise ConfigError([*reading.problems, *rest], path)
+    return reading.job
+
+
 def resolve(config: JobConfig, origin: str = "job", *, template: str | None = None) -> ResolvedJob:
     """Check a job against its inputs, checkpoints and output; the ConfigError lists every problem.
 
@@ -65,7 +81,7 @@ def resolve(config: JobConfig, origin: str = "job", *, template: str | None = No
     return job
 
 
-def problems_of(config: JobConfig, unread: frozenset[str], *, template: str | None = None) -> list[Problem]:
+def _other_problems(config: JobConfig, unread: frozenset[str], *, template: str) -> list[Problem]:
     """Return the other problems of a job, some fields of which could not be read.
 
     `template` is as in `resolve`.

@@ -15,8 +15,7 @@ from workshop import Workshop
 from corpusmill.jobs import JobConfig
 from corpusmill.jobs.cli.app import app
 from corpusmill.jobs.config.fields import job_fields
-from corpusmill.jobs.resolve.job import resolve
-from corpusmill.jobs.resolve.job_file import load_job
+from corpusmill.jobs.resolve.job import load_job, resolve
 
 ODD = [
     "a: b",

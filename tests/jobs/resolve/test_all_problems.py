@@ -15,8 +15,7 @@ from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop
 
 from corpusmill.jobs import ConfigError, Problem
-from corpusmill.jobs.resolve.job import resolve
-from corpusmill.jobs.resolve.job_file import load_job
+from corpusmill.jobs.resolve.job import load_job, resolve
 
 Fields = dict[str, Any]
 Spoil = Callable[[Fields, Workshop], None]
