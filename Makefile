@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # The tests and Ray start many processes: without cached bytecode each compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := $(VENV)/.installed
+# Two processes, which take the tests in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: bench demo test test-all test-gpu check lint types docs wheel-check clean
 
@@ -18,12 +20,11 @@ bench: $(INSTALLED)
 		$(BIN)/python benchmarks/$$script.py || exit 1; \
 	done
 
-# In two processes; the tests of a Ray cluster share one of them.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 test-gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu

@@ -4,7 +4,7 @@ Everything that can be known before the first row is checked here, and all probl
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -26,6 +26,7 @@ from corpusmill.pipeline.input.readers.infer import CONFLICT
 from corpusmill.pipeline.input.schema import FileSchema, check_text, check_texts, column_type, kept_columns
 from corpusmill.pipeline.input.unit_size import UnitSizing
 from corpusmill.pipeline.input.units import Split
+from corpusmill.pipeline.machine import compute_threads
 from corpusmill.pipeline.output.folder import OutputFolder
 from corpusmill.pipeline.output.sinks import SINKS
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
@@ -36,7 +37,7 @@ from corpusmill.pipeline.storage import StoredFile, absolute
 class ResolvedJob:
     """A job that is ready to run: the specification of the pipeline, and the input cut into splits.
 
-    `notes` are messages for the user about the listing of the input.
+    `notes` are messages for the user: about the listing of the input, and settings that have no full effect.
     """
 
     config: JobConfig
@@ -126,7 +127,19 @@ def _check_job(config: JobConfig, checks: Checks, template: str | None) -> Resol
     )
     sizing = _sizing(config, resolved)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    return ResolvedJob(config, spec, tuple(resolved), tuple(files), splits, sizing, tuple(listed.notes))
+    notes = (*listed.notes, *_thread_notes(resolved))
+    return ResolvedJob(config, spec, tuple(resolved), tuple(files), splits, sizing, notes)
+
+
+def _thread_notes(models: Sequence[ResolvedModel]) -> Iterator[str]:
+    """Yield a note for each model whose workers may not use all their CPUs."""
+    for i, model in enumerate(models):
+        cpus = model.config.pool.cpus
+        if isinstance(cpus, int) and model.spec.device == "cpu" and (threads := compute_threads(cpus)) < cpus:
+            yield (
+                f"models[{i}].pool.cpus: OMP_THREAD_LIMIT lets each worker use {threads} of its {cpus} CPUs; "
+                "raise this limit or lower the field"
+            )
 
 
 def _read_input(

@@ -91,12 +91,16 @@ def test_unit_sizes_change_rounding_only(workshop: Workshop, both: dict[str, Any
 
 @pytest.mark.parametrize("limit", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_limit_of_openmp_changes_no_result(workshop: Workshop, limit: str) -> None:
-    """More threads than `OMP_THREAD_LIMIT` would leave parts of the products undefined."""
+    """More threads than `OMP_THREAD_LIMIT` would leave parts of the products undefined.
+
+    A larger `cpus` is noted.
+    """
     workshop.numbered(50)
-    job = workshop.job()
+    job = workshop.job(models__0__pool={"cpus": 4})
     command = [str(Path(sys.executable).with_name("corpusmill")), "run", str(job), "--executor", "inline"]
     environment = os.environ | {"OMP_THREAD_LIMIT": limit, "OMP_NUM_THREADS": "4"}
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert f"models[0].pool.cpus: OMP_THREAD_LIMIT lets each worker use {limit} of its 4 CPUs" in done.stderr
     assert verify(str(workshop.output)).ok
     limited = rows(workshop.output)["embedding"].to_pylist()
     unlimited = rows(run(workshop, "unlimited"))["embedding"].to_pylist()
