@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from corpusmill.pipeline.blocks import UnitSummary
-from corpusmill.pipeline.engine.faults import HangTimeout
+from corpusmill.pipeline.engine.faults import MAX_DEATHS, HangTimeout
 from corpusmill.pipeline.engine.messages import Outcome, WorkerNote
 from corpusmill.pipeline.engine.pool import Pool, PoolLinks
 from corpusmill.pipeline.engine.ray_calls import RayCalls
@@ -78,3 +78,22 @@ def test_the_limit_of_failed_starts_follows_the_workers_there_are(monkeypatch: p
     (worker,) = pool.workers
     with pytest.raises(JobFailed, match="3 workers in a row died while loading"):
         pool.died(worker, RayActorError())
+
+
+def test_the_limit_of_deaths_at_work_follows_the_workers_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one worker of two, MAX_DEATHS end the job, each at a unit of its own."""
+    monkeypatch.setattr(ray, "kill", lambda _: None)
+    pool = Pool(0, SPEC, PoolLinks(actor, RayCalls(), lambda _: None, HangTimeout()), 0.0)
+
+    def die() -> None:
+        (worker,) = pool.workers
+        pool.started(worker, Ready(7), 1.0)
+        result = UnitResult()
+        unit = OpenUnit(object(), 1, UnitSummary(Unit("u", "/in", 0, 0), 16, 0, {}, None), [result])
+        pool.workers.assign(worker, WorkItem(unit, result, 0, 16, 160), object(), 2.0)
+        pool.died(worker, RayActorError())
+
+    for _ in range(MAX_DEATHS - 1):
+        die()
+    with pytest.raises(JobFailed, match=f"{MAX_DEATHS} workers in a row died and none finished anything"):
+        die()
