@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pyarrow import feather
 from support.pages import FENCE, ROOT, TITLE
 
@@ -33,6 +34,7 @@ def copied(folder: Path) -> Path:
     return package
 
 
+@pytest.mark.slow
 def test_the_worked_example_can_be_followed(tmp_path: Path) -> None:
     """A file and two lines of a table make a task that a job runs, null rows and all."""
     package, parts = copied(tmp_path), steps()

@@ -41,6 +41,7 @@ def test_a_job_runs_and_verifies(workshop: Workshop) -> None:
     assert json.loads(checked.stdout)["ok"] is True
 
 
+@pytest.mark.slow
 def test_a_failed_job_exits_with_1_and_one_traceback_if_asked_for(workshop: Workshop) -> None:
     """Nothing on standard output."""
     workshop.lines(['{"id": 1, "text": "a"}', "{"])
@@ -100,6 +101,7 @@ def test_ctrl_c_exits_with_130_and_the_same_command_continues(workshop: Workshop
     assert (checked["ok"], checked["complete"]) == (True, False)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(workshop: Workshop) -> None:
     """`corpusmill verify ... | head -0` prints no traceback."""
     workshop.numbered(4)

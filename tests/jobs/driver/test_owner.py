@@ -251,6 +251,7 @@ def test_a_second_run_is_refused_while_the_first_works(workshop: Workshop) -> No
     assert workshop.data() == alone
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_at_once(workshop: Workshop) -> None:
     """Without any option: its process is gone. What it left half written goes too."""
     workshop.numbered(80)

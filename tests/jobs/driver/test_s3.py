@@ -294,6 +294,7 @@ def test_no_credentials_at_all_are_told(workshop: Workshop, job: Path, tmp_path:
     assert "fault of corpusmill" not in result.stderr
 
 
+@pytest.mark.slow
 def test_credentials_of_a_profile(workshop: Workshop, job: Path, tmp_path: Path) -> None:
     """The other place that they may come from."""
     (tmp_path / "aws").write_text(f"[work]\naws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n")

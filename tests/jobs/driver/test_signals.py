@@ -198,6 +198,7 @@ def test_without_a_signal_an_error_is_itself() -> None:
     assert sent(ITSELF, signal.SIGTERM) == (-signal.SIGTERM, "", "")
 
 
+@pytest.mark.slow
 def test_a_run_stops_although_python_dropped_the_signal(workshop: Workshop) -> None:
     """After the unit that it is at, which is committed."""
     workshop.numbered(40)

@@ -221,6 +221,7 @@ def test_a_run_writes_a_report_and_does_not_fail_without_it(
     assert "warning: no report was written" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_browser_draws_it_without_messages(finished: Workshop, browser: str) -> None:
     """No message on the console, all charts drawn, no script of the corpus run; light and dark differ."""
     events(finished)
@@ -238,6 +239,7 @@ def test_a_browser_draws_it_without_messages(finished: Workshop, browser: str) -
     assert _brightness(dark) < 80
 
 
+@pytest.mark.slow
 def test_the_browser_check_finds_faults(tmp_path: Path, browser: str) -> None:
     """The check itself: a page with a script that fails, and one that is taken over."""
     bad = tmp_path / "bad.html"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
     "stage",
     [
         pytest.param("reading", marks=pytest.mark.slow),
-        "encoding",
+        pytest.param("encoding", marks=pytest.mark.slow),
         pytest.param("tokenizing", marks=pytest.mark.slow),
         pytest.param("committing", marks=pytest.mark.slow),
     ],

@@ -10,6 +10,7 @@ from corpusmill.jobs import model_spec
 from corpusmill.pipeline.ray_data import Encode, Tokenize
 
 
+@pytest.mark.slow
 def test_a_program_of_ones_own_tokenizes_and_encodes(ray_cluster: None, checkpoints: dict[str, Path]) -> None:
     """Rows read, tokenized in tasks, encoded by an actor that loads the model once."""
     model = model_spec(str(checkpoints["classifier"]), name="mood", task="text-classification")

@@ -95,6 +95,7 @@ def test_all_encoders_killed_at_once_cost_nothing(
     assert data_files(job) == undisturbed
 
 
+@pytest.mark.slow
 def test_an_input_that_changes_under_the_job_fails_its_units_alone(
     job: dict[str, Any], tmp_path: Path, corpus: Path
 ) -> None:

@@ -65,6 +65,7 @@ def line(text: str = "fine") -> bytes:
     return json.dumps({"text": text}).encode() + b"\n"
 
 
+@pytest.mark.slow
 def test_a_line_of_500_megabytes_is_one_reject(tmp_path: Path) -> None:
     """Its neighbours are read."""
     with (tmp_path / "in.jsonl").open("wb") as file:
