@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # Two processes, which take the tests in the order of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: bench demo test test-all test-gpu check lint types docs wheel-check clean
+.PHONY: bench demo test test-slow test-all test-gpu check lint types docs wheel-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/corpusmill demo --output out/demo
@@ -21,7 +21,11 @@ bench: $(INSTALLED)
 	done
 
 test: lint
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not exhaustive and not gpu"
+
+# What takes more than a few seconds each.
+test-slow: $(INSTALLED)
+	$(PYTEST) -m "slow and not exhaustive and not gpu"
 
 test-all: check
 	$(PYTEST) -m "not gpu"

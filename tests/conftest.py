@@ -33,11 +33,12 @@ def _named(process: psutil.Process) -> str:
     return f"{process.pid} {' '.join(process.cmdline())[:80]} of {test}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give a file's tests to one process of `pytest -n 2 --dist loadgroup`: they share what the file sets up.
 
     All tests of a Ray cluster share one process, because the cluster starts once. They take longest, so they
-    come first.
+    come first. (First of all hooks: that of xdist, which reads the groups, would else run before this one.)
     """
     groups: dict[pytest.Item, str] = {}
     for item in items:

@@ -45,7 +45,7 @@ def demo_job(corpus: Path, output: Path) -> dict[str, Any]:
             "path": f"{corpus}/*.jsonl",
             "text": "text",
             "keep": ["module", "name", "text", TRUTH],
-            "rows_per_unit": 512,
+            "rows_per_unit": 256,
         },
         "models": [
             {"checkpoint": minilm(), "name": "minilm", "task": "embedding"},

@@ -73,7 +73,7 @@ def run(
     return done, json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_section_runs_on_a_bare_machine(tmp_path: Path) -> None:
     """One architecture, without the package and what a pipeline needs; one JSON and one Markdown file."""
     done, found = run(tmp_path / "out", "--architectures", "mobilebert", bare=True)
@@ -89,7 +89,7 @@ def test_every_section_runs_on_a_bare_machine(tmp_path: Path) -> None:
     assert "| mobilebert | " in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_architecture_is_exact(tmp_path: Path) -> None:
     """All five, as on a GPU."""
     done, found = run(tmp_path / "out")
@@ -97,7 +97,7 @@ def test_every_architecture_is_exact(tmp_path: Path) -> None:
     assert sum(name.startswith("exactness ") and each["passed"] for name, each in found.items()) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_padded_batches_are_checked_as_they_are_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

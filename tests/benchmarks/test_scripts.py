@@ -127,7 +127,7 @@ def test_overlap_counts_kept_neighbours() -> None:
     assert accuracy.overlap(x_ND, x_ND[[0, 2, 4, 6, 1, 3, 5, 7]], nearest=1) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_jobs_of_growing_size_are_measured(settings: Settings, tmp_path: Path) -> None:
     """On Ray, to their end: 1, 10 and 100 times as many documents."""
     (rows,) = found("corpus_size.py", *options_of(settings, tmp_path))["tables"].values()
@@ -153,7 +153,7 @@ def test_the_host_path_is_measured_by_stage(settings: Settings) -> None:
     assert all(spent >= 0 for spent in result["microseconds a document"].values())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_engine_around_a_simulated_gpu_is_measured(settings: Settings, tmp_path: Path) -> None:
     """Real processes, to the end of the corpus."""
     paths = ["--corpus", settings.corpus, "--tokenizer", settings.tokenizer, "--output", tmp_path / "out"]
@@ -162,7 +162,7 @@ def test_the_engine_around_a_simulated_gpu_is_measured(settings: Settings, tmp_p
     assert result["documents/s"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_driver_is_measured_with_many_workers() -> None:
     """Fewer workers here, so that it takes seconds."""
     result = found("thousand_workers.py", "--workers", 20, "--seconds", 3)
@@ -170,7 +170,7 @@ def test_the_driver_is_measured_with_many_workers() -> None:
     assert result["loops_per_second"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_object_store_is_measured_under_a_slow_model(tmp_path: Path) -> None:
     """It stops by itself after the asked-for seconds."""
     result = found("backpressure.py", tmp_path, "--seconds", 15)
@@ -178,7 +178,7 @@ def test_the_object_store_is_measured_under_a_slow_model(tmp_path: Path) -> None
     assert result["most_mb"] < result["store_mb"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_units_are_planned_resumed_and_listed(tmp_path: Path) -> None:
     """One object per command, each with exit code 0."""
     done = ran("million_units.py", tmp_path / "many", "--units", 20, "--files", 2)

@@ -51,7 +51,7 @@ def test_packed_equals_alone(tmp_path: Path, results: Any, architecture: str, ta
     check_packed_equals_alone(model, results, seed=f"{architecture} {task}", rounds=2, batch=8)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
 @pytest.mark.parametrize("seed", range(5))
 def test_packed_equals_alone_more_often(

@@ -77,7 +77,7 @@ def spoiled(draw: st.DrawFn) -> dict[str, Any]:
     return job
 
 
-@pytest.fixture(params=[FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.fixture(params=[FEW, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 def cases(request: pytest.FixtureRequest) -> settings:
     """So many cases, the same in every run."""
     return settings(

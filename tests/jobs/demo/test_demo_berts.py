@@ -72,7 +72,7 @@ def test_a_card_has_every_measured_figure(name: str) -> None:
     assert [value for value in shares if f"{value:.3f}" not in card] == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", BERTS)
 def test_the_recorded_figures_are_reproduced(name: str) -> None:
     """Within two points on the Python it was trained on; elsewhere the corpus differs."""

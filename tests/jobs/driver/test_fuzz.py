@@ -112,7 +112,7 @@ def read_all(path: Path, content: bytes) -> None:
     assert time.thread_time() - started < HANG
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 def test_any_bytes_are_rows_or_rejects(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In byte ranges of 64; no exception but the error that says what the file is; kept values are valid."""
     monkeypatch.setattr(jsonl, "SPLIT_BYTES", 64)
@@ -125,7 +125,7 @@ def test_any_bytes_are_rows_or_rejects(tmp_path: Path, count: int, monkeypatch: 
     check()
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 def test_any_bytes_are_a_packed_file_or_an_error(count: int) -> None:
     """Damaged at any place; what is unpacked is never wrong in silence."""
     content = b"".join(json.dumps({"text": f"line {i}"}).encode() + b"\n" for i in range(50))
@@ -169,7 +169,7 @@ def compressed(compression: str, content: bytes) -> bytes:
     return packed
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 def test_any_lines_have_columns(count: int) -> None:
     """Inference never fails: what has no type says so."""
 
@@ -182,7 +182,7 @@ def test_any_lines_have_columns(count: int) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("count", [FEW // 2, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW // 2, pytest.param(MANY, marks=pytest.mark.exhaustive)])
 def test_any_configuration_of_a_checkpoint_is_loaded_or_refused(
     tmp_path: Path, architecture: str, count: int
 ) -> None:

@@ -184,7 +184,7 @@ def ray_folder() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.0, 0.1])
+@pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.exhaustive), 0.1])
 def test_a_ray_run_on_s3(
     workshop: Workshop,
     job: Path,
@@ -211,7 +211,7 @@ def test_a_ray_run_on_s3(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.05, 0.25])
+@pytest.mark.parametrize("share", [0.05, pytest.param(0.25, marks=pytest.mark.exhaustive)])
 def test_throttling_costs_time_only(
     workshop: Workshop, job: Path, store: Proxy, undisturbed: dict[str, bytes], share: float
 ) -> None:

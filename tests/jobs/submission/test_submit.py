@@ -127,13 +127,15 @@ def test_a_status_outlives_its_cluster(desk: Desk, tmp_path_factory: pytest.Temp
     assert "the cluster does not answer" in desk.call("status", half).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_wheel_travels_with_the_job(desk: Desk, head: Head, tmp_path: Path) -> None:
     """The cluster runs the corpusmill of the wheel: here one that says another version."""
     source = tmp_path / "source"
     subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
-    project = source / "pyproject.toml"
-    project.write_text(re.sub(r'(?m)^version = ".*"$', 'version = "9.9.9.post7"', project.read_text()))
+    package = source / "src/corpusmill/__init__.py"
+    package.write_text(
+        re.sub(r'(?m)^__version__ = ".*"$', '__version__ = "9.9.9.post7"', package.read_text())
+    )
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
     subprocess.run([*command, str(source)], check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")

@@ -174,7 +174,7 @@ def test_any_number_of_labels(
     assert_same(tmp_path, reference, results, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 @pytest.mark.parametrize(("architecture", "values"), EACH, ids=name_of)
 @pytest.mark.parametrize("seed", [1, 2])

@@ -79,7 +79,9 @@ def test_a_reader_stays_within_its_share_of_the_store(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("units_a_share", [0.5, 2, 5])
+@pytest.mark.parametrize(
+    "units_a_share", [0.5, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (2, 5))]
+)
 def test_a_share_of_few_units_holds_nothing_up_for_ever(
     job: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units_a_share: float
 ) -> None:

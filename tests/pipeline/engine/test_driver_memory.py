@@ -61,7 +61,7 @@ def grown_with(job: dict[str, Any], folder: Path, rows: int) -> int:
     return grown[0]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_drivers_memory_does_not_grow_with_the_rows(job: dict[str, Any], tmp_path: Path) -> None:
     """200 MB go by in as many units as 50 MB and 100 MB did before, which warmed everything up."""
     warming = [grown_with(job, tmp_path, rows) >> 20 for rows in (10, 2_000, 4_000)]

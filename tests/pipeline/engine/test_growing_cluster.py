@@ -43,7 +43,7 @@ print(json.dumps({"rows": result.rows, "nodes": max(n for n, _ in seen), "worker
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nodes_are_added_for_workers_and_removed_after_them(job: dict[str, Any], tmp_path: Path) -> None:
     """A head of two CPUs, one for reading; four workers of one CPU each bring at least two nodes more."""
     job["models"] = job["models"][1:]

@@ -95,7 +95,7 @@ def inline(job: dict[str, Any], out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [2, 25])
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.exhaustive)])
 def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path: Path, kills: int) -> None:
     """SIGKILL of the driver at random moments, then the same command: the bytes of an undisturbed run.
 
@@ -156,7 +156,7 @@ def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -
     [
         (signal.SIGINT, "ray"),
         (signal.SIGTERM, "inline"),
-        (signal.SIGTERM, "ray"),
+        pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.exhaustive),
         (signal.SIGINT, "inline"),
     ],
 )
@@ -210,7 +210,9 @@ def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)]
+)
 def test_a_run_leaves_the_cluster_that_it_was_connected_to(
     job: dict[str, Any], tmp_path: Path, number: int
 ) -> None:
@@ -236,7 +238,15 @@ def test_a_run_leaves_the_cluster_that_it_was_connected_to(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pause", [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+@pytest.mark.parametrize(
+    "pause",
+    [
+        0.0,
+        2.0,
+        5.0,
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (0.5, 1.0, 3.0, 4.0, 6.0)),
+    ],
+)
 def test_a_termination_while_the_cluster_starts(job: dict[str, Any], tmp_path: Path, pause: float) -> None:
     """SIGTERM at any moment of a start: the same exit code, no traceback, and no process left."""
     path = write_job(job, tmp_path)

@@ -114,7 +114,7 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("word", ["horse", "mountain"])
+@pytest.mark.parametrize("word", [pytest.param("horse", marks=pytest.mark.exhaustive), "mountain"])
 def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
@@ -142,7 +142,7 @@ def test_every_kind_of_poison_at_once(poisoned: Any, monkeypatch: pytest.MonkeyP
     assert set(rejects(job)) == set(words)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_unit_of_nothing_but_poison(poisoned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows that all crash: a file with columns and no rows, and three rejects."""
     job = poisoned(dict.fromkeys(range(ROWS - 3, ROWS), "fish"))
