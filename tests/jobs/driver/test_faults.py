@@ -233,6 +233,7 @@ def test_a_full_disk_under_ray(workshop: Workshop, small_disk: Path) -> None:
     assert {path.name: path.read_bytes() for path in (output / "data").iterdir()} == whole
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_writes_in_the_middle_is_said_in_words(
     workshop: Workshop, small_disk: Path
 ) -> None:

@@ -307,6 +307,7 @@ print(find_checkpoint("memory://m").digest)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_download(workshop: Workshop, tmp_path: Path) -> None:
     """The second waits, and finds it there."""
     log = tmp_path / "log"

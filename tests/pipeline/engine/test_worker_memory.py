@@ -103,6 +103,7 @@ def test_weights_are_held_once(wide: Path, started: Callable[..., dict[str, Any]
     assert held["mapped"] < BESIDE
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_worker_imports_nothing_that_it_has_no_use_for(
     checkpoints: dict[str, Path], started: Callable[..., dict[str, Any]]
