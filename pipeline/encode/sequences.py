@@ -135,18 +135,60 @@ class Layout:
     ) -> Sequences:
         """Lay out pairs whose text (`pairs.first`) is cut or windowed, and whose other text stays whole.
 
-        The other text is cut only if it would take more than half the room. `text_first=False` puts it
-        before the text.
+        A pair that fits is never cut. Else the other text is cut if it is longer than the text and than half
+        the room, or leaves the text less than a quarter of the room. `text_first=False` puts it before the
+        text.
         """
-        frame = self.template.pair
-        room = self.max_length - frame.size
-        kept = np.minimum(other.lengths[pairs.second], room // 2)
-        windows = cut_windows(texts.lengths[pairs.first], room - kept, self.stride)
+        lengths, beside = texts.lengths[pairs.first], other.lengths[pairs.second]
+        kept = self._kept_beside(lengths, beside)
+        windows = self._pair_windows(lengths, kept)
+        text = _Segment(texts, pairs.first[windows.of], windows.start, windows.stop)
+        second = _whole(other, pairs.second, kept, windows.of)
+        return self._pair_sequences(text, second, windows, pairs, text_first=text_first)
+
+    def pairs_in_windows(self, first: Ragged, second: Ragged, pairs: "Pairs") -> Sequences:
+        """Lay out pairs whose longer text is windowed if they do not fit; the shorter one is in each window.
+
+        The shorter text is cut only if it leaves the longer one less than a quarter of the room. `start` and
+        `stop` of the sequences are those of the longer text.
+        """
+        lengths = first.lengths[pairs.first], second.lengths[pairs.second]
+        second_longer = lengths[1] > lengths[0]
+        long, short = np.maximum(*lengths), np.minimum(*lengths)
+        kept = self._kept_beside(long, short)
+        windows = self._pair_windows(long, kept)
+        of, swapped = windows.of, second_longer[windows.of]
+        segments = [
+            _Segment(
+                texts,
+                rows[of],
+                np.where(windowed, windows.start, 0),
+                np.where(windowed, windows.stop, kept[of]),
+            )
+            for texts, rows, windowed in (
+                (first, pairs.first, ~swapped),
+                (second, pairs.second, swapped),
+            )
+        ]
+        return self._pair_sequences(*segments, windows, pairs, text_first=True)
+
+    def _kept_beside(self, text: Int, beside: Int) -> Int:
+        """Return how many tokens of the texts beside windowed texts are in each window."""
+        room = self.max_length - self.template.pair.size
+        least = np.maximum(np.where(beside > text, room // 2, room // 4), 1)
+        kept: Int = np.minimum(beside, room - np.minimum(text, least))
+        return kept
+
+    def _pair_windows(self, lengths: Int, kept: Int) -> Windows:
+        room = self.max_length - self.template.pair.size - kept  # 0 beside an empty text
+        return cut_windows(lengths, np.maximum(room, 1), self.stride)
+
+    def _pair_sequences(
+        self, text: "_Segment", beside: "_Segment", windows: Windows, pairs: "Pairs", *, text_first: bool
+    ) -> Sequences:
+        segments, place = ((text, beside), 0) if text_first else ((beside, text), 1)
         of = windows.of
-        text = _Segment(texts, pairs.first[of], windows.start, windows.stop)
-        beside = _Segment(other, pairs.second[of], np.zeros(len(of), np.int64), kept[of])
-        segments = (text, beside) if text_first else (beside, text)
-        return _assemble(frame, segments, 0 if text_first else 1, windows, pairs.item[of], pairs.part[of])
+        return _assemble(self.template.pair, segments, place, windows, pairs.item[of], pairs.part[of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +238,11 @@ class _Segment:
     rows: Int
     start: Int
     stop: Int
+
+
+def _whole(texts: Ragged, rows: Int, kept: Int, of: Int) -> _Segment:
+    """Return the first `kept` tokens of each text, in all its windows."""
+    return _Segment(texts, rows[of], np.zeros(len(of), np.int64), kept[of])
 
 
 def _assemble(

@@ -49,7 +49,7 @@ class TextClassificationTask:
         second = items.tables["text_pair"]
         if layout.stride is None:
             return layout.pairs_cut_longest(items.text, second, pairs)
-        return layout.pairs_cut_text(items.text.ids, second.ids, pairs)
+        return layout.pairs_in_windows(items.text.ids, second.ids, pairs)
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
         """Return (n, L) float32: probabilities, or for regression the values themselves."""

@@ -224,11 +224,15 @@ def test_models_with_one_tokenizer_share_its_tokens_and_cut_them_themselves(work
 def test_pairs_of_long_texts_are_cut_as_transformers_cuts_them(
     workshop: Workshop, long_text: str, max_length: int
 ) -> None:
-    """Truncated: the longer first, also where both are too long. Windowed: the first text."""
+    """Truncated: the longer first, also where both are too long. Windowed: the longer, if they do not fit."""
     first = ["water " * 50, "water " * 30, "water " * 9, "night", "", "good book " * 20, None]
     second = ["house, " * 20, "house, " * 40, "house " * 9, "good " * 60, "house", "night", "night"]
     if long_text == "window":
-        second = [(text or "")[:12] for text in second]
+        second = ["house, ", "house, " * 2, "house " * 5, "good " * 60, "house", "night", "night"]
+        # Pairs that fit, of which one side takes more than half, and differs at its end.
+        for end in ("good", "bad"):
+            first += ["night", "the house of " * 3 + end]
+            second += ["the house of " * 3 + end, "night"]
     rows = zip(first, second, strict=True)
     workshop.rows([{"id": i, "text": one, "title": other} for i, (one, other) in enumerate(rows)])
     model = model_of(workshop, TASKS[1], max_length=max_length, long_text=long_text, stride=3, combine="max")
@@ -242,7 +246,13 @@ def test_pairs_of_long_texts_are_cut_as_transformers_cuts_them(
         windows = AutoTokenizer.from_pretrained(workshop.classifier)(
             one,
             other,
-            truncation="longest_first" if long_text == "truncate" else "only_first",
+            truncation=(
+                "longest_first"
+                if long_text == "truncate"
+                else "only_first"
+                if len(one) >= len(other)
+                else "only_second"
+            ),
             max_length=max_length,
             stride=3 if long_text == "window" else 0,
             return_overflowing_tokens=long_text == "window",
@@ -250,7 +260,11 @@ def test_pairs_of_long_texts_are_cut_as_transformers_cuts_them(
         sequences = windows if long_text == "window" else [windows]
         logits = reference(PackedTokens.from_sequences(sequences)).logits
         expected.append(logits.softmax(-1).max(dim=0).values.detach().numpy())
-    same(vectors(workshop.read(), TASKS[1]), expected)
+    found = vectors(workshop.read(), TASKS[1])
+    same(found, expected)
+    if long_text == "window":
+        assert not np.allclose(found[-4], found[-2])
+        assert not np.allclose(found[-3], found[-1])
 
 
 @pytest.mark.parametrize(("second", "size"), [(None, 2), ("title", 3)], ids=["text", "pair"])

@@ -168,45 +168,56 @@ def test_a_sequence_says_where_its_text_is(
     assert len(found.groups) - 1 == len(with_tokens)
 
 
+def kept_beside(text: int, beside: int, room: int) -> int:
+    """Whole if both fit; else half of the room is left to a shorter text, a quarter to a longer one."""
+    if text + beside <= room:
+        return beside
+    return min(beside, room - min(text, max(1, room // 2 if beside > text else room // 4)))
+
+
 @pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("way", ["text first", "text second", "either"])
 @settings(derandomize=True, deadline=None)
 @given(
     lengths=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=8),
     max_length=st.integers(5, 30),
     stride=st.none() | st.integers(0, 30),
-    text_first=st.booleans(),
 )
-def test_the_other_side_stays_whole_up_to_half_the_room(
-    folder: Path,
-    frame: str,
-    lengths: list[tuple[int, int]],
-    max_length: int,
-    stride: int | None,
-    text_first: bool,
+def test_windows_of_pairs_hold_one_side_whole_and_lose_nothing_of_the_other(
+    folder: Path, frame: str, way: str, lengths: list[tuple[int, int]], max_length: int, stride: int | None
 ) -> None:
-    """In every window, before or after the text, which takes the rest; nothing is too long."""
+    """A pair that fits is one sequence; else one side is whole in every window, if there is room for it."""
     texts, others = ragged([pair[0] for pair in lengths], 1000), ragged([pair[1] for pair in lengths], 5000)
     rows = np.arange(len(lengths))
-    found = layout(folder, frame, max_length, stride).pairs_cut_text(
-        texts, others, row_pairs(rows, rows), text_first=text_first
-    )
+    pairs, made = row_pairs(rows, rows), layout(folder, frame, max_length, stride)
+    if way == "either":
+        found = made.pairs_in_windows(texts, others, pairs)
+    else:
+        found = made.pairs_cut_text(texts, others, pairs, text_first=way == "text first")
     room = max_length - FRAMES[frame].pair.size
     seen: dict[int, set[int]] = {}
-    for item, ids, own in zip(found.item.tolist(), ids_of(found), text_tokens(found), strict=True):
+    for item, ids, start, stop in zip(
+        found.item.tolist(), ids_of(found), found.start.tolist(), found.stop.tolist(), strict=True
+    ):
         assert len(ids) <= max_length
-        beside = [id_ for id_ in ids if id_ >= 5000]
-        offset = int(others.offsets[item]) + 5000
-        assert beside == list(range(offset, offset + min(lengths[item][1], room // 2)))
-        assert [id_ for id_ in ids if 1000 <= id_ < 5000] == own
-        assert len(own) <= room - len(beside)
-        if own and beside:
-            assert (ids.index(own[0]) < ids.index(beside[0])) == text_first
-        seen.setdefault(item, set()).update(own)
+        sides = [id_ for id_ in ids if 1000 <= id_ < 5000], [id_ for id_ in ids if id_ >= 5000]
+        offsets = int(texts.offsets[item]) + 1000, int(others.offsets[item]) + 5000
+        windowed = int(way == "either" and lengths[item][1] > lengths[item][0])
+        assert sides[windowed] == list(range(offsets[windowed] + start, offsets[windowed] + stop))
+        kept = kept_beside(lengths[item][windowed], lengths[item][1 - windowed], room)
+        assert sides[1 - windowed] == list(range(offsets[1 - windowed], offsets[1 - windowed] + kept))
+        if all(sides):
+            assert (ids.index(sides[0][0]) < ids.index(sides[1][0])) == (way != "text second")
+        if sum(lengths[item]) <= room:
+            assert item not in seen
+            assert tuple(map(len, sides)) == lengths[item]
+        seen.setdefault(item, set()).update(sides[windowed])
     for item, tokens in seen.items():
-        kept = lengths[item][0]
+        long = lengths[item][int(way == "either" and lengths[item][1] > lengths[item][0])]
         if stride is None:
-            kept = min(kept, room - min(lengths[item][1], room // 2))
-        assert len(tokens) == kept
+            short = sum(lengths[item]) - long
+            long = min(long, room - kept_beside(long, short, room))
+        assert len(tokens) == long
 
 
 @pytest.mark.parametrize("stride", [None, 2])
