@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
 from corpusmill.models.checkpoints.safetensors_headers import read_headers
-from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, Step
+from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
@@ -195,7 +195,7 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
     )
 
 
-def _step(step: Step) -> str:
+def _step(step: VectorStep) -> str:
     if isinstance(step, Dense):
         residual = " with residual" if step.residual else ""
         return f"dense {step.in_features} -> {step.out_features}, {step.activation}{residual}"

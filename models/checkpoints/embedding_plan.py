@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, Normalize, SentenceModules, Step
+from corpusmill.models.checkpoints.sentence_modules import (
+    Dense,
+    LayerNorm,
+    Normalize,
+    SentenceModules,
+    VectorStep,
+)
 from corpusmill.models.checkpoints.sentence_pooling import POOLING_FLAGS
 from corpusmill.models.errors import OptionError
 
@@ -45,9 +51,9 @@ class EmbeddingPlan:
 
     layer: int
     pooling: tuple[str, ...]
-    steps: tuple[Step | Truncate, ...]
+    steps: tuple[VectorStep | Truncate, ...]
     dimension: int
-    token_steps: tuple[Step, ...] = ()
+    token_steps: tuple[VectorStep, ...] = ()
     token_width: int = 0
 
     @property
@@ -84,7 +90,7 @@ def plan_embedding(
 
 def _shortened(
     own: SentenceModules, options: EmbeddingOptions, whole: int
-) -> tuple[tuple[Step | Truncate, ...], int]:
+) -> tuple[tuple[VectorStep | Truncate, ...], int]:
     """Return the steps, the last values of a vector dropped, and the number of values that remain.
 
     The checkpoint's own `truncate_dim` drops them from a vector of unit length, which is shorter then.
@@ -119,21 +125,22 @@ def _check_pooling(pooling: str | None, own: SentenceModules, *, width: int, poo
         )
     for first in _sized(own)[:1]:
         reads = first.in_features if isinstance(first, Dense) else first.dimension
+        kind = "projection" if isinstance(first, Dense) else "norm"
         if reads != width:
             raise OptionError(
                 f"pooling: expected one that gives {reads} values, which the checkpoint's "
-                f"module {first.folder} reads; {pooling} gives {width}. Leave pooling out to keep the "
+                f"{kind} {first.folder} reads; {pooling} gives {width}. Leave pooling out to keep the "
                 f"checkpoint's own ({' and '.join(own.pooling)})"
             )
 
 
-def _normalized(steps: tuple[Step, ...], normalize: bool | None) -> tuple[Step, ...]:
+def _normalized(steps: tuple[VectorStep, ...], normalize: bool | None) -> tuple[VectorStep, ...]:
     if normalize is False:
         return tuple(step for step in steps if not isinstance(step, Normalize))
     return (*steps, Normalize()) if normalize and not _ends_at_unit_length(steps) else steps
 
 
-def _ends_at_unit_length(steps: tuple[Step | Truncate, ...]) -> bool:
+def _ends_at_unit_length(steps: tuple[VectorStep | Truncate, ...]) -> bool:
     return bool(steps) and isinstance(steps[-1], Normalize)
 
 

@@ -79,7 +79,7 @@ def _resolve(structure: Mapping[str, Any], parameters: Mapping[str, Any], asked:
         if name is None and parameters.get("allow_empty_key", True):
             name = next(iter(structure), None)
     if name is None:
-        raise OptionError(f"route: expected one of {', '.join(structure)}; got {asked or 'none'}")
+        raise OptionError(f"route: expected one of {', '.join(structure)}; got {asked!r}")
     if name not in structure:
         raise ConfigError(f"parameters: expected one of the routes {', '.join(structure)}, got {name!r}")
     return name

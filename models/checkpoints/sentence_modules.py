@@ -65,7 +65,7 @@ class LayerNorm:
     dimension: int
 
 
-Step = Dense | Normalize | LayerNorm
+VectorStep = Dense | Normalize | LayerNorm
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class SentenceModules:
 
     transformer: str
     pooling: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[VectorStep, ...]
     max_seq_length: int | None
     splade: Splade | None = None
-    token_steps: tuple[Step, ...] = ()
+    token_steps: tuple[VectorStep, ...] = ()
     route: str | None = None
     routes: tuple[str, ...] = ()
     include_prompt: bool = True
@@ -99,7 +99,7 @@ class SentenceModules:
         return _width_after(self.steps, self.token_width(width) * len(self.pooling))
 
 
-def _width_after(steps: tuple[Step, ...], width: int) -> int:
+def _width_after(steps: tuple[VectorStep, ...], width: int) -> int:
     for step in steps:
         if isinstance(step, Dense):
             _check_width(f"{step.folder}/config.json: in_features", step.in_features, width)
@@ -206,7 +206,7 @@ def _kind(name: str, listing: Path) -> str:
     return kind
 
 
-def _steps(root: Path, modules: list[tuple[str, str]], *, vectors: str) -> tuple[Step, ...]:
+def _steps(root: Path, modules: list[tuple[str, str]], *, vectors: str) -> tuple[VectorStep, ...]:
     """Read the modules that change the `vectors` of tokens or texts; a Dropout only acts in training."""
     return tuple(
         READERS[kind](root, folder, vectors=vectors) for kind, folder in modules if kind != "Dropout"

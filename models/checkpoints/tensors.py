@@ -242,10 +242,8 @@ def _notes(groups: Sequence[_Group]) -> Iterator[str]:
 
 def _way_out(checkpoint: Checkpoint, groups: Sequence[_Group]) -> str:
     """Return the advice, if a head that is missing or surplus tensors are all that is wrong."""
-    missing = [
-        ours for group in groups for ours, theirs in group.theirs.items() if theirs not in group.stored
-    ]
-    if missing and all(ours.startswith("head.") for ours in missing):
+    surplus = [(group, theirs) for group in groups for theirs in _surplus(group)]
+    if not surplus and _lacks_head(groups):
         own = ", ".join(checkpoint.architectures) or "no head"
         return (
             f"\nThe checkpoint has no trained head for {checkpoint.task}: its config.json states {own}. "
@@ -253,11 +251,25 @@ def _way_out(checkpoint: Checkpoint, groups: Sequence[_Group]) -> str:
         )
     if any(not problem.startswith("surplus: ") for group in groups for problem in _problems(group)):
         return ""
-    names = [group.stored[theirs].name for group in groups for theirs in _surplus(group)]
+    names = [group.stored[theirs].name for group, theirs in surplus]
     patterns = dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names)
     alone = [pattern for pattern in patterns if _only_surplus(pattern, groups)]
     listed = ", ".join(f'"{pattern}"' for pattern in (alone if len(alone) == len(patterns) else names))
     return f"\nIf the result is right without them, name them: ignore_tensors: [{listed}]"
+
+
+def _lacks_head(groups: Sequence[_Group]) -> bool:
+    """Return whether whole modules of the head are missing, and nothing else; word vectors may be shared."""
+    main = groups[0]
+    pairs = [(theirs in group.stored, ours) for group in groups for ours, theirs in group.theirs.items()]
+    missing = {ours for stored, ours in pairs if not stored}
+    modules = {ours.rpartition(".")[0] for ours in missing}
+    expected = {
+        ours
+        for ours, theirs in main.theirs.items()
+        if ours.rpartition(".")[0] in modules and theirs.startswith(main.heads)
+    }
+    return bool(missing) and missing == expected and all(name.startswith("head.") for name in modules)
 
 
 def _only_surplus(pattern: str, groups: Sequence[_Group]) -> bool:

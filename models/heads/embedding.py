@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corpusmill.models.checkpoints.embedding_plan import Truncate
-from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, Step
+from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.layers.blocks import ActivatedLinear
@@ -49,7 +49,7 @@ class ResidualProjection(nn.Module):
         return self.map(x_ND) + (x_ND if self.residual is None else self.residual(x_ND))  # type: ignore[no-any-return]
 
 
-class Norm(nn.Module):
+class VectorNorm(nn.Module):
     """A norm of each vector, with a weight and a bias per dimension."""
 
     def __init__(self, dimension: int) -> None:
@@ -111,13 +111,13 @@ def _pretrained_pooler(parts: HeadParts) -> nn.Module:
     return SequenceSummary(pooler, parts.width)
 
 
-def _step(step: Step | Truncate) -> nn.Module:
+def _step(step: VectorStep | Truncate) -> nn.Module:
     if isinstance(step, Dense) and step.residual:
         return ResidualProjection(step)
     if isinstance(step, Dense):
         return ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
     if isinstance(step, LayerNorm):
-        return Norm(step.dimension)
+        return VectorNorm(step.dimension)
     return FirstValues(step.dimensions) if isinstance(step, Truncate) else UnitLength()
 
 

@@ -110,7 +110,7 @@ def _in_checkpoint(name: str) -> bool:
     """
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
-    depth = 3 if path.parts[0].rpartition("_")[2] in ROUTERS else 2
+    depth = 3 if name.partition("/")[0].rpartition("_")[2] in ROUTERS else 2
     return path.suffix in SUFFIXES and len(path.parts) <= depth and not hidden
 
 
