@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
 from corpusmill.models.checkpoints.safetensors_headers import read_headers
-from corpusmill.models.checkpoints.sentence_modules import Dense
+from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from corpusmill.pipeline.errors import CorpusmillError
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
@@ -41,7 +41,8 @@ class Inspection:
     `task` is the default task of a job, `head` the classes in the configuration. `sizes` holds the settings
     of the architecture by our names. `weights` counts the stored numbers per dtype; `unused` names tensors
     that the task does not read. `max_length` is what `auto` means in a job. `modules` are the modules of
-    sentence-transformers: pooling modes, then the later ones. `files` maps names to sizes in bytes.
+    sentence-transformers: pooling modes, then the later ones. `files` maps names to sizes in bytes. `notes`
+    are those that a run prints: tensors that are left out, and choices that the folder leaves open.
     """
 
     checkpoint: str
@@ -62,6 +63,7 @@ class Inspection:
     modules: tuple[str, ...]
     files: dict[str, int]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
@@ -95,6 +97,7 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
         modules=_modules(checkpoint),
         files=_files(source.folder),
         problems=tuple(problems),
+        notes=(*checkpoint.notes, *(plan.notes if plan is not None else ())),
     )
 
 
@@ -118,6 +121,7 @@ def inspection_lines(inspection: Inspection) -> Iterator[str]:
     if inspection.unused:
         yield f"  unused tensors: {', '.join(inspection.unused)}"
     yield from (f"  {size:>14,} bytes  {name}" for name, size in inspection.files.items())
+    yield from (f"  note: {note}" for note in inspection.notes)
     yield from (f"  problem: {problem}" for problem in inspection.problems)
 
 
@@ -177,13 +181,25 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
     modules = checkpoint.sentence_modules
     if modules is None:
         return ()
-    steps = [
-        f"dense {step.in_features} -> {step.out_features}, {step.activation}"
-        if isinstance(step, Dense)
-        else "normalize"
-        for step in modules.steps
-    ]
-    return (f"pooling {'+'.join(modules.pooling)}", *steps)
+    if modules.splade is not None:
+        pooling = f"splade {modules.splade.strategy}, {modules.splade.logarithms} logarithm(s)"
+    else:
+        pooling = f"pooling {'+'.join(modules.pooling)}"
+    return (
+        *([f"route {modules.route} of {', '.join(modules.routes)}"] if modules.route else []),
+        *(f"tokens: {_step(step)}" for step in modules.token_steps),
+        pooling,
+        *map(_step, modules.steps),
+        *([f"truncate_dim {modules.truncate_dim}"] if modules.truncate_dim else []),
+        *([f"max_active_dims {modules.max_active_dims}"] if modules.max_active_dims else []),
+    )
+
+
+def _step(step: VectorStep) -> str:
+    if isinstance(step, Dense):
+        residual = " with residual" if step.residual else ""
+        return f"dense {step.in_features} -> {step.out_features}, {step.activation}{residual}"
+    return "layer norm" if isinstance(step, LayerNorm) else "normalize"
 
 
 def _files(folder: Path) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Loading: from a checkpoint's folder to a model that is ready to run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -39,16 +39,21 @@ def load_model(
     dtype: str = "float32",
     device: str = "cpu",
     embedding: EmbeddingOptions | None = None,
+    *,
+    route: str | None = None,
+    ignore_tensors: Sequence[str] = (),
 ) -> Model:
     """Load a checkpoint for a task, in evaluation mode and without gradients.
 
     Every tensor comes from the checkpoint; none is initialised at random. `embedding` changes how vectors
-    are made. An OptionError refuses a dtype that would ruin this architecture's results, with the reason.
+    are made. `route` is the route of a Router to load, and `ignore_tensors` are patterns of names of surplus
+    tensors that may be left out. An OptionError refuses a dtype that would ruin this architecture's results,
+    with the reason.
     """
     target = _device(device)
-    checkpoint = read_checkpoint(path, task, embedding=embedding)
+    checkpoint = read_checkpoint(path, task, embedding=embedding, route=route)
     number = _dtype(dtype, target, checkpoint)
-    plan = check_tensors(checkpoint)
+    plan = check_tensors(checkpoint, ignore_tensors)
     parts = _fill(checkpoint, plan, dtype=number, device=target)
     _fold(parts["encoder"], dtype=number)
     reasons = _lay_out(parts, int8=dtype == "int8", dtype=number, device=target)
@@ -129,7 +134,7 @@ def _stored_as(ours: str, dtype: torch.dtype, folding: Iterable[str]) -> torch.d
     Projections of embeddings stay in float32, as their input does: they cost one row per sequence. Layers
     that fold norms stay in float32 until the norms are folded.
     """
-    return torch.float32 if ours.startswith(("head.steps.", *folding)) else dtype
+    return torch.float32 if ours.startswith(("head.steps.", "head.token_steps.", *folding)) else dtype
 
 
 def _fold(encoder: nn.Module, *, dtype: torch.dtype) -> None:

@@ -113,7 +113,8 @@ class ModelSpec:
     `checkpoint` is the driver's folder. A node without that folder fetches the same digest from `source`: a
     URL, or the same folder, which then has to be on shared storage. `prefix` begins the names of its output
     columns; `title` is its name in messages. A sequence has at most `max_length` tokens. A longer text is
-    truncated, or cut into windows that share `stride` tokens if `stride` is not None.
+    truncated, or cut into windows that share `stride` tokens if `stride` is not None. `ignore_tensors` are
+    patterns of names of surplus tensors.
     """
 
     title: str
@@ -130,6 +131,7 @@ class ModelSpec:
     tokenizer: TokenizerSpec
     pool: PoolSpec
     options: Mapping[str, Any] = field(default_factory=dict)
+    ignore_tensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

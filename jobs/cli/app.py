@@ -191,6 +191,10 @@ def evaluate(
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A checkpoint folder.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="The folder to write: new or empty.")],
+    ignore_tensors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out surplus tensors of these names; repeatable."),
+    ] = None,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -202,7 +206,7 @@ def convert(
     def act() -> None:
         from corpusmill.jobs.convert import convert as convert_checkpoint
 
-        result = convert_checkpoint(source, target)
+        result = convert_checkpoint(source, target, ignore_tensors or ())
         _print(result, printing.convert_lines, as_json=as_json)
 
     _guarded(act, debug=debug)

@@ -146,8 +146,14 @@ class ModelConfig(Section):
     """Tokens of one pass through the model. `auto` is 2,048 on a CPU and 65,536 on a GPU."""
     pool: PoolConfig = PoolConfig()
     """Workers that hold the model."""
+    ignore_tensors: Names = Field(default_factory=list)
+    """Names of tensors to leave out that the model does not have, such as `linear.*`. `*` stands for any
+    characters. Tensors that only training uses are left out anyway.
+    """
     top_k: Annotated[int | None, Field(ge=1)] = None
-    """Number of labels, answers or tokens to list. `null` lists all labels."""
+    """Number of labels, answers or tokens to list. `null` lists all labels. Default of sparse-embedding: the
+    checkpoint's `max_active_dims`, else all.
+    """
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
     """Least score of a label that is listed."""
     combine: Literal["mean", "max", "first"] | None = None
@@ -161,7 +167,9 @@ class ModelConfig(Section):
     normalize: bool | None = None
     """Scale vectors to length 1. Default: as the checkpoint says, else `false`."""
     dimensions: Annotated[int | None, Field(ge=1)] = None
-    """Number of leading dimensions of each vector to keep."""
+    """Number of leading dimensions of each vector to keep. Default: the checkpoint's `truncate_dim`, else
+    all.
+    """
     output_dtype: Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"] | None = None
     """Type of the numbers that are written. `binary` and `ubinary` pack eight signs into a byte."""
     calibration: Annotated[list[Numbers], Field(min_length=2, max_length=2)] | None = None
@@ -170,6 +178,10 @@ class ModelConfig(Section):
     """
     prompt: str | None = None
     """Text to put before each text. Default: the checkpoint's own prompt."""
+    route: str | None = None
+    """Route of a checkpoint with sentence-transformers' Router, such as `query`. Default: the route for
+    documents.
+    """
     layer: int | None = None
     """Layer whose token vectors are used. 0 is the embedding layer, -1 the last layer."""
     aggregation: Literal["none", "simple", "first", "average", "max"] | None = None

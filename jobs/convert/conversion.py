@@ -1,14 +1,14 @@
 """The conversion: read the source, translate the tensors of each folder of weights, write the new folder."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
 
-from corpusmill.jobs.convert.names import DENSE
+from corpusmill.jobs.convert.names import FAMILIES
 from corpusmill.jobs.convert.sources import Source, WeightsFolder, read_source
 from corpusmill.jobs.convert.spec import Framework
 from corpusmill.jobs.convert.translation import TIE_FIELD, Tying, resolve_tying, translate
@@ -27,8 +27,9 @@ from corpusmill.models.checkpoints.safetensors_headers import INDEX
 class Converted:
     """A finished conversion; the numbers are sums over all converted folders, `bytes` of the written files.
 
-    `left_out` names tensors of the source that the result lacks under that name: shared matrices and saved
-    position numbers. `notes` are the other differences from the source.
+    `left_out` names tensors of the source that the result lacks under that name: shared matrices, saved
+    position numbers, tensors that only training uses, and those that the caller names. `notes` are the other
+    differences from the source, and the reasons for tensors that are left out.
     """
 
     source: str
@@ -51,10 +52,11 @@ class _WrittenWeights:
     notes: tuple[str, ...] = ()
 
 
-def convert(source: str | Path, target: str | Path) -> Converted:
+def convert(source: str | Path, target: str | Path, ignore_tensors: Sequence[str] = ()) -> Converted:
     """Write a folder with the source's weights as model.safetensors, its config, tokenizer and module files.
 
-    The target appears whole or not at all. Raises ConvertError, and ConfigError for unusable JSON.
+    Tensors that no model has are left out if their names match a pattern of `ignore_tensors`. The target
+    appears whole or not at all. Raises ConvertError, and ConfigError for unusable JSON.
     """
     check_target(Path(target))
     found = read_source(Path(source))
@@ -62,7 +64,7 @@ def convert(source: str | Path, target: str | Path) -> Converted:
         for folder in found.folders:
             copy_small_files(found.root / folder, staged / folder)
         written = [
-            _convert(found, weights, weights.framework, staged)
+            _convert(found, weights, weights.framework, staged, ignore_tensors)
             for weights in found.weights
             if weights.framework
         ]
@@ -83,10 +85,20 @@ def convert(source: str | Path, target: str | Path) -> Converted:
     )
 
 
-def _convert(source: Source, weights: WeightsFolder, framework: Framework, staged: Path) -> _WrittenWeights:
+def _convert(
+    source: Source,
+    weights: WeightsFolder,
+    framework: Framework,
+    staged: Path,
+    ignore_tensors: Sequence[str],
+) -> _WrittenWeights:
     where = source.root / weights.folder
-    tensors, buffers = translate(
-        _read(weights, framework), framework=framework, family=weights.family, where=where
+    tensors, left_out = translate(
+        _read(weights, framework),
+        framework=framework,
+        family=weights.family,
+        where=where,
+        ignore=ignore_tensors,
     )
     if not tensors:
         raise ConvertError(f"{weights.files[0]}: expected weights, got a file without tensors")
@@ -94,10 +106,10 @@ def _convert(source: Source, weights: WeightsFolder, framework: Framework, stage
     tied = bool(weights.config.get(TIE_FIELD, True))
     tying = (
         Tying(tensors, (), tied)
-        if weights.family is DENSE
+        if weights.family not in FAMILIES.values()
         else resolve_tying(tensors, weights.family, tied=tied, from_pytorch=framework.name == "PyTorch")
     )
-    notes = []
+    notes = [f"left out {name}: {reason}" for name, reason in left_out.items() if reason]
     if tying.tied != tied:
         write_config(weights.config | {TIE_FIELD: tying.tied}, staged / weights.folder)
         notes.append(
@@ -107,7 +119,7 @@ def _convert(source: Source, weights: WeightsFolder, framework: Framework, stage
         tensors=len(tying.tensors),
         parameters=sum(tensor.numel() for tensor in tying.tensors.values()),
         bytes=write_tensors(tying.tensors, staged / weights.folder),
-        left_out=(*tying.shared, *buffers),
+        left_out=(*tying.shared, *left_out),
         notes=tuple(notes),
     )
 

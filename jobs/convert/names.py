@@ -124,5 +124,9 @@ FAMILIES: dict[str, Family] = {
         output="generator_lm_head.weight",
     ),
 }
-# A projection of sentence-transformers, in a folder of its own.
-DENSE = Family(prefix="", encoder=(), heads=("linear.*",))
+# Modules of sentence-transformers with weights, each in a folder of its own.
+MODULES: dict[str, Family] = {
+    "Dense": Family(prefix="", encoder=(), heads=("linear.*", "residual.weight")),
+    "LayerNorm": Family(prefix="", encoder=(), heads=("norm.*",)),
+    "SparseStaticEmbedding": Family(prefix="", encoder=(), heads=("weight",)),
+}

@@ -5,13 +5,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from corpusmill.jobs.convert.frameworks import FRAMEWORKS
-from corpusmill.jobs.convert.names import DENSE, FAMILIES, Family
+from corpusmill.jobs.convert.names import FAMILIES, MODULES, Family
 from corpusmill.jobs.convert.spec import Framework
 from corpusmill.jobs.errors import ConvertError
 from corpusmill.models.checkpoints.config_fields import read_json, read_object
+from corpusmill.models.checkpoints.foreign_files import LFS, foreign_file, foreign_folder, is_lfs_pointer
+from corpusmill.models.checkpoints.routes import ROUTERS, all_modules
 from corpusmill.models.checkpoints.safetensors_headers import INDEX, SINGLE
 
 WEIGHT_FILES = tuple(framework.file for framework in FRAMEWORKS)
+ENCODERS = ("Transformer", "MLMTransformer")
 
 
 @dataclass(frozen=True)
@@ -41,23 +44,31 @@ class Source:
 def read_source(root: Path) -> Source:
     """Read a folder's JSON files and find its weights; refuse what cannot or need not be converted."""
     if not root.is_dir():
-        raise ConvertError(f"{root}: expected a folder with a checkpoint, found none").at("SRC")
+        found = f"got {foreign_file(root)}" if root.is_file() else "found none"
+        raise ConvertError(f"{root}: expected a folder with a checkpoint, {found}").at("SRC")
     modules = _modules(root)
-    encoder = next((folder for folder, kind in modules if kind == "Transformer"), "")
-    config = read_object(root / encoder / "config.json")
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        where = root / encoder / "config.json"
-        raise ConvertError(f"{where}: model_type: expected one of {', '.join(FAMILIES)}; got {model_type!r}")
-    weights = [_weights_in(root, encoder, config, FAMILIES[model_type])]
+    encoders = [folder for folder, kind in modules if kind in ENCODERS] or [""]
+    weights = [_encoder_in(root, folder) for folder in encoders]
     for folder, kind in modules:
-        if kind == "Dense":
-            weights.append(_weights_in(root, folder, read_object(root / folder / "config.json"), DENSE))
+        if kind in MODULES:
+            config = read_object(root / folder / "config.json")
+            weights.append(_weights_in(root, folder, config, MODULES[kind]))
     if all(each.framework is None for each in weights):
         raise ConvertError(f"{root}: the weights are safetensors already; use the folder as it is").at("SRC")
-    _check_family(root, model_type, weights[0])
-    folders = dict.fromkeys(("", encoder, *(folder for folder, _ in modules)))
-    return Source(root=root, model_type=model_type, weights=tuple(weights), folders=tuple(folders))
+    model_types = [str(each.config["model_type"]) for each in weights[: len(encoders)]]
+    for model_type, each in zip(model_types, weights[: len(encoders)], strict=True):
+        _check_family(root, model_type, each)
+    folders = dict.fromkeys(("", *encoders, *(folder for folder, _ in modules)))
+    return Source(root, ", ".join(dict.fromkeys(model_types)), tuple(weights), tuple(folders))
+
+
+def _encoder_in(root: Path, folder: str) -> WeightsFolder:
+    where = root / folder / "config.json"
+    config = read_object(where)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise ConvertError(f"{where}: model_type: expected one of {', '.join(FAMILIES)}; got {model_type!r}")
+    return _weights_in(root, folder, config, FAMILIES[model_type])
 
 
 def _modules(root: Path) -> list[tuple[str, str]]:
@@ -68,10 +79,14 @@ def _modules(root: Path) -> list[tuple[str, str]]:
     modules = read_json(listing)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise ConvertError(f"{listing}: expected a list with one object per module")
-    return [
-        (_inside(str(module.get("path", "")), listing), str(module.get("type", "")).rpartition(".")[2])
-        for module in modules
-    ]
+    found: list[tuple[str, str]] = []
+    for module in modules:
+        folder = _inside(str(module.get("path", "")), listing)
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        found.append((folder, kind))
+        if kind in ROUTERS:
+            found += [(inner, name.rpartition(".")[2]) for inner, name in all_modules(root, folder)]
+    return found
 
 
 def _weights_in(root: Path, folder: str, config: dict[str, Any], family: Family) -> WeightsFolder:
@@ -80,12 +95,13 @@ def _weights_in(root: Path, folder: str, config: dict[str, Any], family: Family)
         return WeightsFolder(folder, config, family, None, _shards(where, SINGLE, INDEX))
     for framework in FRAMEWORKS:
         files = _shards(where, framework.file, framework.index)
+        for file in filter(is_lfs_pointer, files):
+            raise ConvertError(f"{file}: expected {framework.name} weights, got {LFS}").at("SRC")
         if files:
             return WeightsFolder(folder, config, family, framework, files)
-    found = sorted(path.name for path in where.iterdir()) if where.is_dir() else []
-    raise ConvertError(
-        f"{where}: expected one of {', '.join(WEIGHT_FILES)}; the folder has {', '.join(found) or 'nothing'}"
-    ).at("SRC")
+    raise ConvertError(f"{where}: expected one of {', '.join(WEIGHT_FILES)}, got {foreign_folder(where)}").at(
+        "SRC"
+    )
 
 
 def _shards(where: Path, single: str, index: str | None) -> tuple[Path, ...]:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from torch import Tensor
 
 from corpusmill.jobs.convert.names import WORD_EMBEDDINGS, Family
 from corpusmill.jobs.convert.spec import Framework, SourceLayout, Tensors
 from corpusmill.jobs.errors import ConvertError
+from corpusmill.models.checkpoints.surplus import hint, training_only
 
 TIE_FIELD = "tie_word_embeddings"
 
@@ -16,18 +18,26 @@ NAMES_SHOWN = 20
 
 
 def translate(
-    found: Iterable[tuple[str, Tensor]], *, framework: Framework, family: Family, where: object
-) -> tuple[Tensors, list[str]]:
-    """Return the tensors in PyTorch's names and layouts, and the names of buffers that were left out.
+    found: Iterable[tuple[str, Tensor]],
+    *,
+    framework: Framework,
+    family: Family,
+    where: object,
+    ignore: Sequence[str] = (),
+) -> tuple[Tensors, dict[str, str]]:
+    """Return the tensors in PyTorch's names and layouts, and the names left out, each with the reason.
 
-    A name that no rule covers is an error, and so are two different tensors of one name.
+    The reason of a buffer is empty. A name that no rule covers is an error, unless a pattern of `ignore`
+    matches it, and so are two different tensors of one name.
     """
     tensors: Tensors = {}
-    buffers, unknown = [], []
+    left_out: dict[str, str] = {}
+    unknown = []
     for name, stored in found:
         ours = _renamed(name, framework)
-        if family.is_buffer(ours):
-            buffers.append(name)
+        reason = None if family.knows(ours) else _reason(name, ours, family, ignore)
+        if reason is not None:
+            left_out[name] = reason
         elif not family.knows(ours):
             unknown.append(name)
         else:
@@ -35,9 +45,19 @@ def translate(
     if unknown:
         raise ConvertError(
             f"{where}: no rule covers {len(unknown)} tensor(s) of this {framework.name} checkpoint:"
-            f"{name_lines(unknown)}"
+            f"{name_lines([f'{name}{hint(_renamed(name, framework))}' for name in unknown])}\n"
+            "If the model is right without them, leave them out: --ignore-tensors PATTERN, once per pattern"
         )
-    return _without_prefix(tensors, family, where), buffers
+    return _without_prefix(tensors, family, where), left_out
+
+
+def _reason(name: str, ours: str, family: Family, ignore: Sequence[str]) -> str | None:
+    """Return why a tensor that no model has may be left out; None if it may not."""
+    if family.is_buffer(ours):
+        return ""
+    pattern = next((one for one in ignore if fnmatchcase(name, one) or fnmatchcase(ours, one)), None)
+    own = training_only(ours.removeprefix(family.prefix))
+    return own or (f"--ignore-tensors {pattern}" if pattern else None)
 
 
 def _renamed(name: str, framework: Framework) -> str:

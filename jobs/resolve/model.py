@@ -40,7 +40,10 @@ OPTION_STAND_INS: dict[str, Any] = {"candidate_labels": ["?"], "calibration": [-
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model of the pipeline, its cost and needs, and its output columns."""
+    """A model of the pipeline, its cost and needs, and its output columns.
+
+    `notes` are messages for the user about its checkpoint.
+    """
 
     config: ModelConfig
     spec: ModelSpec
@@ -48,6 +51,7 @@ class ResolvedModel:
     needs: Needs
     columns: tuple[str, ...]
     dtype_reason: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def check_model(
     if task is None or loaded is None:
         return None
     task_object = loaded.task_object
-    checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint))
+    plan = checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint, config.ignore_tensors))
     checks.run(f"{where}.long_text", lambda: _check_windows(config, task, task_object, where))
     longest = max_length or checkpoint.max_positions
     tokenizer = checks.run(
@@ -101,11 +105,12 @@ def check_model(
     if tokenizer is not None and max_length is not None:
         checks.run(f"{where}.max_length", lambda: _check_special_tokens_fit(tokenizer, max_length, where))
     resolved = None
-    if len(checks.problems) == before and not checks.unread and tokenizer is not None:
+    if len(checks.problems) == before and not checks.unread and tokenizer is not None and plan is not None:
+        notes = (*checkpoint.notes, *plan.notes)
         resolved = checks.run(
             f"{where}.checkpoint",
             lambda: _resolve(
-                config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded
+                config, task, loaded, max_length=longest, tokenizer=tokenizer, recorded=recorded, notes=notes
             ),
         )
     return CheckedModel(task, _prefix(config), task_object.needs, _columns(config, task_object), resolved)
@@ -140,6 +145,7 @@ def _resolve(
     max_length: int,
     tokenizer: TokenizerSpec,
     recorded: str | None,
+    notes: tuple[str, ...],
 ) -> ResolvedModel:
     """Return a checked model; the meaning of `dtype: auto` is measured here."""
     checkpoint, task_object = loaded.checkpoint, loaded.task_object
@@ -162,6 +168,7 @@ def _resolve(
         tokenizer=tokenizer,
         pool=PoolSpec(1, 1),
         options=loaded.options,
+        ignore_tensors=tuple(config.ignore_tensors),
     )
     return ResolvedModel(
         config,
@@ -170,6 +177,7 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
+        notes,
     )
 
 
@@ -251,7 +259,12 @@ def _read_encoder(source: FoundCheckpoint | None, where: str, checks: Checks) ->
 def _read_checkpoint(folder: Path, task: str, options: dict[str, Any], where: str) -> Checkpoint:
     """Read a checkpoint for a task; the error of an option has the field of the option."""
     try:
-        return read_checkpoint(folder, TASKS[task].head, embedding=embedding_options(task, options))
+        return read_checkpoint(
+            folder,
+            TASKS[task].head,
+            embedding=embedding_options(task, options),
+            route=options.get("route"),
+        )
     except ModelOptionError as error:
         name, _, message = str(error).partition(": ")
         if name not in options:

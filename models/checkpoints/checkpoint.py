@@ -26,7 +26,8 @@ class Checkpoint:
     checkpoint's own, `embedding` for a plain encoder, None for a head this version does not know. `labels`
     are in order of their ids. `tied`: words are predicted with the word vectors. `embedding_plan` is how
     `embedding` would make vectors, the caller's options included. `parameters` leaves a pooler out that the
-    task has no need of. `max_seq_length` is the limit that sentence-transformers' files set, or None.
+    task has no need of. `max_seq_length` is the limit that sentence-transformers' files set, or None. `notes`
+    are messages for the user about choices that the folder leaves open.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Checkpoint:
     sentence_modules: SentenceModules | None
     embedding_plan: EmbeddingPlan
     parameters: int
+    notes: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
+from corpusmill.models.checkpoints.foreign_files import LFS, is_lfs_pointer
 from corpusmill.models.errors import CheckpointError, ConfigError
 
 T = TypeVar("T", int, float, bool, str)
@@ -80,6 +81,8 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise ConfigError(f"{path}: expected a JSON file, found none") from None
     except ValueError as error:
+        if is_lfs_pointer(path):
+            raise ConfigError(f"{path}: expected JSON, got {LFS}") from None
         raise ConfigError(f"{path}: expected JSON, got a file that does not parse: {error}") from None
 
 

@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from corpusmill.models.checkpoints.sentence_modules import Dense, Normalize, SentenceModules
+from corpusmill.models.checkpoints.sentence_modules import (
+    Dense,
+    LayerNorm,
+    Normalize,
+    SentenceModules,
+    VectorStep,
+)
 from corpusmill.models.checkpoints.sentence_pooling import POOLING_FLAGS
 from corpusmill.models.errors import OptionError
 
@@ -38,12 +44,17 @@ class Truncate:
 
 @dataclass(frozen=True)
 class EmbeddingPlan:
-    """The state after `layer` layers, `pooling` modes of it side by side, then the steps in order."""
+    """The state after `layer` layers, `pooling` modes of it side by side, then the steps in order.
+
+    `token_steps` change the state of each token before the pooling; `token_width` is its width then.
+    """
 
     layer: int
     pooling: tuple[str, ...]
-    steps: tuple[Dense | Normalize | Truncate, ...]
+    steps: tuple[VectorStep | Truncate, ...]
     dimension: int
+    token_steps: tuple[VectorStep, ...] = ()
+    token_width: int = 0
 
     @property
     def normalized(self) -> bool:
@@ -62,22 +73,41 @@ def plan_embedding(
     Raises OptionError for a value that this checkpoint cannot use.
     """
     whole = own.dimension(width)
-    _check_pooling(options.pooling, own, width=width, pooler=pooler)
-    if options.pooling is not None and not _projections(own):
-        whole = width
-    steps = _normalized(own.steps, options.normalize)
-    cut = _cut(options.dimensions, whole)
-    again = (Normalize(),) if cut and _ends_at_unit_length(steps) else ()
+    token_width = own.token_width(width)
+    _check_pooling(options.pooling, own, width=token_width, pooler=pooler)
+    if options.pooling is not None and not _sized(own):
+        whole = token_width
+    steps, dimension = _shortened(own, options, whole)
     return EmbeddingPlan(
         layer=_layer(options.layer, layers),
         pooling=own.pooling if options.pooling is None else (options.pooling,),
-        steps=(*steps, *cut, *again),
-        dimension=cut[0].dimensions if cut else whole,
+        steps=steps,
+        dimension=dimension,
+        token_steps=own.token_steps,
+        token_width=token_width,
     )
 
 
-def _projections(own: SentenceModules) -> list[Dense]:
-    return [step for step in own.steps if isinstance(step, Dense)]
+def _shortened(
+    own: SentenceModules, options: EmbeddingOptions, whole: int
+) -> tuple[tuple[VectorStep | Truncate, ...], int]:
+    """Return the steps, the last values of a vector dropped, and the number of values that remain.
+
+    The checkpoint's own `truncate_dim` drops them from a vector of unit length, which is shorter then.
+    """
+    if options.dimensions is None and own.truncate_dim is not None and own.truncate_dim < whole:
+        kept = _normalized(own.steps, False if options.normalize is False else None)
+        last = (Normalize(),) if options.normalize else ()
+        return (*kept, Truncate(own.truncate_dim), *last), own.truncate_dim
+    steps = _normalized(own.steps, options.normalize)
+    cut = _cut(options.dimensions, whole)
+    again = (Normalize(),) if cut and _ends_at_unit_length(steps) else ()
+    return (*steps, *cut, *again), cut[0].dimensions if cut else whole
+
+
+def _sized(own: SentenceModules) -> list[Dense | LayerNorm]:
+    """Return the steps that read vectors of one width only."""
+    return [step for step in own.steps if isinstance(step, Dense | LayerNorm)]
 
 
 def _check_pooling(pooling: str | None, own: SentenceModules, *, width: int, pooler: bool) -> None:
@@ -88,24 +118,29 @@ def _check_pooling(pooling: str | None, own: SentenceModules, *, width: int, poo
         raise OptionError(f"pooling: this architecture has no pooler; use one of {known}")
     if pooling not in (*TOKEN_POOLINGS, POOLER):
         raise OptionError(f"pooling: expected one of {known}; got {pooling!r}")
-    for first in _projections(own)[:1]:
-        if first.in_features != width:
+    if pooling == POOLER and own.token_steps:
+        raise OptionError(
+            "pooling: the checkpoint's modules change the token vectors, which a pooler does not read; "
+            f"use one of {', '.join(TOKEN_POOLINGS)}"
+        )
+    for first in _sized(own)[:1]:
+        reads = first.in_features if isinstance(first, Dense) else first.dimension
+        kind = "projection" if isinstance(first, Dense) else "norm"
+        if reads != width:
             raise OptionError(
-                f"pooling: expected one that gives {first.in_features} values, which the checkpoint's "
-                f"projection {first.folder} reads; {pooling} gives {width}. Leave pooling out to keep the "
+                f"pooling: expected one that gives {reads} values, which the checkpoint's "
+                f"{kind} {first.folder} reads; {pooling} gives {width}. Leave pooling out to keep the "
                 f"checkpoint's own ({' and '.join(own.pooling)})"
             )
 
 
-def _normalized(
-    steps: tuple[Dense | Normalize, ...], normalize: bool | None
-) -> tuple[Dense | Normalize, ...]:
+def _normalized(steps: tuple[VectorStep, ...], normalize: bool | None) -> tuple[VectorStep, ...]:
     if normalize is False:
         return tuple(step for step in steps if not isinstance(step, Normalize))
     return (*steps, Normalize()) if normalize and not _ends_at_unit_length(steps) else steps
 
 
-def _ends_at_unit_length(steps: tuple[Dense | Normalize | Truncate, ...]) -> bool:
+def _ends_at_unit_length(steps: tuple[VectorStep | Truncate, ...]) -> bool:
     return bool(steps) and isinstance(steps[-1], Normalize)
 
 

@@ -1,5 +1,6 @@
 """Reading a checkpoint's JSON files into its record."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
 from corpusmill.models.checkpoints.config_fields import Fields, located, read_object
 from corpusmill.models.checkpoints.embedding_plan import PLAIN, EmbeddingOptions, plan_embedding
+from corpusmill.models.checkpoints.foreign_files import foreign_file, foreign_folder
 from corpusmill.models.checkpoints.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.checkpoints.spec import Architecture
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
@@ -18,17 +20,26 @@ PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "r
 
 
 def read_checkpoint(
-    path: str | Path, task: str | None = None, *, embedding: EmbeddingOptions | None = None
+    path: str | Path,
+    task: str | None = None,
+    *,
+    embedding: EmbeddingOptions | None = None,
+    route: str | None = None,
 ) -> Checkpoint:
     """Read and check everything but the weights; without `task`, use the checkpoint's own.
 
-    `embedding` changes how vectors are made; for any other task an OptionError refuses it.
+    `embedding` changes how vectors are made; for any other task an OptionError refuses it. `route` is the
+    route of a Router; None means that of documents.
     """
     root = Path(path)
     if not root.is_dir():
-        raise CheckpointError(f"{root}: expected a folder with config.json and weights, found none")
+        found = foreign_file(root) if root.is_file() else None
+        raise CheckpointError(
+            f"{root}: expected a folder with config.json and weights, "
+            f"{f'got {found}' if found else 'found none'}"
+        )
     options = EmbeddingOptions() if embedding is None else embedding
-    checkpoint = _describe(root, read_sentence_modules(root), task, options)
+    checkpoint = _describe(root, read_sentence_modules(root, route), task, options)
     parameters = skeleton(checkpoint, pooler=False).parameters()
     return replace(checkpoint, parameters=sum(parameter.numel() for parameter in parameters))
 
@@ -37,7 +48,7 @@ def _describe(
     root: Path, sentence: SentenceModules | None, task: str | None, options: EmbeddingOptions
 ) -> Checkpoint:
     folder = root / sentence.transformer if sentence else root
-    raw = read_object(folder / "config.json")
+    raw = _read_config(folder)
     with located(folder / "config.json"):
         architecture, labels = _architecture(raw), _labels(raw)
         config, classes = architecture.config(raw), _classes(raw)
@@ -72,7 +83,28 @@ def _describe(
         sentence_modules=sentence,
         embedding_plan=plan,
         parameters=0,
+        notes=tuple(_notes(raw, sentence, labels)),
     )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if folder.is_dir() and not path.is_file() and any(folder.iterdir()):
+        raise ConfigError(
+            f"{path}: expected a JSON file, found none. The folder has {foreign_folder(folder)}"
+        )
+    return read_object(path)
+
+
+def _notes(raw: dict[str, Any], sentence: SentenceModules | None, labels: tuple[str, ...]) -> Iterator[str]:
+    if sentence is not None and len(sentence.routes) > 1:
+        others = ", ".join(name for name in sentence.routes if name != sentence.route)
+        yield f"route {sentence.route} of its Router; it also has {others} (option route)"
+    if raw.get("id2label") and raw.get("num_labels") not in (None, len(labels)):
+        yield (
+            f"config.json: num_labels is {raw['num_labels']}, but id2label has {len(labels)} names; these "
+            "count, as in transformers"
+        )
 
 
 def _architecture(raw: dict[str, Any]) -> Architecture:

@@ -6,10 +6,15 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from corpusmill.models.checkpoints.config_fields import inside, read_object
+from corpusmill.models.checkpoints.foreign_files import (
+    LFS,
+    adapter_beside_weights,
+    foreign_folder,
+    is_lfs_pointer,
+)
 from corpusmill.models.errors import CheckpointError
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-FOREIGN = (".bin", ".h5", ".msgpack", ".onnx", ".ot")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class StoredTensor:
 
 def read_headers(folder: Path) -> dict[str, StoredTensor]:
     """Return every tensor of a folder by its name, from the single file or from all shards of the index."""
+    beside = adapter_beside_weights(folder)
+    if beside is not None and ((folder / SINGLE).is_file() or (folder / INDEX).is_file()):
+        raise CheckpointError(f"{folder}: expected a checkpoint of one model, got {beside}")
     return {tensor.name: tensor for file in _weight_files(folder) for tensor in _read_header(file)}
 
 
@@ -33,12 +41,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         names = sorted(set(_weight_map(folder / INDEX).values()))
         return [inside(folder, name, named_by=folder / INDEX) for name in names]
-    found = sorted(path.name for path in folder.glob("*") if path.suffix in FOREIGN)
-    raise CheckpointError(
-        f"{folder}: expected {SINGLE} or {INDEX}, got {', '.join(found) or 'no weights at all'}. "
-        f"Models are read from safetensors only; `corpusmill convert {folder} NEW_FOLDER` makes them of "
-        "PyTorch, TensorFlow and Flax weights."
-    )
+    raise CheckpointError(f"{folder}: expected {SINGLE} or {INDEX}, got {foreign_folder(folder)}")
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -60,6 +63,8 @@ def _read_header(file: Path) -> list[StoredTensor]:
                 for name, part in zip(names, slices, strict=True)
             ]
     except SafetensorError as error:
+        if is_lfs_pointer(file):
+            raise CheckpointError(f"{file}: expected safetensors, got {LFS}") from None
         raise CheckpointError(
             f"{file}: expected safetensors, got a header that cannot be read: {error}"
         ) from None

@@ -1,22 +1,27 @@
 """The assignment of a checkpoint's tensors to parameters, from safetensors headers alone."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
 from corpusmill.models.checkpoints.embedding_plan import TOKEN_POOLINGS
 from corpusmill.models.checkpoints.safetensors_headers import StoredTensor, read_headers
-from corpusmill.models.checkpoints.sentence_modules import Dense
+from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm
 from corpusmill.models.checkpoints.spec import Architecture
+from corpusmill.models.checkpoints.surplus import hint, training_only
 from corpusmill.models.checkpoints.tensor_layouts import AS_STORED, Shape, TensorLayout
 from corpusmill.models.errors import OptionError, TensorError, indent
+from corpusmill.models.heads import HEADS
 
+NAMES_SHOWN = 8
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Numbers 0, 1, 2, ... that old versions of transformers saved beside the weights.
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 # The names that BERT's first TensorFlow checkpoints gave to a norm's weight and bias.
 LEGACY_ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))
+ALIKE = ("text-classification", "token-classification", "multiple-choice")
 WORDS, OUTPUT = "encoder.embeddings.words.weight", "head.words.decoder"
 
 
@@ -25,13 +30,14 @@ class TensorPlan:
     """The tensor that each parameter is read from.
 
     `sources` is by our parameter name; two tied parameters have one source. `unused` are tensors that the
-    task leaves alone: those of other heads of the same family, and idle ones. `pooler` says whether an
-    optional pooler is there.
+    task leaves alone: those of other heads of the same family, idle ones, and those left out. `pooler` says
+    whether an optional pooler is there. `notes` say which tensors are left out, and why.
     """
 
     sources: dict[str, StoredTensor]
     unused: tuple[str, ...]
     pooler: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,27 +49,53 @@ class _Group:
     shapes: dict[str, Shape]
     heads: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
-def check_tensors(checkpoint: Checkpoint) -> TensorPlan:
-    """Compare the headers with the config; a TensorError lists every difference."""
+def check_tensors(checkpoint: Checkpoint, ignore: Sequence[str] = ()) -> TensorPlan:
+    """Compare the headers with the config; a TensorError lists every difference.
+
+    Surplus tensors whose names match a pattern of `ignore` are left out, as those that only training reads.
+    """
     architecture = ARCHITECTURES[checkpoint.model_type]
+    _check_own_head(checkpoint)
     stored = _canonical(read_headers(checkpoint.folder), architecture)
     pooler = _has_pooler(checkpoint, architecture, stored)
     _check_pooler(checkpoint, stored_one=pooler)
     shapes = {name: tuple(p.shape) for name, p in skeleton(checkpoint, pooler=pooler).named_parameters()}
-    groups = [_main_group(checkpoint, stored, shapes), *_dense_groups(checkpoint, shapes)]
+    groups = [_main_group(checkpoint, stored, shapes), *_step_groups(checkpoint, shapes)]
+    for group in groups:
+        group.left_out.update(_left_out(group, ignore))
     problems = [problem for group in groups for problem in _problems(group)]
     if problems:
         raise TensorError(
             f"{checkpoint.folder}: the weights are not those of a {checkpoint.model_type} model for "
             f"{checkpoint.task!r} with this config.json; {len(problems)} differences:{indent(problems)}"
+            f"{_way_out(checkpoint, groups)}"
         )
     return TensorPlan(
         sources={ours: group.stored[theirs] for group in groups for ours, theirs in group.theirs.items()},
         unused=tuple(sorted(name for group in groups for name in _left_over(group))),
         pooler=pooler,
+        notes=tuple(_notes(groups)),
     )
+
+
+def _check_own_head(checkpoint: Checkpoint) -> None:
+    """Refuse a task whose head has the tensor names of the checkpoint's own head, and another meaning.
+
+    The classifiers of texts, of tokens and of choices have the same names and, often, the same shapes.
+    """
+    own = next(
+        (task for name in checkpoint.architectures for task in ALIKE if name.endswith(HEADS[task].classes)),
+        None,
+    )
+    if own is not None and checkpoint.task in ALIKE and checkpoint.task != own:
+        raise TensorError(
+            f"{checkpoint.folder}: expected a checkpoint for {checkpoint.task}, got the head of "
+            f"{', '.join(checkpoint.architectures)} (config.json: architectures), which was trained for "
+            f"{own}; use task: {own}, or embedding for the encoder without its head"
+        )
 
 
 def checkpoint_name(ours: str, architecture: Architecture) -> str:
@@ -114,7 +146,7 @@ def _check_pooler(checkpoint: Checkpoint, *, stored_one: bool) -> None:
 
 def _main_group(checkpoint: Checkpoint, stored: dict[str, StoredTensor], shapes: dict[str, Shape]) -> _Group:
     architecture = ARCHITECTURES[checkpoint.model_type]
-    names = [name for name in shapes if not name.startswith("head.steps.")]
+    names = [name for name in shapes if not name.startswith(("head.steps.", "head.token_steps."))]
     second = _second_names(checkpoint, architecture)
     theirs = {ours: checkpoint_name(ours, architecture) for ours in names}
     for ours in second.keys() & theirs.keys():
@@ -141,13 +173,21 @@ def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[st
     return names
 
 
-def _dense_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
-    """Yield the projections of sentence-transformers, each from its own folder."""
-    for index, step in enumerate(checkpoint.embedding_plan.steps if checkpoint.task == "embedding" else ()):
-        if isinstance(step, Dense):
-            start = f"head.steps.{index}."
-            theirs = {name: name.removeprefix(start) for name in shapes if name.startswith(start)}
-            yield _Group(read_headers(checkpoint.path / step.folder), theirs, shapes)
+def _step_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
+    """Yield the weights of sentence-transformers' modules, each from its own folder."""
+    if checkpoint.task != "embedding":
+        return
+    plan = checkpoint.embedding_plan
+    for place, steps in (("head.token_steps.", plan.token_steps), ("head.steps.", plan.steps)):
+        for index, step in enumerate(steps):
+            if isinstance(step, Dense | LayerNorm):
+                start = f"{place}{index}."
+                theirs = {
+                    name: name.removeprefix(start).removeprefix("map.")
+                    for name in shapes
+                    if name.startswith(start)
+                }
+                yield _Group(read_headers(checkpoint.path / step.folder), theirs, shapes)
 
 
 def _left_over(group: _Group) -> set[str]:
@@ -163,6 +203,79 @@ def _problems(group: _Group) -> Iterator[str]:
             yield f"wrong shape: {tensor.name}, expected {list(shape)}, got {list(tensor.shape)}"
         elif tensor.dtype not in FLOATS:
             yield f"wrong dtype: {tensor.name}, expected one of {', '.join(FLOATS)}, got {tensor.dtype}"
+    yield from (
+        f"surplus: {group.stored[theirs].name}, which this model does not have{hint(theirs)}"
+        for theirs in _surplus(group)
+    )
+
+
+def _surplus(group: _Group) -> list[str]:
+    return [
+        name for name in sorted(_left_over(group)) if name not in group.left_out and not _idle(group, name)
+    ]
+
+
+def _idle(group: _Group, name: str) -> bool:
+    return name.startswith(group.heads) or any(part in name for part in group.idle)
+
+
+def _left_out(group: _Group, ignore: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the surplus tensors that may be left out, each with the reason."""
     for theirs in sorted(_left_over(group)):
-        if not theirs.startswith(group.heads) and not any(part in theirs for part in group.idle):
-            yield f"surplus: {group.stored[theirs].name}, which this model does not have"
+        name = group.stored[theirs].name
+        pattern = next((one for one in ignore if fnmatchcase(name, one) or fnmatchcase(theirs, one)), None)
+        reason = training_only(theirs) or (f"ignore_tensors has {pattern!r}" if pattern else None)
+        if reason is not None and not _idle(group, theirs):
+            yield theirs, reason
+
+
+def _notes(groups: Sequence[_Group]) -> Iterator[str]:
+    """Yield a note for each reason to leave tensors out."""
+    reasons: dict[str, list[str]] = {}
+    for group in groups:
+        for theirs, reason in group.left_out.items():
+            reasons.setdefault(reason, []).append(group.stored[theirs].name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        yield f"left out {', '.join(names[:NAMES_SHOWN])}{more}: {reason}"
+
+
+def _way_out(checkpoint: Checkpoint, groups: Sequence[_Group]) -> str:
+    """Return the advice, if a head that is missing or surplus tensors are all that is wrong."""
+    surplus = [(group, theirs) for group in groups for theirs in _surplus(group)]
+    if not surplus and _lacks_head(groups):
+        own = ", ".join(checkpoint.architectures) or "no head"
+        return (
+            f"\nThe checkpoint has no trained head for {checkpoint.task}: its config.json states {own}. "
+            "Use a checkpoint that was trained for this task"
+        )
+    if any(not problem.startswith("surplus: ") for group in groups for problem in _problems(group)):
+        return ""
+    names = [group.stored[theirs].name for group, theirs in surplus]
+    patterns = dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names)
+    alone = [pattern for pattern in patterns if _only_surplus(pattern, groups)]
+    listed = ", ".join(f'"{pattern}"' for pattern in (alone if len(alone) == len(patterns) else names))
+    return f"\nIf the result is right without them, name them: ignore_tensors: [{listed}]"
+
+
+def _lacks_head(groups: Sequence[_Group]) -> bool:
+    """Return whether whole modules of the head are missing, and nothing else; word vectors may be shared."""
+    main = groups[0]
+    pairs = [(theirs in group.stored, ours) for group in groups for ours, theirs in group.theirs.items()]
+    missing = {ours for stored, ours in pairs if not stored}
+    modules = {ours.rpartition(".")[0] for ours in missing}
+    expected = {
+        ours
+        for ours, theirs in main.theirs.items()
+        if ours.rpartition(".")[0] in modules and theirs.startswith(main.heads)
+    }
+    return bool(missing) and missing == expected and all(name.startswith("head.") for name in modules)
+
+
+def _only_surplus(pattern: str, groups: Sequence[_Group]) -> bool:
+    """Return whether a pattern matches surplus tensors only."""
+    return all(
+        theirs in _surplus(group) or not fnmatchcase(tensor.name, pattern)
+        for group in groups
+        for theirs, tensor in group.stored.items()
+    )

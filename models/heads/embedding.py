@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corpusmill.models.checkpoints.embedding_plan import Truncate
-from corpusmill.models.checkpoints.sentence_modules import Dense, Normalize
+from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.models.checkpoints.spec import Head, HeadParts
 from corpusmill.models.heads.parts import SequenceSummary
 from corpusmill.models.layers.blocks import ActivatedLinear
@@ -36,6 +36,30 @@ class FirstValues(nn.Module):
         return x_ND[:, : self.dimensions].contiguous()
 
 
+class ResidualProjection(nn.Module):
+    """A projection, to which its input is added; the input is mapped where the widths differ."""
+
+    def __init__(self, step: Dense) -> None:
+        super().__init__()
+        self.map = ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
+        same = step.in_features == step.out_features
+        self.residual = None if same else nn.Linear(step.in_features, step.out_features, bias=False)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        return self.map(x_ND) + (x_ND if self.residual is None else self.residual(x_ND))  # type: ignore[no-any-return]
+
+
+class VectorNorm(nn.Module):
+    """A norm of each vector, with a weight and a bias per dimension."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dimension)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        return self.norm(x_ND)  # type: ignore[no-any-return]
+
+
 class TokenPoolings(nn.Module):
     """Poolings side by side, in float32."""
 
@@ -49,15 +73,22 @@ class TokenPoolings(nn.Module):
 
 
 class EmbeddingHead(nn.Module):
-    """A pooler or poolings, then projections and normalization, in float32 from the pooling on."""
+    """A pooler or poolings, then projections and normalization, in float32 from the pooling on.
 
-    def __init__(self, pooler: nn.Module, steps: list[nn.Module]) -> None:
+    `token_steps` change the states before the pooling, in float32 too.
+    """
+
+    def __init__(self, token_steps: list[nn.Module], pooler: nn.Module, steps: list[nn.Module]) -> None:
         super().__init__()
+        self.token_steps = nn.ModuleList(token_steps)
         self.pooler = pooler
         self.steps = nn.ModuleList(steps)
 
     def forward(self, encoded: EncoderOutput, packed: PackedTokens, _targets: HeadTargets) -> EmbeddingOutput:
-        x_ND = self.pooler(encoded.last_hidden_state, packed).float()
+        states_TD = encoded.last_hidden_state
+        for step in self.token_steps:
+            states_TD = step(states_TD.float())
+        x_ND = self.pooler(states_TD, packed).float()
         for step in self.steps:
             x_ND = step(x_ND)
         return EmbeddingOutput(
@@ -68,6 +99,7 @@ class EmbeddingHead(nn.Module):
 def _build(parts: HeadParts) -> EmbeddingHead:
     plan = parts.embedding
     return EmbeddingHead(
+        token_steps=[_step(step) for step in plan.token_steps],
         pooler=_pretrained_pooler(parts) if plan.needs_pooler else TokenPoolings(plan.pooling),
         steps=[_step(step) for step in plan.steps],
     )
@@ -79,9 +111,13 @@ def _pretrained_pooler(parts: HeadParts) -> nn.Module:
     return SequenceSummary(pooler, parts.width)
 
 
-def _step(step: Dense | Normalize | Truncate) -> nn.Module:
+def _step(step: VectorStep | Truncate) -> nn.Module:
+    if isinstance(step, Dense) and step.residual:
+        return ResidualProjection(step)
     if isinstance(step, Dense):
         return ActivatedLinear(step.in_features, step.out_features, step.activation, bias=step.bias)
+    if isinstance(step, LayerNorm):
+        return VectorNorm(step.dimension)
     return FirstValues(step.dimensions) if isinstance(step, Truncate) else UnitLength()
 
 

@@ -66,7 +66,7 @@ def _stored(url: str, takes: FileFilter) -> dict[str, tuple[str, StoredFile]]:
     root = root.rstrip("/")
     try:
         fs.invalidate_cache()
-        found = fs.find(root, maxdepth=2, detail=True)
+        found = fs.find(root, maxdepth=3, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except Exception as error:  # each store raises exceptions of its own

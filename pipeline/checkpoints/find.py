@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from corpusmill.models.checkpoints.foreign_files import foreign_file
+from corpusmill.models.checkpoints.routes import ROUTERS
 from corpusmill.pipeline.checkpoints.cache import CacheEntry, CacheNote, FileSelection, cached
 from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
 from corpusmill.pipeline.errors import InputError
@@ -35,6 +37,10 @@ def find_checkpoint(url: str) -> FoundCheckpoint:
     """Return a checkpoint on this machine, fetched if necessary; a wrong name is an InputError."""
     if _is_folder(url):
         folder = Path(absolute(url)).resolve()
+        if folder.is_file():
+            raise InputError(
+                f"{url}: expected a folder with config.json and model.safetensors, got {foreign_file(folder)}"
+            )
         if not folder.is_dir():
             raise InputError(
                 f"{url}: no such folder; expected one with config.json and model.safetensors, or "
@@ -98,10 +104,14 @@ def title(url: str) -> str:
 
 
 def _in_checkpoint(name: str) -> bool:
-    """Return whether a file belongs to a checkpoint: it is in the folder, or in a module's folder there."""
+    """Return whether a file belongs to a checkpoint: it is in the folder, or in a module's folder there.
+
+    A Router's folder has the folders of further modules.
+    """
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix in SUFFIXES and len(path.parts) <= 2 and not hidden
+    depth = 3 if name.partition("/")[0].rpartition("_")[2] in ROUTERS else 2
+    return path.suffix in SUFFIXES and len(path.parts) <= depth and not hidden
 
 
 CHECKPOINT = FileSelection(_in_checkpoint, digest)

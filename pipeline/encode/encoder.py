@@ -61,6 +61,8 @@ class Encoder:
             dtype=spec.dtype,
             device=spec.device,
             embedding=embedding_options(spec.task, spec.options),
+            route=spec.options.get("route"),
+            ignore_tensors=spec.ignore_tensors,
         )
         self._task = kind(self._model.checkpoint, spec.options)
         tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))

@@ -1,4 +1,7 @@
-"""The prompt before each text: that of the job, or the checkpoint's default of sentence-transformers."""
+"""The prompt before each text: that of the job, or the checkpoint's default of sentence-transformers.
+
+sentence-transformers reads a default prompt for the kind of vectors that the folder's modules make.
+"""
 
 import json
 from pathlib import Path
@@ -6,11 +9,16 @@ from pathlib import Path
 from corpusmill.models import Checkpoint
 from corpusmill.pipeline.errors import OptionError
 
+UNSET = ("query", "document")
+"""Names of prompts that every model has: empty ones, if the folder sets none."""
+
 
 def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
     """Return the prompt of a job's embeddings; `given` None means the checkpoint's default, if any."""
-    prompt = _default(checkpoint.path) if given is None else given
-    if prompt and not _pooled(checkpoint.path):
+    own = checkpoint.sentence_modules
+    theirs = own is not None and (own.splade is not None) == (checkpoint.task == "sparse-embedding")
+    prompt = given if given is not None else _default(checkpoint.path) if theirs else ""
+    if prompt and theirs and own is not None and not own.include_prompt:
         raise OptionError(
             f"{checkpoint.path}: its pooling leaves out the prompt (include_prompt: false), which "
             'this version does not support; set prompt: "" or choose another checkpoint'
@@ -20,21 +28,18 @@ def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
 
 def _default(folder: Path) -> str:
     settings = _read(folder / "config_sentence_transformers.json")
-    name, prompts = settings.get("default_prompt_name"), settings.get("prompts")
-    if name is None or not isinstance(prompts, dict):
+    name, stated = settings.get("default_prompt_name"), settings.get("prompts")
+    prompts = stated if isinstance(stated, dict) else {}
+    if name is None:
         return ""
+    if name in UNSET:
+        return str(prompts.get(name) or "")
     if name not in prompts:
         raise OptionError(
             f"{folder}: expected default_prompt_name to be one of its prompts {list(prompts)}, got {name!r}; "
             "set prompt"
         ).at("prompt")
     return str(prompts[name])
-
-
-def _pooled(folder: Path) -> bool:
-    """Return whether the pooling includes the tokens of the prompt."""
-    poolings = folder.glob("*_Pooling/config.json")
-    return all(_read(path).get("include_prompt", True) for path in poolings)
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -33,7 +33,7 @@ METADATA_KEY = "corpusmill.quantization"
 
 class EmbeddingTask:
     """Options: `pooling`, `normalize`, `dimensions` and `layer` (None: the checkpoint's own); `prompt` before
-    each text; `output_dtype` (float32) with `calibration`; `combine` of windows (mean).
+    each text; `route` of a Router; `output_dtype` (float32) with `calibration`; `combine` of windows (mean).
     """
 
     head: ClassVar[str] = "embedding"
@@ -43,6 +43,7 @@ class EmbeddingTask:
         "dimensions",
         "layer",
         "prompt",
+        "route",
         "output_dtype",
         "calibration",
         "combine",

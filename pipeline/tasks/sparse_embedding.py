@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from corpusmill.models import Checkpoint, Model, PackedTokens
 from corpusmill.pipeline.encode.items import Items
+from corpusmill.pipeline.encode.prompts import prompt_of
 from corpusmill.pipeline.encode.sequences import Layout, Sequences
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.tasks.columns import list_array
@@ -21,17 +22,21 @@ WEIGHT = pa.struct([("token_id", pa.int32()), ("weight", pa.float32())])
 
 
 class SparseEmbeddingTask:
-    """Options: `top_k` (the heaviest words only), `prompt`, `combine`."""
+    """Options: `top_k` (the heaviest words only; the checkpoint's `max_active_dims`), `prompt`, `route` of a
+    Router, `combine`.
+    """
 
     head: ClassVar[str] = "sparse-embedding"
-    options: ClassVar[tuple[str, ...]] = ("top_k", "prompt", "combine")
+    options: ClassVar[tuple[str, ...]] = ("top_k", "prompt", "route", "combine")
     schema = pa.schema([("sparse", pa.list_(WEIGHT))])
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
         self._vocabulary = checkpoint.vocab_size
-        self._top_k: int | None = options.get("top_k")
+        own = checkpoint.sentence_modules
+        default = own.max_active_dims if own is not None and own.splade is not None else None
+        self._top_k: int | None = options.get("top_k", default)
         self._combine = options.get("combine") or "max"
-        self.needs = Needs(prompt=options.get("prompt") or "")
+        self.needs = Needs(prompt=prompt_of(checkpoint, options.get("prompt")))
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
         """Lay out each text."""

@@ -36,6 +36,12 @@ class TokenEmbeddingTask:
             raise OptionError(f"expected float32 or float16 for token-embedding, got {name}").at(
                 "output_dtype"
             )
+        own = checkpoint.sentence_modules
+        if own is not None and own.token_steps:
+            raise OptionError(
+                f"{checkpoint.path}: its modules change token vectors, which this "
+                "version does not support for token-embedding; use embedding"
+            ).at("task")
         self._layer = -1 if options.get("layer") is None else options["layer"]
         layers = checkpoint.config.layers
         if not -layers - 1 <= self._layer <= layers:

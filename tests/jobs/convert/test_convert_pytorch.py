@@ -348,3 +348,20 @@ def _legacy(name: str) -> str:
 
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_surplus_tensors_are_left_out(tmp_path: Path) -> None:
+    """Those of training with a note; others only by name, and no part of the model."""
+    _write_bin("BertForSequenceClassification", tmp_path / "old")
+    path = tmp_path / "old" / "pytorch_model.bin"
+    state = torch.load(path, weights_only=True)
+    training = {"fit_dense.weight": torch.ones(2), "loss_fct.weight": torch.ones(2)}
+    torch.save(state | training | {"linear.weight": torch.ones(2)}, path)
+    with pytest.raises(ConvertError, match=r"linear.weight \(ColBERT's .*--ignore-tensors PATTERN"):
+        convert(tmp_path / "old", tmp_path / "new")
+    result = convert(tmp_path / "old", tmp_path / "new", ["linear.*", "classifier.*"])
+    assert set(result.left_out) >= {"fit_dense.weight", "loss_fct.weight", "linear.weight"}
+    assert "left out linear.weight: --ignore-tensors linear.*" in result.notes
+    written = load_file(tmp_path / "new" / "model.safetensors")
+    assert "classifier.weight" in written
+    assert not {"fit_dense.weight", "linear.weight"} & written.keys()

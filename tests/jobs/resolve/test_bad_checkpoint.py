@@ -276,3 +276,38 @@ def test_models_of_one_text_run_beside_one_of_pairs(workshop: Workshop, tmp_path
     found = workshop.read()
     assert found["embedding_embedding"].null_count == 0
     assert found["next_sentence_prediction_score"].is_null().to_pylist() == [False, True]
+
+
+def test_surplus_tensors_in_a_job(workshop: Workshop, tmp_path: Path) -> None:
+    """A job names those that it can do without; a note says which are left out, also in the events."""
+    workshop.numbered(4)
+    checkpoint = tmp_path / "surplus"
+    shutil.copytree(workshop.classifier, checkpoint)
+    edit_tensors(
+        lambda tensors: tensors.update(
+            {"linear.weight": torch.ones(2), "loss_fct.weight": torch.ones(2)},
+        )
+    )(checkpoint)
+    model = {"checkpoint": str(checkpoint), "dtype": "float32"}
+    refused = workshop.cli("run", workshop.job(models=[model]))
+    assert (refused.exit_code, 'ignore_tensors: ["linear.*"]' in refused.stderr) == (2, True)
+    result = workshop.cli("run", workshop.job(models=[model | {"ignore_tensors": ["linear.*"]}]))
+    assert result.exit_code == 0
+    for words in ("left out linear.weight: ignore_tensors has", "left out loss_fct.weight: only the loss of"):
+        assert f"note: models[0].checkpoint: {words}" in result.stderr
+        assert words in (workshop.output / "_job" / "events.jsonl").read_text(encoding="utf-8")
+    found = workshop.read()["label"]
+    shutil.rmtree(workshop.output)
+    workshop.run(models=[{"checkpoint": str(workshop.classifier), "dtype": "float32"}])
+    assert workshop.read()["label"] == found
+
+
+def test_a_classifier_of_texts_is_no_tagger(workshop: Workshop) -> None:
+    """It has all tensors of a tagger, and none of them was trained as one."""
+    workshop.numbered(4)
+    model = {"checkpoint": str(workshop.classifier), "task": "token-classification"}
+    result = workshop.cli("run", workshop.job(models=[model]))
+    assert result.exit_code == 2
+    assert "got the head of" in result.stderr
+    assert "use task: text-classification" in result.stderr
+    assert not workshop.output.exists()

@@ -299,9 +299,9 @@ def test_an_index_without_a_map(checkpoints: Checkpoints, tmp_path: Path) -> Non
     [
         (
             "pytorch_model.bin",
-            r"got pytorch_model\.bin\. Models are read from safetensors only; `corpusmill convert .* NEW_",
+            r"got pytorch_model\.bin: PyTorch weights; `corpusmill convert .* NEW_FOLDER` makes safetensors",
         ),
-        ("tf_model.h5", r"got tf_model\.h5\."),
+        ("tf_model.h5", r"got tf_model\.h5: TensorFlow weights; `corpusmill convert"),
         (None, "got no weights at all"),
     ],
 )

@@ -202,8 +202,7 @@ def test_names_of_other_releases(tmp_path: Path, first: str, second: str, settin
             for other in (
                 f"{SPARSE}models.SparseStaticEmbedding",
                 f"{SPARSE}models.SparseAutoEncoder",
-                "sentence_transformers.models.Router",
-                "sentence_transformers.models.Asym",
+                "sentence_transformers.models.CNN",
             )
         ),
     ],
