@@ -127,8 +127,14 @@ def _check_job(config: JobConfig, checks: Checks, template: str | None) -> Resol
     )
     sizing = _sizing(config, resolved)
     splits = plan_splits(files, config.input.format, spec_input, sizing)
-    notes = (*listed.notes, *_thread_notes(resolved))
+    notes = (*listed.notes, *_checkpoint_notes(resolved), *_thread_notes(resolved))
     return ResolvedJob(config, spec, tuple(resolved), tuple(files), splits, sizing, notes)
+
+
+def _checkpoint_notes(models: Sequence[ResolvedModel]) -> Iterator[str]:
+    """Yield the notes about the models' checkpoints."""
+    for i, model in enumerate(models):
+        yield from (f"models[{i}].checkpoint: {note}" for note in model.notes)
 
 
 def _thread_notes(models: Sequence[ResolvedModel]) -> Iterator[str]:
