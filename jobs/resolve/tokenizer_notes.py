@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from corpusmill.models import Checkpoint
 from corpusmill.pipeline.encode.sequences import read_template
 from corpusmill.pipeline.tokenize.added_tokens import added_tokens
-from corpusmill.pipeline.tokenize.settings import TokenizerSettings, read_settings
+from corpusmill.pipeline.tokenize.settings import BERT_CLASSES, TokenizerSettings, read_settings
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 
@@ -15,13 +15,19 @@ def tokenizer_notes(checkpoint: Checkpoint, task: str | None, *, pairs: bool) ->
     settings = read_settings(str(checkpoint.folder), sentence=sentence)
     return (
         *settings.notes(),
-        *_special_token_notes(settings, task, sentence=sentence),
+        *_model_notes(settings, task, sentence=sentence),
         *(_token_type_notes(checkpoint, settings, sentence=sentence) if pairs else ()),
     )
 
 
-def _special_token_notes(settings: TokenizerSettings, task: str | None, *, sentence: bool) -> Iterator[str]:
+def _model_notes(settings: TokenizerSettings, task: str | None, *, sentence: bool) -> Iterator[str]:
     tokenizer = load_tokenizer(settings.folder, sentence=sentence)
+    kind = type(tokenizer.model).__name__
+    if settings.class_name in ("", *BERT_CLASSES) and kind != "WordPiece":
+        yield (
+            f"{settings.folder}: tokenizer.json has a {kind} model, not a BERT tokenizer's WordPiece; it is "
+            "used as it is, as in transformers 4; transformers 5 builds BertTokenizer from its words"
+        )
     added = added_tokens(settings)
     for name, token in added.names.items():
         if added.config.get(name) and tokenizer.token_to_id(token.content) is None:

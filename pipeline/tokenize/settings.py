@@ -94,8 +94,14 @@ class TokenizerSettings:
         limit = self.config.get("model_max_length", self.config.get("max_len"))
         return int(limit) if isinstance(limit, (int, float)) and 0 < limit < UNLIMITED else None
 
-    def check_class(self) -> None:
-        """Refuse a class that this version cannot build."""
+    def check(self) -> None:
+        """Refuse a class that this version cannot build, and tokenizer files of other names."""
+        others = [name for name in self.config.get("fast_tokenizer_files") or () if name != "tokenizer.json"]
+        if others:
+            raise TokenizerError(
+                f"{self.folder}/tokenizer_config.json: fast_tokenizer_files: expected tokenizer.json alone, "
+                f"got {', '.join(map(str, others))}; rename the right one to tokenizer.json, remove the key"
+            )
         if self.class_name in ("", *BERT_CLASSES, *FILE_CLASSES):
             return
         code = " (code of the checkpoint, which is never run)" if "auto_map" in self.config else ""
@@ -129,12 +135,12 @@ class TokenizerSettings:
 def read_settings(folder: str, *, sentence: bool = False) -> TokenizerSettings:
     """Read the settings of a folder; `sentence`: sentence-transformers' own file there counts."""
     config = read_json(os.path.join(folder, "tokenizer_config.json")) or {}
+    module = _transformer_file(folder) if sentence else {}
+    arguments = dict(module.get("processor_kwargs") or module.get("tokenizer_args") or {})
     stated_in, name = f"{folder}/tokenizer_config.json", config.get("tokenizer_class")
     if name is None:
         stated_in = f"{folder}/config.json"
         name = (read_json(stated_in) or {}).get("tokenizer_class")
-    module = _transformer_file(folder) if sentence else {}
-    arguments = dict(module.get("processor_kwargs") or module.get("tokenizer_args") or {})
     if module.get("max_seq_length") is not None:
         arguments.setdefault("model_max_length", module["max_seq_length"])
     return TokenizerSettings(

@@ -77,7 +77,7 @@ def load_tokenizer(folder: str, *, sentence: bool = False) -> Tokenizer:
     `sentence`: the folder is one of sentence-transformers, whose own settings count.
     """
     settings = read_settings(folder, sentence=sentence)
-    settings.check_class()
+    settings.check()
     tokenizer = _load(settings)
     tokenizer.no_padding()
     tokenizer.no_truncation()

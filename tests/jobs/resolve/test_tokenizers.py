@@ -37,6 +37,13 @@ def vocabulary(text: str) -> Change:
     return change
 
 
+def other_model(folder: Path) -> None:
+    """Give tokenizer.json another algorithm."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"] = {"type": "WordLevel", "vocab": content["model"]["vocab"], "unk_token": "[UNK]"}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """A tiny checkpoint with a changed tokenizer."""
@@ -99,6 +106,11 @@ NOTES: dict[str, tuple[Change, dict[str, Any], str]] = {
         stated(tokenizer_class="PreTrainedTokenizerFast"),
         {"task": "text-classification"},
         "PreTrainedTokenizer gives no token types, so both texts of a pair have type 0",
+    ),
+    "another model": (
+        other_model,
+        {},
+        "tokenizer.json has a WordLevel model, not a BERT tokenizer's WordPiece; it is used as it is",
     ),
     "another mask": (
         vocabulary(WORDS.replace("[MASK]", "<mask>")),

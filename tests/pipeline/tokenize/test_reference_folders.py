@@ -168,13 +168,13 @@ CASES = [
 ]
 
 
-def assert_the_same(folder: Path, theirs: Any, *, sentence: bool = False) -> None:
+def assert_the_same(folder: Path, theirs: Any, *, sentence: bool = False, positions: int = UNLIMITED) -> None:
     """Ids, types and attention of texts and pairs, and the limit; the reference pads nothing.
 
     A text without any token, special ones included, is no sequence of ours.
     """
-    limit = theirs.model_max_length
-    assert model_max_length(str(folder), sentence=sentence) == (None if limit > UNLIMITED else limit)
+    limit = model_max_length(str(folder), sentence=sentence)
+    assert min(limit or UNLIMITED, positions) == min(theirs.model_max_length, UNLIMITED)
     for pairs, length in product((None, TEXTS[::-1]), LIMITS):
         expected = theirs(TEXTS, pairs, truncation=True, max_length=length)
         found = lay_out(folder, TEXTS, pairs, max_length=length, sentence=sentence)
@@ -211,6 +211,11 @@ REFUSED: dict[str, tuple[Folder, tuple[str, ...], str]] = {
         Folder({"tokenizer_class": "KoBertTokenizer", "auto_map": OWN_CODE}),
         BOTH[:1],
         r"'KoBertTokenizer' \(code of the checkpoint, which is never run\); if a tokenizer\.json gives the",
+    ),
+    "files of other names": (
+        Folder({"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"]}),
+        BOTH,
+        r"fast_tokenizer_files: expected tokenizer\.json alone, got tokenizer\.4\.0\.0\.json",
     ),
     "slow": (Folder({"tokenizer_class": "BertTokenizerLegacy"}), BOTH, "'BertTokenizerLegacy'"),
     "generic without its file": (
@@ -374,7 +379,8 @@ def test_sentence_transformers_itself_agrees(
         folder, *BOTH
     )
     (folder / "sentence_bert_config.json").write_text(json.dumps(stated))
-    assert_the_same(folder, library.SentenceTransformer(str(folder), device="cpu").tokenizer, sentence=True)
+    theirs = library.SentenceTransformer(str(folder), device="cpu").tokenizer
+    assert_the_same(folder, theirs, sentence=True, positions=128)
 
 
 def test_the_files_of_the_transformer_are_named_once_more_and_alike() -> None:
