@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from corpusmill.jobs.resolve.tokenizer_notes import tokenizer_notes
 from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
 from corpusmill.models.checkpoints.safetensors_headers import read_headers
 from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
@@ -42,7 +43,8 @@ class Inspection:
     of the architecture by our names. `weights` counts the stored numbers per dtype; `unused` names tensors
     that the task does not read. `max_length` is what `auto` means in a job. `modules` are the modules of
     sentence-transformers: pooling modes, then the later ones. `files` maps names to sizes in bytes. `notes`
-    are those that a run prints: tensors that are left out, and choices that the folder leaves open.
+    are those that a run prints: tensors that are left out, choices that the folder leaves open, settings
+    without effect, and differences from transformers.
     """
 
     checkpoint: str
@@ -76,8 +78,9 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
     checkpoint = _read_for_task(source.folder, task, problems)
     headers = _value_or_problem(lambda: read_headers(checkpoint.folder), problems)
     plan = _value_or_problem(lambda: check_tensors(checkpoint), problems) if headers is not None else None
+    sentence = checkpoint.sentence_modules is not None
     stated = _value_or_problem(lambda: model_max_length(str(checkpoint.folder)), problems)
-    own = checkpoint.max_seq_length or stated or checkpoint.max_positions
+    own = _value_or_problem(lambda: model_max_length(str(checkpoint.folder), sentence=sentence), [])
     return Inspection(
         checkpoint=url,
         source=source.source,
@@ -88,16 +91,22 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
         sizes=asdict(checkpoint.config),  # type: ignore[call-overload]
         parameters=checkpoint.parameters,
         flops_per_token={str(length): checkpoint.flops_per_token(length) for length in LENGTHS},
-        max_length=min(own, checkpoint.max_positions),
+        max_length=min(own or checkpoint.max_positions, checkpoint.max_positions),
         weights=None if headers is None else _by_dtype(headers.values()),
         unused=None if plan is None else plan.unused,
-        tokenizer=_value_or_problem(lambda: _tokenizer(checkpoint.folder, stated), problems),
+        tokenizer=_value_or_problem(
+            lambda: _tokenizer(checkpoint.folder, stated, sentence=sentence), problems
+        ),
         labels=checkpoint.labels,
         problem_type=checkpoint.problem_type,
         modules=_modules(checkpoint),
         files=_files(source.folder),
         problems=tuple(problems),
-        notes=(*checkpoint.notes, *(plan.notes if plan is not None else ())),
+        notes=(
+            *checkpoint.notes,
+            *(plan.notes if plan is not None else ()),
+            *_notes(checkpoint, task or checkpoint.default_job_task),
+        ),
     )
 
 
@@ -154,6 +163,11 @@ def _value_or_problem(read: Callable[[], T], problems: list[str]) -> T | None:
         return None
 
 
+def _notes(checkpoint: Checkpoint, task: str | None) -> tuple[str, ...]:
+    """Return the notes about the tokenizer; none if it cannot be read, which is a problem already."""
+    return _value_or_problem(lambda: tokenizer_notes(checkpoint, task, pairs=True), []) or ()
+
+
 def _by_dtype(tensors: Any) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for tensor in tensors:
@@ -164,8 +178,8 @@ def _by_dtype(tensors: Any) -> dict[str, int]:
     return dict(counts)
 
 
-def _tokenizer(folder: Path, limit: int | None) -> TokenizerInfo:
-    tokenizer = load_tokenizer(str(folder))
+def _tokenizer(folder: Path, limit: int | None, *, sentence: bool) -> TokenizerInfo:
+    tokenizer = load_tokenizer(str(folder), sentence=sentence)
     normalizer = tokenizer.normalizer
     return TokenizerInfo(
         file="tokenizer.json" if (folder / "tokenizer.json").is_file() else "vocab.txt",

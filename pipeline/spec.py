@@ -47,7 +47,8 @@ class TokenizerSpec:
     the checkpoint's address, in which the tokenizer is in the sub-folder `inside`. `columns` ("text",
     "text_pair") are tokenized, each text after `prompt`, and the first `limit` tokens are kept (None: all).
     `offsets`: the places of the tokens in the text are kept too. `lengths`: so are the lengths of two texts
-    that are both cut, as far as needed to know the longer one.
+    that are both cut, as far as needed to know the longer one. `sentence`: the folder is one of
+    sentence-transformers, whose settings of the tokenizer count.
     """
 
     folder: str
@@ -59,6 +60,7 @@ class TokenizerSpec:
     limit: int | None = None
     offsets: bool = False
     lengths: bool = False
+    sentence: bool = False
 
     @property
     def key(self) -> str:

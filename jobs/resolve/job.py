@@ -132,6 +132,7 @@ def _check_job(config: JobConfig, checks: Checks, template: str | None) -> Resol
 
 
 def _checkpoint_notes(models: Sequence[ResolvedModel]) -> Iterator[str]:
+    """Yield the notes about the models' checkpoints."""
     for i, model in enumerate(models):
         yield from (f"models[{i}].checkpoint: {note}" for note in model.notes)
 

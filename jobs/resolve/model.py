@@ -13,6 +13,7 @@ from corpusmill.jobs.config.schema import ModelConfig
 from corpusmill.jobs.errors import ConfigError
 from corpusmill.jobs.resolve.checks import Checks
 from corpusmill.jobs.resolve.dtype import measured_once
+from corpusmill.jobs.resolve.tokenizer_notes import tokenizer_notes
 from corpusmill.models import (
     Checkpoint,
     DtypeChoice,
@@ -29,7 +30,13 @@ from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.tasks.task import Needs, Task
-from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length, tokenizer_digest
+from corpusmill.pipeline.tokenize.settings import read_settings
+from corpusmill.pipeline.tokenize.tokenizer import (
+    ids_above,
+    load_tokenizer,
+    model_max_length,
+    tokenizer_digest,
+)
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 TYPICAL_LENGTH = 128
@@ -177,7 +184,7 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
-        notes,
+        (*notes, *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1)),
     )
 
 
@@ -333,7 +340,7 @@ def _dtype(config: ModelConfig, checkpoint: Checkpoint, device: str, recorded: s
 def _max_length(config: ModelConfig, checkpoint: Checkpoint, where: str) -> int:
     """Return the length of the longest sequence: of the job or the checkpoint, at most its positions."""
     if config.max_length == "auto":
-        own = checkpoint.max_seq_length or model_max_length(str(checkpoint.folder))
+        own = model_max_length(str(checkpoint.folder), sentence=checkpoint.sentence_modules is not None)
         return min(own or checkpoint.max_positions, checkpoint.max_positions)
     if config.max_length > checkpoint.max_positions:
         raise CorpusmillError(
@@ -346,29 +353,31 @@ def _tokenizer(
     config: ModelConfig, loaded: _Loaded, max_length: int, where: str, *, pairs: bool
 ) -> TokenizerSpec:
     checkpoint, needs = loaded.checkpoint, loaded.task_object.needs
-    folder = str(checkpoint.folder)
-    size = load_tokenizer(folder).get_vocab_size()
-    if size > checkpoint.vocab_size:
+    folder, sentence = str(checkpoint.folder), checkpoint.sentence_modules is not None
+    above = ids_above(load_tokenizer(folder, sentence=sentence), checkpoint.vocab_size)
+    if above:
         raise CorpusmillError(
-            f"{folder}: the tokenizer has {size} tokens, the model {checkpoint.vocab_size}; expected the "
-            "tokenizer that the model was trained with"
+            f"{folder}: the tokenizer has {checkpoint.vocab_size + len(above)} tokens, the model "
+            f"{checkpoint.vocab_size}; expected the tokenizer that the model was trained with"
         ).at(f"{where}.checkpoint")
     second = pairs and needs.second != "none"
+    whole = config.long_text == "window" or read_settings(folder, sentence=sentence).cuts_left
     return TokenizerSpec(
         folder,
-        tokenizer_digest(folder),
+        tokenizer_digest(folder, sentence=sentence),
         loaded.source.source,
         checkpoint.folder.relative_to(loaded.source.folder).as_posix(),
         needs.prompt,
         ("text", "text_pair") if second else ("text",),
-        None if config.long_text == "window" else max_length,
+        None if whole else max_length,
         needs.offsets,
         second and needs.cuts_longest,
+        sentence,
     )
 
 
 def _check_special_tokens_fit(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
-    template = read_template(load_tokenizer(tokenizer.folder))
+    template = read_template(load_tokenizer(tokenizer.folder, sentence=tokenizer.sentence))
     special_tokens = template.single if tokenizer.columns == ("text",) else template.pair
     if max_length <= special_tokens.size:
         raise CorpusmillError(

@@ -18,6 +18,7 @@ from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, 
 from corpusmill.pipeline.errors import InputError
 from corpusmill.pipeline.spec import ModelSpec, TokenizerSpec
 from corpusmill.pipeline.storage import absolute, filesystem, is_local
+from corpusmill.pipeline.tokenize.settings import OTHER_FILES
 from corpusmill.pipeline.tokenize.tokenizer import FILES, tokenizer_digest
 
 SUFFIXES = (".json", ".safetensors", ".txt")
@@ -70,10 +71,13 @@ def model_folder(spec: ModelSpec) -> Path:
 @functools.lru_cache(maxsize=16)
 def tokenizer_folder(spec: TokenizerSpec) -> str:
     """Return a folder on this node with exactly the tokenizer that the driver found; fetches no weights."""
-    if os.path.isdir(spec.folder) and tokenizer_digest(spec.folder) == spec.digest:
+    if os.path.isdir(spec.folder) and tokenizer_digest(spec.folder, sentence=spec.sentence) == spec.digest:
         return spec.folder
-    names = {str(PurePosixPath(spec.inside, name)) for name in FILES}
-    wanted = FileSelection(names.__contains__, lambda folder: tokenizer_digest(str(folder / spec.inside)))
+    names = {str(PurePosixPath(spec.inside, name)) for name in (*FILES, *OTHER_FILES)}
+    wanted = FileSelection(
+        names.__contains__,
+        lambda folder: tokenizer_digest(str(folder / spec.inside), sentence=spec.sentence),
+    )
     return str(_fetched_folder(spec.source, Path(spec.folder), spec.digest, wanted) / spec.inside)
 
 

@@ -27,6 +27,7 @@ from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
 from corpusmill.pipeline.tasks.task import Prepared, Values
+from corpusmill.pipeline.tokenize.settings import read_settings
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 MANY_FAILURES = 16
@@ -65,8 +66,7 @@ class Encoder:
             ignore_tensors=spec.ignore_tensors,
         )
         self._task = kind(self._model.checkpoint, spec.options)
-        tokenizer = load_tokenizer(str(folder / spec.tokenizer.inside))
-        self._layout = Layout.of(tokenizer, spec.max_length, spec.stride)
+        self._layout = _layout(str(folder / spec.tokenizer.inside), spec)
         self._tokens_per_batch, self.note = self._batch_size(spec)
         self._flops_per_token = functools.cache(self._model.checkpoint.flops_per_token)
         self._executor = InOrderExecutor(1 if spec.device == "cpu" else AT_ONCE, _own_stream)
@@ -155,6 +155,14 @@ class Encoder:
         """Run one batch through the model."""
         packed = PackedTokens.from_flat(batch.ids, batch.lengths, token_types=batch.types)
         return self._task.values(self._model, packed)
+
+
+def _layout(folder: str, spec: ModelSpec) -> Layout:
+    """Return the layout of a model's sequences, from its tokenizer's folder on this node."""
+    sentence = spec.tokenizer.sentence
+    settings = read_settings(folder, sentence=sentence)
+    tokenizer = load_tokenizer(folder, sentence=sentence)
+    return Layout.of(tokenizer, spec.max_length, spec.stride, settings)
 
 
 def _own_stream() -> None:

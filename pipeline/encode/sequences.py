@@ -1,7 +1,8 @@
 """The sequences that go through a model: texts cut or windowed, with special tokens around them.
 
-A window is a range of a text's tokens. With `truncate` each text has one window, its beginning. With `window`
-it has as many as it needs, and neighbours share `stride` tokens, at most half a window.
+A window is a range of a text's tokens. With `truncate` each text has one window: its beginning, or its end if
+the tokenizer truncates on the left. With `window` it has as many as it needs, from its beginning, and
+neighbours share `stride` tokens, at most half a window.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 from corpusmill.pipeline.encode.items import TokenTable
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.ragged import Int, Ragged, ranges
+from corpusmill.pipeline.tokenize.settings import TokenizerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class Frame:
         """The number of special tokens."""
         return sum(map(len, self.specials))
 
+    def without_types(self) -> "Frame":
+        """Return the frame with type 0 everywhere, which a model assumes if it gets no types."""
+        specials = tuple(tuple((id_, 0) for id_, _ in each) for each in self.specials)
+        return Frame(specials, (0,) * len(self.types))
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -87,18 +94,24 @@ class Template:
 class Layout:
     """The rules by which one model's texts become sequences of at most `max_length` tokens.
 
-    `stride` is None for truncation.
+    `stride` is None for truncation. `cut_left`: truncation keeps the end of a text.
     """
 
     tokenizer: Tokenizer
     template: Template
     max_length: int
     stride: int | None
+    cut_left: bool = False
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, max_length: int, stride: int | None) -> "Layout":
-        """Return the layout with the special tokens of a tokenizer."""
-        return cls(tokenizer, read_template(tokenizer), max_length, stride)
+    def of(
+        cls, tokenizer: Tokenizer, max_length: int, stride: int | None, settings: TokenizerSettings
+    ) -> "Layout":
+        """Return the layout with the special tokens and the settings of a tokenizer."""
+        template = read_template(tokenizer)
+        if not settings.gives_token_types:
+            template = Template(template.single.without_types(), template.pair.without_types())
+        return cls(tokenizer, template, max_length, stride, settings.cuts_left)
 
     def tokenize(self, texts: Sequence[str]) -> Ragged:
         """Tokenize a few texts of the job itself, such as questions, without special tokens."""
@@ -111,7 +124,7 @@ class Layout:
         """Lay out item i as text `rows[i]` alone."""
         frame = self.template.single
         room = np.full(len(rows), self.max_length - frame.size)
-        windows = cut_windows(texts.lengths[rows], room, self.stride)
+        windows = cut_windows(texts.lengths[rows], room, self.stride, left=self.cut_left)
         part = np.zeros(len(windows.of), np.int64)
         text = _Segment(texts, rows[windows.of], windows.start, windows.stop)
         return _assemble(frame, (text,), 0, windows, windows.of, part)
@@ -121,12 +134,15 @@ class Layout:
         frame = self.template.pair
         room = self.max_length - frame.size
         lengths = first.lengths[pairs.first], second.lengths[pairs.second]
-        stops = cut_longest_first(*lengths, room)
-        zero = np.zeros(len(pairs.item), np.int64)
-        windows = Windows(np.arange(len(pairs.item)), zero, stops[0])
+        kept = cut_longest_first(*lengths, room)
+        starts = [
+            length - each if self.cut_left else np.zeros_like(each)
+            for length, each in zip(lengths, kept, strict=True)
+        ]
+        windows = Windows(np.arange(len(pairs.item)), starts[0], starts[0] + kept[0])
         segments = (
-            _Segment(first.ids, pairs.first, zero, stops[0]),
-            _Segment(second.ids, pairs.second, zero, stops[1]),
+            _Segment(first.ids, pairs.first, starts[0], starts[0] + kept[0]),
+            _Segment(second.ids, pairs.second, starts[1], starts[1] + kept[1]),
         )
         return _assemble(frame, segments, 0, windows, pairs.item, pairs.part)
 
@@ -143,7 +159,7 @@ class Layout:
         kept = self._kept_beside(lengths, beside)
         windows = self._pair_windows(lengths, kept)
         text = _Segment(texts, pairs.first[windows.of], windows.start, windows.stop)
-        second = _whole(other, pairs.second, kept, windows.of)
+        second = self._whole(other, pairs.second, kept, windows.of)
         return self._pair_sequences(text, second, windows, pairs, text_first=text_first)
 
     def pairs_in_windows(self, first: Ragged, second: Ragged, pairs: "Pairs") -> Sequences:
@@ -179,9 +195,14 @@ class Layout:
         kept: Int = np.minimum(beside, room - np.minimum(text, least))
         return kept
 
+    def _whole(self, texts: Ragged, rows: Int, kept: Int, of: Int) -> "_Segment":
+        """Return `kept` tokens of each text, in all its windows."""
+        start = texts.lengths[rows] - kept if self.cut_left else np.zeros_like(kept)
+        return _Segment(texts, rows[of], start[of], (start + kept)[of])
+
     def _pair_windows(self, lengths: Int, kept: Int) -> Windows:
         room = self.max_length - self.template.pair.size - kept  # 0 beside an empty text
-        return cut_windows(lengths, np.maximum(room, 1), self.stride)
+        return cut_windows(lengths, np.maximum(room, 1), self.stride, left=self.cut_left)
 
     def _pair_sequences(
         self, text: "_Segment", beside: "_Segment", windows: Windows, pairs: "Pairs", *, text_first: bool
@@ -206,10 +227,15 @@ def row_pairs(first: Int, second: Int) -> Pairs:
     return Pairs(np.arange(len(first)), np.zeros(len(first), np.int64), first, second)
 
 
-def cut_windows(lengths: Int, room: Int, stride: int | None) -> Windows:
-    """Return the windows of texts with these lengths; a window of text i has at most `room[i]` tokens."""
+def cut_windows(lengths: Int, room: Int, stride: int | None, *, left: bool = False) -> Windows:
+    """Return the windows of texts with these lengths; a window of text i has at most `room[i]` tokens.
+
+    `left`: a text that is truncated keeps its end.
+    """
     if stride is None:
-        return Windows(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), np.minimum(lengths, room))
+        kept = np.minimum(lengths, room)
+        start = lengths - kept if left else np.zeros(len(lengths), np.int64)
+        return Windows(np.arange(len(lengths)), start, start + kept)
     step = room - np.minimum(stride, room // 2)
     counts = 1 + np.ceil(np.maximum(lengths - room, 0) / step).astype(np.int64)
     of = np.repeat(np.arange(len(lengths)), counts)
@@ -238,11 +264,6 @@ class _Segment:
     rows: Int
     start: Int
     stop: Int
-
-
-def _whole(texts: Ragged, rows: Int, kept: Int, of: Int) -> _Segment:
-    """Return the first `kept` tokens of each text, in all its windows."""
-    return _Segment(texts, rows[of], np.zeros(len(of), np.int64), kept[of])
 
 
 def _assemble(

@@ -19,6 +19,7 @@ from corpusmill.pipeline.ragged import Ragged
 from corpusmill.pipeline.tasks.columns import list_array
 from corpusmill.pipeline.tasks.task import Needs, Prepared, Values
 from corpusmill.pipeline.tokenize.added_tokens import added_tokens
+from corpusmill.pipeline.tokenize.settings import read_settings
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
 PREDICTION = pa.struct([("token", pa.string()), ("token_id", pa.int32()), ("score", pa.float32())])
@@ -34,9 +35,10 @@ class FillMaskTask:
 
     def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
         self._top_k = min(options.get("top_k") or 5, checkpoint.vocab_size)
-        folder = str(checkpoint.folder)
-        mask = added_tokens(folder).names["mask_token"].content
-        found = load_tokenizer(folder).token_to_id(mask)
+        folder, sentence = str(checkpoint.folder), checkpoint.sentence_modules is not None
+        names = added_tokens(read_settings(folder, sentence=sentence)).names
+        mask = names["mask_token"].content if "mask_token" in names else "that is not null"
+        found = load_tokenizer(folder, sentence=sentence).token_to_id(mask)
         if found is None:
             raise OptionError(
                 f"{folder}: expected a tokenizer with the mask token {mask}, which fill-mask needs"

@@ -4,7 +4,6 @@ As in transformers 5, an `added_tokens_decoder` in tokenizer_config.json is comp
 special_tokens_map.json overrides the configuration, and added_tokens.json and tokenizer.json add to it.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +11,17 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from corpusmill.pipeline.errors import TokenizerError
+from corpusmill.pipeline.tokenize.settings import TokenizerSettings, read_json
 
 NAMED_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 
 
 @dataclass(frozen=True)
 class AddedTokens:
-    """The configuration, special tokens by name, tokens with stated ids, and other special tokens."""
+    """The configuration, special tokens by name, tokens with stated ids, and other special tokens.
+
+    A name that is stated as null is not in `names`.
+    """
 
     config: dict[str, Any]
     names: dict[str, AddedToken]
@@ -27,15 +29,17 @@ class AddedTokens:
     extra: tuple[AddedToken, ...]
 
 
-def added_tokens(folder: str) -> AddedTokens:
-    """Read a tokenizer's added tokens."""
-    config = dict(read_config(folder))
+def added_tokens(settings: TokenizerSettings) -> AddedTokens:
+    """Read a tokenizer's added tokens; without a stated name, a special token has the name of BERT's."""
+    folder, config = settings.folder, dict(settings.config)
     if not config.get("extra_special_tokens"):
         config["extra_special_tokens"] = config.pop("additional_special_tokens", [])
     stated = config.get("added_tokens_decoder")
     if stated is None:
         config |= read_json(os.path.join(folder, "special_tokens_map.json")) or {}
-    named = {name: config.get(name) or default for name, default in NAMED_TOKENS.items()}
+        config |= {name: value for name, value in settings.arguments.items() if value}
+    stated_names = {name: config.get(name, default) for name, default in NAMED_TOKENS.items()}
+    named = {name: token for name, token in stated_names.items() if token}
     by_id = (
         dict(
             _tokens_of_older_files(
@@ -56,25 +60,6 @@ def added_tokens(folder: str) -> AddedTokens:
             if _content(token) not in known
         ),
     )
-
-
-def read_config(folder: str) -> dict[str, Any]:
-    """Read tokenizer_config.json; return {} if there is none."""
-    return read_json(os.path.join(folder, "tokenizer_config.json")) or {}
-
-
-def read_json(path: str) -> dict[str, Any] | None:
-    """Read a JSON object, None if there is no file; a file that does not parse is a TokenizerError."""
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise TokenizerError(
-            f"{path}: expected JSON, the tokenizer cannot be read ({error}); save the tokenizer again"
-        ) from None
-    return content if isinstance(content, dict) else {}
 
 
 def _tokens_of_older_files(folder: str, special: set[str]) -> Iterator[tuple[int, AddedToken]]:

@@ -32,7 +32,7 @@ class EarlyCut:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self | None:
         """Return the cut for a tokenizer, None if the tokenizer does not follow BERT's rules."""
-        normalizer, model = tokenizer.normalizer, tokenizer.model
+        normalizer, model = _without_lowercase(tokenizer.normalizer), tokenizer.model
         if (
             not isinstance(normalizer, normalizers.BertNormalizer)
             or not isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
@@ -62,3 +62,11 @@ class EarlyCut:
     def suffices(self, prefix: str, text: str, found: int, tokens: int) -> bool:
         """Return whether the first `tokens` of a prefix's `found` tokens are certainly those of the text."""
         return len(prefix) == len(text) or found >= tokens + self.spare
+
+
+def _without_lowercase(normalizer: normalizers.Normalizer | None) -> normalizers.Normalizer | None:
+    """Return BERT's normalization if it is only preceded by lower-casing, which looks at one character."""
+    if not isinstance(normalizer, normalizers.Sequence):
+        return normalizer
+    first, *rest = list(normalizer)  # type: ignore[call-overload]
+    return rest[0] if isinstance(first, normalizers.Lowercase) and len(rest) == 1 else normalizer

@@ -55,7 +55,7 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
 
 def _token_table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
     """Tokenize the distinct values of a column."""
-    tokenizer = load_tokenizer(tokenizer_folder(spec))
+    tokenizer = load_tokenizer(tokenizer_folder(spec), sentence=spec.sentence)
     texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
     fields: dict[str, list[Any]] = {"ids": []}
     if spec.offsets:
@@ -79,7 +79,7 @@ def _with_lengths(
     """
     flat = {name: _flat_lists(table, columns[name]) for name, table in of_column.items()}
     lengths = {name: np.diff(np.asarray(lists.offsets)) for name, lists in flat.items()}
-    tokenizer, limit = load_tokenizer(tokenizer_folder(spec)), spec.limit
+    tokenizer, limit = load_tokenizer(tokenizer_folder(spec), sentence=spec.sentence), spec.limit
     while limit is not None:
         cut = {name: found == limit for name, found in lengths.items()}
         doubtful = texts_of_marked_pairs(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])

@@ -12,6 +12,7 @@ from corpusmill.pipeline.encode.items import distinct_items
 from corpusmill.pipeline.encode.sequences import Layout, Sequences, row_pairs
 from corpusmill.pipeline.input.units import Unit
 from corpusmill.pipeline.spec import Tokenization, TokenizerSpec
+from corpusmill.pipeline.tokenize.settings import read_settings
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, tokenizer_digest
 from corpusmill.pipeline.tokenize.tokens import tokenize
 
@@ -28,7 +29,8 @@ def text_block(texts: Texts, pairs: Texts | None = None) -> UnitBlock:
 
 def spec_of(folder: Path, **wanted: Any) -> TokenizerSpec:
     """What a model asks of the tokenizer in a folder."""
-    return TokenizerSpec(str(folder), tokenizer_digest(str(folder)), str(folder), **wanted)
+    digest = tokenizer_digest(str(folder), sentence=wanted.get("sentence", False))
+    return TokenizerSpec(str(folder), digest, str(folder), **wanted)
 
 
 def tokenized(block: UnitBlock, *specs: TokenizerSpec, deduplicate: bool = True) -> UnitBlock:
@@ -44,18 +46,20 @@ def lay_out(
     max_length: int,
     stride: int | None = None,
     text_first: bool = True,
+    sentence: bool = False,
 ) -> Sequences:
     """A sequence or its windows for each text, or pair, without deduplication.
 
     As jobs do it: texts are cut early unless there are windows, and of pairs the longer text is cut unless
     there are windows of the first.
     """
-    limit = max_length if stride is None else None
+    settings = read_settings(str(folder), sentence=sentence)
+    limit = max_length if stride is None and not settings.cuts_left else None
     columns = ("text",) if pairs is None else ("text", "text_pair")
-    spec = spec_of(folder, columns=columns, limit=limit, lengths=pairs is not None)
+    spec = spec_of(folder, columns=columns, limit=limit, lengths=pairs is not None, sentence=sentence)
     block = tokenized(text_block(texts, pairs), spec, deduplicate=False)
     items = distinct_items(block, spec.key, spec.columns)
-    layout = Layout.of(load_tokenizer(str(folder)), max_length, stride)
+    layout = Layout.of(load_tokenizer(str(folder), sentence=sentence), max_length, stride, settings)
     if pairs is None:
         return layout.singles(items.text.ids, items.rows["text"])
     second, rows = items.tables["text_pair"], row_pairs(items.rows["text"], items.rows["text_pair"])

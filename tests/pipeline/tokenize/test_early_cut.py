@@ -182,7 +182,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return self._tokenizer.encode_batch_fast(texts, **options)
 
     monkeypatch.setattr(
-        "corpusmill.pipeline.tokenize.tokens.load_tokenizer", lambda folder: Watched(load_tokenizer(folder))
+        "corpusmill.pipeline.tokenize.tokens.load_tokenizer",
+        lambda folder, **options: Watched(load_tokenizer(folder, **options)),
     )
     return given
 

@@ -10,19 +10,15 @@ from typing import Any
 
 import pytest
 from support.laid_out import ids_of, lay_out, types_of
-from support.tiny_checkpoints import VOCABULARY
+from support.nasty_texts import TEXTS, VOCAB
 from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer
 
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
 
-TEXTS: list[str] = json.loads((Path(__file__).parent / "data" / "nasty_texts.json").read_text("utf-8"))
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
 LONG = 100_000
-PIECES = (*"éàïäßıİ日本中文字한국어ภาษไשלוםعربية😀❤", "\u0301", "caf", "cafe", "##é", "##e", "HELLO", "The")
-WORDS = ("World", "<ent>", "istanbul", "strasse", "straße", "fish", "[unused1]")
-VOCAB = tuple(dict.fromkeys((*VOCABULARY, *PIECES, *WORDS)))
 FAMILIES = {"bert": "Bert", "distilbert": "DistilBert", "mobilebert": "MobileBert"} | {
     "squeezebert": "SqueezeBert",
     "convbert": "ConvBert",

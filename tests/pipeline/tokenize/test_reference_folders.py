@@ -1,0 +1,421 @@
+"""Folders as people have them, against the tokenizer that the reference loads from the same folder.
+
+Compared are ids, token types and attention of nasty texts and pairs, cut as a job cuts them, and the stated
+limit. Where we differ on purpose, the folder is refused or noted by name.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from support.laid_out import ids_of, lay_out, types_of
+from support.nasty_texts import TEXTS, VOCAB
+from support.tiny_checkpoints import write_checkpoint
+from tokenizers import BertWordPieceTokenizer, normalizers
+from transformers import AutoTokenizer
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
+
+from corpusmill.models.checkpoints.sentence_modules import TRANSFORMER_FILES
+from corpusmill.pipeline.errors import TokenizerError
+from corpusmill.pipeline.tokenize.early_cut import EarlyCut
+from corpusmill.pipeline.tokenize.settings import (
+    BERT_CLASSES,
+    FILE_CLASSES,
+    GENERIC_CLASSES,
+    SENTENCE_FILES,
+    read_settings,
+)
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
+
+LIMITS = (7, 64)
+UNLIMITED = 10**9
+GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}
+BERT_NAMES = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+WITH_TYPES = ["input_ids", "token_type_ids", "attention_mask"]
+WITHOUT_TYPES = ["input_ids", "attention_mask"]
+OWN_CODE = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
+OTHER_MASK = [word if word != "[MASK]" else "<mask>" for word in VOCAB]
+LINES = "\n".join(VOCAB)
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 456\n"
+
+
+def truncating(direction: str) -> dict[str, Any]:
+    """The sections that a tokenizer has which was saved while it truncated and padded."""
+    return {
+        "truncation": {"direction": direction, "max_length": 6, "strategy": "LongestFirst", "stride": 0},
+        "padding": {
+            "strategy": {"Fixed": 12},
+            "direction": "Left",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "[PAD]",
+        },
+    }
+
+
+def added(word: str, **flags: bool) -> dict[str, Any]:
+    """An entry of added_tokens_decoder."""
+    return {str(VOCAB.index(word)): {"content": word, "normalized": False, "special": True, **flags}}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files to write: `vocab` is the content of vocab.txt, `sections` replace parts of tokenizer.json."""
+
+    config: dict[str, Any] | None = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    vocab: str = LINES + "\n"
+    sections: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path, *kinds: str) -> Path:
+        """Write vocab.txt or tokenizer.json or both, and the other files."""
+        if "vocab.txt" in kinds:
+            (folder / "vocab.txt").write_bytes(self.vocab.encode())
+        if "tokenizer.json" in kinds:
+            words = {word: index for index, word in enumerate(self.vocab.splitlines())}
+            content = json.loads(BertWordPieceTokenizer(words, lowercase=False).to_str())
+            (folder / "tokenizer.json").write_text(json.dumps(content | self.sections))
+        contents = {
+            "config": {"model_type": "bert"} | self.model,
+            "tokenizer_config": self.config,
+            **self.files,
+        }
+        for name, content in contents.items():
+            if content is not None:
+                (folder / f"{name}.json").write_text(json.dumps(content))
+        return folder
+
+
+BOTH = ("vocab.txt", "tokenizer.json")
+EITHER = {
+    "types left out": Folder({"model_input_names": WITHOUT_TYPES}),
+    "DistilBERT's class": Folder({"tokenizer_class": "DistilBertTokenizer"}),
+    "DistilBERT's fast class in config.json": Folder({}, {"tokenizer_class": "DistilBertTokenizerFast"}),
+    "DistilBERT's class with types": Folder(
+        {"tokenizer_class": "DistilBertTokenizer", "model_input_names": WITH_TYPES}
+    ),
+    "class of both files": Folder(
+        {"tokenizer_class": "BertTokenizer"}, {"tokenizer_class": "DistilBertTokenizer"}
+    ),
+    "Electra's class": Folder({"tokenizer_class": "ElectraTokenizerFast", "do_lower_case": False}),
+    "code of its own beside a known class": Folder(
+        {"tokenizer_class": "BertTokenizer", "auto_map": OWN_CODE}
+    ),
+    "code of its own, no class": Folder({"auto_map": OWN_CODE}),
+    "cut on the left": Folder({"truncation_side": "left"}),
+    "cut on the left without types": Folder({"truncation_side": "left", "model_input_names": WITHOUT_TYPES}),
+    "no basic tokenization": Folder({"do_basic_tokenize": False}),
+    "old name of the limit": Folder({"max_len": 12}),
+    "both names of the limit": Folder({"max_len": 12, "model_max_length": 24}),
+    "null before the old name": Folder({"max_len": 12, "model_max_length": None}),
+    "special tokens split": Folder({"split_special_tokens": True}),
+    "cased, accents stripped": Folder({"do_lower_case": False, "strip_accents": True}),
+    "Chinese kept together": Folder({"tokenize_chinese_chars": False}),
+    "no mask": Folder({"mask_token": None}),
+    "no padding token": Folder({"pad_token": None}),
+    "mask of special_tokens_map.json": Folder(
+        None, vocab="\n".join(OTHER_MASK), files={"special_tokens_map": {"mask_token": "<mask>"}}
+    ),
+    "special_tokens_map.json against the configuration": Folder(
+        {"cls_token": "[CLS]"}, files={"special_tokens_map": {"cls_token": "<ent>"}}
+    ),
+    "added_tokens_decoder against special_tokens_map.json": Folder(
+        {"added_tokens_decoder": added("HELLO")}, files={"special_tokens_map": {"cls_token": "<ent>"}}
+    ),
+    "added_tokens.json": Folder(files={"added_tokens": {"HELLO": VOCAB.index("HELLO")}}),
+    "not padded on the left": Folder({"padding_side": "left"}),
+}
+VOCABULARY_ONLY = {
+    "blank last line": Folder(vocab=LINES + "\n\n"),
+    "blank line inside": Folder(vocab="\n".join((*VOCAB[:9], "", *VOCAB[9:]))),
+    "no newline at the end": Folder(vocab=LINES),
+    "lines of Windows": Folder(vocab=LINES.replace("\n", "\r\n") + "\r\n"),
+    "a word twice": Folder(vocab=LINES + "\nthe\nof\n"),
+    "spaces after words": Folder(vocab=LINES.replace("\n", " \n")),
+}
+FILE_ONLY = {
+    "truncation": Folder(sections=truncating("Right")),
+    "truncation on the left": Folder(sections=truncating("Left")),
+    "truncation on the left, stated right": Folder({"truncation_side": "right"}, sections=truncating("Left")),
+    "generic": Folder(GENERIC),
+    "generic with types": Folder(GENERIC | {"model_input_names": WITH_TYPES}),
+    "generic in config.json": Folder({}, GENERIC),
+    "generic in config.json, no configuration": Folder(None, GENERIC),
+    "slow generic": Folder({"tokenizer_class": "PreTrainedTokenizer"}),
+    "generic of transformers 5": Folder({"tokenizer_class": "TokenizersBackend"}),
+    "generic, truncation": Folder(GENERIC, sections=truncating("Right")),
+    "generic, truncation on the left": Folder(GENERIC, sections=truncating("Left")),
+    "generic, names beside": Folder(GENERIC | BERT_NAMES, sections={"added_tokens": []}),
+    "generic, special_tokens_map.json": Folder(
+        GENERIC, files={"special_tokens_map": {"cls_token": "<ent>", "additional_special_tokens": ["HELLO"]}}
+    ),
+    "generic, added_tokens_decoder": Folder(GENERIC | {"added_tokens_decoder": added("HELLO", lstrip=True)}),
+    "generic, added_tokens.json": Folder(GENERIC, files={"added_tokens": {"HELLO": VOCAB.index("HELLO")}}),
+    "generic, special tokens split": Folder(GENERIC | BERT_NAMES | {"split_special_tokens": True}),
+    "generic, cut on the left": Folder(GENERIC | {"truncation_side": "left"}),
+}
+CASES = [
+    *((folder, (kind,), f"{name}, {kind}") for (name, folder), kind in product(EITHER.items(), BOTH)),
+    *((folder, BOTH[:1], name) for name, folder in VOCABULARY_ONLY.items()),
+    *((folder, BOTH[1:], name) for name, folder in FILE_ONLY.items()),
+]
+
+
+def assert_the_same(folder: Path, theirs: Any, *, sentence: bool = False, positions: int = UNLIMITED) -> None:
+    """Ids, types and attention of texts and pairs, and the limit; the reference pads nothing.
+
+    A text without any token, special ones included, is no sequence of ours.
+    """
+    limit = model_max_length(str(folder), sentence=sentence)
+    assert min(limit or UNLIMITED, positions) == min(theirs.model_max_length, UNLIMITED)
+    for pairs, length in product((None, TEXTS[::-1]), LIMITS):
+        expected = theirs(TEXTS, pairs, truncation=True, max_length=length)
+        found = lay_out(folder, TEXTS, pairs, max_length=length, sentence=sentence)
+        ids = [each for each in expected["input_ids"] if each]
+        types = expected.get("token_type_ids", [[0] * len(each) for each in ids])
+        assert ids_of(found) == ids
+        assert types_of(found) == [each for each in types if each]
+        assert list(filter(None, expected["attention_mask"])) == [[1] * len(each) for each in ids]
+
+
+@pytest.mark.parametrize(("folder", "kinds"), [case[:2] for case in CASES], ids=[case[2] for case in CASES])
+def test_a_folder_gives_the_tokens_of_the_reference(
+    tmp_path: Path, folder: Folder, kinds: tuple[str, ...]
+) -> None:
+    """Whatever its files state, and wherever."""
+    written = folder.write(tmp_path, *kinds)
+    assert_the_same(written, AutoTokenizer.from_pretrained(written))
+
+
+JAPANESE = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
+REFUSED: dict[str, tuple[Folder, tuple[str, ...], str]] = {
+    "Japanese": (
+        Folder(JAPANESE),
+        BOTH[:1],
+        r"tokenizer_config\.json: tokenizer_class: .*'BertJapaneseTokenizer'",
+    ),
+    "Japanese in config.json": (
+        Folder({}, JAPANESE),
+        BOTH[:1],
+        r"/config\.json: tokenizer_class: .*'BertJapanese",
+    ),
+    "Japanese with both files": (Folder(JAPANESE), BOTH, "'BertJapaneseTokenizer'"),
+    "code of its own": (
+        Folder({"tokenizer_class": "KoBertTokenizer", "auto_map": OWN_CODE}),
+        BOTH[:1],
+        r"'KoBertTokenizer' \(code of the checkpoint, which is never run\); if a tokenizer\.json gives the",
+    ),
+    "files of other names": (
+        Folder({"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"]}),
+        BOTH,
+        r"fast_tokenizer_files: expected tokenizer\.json alone, got tokenizer\.4\.0\.0\.json",
+    ),
+    "slow": (Folder({"tokenizer_class": "BertTokenizerLegacy"}), BOTH, "'BertTokenizerLegacy'"),
+    "generic without its file": (
+        Folder(GENERIC),
+        BOTH[:1],
+        "not built from vocab.txt; expected tokenizer.json",
+    ),
+    "pointer": (
+        Folder(vocab=POINTER),
+        BOTH[:1],
+        r"vocab\.txt: expected .* Git LFS pointer; run `git lfs pull`",
+    ),
+    "no class token": (Folder({"cls_token": None}), BOTH[:1], r"expected \[UNK\], cls_token and \[SEP\]"),
+    "no unknown token": (
+        Folder(vocab=LINES.replace("[UNK]", "[gone]")),
+        BOTH[:1],
+        r"expected \[UNK\], \[CLS\] and \[SEP\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("folder", "kinds", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_built_is_refused_by_name(
+    tmp_path: Path, folder: Folder, kinds: tuple[str, ...], message: str
+) -> None:
+    """With the file that states it, and the way out."""
+    with pytest.raises(TokenizerError, match=message):
+        load_tokenizer(str(folder.write(tmp_path, *kinds)))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_a_git_lfs_pointer_is_named_for_what_it_is(tmp_path: Path, name: str) -> None:
+    """In place of any of the files."""
+    folder = Folder().write(tmp_path, *BOTH)
+    (folder / name).write_text(POINTER)
+    with pytest.raises(TokenizerError, match=rf"{name}: expected .* got a Git LFS pointer"):
+        load_tokenizer(str(folder))
+
+
+# Classes: every one of the reference is built as there, loaded from its file, or refused.
+
+
+def reference_classes() -> dict[str, Any]:
+    """The reference's tokenizer classes, by the names that files may state without `Fast`."""
+    exported = {name for name in dir(transformers) if name.endswith("Tokenizer")}
+    names = {*filter(None, TOKENIZER_MAPPING_NAMES.values()), *exported, *BERT_CLASSES, *FILE_CLASSES}
+    found = {name: tokenizer_class_from_name(name) for name in sorted(names) if name != "AutoTokenizer"}
+    return {name.removesuffix("Fast"): kind for name, kind in found.items() if isinstance(kind, type)}
+
+
+def test_the_classes_are_those_of_the_reference() -> None:
+    """BERT's are all known, each with its token types."""
+    classes = reference_classes()
+    bert = {name for name, kind in classes.items() if issubclass(kind, transformers.BertTokenizer)}
+    assert set(BERT_CLASSES) == bert
+    known = {
+        name: gives for name, gives in (BERT_CLASSES | FILE_CLASSES).items() if name not in GENERIC_CLASSES
+    }
+    assert known == {name: "token_type_ids" in classes[name].model_input_names for name in known}
+    assert len(classes) > 100
+
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]")
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGH.,!?'0123456789é日"
+UNIGRAM = [*((word, 0.0) for word in SPECIALS), *((a + b, -5.0) for a, b in product("▁", LETTERS))]
+UNIGRAM += [(letter, -6.0) for letter in "▁" + LETTERS]
+BYTES = {
+    token: i
+    for i, token in enumerate((*SPECIALS, *"!\"#$%&'()*+,-./0123456789:;<=>?@", *LETTERS[:34], "Ġ", "Ã", "©"))
+}
+BYTES = {token: i for i, token in enumerate(dict.fromkeys(BYTES))}
+ENDED = {token: i for i, token in enumerate((*SPECIALS, *LETTERS, *(f"{letter}</w>" for letter in LETTERS)))}
+PIECES = {
+    token: i for i, token in enumerate((*SPECIALS, *LETTERS, *(f"##{letter}" for letter in LETTERS), "[UNK]"))
+}
+MADE: dict[str, Callable[[Any], Any]] = {
+    "AlbertTokenizer": lambda kind: kind(vocab=UNIGRAM),
+    "CamembertTokenizer": lambda kind: kind(vocab=UNIGRAM),
+    "DebertaV2Tokenizer": lambda kind: kind(vocab=UNIGRAM),
+    "GPT2Tokenizer": lambda kind: kind(vocab=BYTES, merges=[], unk_token="[UNK]"),
+    "HerbertTokenizer": lambda kind: kind(vocab=ENDED, merges=[]),
+    "MPNetTokenizer": lambda kind: kind(vocab=PIECES),
+    "RobertaTokenizer": lambda kind: kind(vocab=BYTES, merges=[]),
+    "XLMRobertaTokenizer": lambda kind: kind(vocab=UNIGRAM),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in FILE_CLASSES if name not in GENERIC_CLASSES])
+def test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote(tmp_path: Path, name: str) -> None:
+    """Which holds them all."""
+    MADE[name](tokenizer_class_from_name(name)).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == name
+    assert_the_same(tmp_path, theirs)
+
+
+@pytest.mark.parametrize("kind", ["BertTokenizer", "DistilBertTokenizer"])
+def test_a_folder_that_the_reference_saved_is_read_alike(tmp_path: Path, kind: str) -> None:
+    """Of every BERT class, with settings that are not the defaults."""
+    vocabulary = {word: index for index, word in enumerate(VOCAB)}
+    made = getattr(transformers, kind)(
+        vocab=vocabulary, do_lower_case=False, truncation_side="left", extra_special_tokens=["HELLO"]
+    )
+    made.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert_the_same(tmp_path, AutoTokenizer.from_pretrained(tmp_path))
+
+
+# sentence-transformers: its own file has settings of the tokenizer.
+
+SENTENCE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lower-cased before a cased tokenizer": ({"do_lower_case": True}, {"do_lower_case": False}),
+    "lower-cased before an uncased tokenizer": ({"do_lower_case": True}, {}),
+    "lower-cased before a generic tokenizer": ({"do_lower_case": True}, GENERIC),
+    "not lower-cased": ({"do_lower_case": False}, {"do_lower_case": False}),
+    "limit": ({"max_seq_length": 9}, {"model_max_length": 20}),
+    "no limit": ({"max_seq_length": None}, {"model_max_length": 20}),
+    "arguments": ({"tokenizer_args": {"do_lower_case": False, "truncation_side": "left"}}, {}),
+    "new name of the arguments": ({"processor_kwargs": {"strip_accents": False}}, {}),
+    "limit among the arguments": (
+        {"max_seq_length": 9, "tokenizer_args": {"model_max_length": 11}},
+        {"model_max_length": 20},
+    ),
+    "special token among the arguments": ({"tokenizer_args": {"mask_token": "HELLO", "use_fast": False}}, {}),
+}
+
+
+def sentence_reference(folder: Path, stated: dict[str, Any]) -> Any:
+    """The tokenizer as sentence-transformers 6.2 makes it, by the steps of its Transformer module."""
+    arguments = stated.get("processor_kwargs") or stated.get("tokenizer_args") or {}
+    if stated.get("max_seq_length") is not None:
+        arguments = {"model_max_length": stated["max_seq_length"]} | arguments
+    theirs = AutoTokenizer.from_pretrained(folder, **arguments)
+    if stated.get("do_lower_case"):
+        backend = theirs.backend_tokenizer
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
+    return theirs
+
+
+@pytest.mark.parametrize(("stated", "config"), SENTENCE.values(), ids=SENTENCE)
+def test_sentence_transformers_settings_of_the_tokenizer_count(
+    tmp_path: Path, stated: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """In a folder of that library, and only there."""
+    folder = Folder(config, files={"sentence_bert_config": stated}).write(tmp_path, *BOTH)
+    assert_the_same(folder, sentence_reference(folder, stated), sentence=True)
+    assert_the_same(folder, AutoTokenizer.from_pretrained(folder))
+
+
+@pytest.mark.parametrize(("stated", "config"), SENTENCE.values(), ids=SENTENCE)
+def test_sentence_transformers_itself_agrees(
+    tmp_path: Path, stated: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """With the tokenizer of the loaded model."""
+    library = pytest.importorskip("sentence_transformers")
+    folder = write_checkpoint(
+        tmp_path, "bert", "embedding", width=16, layers=1, vocab=VOCAB, sentence_transformers=True
+    )
+    Folder(config, {"model_type": "bert"} | json.loads((folder / "config.json").read_text())).write(
+        folder, *BOTH
+    )
+    (folder / "sentence_bert_config.json").write_text(json.dumps(stated))
+    theirs = library.SentenceTransformer(str(folder), device="cpu").tokenizer
+    assert_the_same(folder, theirs, sentence=True, positions=128)
+
+
+def test_the_files_of_the_transformer_are_named_once_more_and_alike() -> None:
+    """The tokenizer's process has no torch, which the other list's module imports."""
+    assert SENTENCE_FILES == TRANSFORMER_FILES
+
+
+def test_a_tokenizer_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Its files are not among the checkpoint's."""
+    stated = {"tokenizer_name_or_path": "org/other"}
+    folder = Folder(files={"sentence_bert_config": stated}).write(tmp_path, *BOTH)
+    with pytest.raises(TokenizerError, match="tokenizer_name_or_path: expected no such key, got 'org/other'"):
+        load_tokenizer(str(folder), sentence=True)
+
+
+def test_lower_casing_leaves_the_early_cut(tmp_path: Path) -> None:
+    """A long text costs what it did."""
+    folder = Folder(files={"sentence_bert_config": {"do_lower_case": True}}).write(tmp_path, *BOTH)
+    assert EarlyCut.of(load_tokenizer(str(folder), sentence=True)) == EarlyCut.of(load_tokenizer(str(folder)))
+
+
+NOTED = {
+    "auto_map: code of the checkpoint is never run; BertTokenizer is used": {"auto_map": OWN_CODE},
+    "do_basic_tokenize: false has no effect": {"do_basic_tokenize": False},
+    "never_split: these words stay whole": {"never_split": ["HELLO"]},
+    "clean_text: false keeps control characters": {"clean_text": False},
+    "wordpieces_prefix begins the later pieces": {"wordpieces_prefix": "@@"},
+}
+
+
+@pytest.mark.parametrize(("note", "config"), NOTED.items(), ids=NOTED)
+def test_what_has_no_effect_or_another_than_in_the_reference_is_noted(
+    tmp_path: Path, note: str, config: dict[str, Any]
+) -> None:
+    """By its name; other folders have no notes."""
+    (found,) = read_settings(str(Folder(config).write(tmp_path, *BOTH))).notes()
+    assert note in found
+    assert not read_settings(str(Folder({"do_lower_case": False}).write(tmp_path, *BOTH))).notes()
