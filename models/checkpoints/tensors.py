@@ -21,6 +21,7 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 # The names that BERT's first TensorFlow checkpoints gave to a norm's weight and bias.
 LEGACY_ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))
+CLASSIFIERS = ("classifier.", "pre_classifier.", "qa_outputs.")
 ALIKE = ("text-classification", "token-classification", "multiple-choice")
 WORDS, OUTPUT = "encoder.embeddings.words.weight", "head.words.decoder"
 
@@ -216,6 +217,13 @@ def _surplus(group: _Group) -> list[str]:
 
 
 def _idle(group: _Group, name: str) -> bool:
+    """Return whether a tensor belongs to another head of the family, or to no model at all.
+
+    A further tensor of the classifier that runs would be a part of it, such as a second layer.
+    """
+    root = f"{name.partition('.')[0]}."
+    if root in CLASSIFIERS and any(theirs.startswith(root) for theirs in group.theirs.values()):
+        return False
     return name.startswith(group.heads) or any(part in name for part in group.idle)
 
 
@@ -242,16 +250,16 @@ def _notes(groups: Sequence[_Group]) -> Iterator[str]:
 
 def _way_out(checkpoint: Checkpoint, groups: Sequence[_Group]) -> str:
     """Return the advice, if a head that is missing or surplus tensors are all that is wrong."""
-    surplus = [(group, theirs) for group in groups for theirs in _surplus(group)]
-    if not surplus and _lacks_head(groups):
+    problems = [problem for group in groups for problem in _problems(group)]
+    if all(problem.startswith("missing: ") for problem in problems) and _lacks_head(groups):
         own = ", ".join(checkpoint.architectures) or "no head"
         return (
             f"\nThe checkpoint has no trained head for {checkpoint.task}: its config.json states {own}. "
             "Use a checkpoint that was trained for this task"
         )
-    if any(not problem.startswith("surplus: ") for group in groups for problem in _problems(group)):
+    if not all(problem.startswith("surplus: ") for problem in problems):
         return ""
-    names = [group.stored[theirs].name for group, theirs in surplus]
+    names = [group.stored[theirs].name for group in groups for theirs in _surplus(group)]
     patterns = dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names)
     alone = [pattern for pattern in patterns if _only_surplus(pattern, groups)]
     listed = ", ".join(f'"{pattern}"' for pattern in (alone if len(alone) == len(patterns) else names))

@@ -115,6 +115,15 @@ def test_a_classifier_is_not_run_as_another(
     check_tensors(read_checkpoint(source, "embedding"))
 
 
+@pytest.mark.parametrize("task", ["text-classification", "token-classification", "multiple-choice"])
+def test_a_part_of_the_head_is_not_dropped(checkpoints: Checkpoints, tmp_path: Path, task: str) -> None:
+    """A classifier with a second layer is another one; its names begin as those of the family's head."""
+    folder = added(checkpoints("bert", task), tmp_path, ("classifier.hidden.weight",))
+    with pytest.raises(TensorError, match=r"surplus: classifier\.hidden\.weight"):
+        check_tensors(read_checkpoint(folder))
+    assert "classifier.hidden.weight" in check_tensors(read_checkpoint(folder, "embedding")).unused
+
+
 RUNS: dict[str, set[str]] = {
     "base": set(),
     "text-classification": {"text-classification"},
