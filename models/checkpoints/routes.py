@@ -82,7 +82,7 @@ def _resolve(structure: Mapping[str, Any], parameters: Mapping[str, Any], asked:
         raise OptionError(f"route: expected one of {', '.join(structure)}; got {asked!r}")
     if name not in structure:
         raise ConfigError(f"parameters: expected one of the routes {', '.join(structure)}, got {name!r}")
-    return name
+    return str(name)
 
 
 def _mappings(parameters: Mapping[str, Any]) -> dict[tuple[Any, Any], str]:

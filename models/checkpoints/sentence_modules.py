@@ -4,6 +4,7 @@ A sparse encoder has a SpladePooling over the scores of words instead. A Router 
 each kind of text; the chain of one route is read.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +244,11 @@ def _layer_norm(root: Path, folder: str, *, vectors: str) -> LayerNorm:
         return LayerNorm(folder, Fields(read_object(path)).size("dimension"))
 
 
-READERS = {"Dense": _dense, "Normalize": _normalize, "LayerNorm": _layer_norm}
+READERS: Mapping[str, Callable[..., VectorStep]] = {
+    "Dense": _dense,
+    "Normalize": _normalize,
+    "LayerNorm": _layer_norm,
+}
 
 
 def _check_vectors(fields: Fields, vectors: str) -> None:

@@ -174,19 +174,20 @@ class Layout:
         kept = self._kept_beside(long, short)
         windows = self._pair_windows(long, kept)
         of, swapped = windows.of, second_longer[windows.of]
-        segments = [
+        whole = self._whole(first, pairs.first, kept, of), self._whole(second, pairs.second, kept, of)
+        text, beside = (
             _Segment(
                 texts,
                 rows[of],
-                np.where(windowed, windows.start, 0),
-                np.where(windowed, windows.stop, kept[of]),
+                np.where(windowed, windows.start, other.start),
+                np.where(windowed, windows.stop, other.stop),
             )
-            for texts, rows, windowed in (
-                (first, pairs.first, ~swapped),
-                (second, pairs.second, swapped),
+            for texts, rows, windowed, other in (
+                (first, pairs.first, ~swapped, whole[0]),
+                (second, pairs.second, swapped, whole[1]),
             )
-        ]
-        return self._pair_sequences(*segments, windows, pairs, text_first=True)
+        )
+        return self._pair_sequences(text, beside, windows, pairs, text_first=True)
 
     def _kept_beside(self, text: Int, beside: Int) -> Int:
         """Return how many tokens of the texts beside windowed texts are in each window."""

@@ -156,7 +156,7 @@ def _lowercased(normalizer: normalizers.Normalizer | None) -> normalizers.Normal
     steps = [normalizer] if normalizer is not None else []
     if isinstance(normalizer, normalizers.Sequence):
         steps = list(normalizer)  # type: ignore[call-overload]
-    if any(isinstance(step, normalizers.Lowercase) for step in steps):
+    if normalizer is not None and any(isinstance(step, normalizers.Lowercase) for step in steps):
         return normalizer
     return normalizers.Sequence([normalizers.Lowercase(), *steps])
 
