@@ -168,16 +168,24 @@ CASES = [
 ]
 
 
-def assert_the_same(folder: Path, theirs: Any, *, sentence: bool = False, positions: int = UNLIMITED) -> None:
+def assert_the_same(
+    folder: Path,
+    theirs: Any,
+    *,
+    sentence: bool = False,
+    positions: int = UNLIMITED,
+    longest: int = UNLIMITED,
+) -> None:
     """Ids, types and attention of texts and pairs, and the limit; the reference pads nothing.
 
     A text without any token, special ones included, is no sequence of ours.
     """
     limit = model_max_length(str(folder), sentence=sentence)
     assert min(limit or UNLIMITED, positions) == min(theirs.model_max_length, UNLIMITED)
-    for pairs, length in product((None, TEXTS[::-1]), LIMITS):
-        expected = theirs(TEXTS, pairs, truncation=True, max_length=length)
-        found = lay_out(folder, TEXTS, pairs, max_length=length, sentence=sentence)
+    texts = [text for text in TEXTS if len(text) <= longest]
+    for pairs, length in product((None, texts[::-1]), LIMITS):
+        expected = theirs(texts, pairs, truncation=True, max_length=length)
+        found = lay_out(folder, texts, pairs, max_length=length, sentence=sentence)
         ids = [each for each in expected["input_ids"] if each]
         types = expected.get("token_type_ids", [[0] * len(each) for each in ids])
         assert ids_of(found) == ids
@@ -310,7 +318,7 @@ def test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote(tmp_path
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert type(theirs).__name__ == name
-    assert_the_same(tmp_path, theirs)
+    assert_the_same(tmp_path, theirs, longest=1000)
 
 
 @pytest.mark.parametrize("kind", ["BertTokenizer", "DistilBertTokenizer"])
