@@ -169,6 +169,7 @@ def test_tokenizing_elsewhere_fetches_no_weights(
     assert Path(folder) == cache / spec.digest
     names = sorted(Path(name).name for name in gets)
     assert names == [
+        "config.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",
