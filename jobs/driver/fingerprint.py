@@ -8,7 +8,7 @@ from corpusmill.jobs.resolve.job import ResolvedJob
 from corpusmill.pipeline.errors import OutputError
 from corpusmill.pipeline.output.folder import OutputFolder
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised when the same settings would give other columns, units or values than before."""
 
 
