@@ -11,8 +11,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from corpusmill.models.checkpoints.foreign_files import foreign_file
-from corpusmill.models.checkpoints.routes import ROUTERS
 from corpusmill.pipeline.checkpoints.cache import CacheEntry, CacheNote, FileSelection, cached
 from corpusmill.pipeline.checkpoints.download import HUB, Listing, Unreachable, list_files
 from corpusmill.pipeline.errors import InputError
@@ -39,6 +37,8 @@ def find_checkpoint(url: str) -> FoundCheckpoint:
     if _is_folder(url):
         folder = Path(absolute(url)).resolve()
         if folder.is_file():
+            from corpusmill.models.checkpoints.foreign_files import foreign_file
+
             raise InputError(
                 f"{url}: expected a folder with config.json and model.safetensors, got {foreign_file(folder)}"
             )
@@ -112,6 +112,9 @@ def _in_checkpoint(name: str) -> bool:
 
     A Router's folder has the folders of further modules.
     """
+    # Here, because this import loads torch, which workers that only tokenize do without.
+    from corpusmill.models.checkpoints.routes import ROUTERS
+
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
     depth = 3 if name.partition("/")[0].rpartition("_")[2] in ROUTERS else 2
