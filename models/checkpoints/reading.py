@@ -100,10 +100,10 @@ def _notes(raw: dict[str, Any], sentence: SentenceModules | None, labels: tuple[
     if sentence is not None and len(sentence.routes) > 1:
         others = ", ".join(name for name in sentence.routes if name != sentence.route)
         yield f"route {sentence.route} of its Router; it also has {others} (option route)"
-    if raw.get("id2label") and raw.get("num_labels") not in (None, len(labels)):
+    if raw.get("id2label") and len(raw["id2label"]) != len(labels):
         yield (
-            f"config.json: num_labels is {raw['num_labels']}, but id2label has {len(labels)} names; these "
-            "count, as in transformers"
+            f"config.json: id2label has {len(raw['id2label'])} names, but num_labels is {len(labels)}; "
+            "labels are LABEL_0, LABEL_1, ..., as in transformers 5; complete id2label to name them"
         )
 
 
@@ -161,12 +161,15 @@ def _check_options(options: EmbeddingOptions, task: str) -> None:
 
 
 def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
-    """Return label names by id; LABEL_0, LABEL_1, ... where the config has none, as in transformers."""
+    """Return label names by id; LABEL_0, LABEL_1, ... where the config has none, or another number of names.
+
+    The number is then that of `num_labels`, as in transformers 5.
+    """
     named = raw.get("id2label")
-    if not named:
-        return tuple(
-            f"LABEL_{index}" for index in range(Fields(raw).get_size("num_labels", 2, at_most=MOST_LABELS))
-        )
+    number = Fields(raw).get_size("num_labels", 2, at_most=MOST_LABELS)
+    counted = raw.get("num_labels") is not None and isinstance(named, dict)
+    if not named or (counted and number != len(named)):
+        return tuple(f"LABEL_{index}" for index in range(number))
     try:
         by_id = {int(index): str(name) for index, name in named.items()}
     except (AttributeError, ValueError):

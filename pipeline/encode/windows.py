@@ -23,10 +23,12 @@ def combine(values: Array, sequences: Sequences, how: str) -> Array:
     return _COMBINERS[how](values, groups, sequences.stop - sequences.start)
 
 
-def owned_tokens(sequences: Sequences) -> tuple[Int, Int]:
-    """Return the positions of the groups' text tokens among all tokens (K,), and their numbers (G,).
+def owned_tokens(sequences: Sequences) -> tuple[Int, Int, Int]:
+    """Return the positions of the groups' text tokens among all tokens (K,), and of each group (G,) the place of
+    its first token in the text, and their number.
 
     Every text token appears once, in the order of the text, at its position in the window with most context.
+    The first token is not the text's own first if a text is cut on the left.
     """
     groups = sequences.groups
     begin, end = sequences.start.copy(), sequences.stop.copy()
@@ -36,7 +38,9 @@ def owned_tokens(sequences: Sequences) -> tuple[Int, Int]:
     begin[later] = middle
     counts = end - begin
     places = sequences.tokens.offsets[:-1] + sequences.at + begin - sequences.start
-    return ranges(places, counts), np.add.reduceat(counts, groups[:-1]) if len(counts) else counts
+    if not len(counts):
+        return ranges(places, counts), counts, counts
+    return ranges(places, counts), begin[groups[:-1]], np.add.reduceat(counts, groups[:-1])
 
 
 def _mean(values: Array, groups: Int, lengths: Int) -> Array:

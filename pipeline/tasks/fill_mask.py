@@ -38,10 +38,16 @@ class FillMaskTask:
         folder, sentence = str(checkpoint.folder), checkpoint.sentence_modules is not None
         names = added_tokens(read_settings(folder, sentence=sentence)).names
         mask = names["mask_token"].content if "mask_token" in names else "that is not null"
-        found = load_tokenizer(folder, sentence=sentence).token_to_id(mask)
+        tokenizer = load_tokenizer(folder, sentence=sentence)
+        found = tokenizer.token_to_id(mask)
         if found is None:
             raise OptionError(
                 f"{folder}: expected a tokenizer with the mask token {mask}, which fill-mask needs"
+            ).at("task")
+        if tokenizer.encode(mask, add_special_tokens=False).ids != [found]:
+            raise OptionError(
+                f"{folder}: expected a tokenizer with {mask} as one token, but it cuts {mask} like any word, so "
+                "no text would have a mask; check split_special_tokens and mask_token in tokenizer_config.json"
             ).at("task")
         self._mask: int = found
 
@@ -64,7 +70,7 @@ class FillMaskTask:
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the predictions; a mask in two windows is taken from the window with more context."""
         masked = unit.sequences.tokens.values == self._mask
-        places, tokens = owned_tokens(unit.sequences)
+        places, _, tokens = owned_tokens(unit.sequences)
         chosen = (np.cumsum(masked) - 1)[places[masked[places]]]
         scores, ids = (result.values[chosen] for result in results)
         masks = np.add.reduceat(np.append(masked[places], 0), np.cumsum(tokens) - tokens) * (tokens > 0)

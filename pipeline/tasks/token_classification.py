@@ -55,9 +55,9 @@ class TokenClassificationTask:
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the spans."""
-        owned, counts = owned_tokens(unit.sequences)
+        owned, first, counts = owned_tokens(unit.sequences)
         text, rows = unit.items.text, unit.items.rows["text"][unit.present]
-        where = ranges(text.ids.offsets[rows], counts)
+        where = ranges(text.ids.offsets[rows] + first, counts)
         tokens = ScoredTokens(
             results[0].values[owned],
             text.places.starts[where],

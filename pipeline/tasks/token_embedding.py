@@ -67,9 +67,9 @@ class TokenEmbeddingTask:
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the vectors and their places."""
-        places, counts = owned_tokens(unit.sequences)
-        text = unit.items.text
-        where = ranges(text.ids.offsets[unit.items.rows["text"][unit.present]], counts)
+        places, first, counts = owned_tokens(unit.sequences)
+        text, rows = unit.items.text, unit.items.rows["text"][unit.present]
+        where = ranges(text.ids.offsets[rows] + first, counts)
         vectors = pa.FixedSizeListArray.from_arrays(
             pa.array(results[0].values[places].ravel()), type=self._type
         )

@@ -135,6 +135,13 @@ def test_differences_are_noted_in_the_job_and_by_inspect(
     assert f"  note: {found}" in inspection_lines(inspect_checkpoint(str(folder), options.get("task")))
 
 
+def test_a_mask_that_is_cut_like_any_word_is_refused(checkpoint: Callable[..., Path]) -> None:
+    """No text would have a mask, and no row a prediction."""
+    change = stated(split_special_tokens=True)
+    with pytest.raises(ConfigError, match=r"with \[MASK\] as one token, but it cuts \[MASK\] like any word"):
+        resolved(checkpoint(change, task="fill-mask"), task="fill-mask")
+
+
 def test_the_digest_has_the_settings_of_other_files(checkpoint: Callable[..., Path]) -> None:
     """And nothing else of them, so that models share a tokenization."""
     folder = checkpoint(task="embedding", sentence_transformers=True)

@@ -163,11 +163,11 @@ def test_tensors_decide_where_the_class_says_nothing(checkpoints: Checkpoints, t
 
 
 def test_fewer_names_than_labels(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """The names count, as in transformers, and a note says so."""
+    """The number counts, without the names, as in transformers 5, and a note says so."""
     source = checkpoints("bert", "text-classification")
-    folder = added(source, tmp_path, (), num_labels=5)
+    folder = added(source, tmp_path, (), num_labels=3, id2label={"0": "a", "1": "b"})
     checkpoint = read_checkpoint(folder)
-    assert checkpoint.labels == ("a", "b", "c")
+    assert checkpoint.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
     (note,) = checkpoint.notes
-    assert note.startswith("config.json: num_labels is 5, but id2label has 3 names")
+    assert note.startswith("config.json: id2label has 2 names, but num_labels is 3")
     assert load_model(folder)(PackedTokens.from_sequences([[2, 3]])).logits.shape == (1, 3)

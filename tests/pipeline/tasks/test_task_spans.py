@@ -1,5 +1,6 @@
 """Spans and answers in texts longer than a window, and offsets into texts that the tokenizer changes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.running import encoded
 from support.word_readers import BLIND, WINDOW, write_answerer, write_tagger
 from transformers import AutoModelForTokenClassification, AutoTokenizer, TokenClassificationPipeline
 
+from corpusmill.jobs.resolve.model import model_spec
 from corpusmill.pipeline.encode.encoder import Encoder
 from corpusmill.pipeline.spec import ModelSpec
 
@@ -74,6 +76,23 @@ def test_without_windows_what_is_cut_off_is_not_found(tagger: Path, model: Model
     spec = model(tagger, "token-classification", max_length=WINDOW)
     counts = [len(spans) for spans in encoded(spec, text=planted(range(BLIND, 50)))["spans"].to_pylist()]
     assert 0 < sum(counts) < len(counts)
+
+
+def test_places_count_from_the_beginning_of_a_text_that_is_cut_there(
+    tmp_path: Path,
+) -> None:
+    """With `truncation_side: left` the last tokens are read."""
+    folder = write_tagger(tmp_path)
+    settings_file = folder / "tokenizer_config.json"
+    settings_file.write_text(json.dumps(json.loads(settings_file.read_text()) | {"truncation_side": "left"}))
+    texts = planted(range(LENGTH - WINDOW + BLIND + 2, LENGTH - 3 - BLIND))
+    spec = model_spec(str(folder), task="token-classification", max_length=WINDOW, device="cpu")
+    for text, spans in zip(texts, encoded(spec, text=texts)["spans"].to_pylist(), strict=True):
+        assert [(span["start"], span["text"]) for span in spans] == [(text.index("good"), FOUND)]
+    spec = model_spec(str(folder), task="token-embedding", max_length=WINDOW, device="cpu")
+    (places,) = encoded(spec, text=texts[:1])["token_offsets"].to_pylist()
+    words = [texts[0][place["start"] : place["end"]] for place in places]
+    assert words == texts[0].split()[-len(words) :]
 
 
 def test_answers_planted_at_every_place_are_found_once(answerer: Path, model: Model) -> None:
