@@ -34,10 +34,11 @@ def train_tokenizer(
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, of: str, max_length: int) -> None:
     """Write tokenizer.json, tokenizer_config.json and vocab.txt."""
     tokenizer.save(str(folder / "tokenizer.json"))
+    types = ["token_type_ids"] if of == "BertTokenizer" else []
     settings = {
         "tokenizer_class": of,
         "do_lower_case": tokenizer.normalizer.lowercase,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": ["input_ids", *types, "attention_mask"],
         "model_max_length": max_length,
         **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
     }

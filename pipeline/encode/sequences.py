@@ -151,9 +151,9 @@ class Layout:
     ) -> Sequences:
         """Lay out pairs whose text (`pairs.first`) is cut or windowed, and whose other text stays whole.
 
-        A pair that fits is never cut. Else the other text is cut if it is longer than the text and than half
-        the room, or leaves the text less than a quarter of the room. `text_first=False` puts it before the
-        text.
+        A pair that fits is never cut. With truncation, the other text is cut only if it leaves no room at
+        all, to half the room. With windows, it is also cut if it is longer than the text and than half the
+        room, or leaves the text less than a quarter of it. `text_first=False` puts it before the text.
         """
         lengths, beside = texts.lengths[pairs.first], other.lengths[pairs.second]
         kept = self._kept_beside(lengths, beside)
@@ -190,9 +190,16 @@ class Layout:
         return self._pair_sequences(text, beside, windows, pairs, text_first=True)
 
     def _kept_beside(self, text: Int, beside: Int) -> Int:
-        """Return how many tokens of the texts beside windowed texts are in each window."""
+        """Return how many tokens of the texts beside cut or windowed texts are kept, in each window.
+
+        All, if at least `least` tokens of the other text have room. Truncation leaves it a single token, as
+        transformers does (`only_first`), which refuses a pair with room for none.
+        """
         room = self.max_length - self.template.pair.size
-        least = np.maximum(np.where(beside > text, room // 2, room // 4), 1)
+        least = np.where(beside > text, room // 2, room // 4)
+        if self.stride is None:
+            least[beside < room] = 1
+        least = np.maximum(least, 1)
         kept: Int = np.minimum(beside, room - np.minimum(text, least))
         return kept
 

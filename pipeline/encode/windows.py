@@ -24,11 +24,10 @@ def combine(values: Array, sequences: Sequences, how: str) -> Array:
 
 
 def owned_tokens(sequences: Sequences) -> tuple[Int, Int, Int]:
-    """Return the positions of the groups' text tokens among all tokens (K,), and of each group (G,) the place of
-    its first token in the text, and their number.
+    """Return positions of text tokens among all tokens (K,), and each group's first token and number (G,).
 
-    Every text token appears once, in the order of the text, at its position in the window with most context.
-    The first token is not the text's own first if a text is cut on the left.
+    Every text token of a group appears once, in the order of the text, at its position in the window with
+    most context. The first token is counted in the text: 0, or more where the text is cut on the left.
     """
     groups = sequences.groups
     begin, end = sequences.start.copy(), sequences.stop.copy()

@@ -66,10 +66,9 @@ def best_answers(
 ) -> list[Answer]:
     """Return up to `top_k` distinct answers: best score first, then by start and by end.
 
-    `starts`, `ends` and `word_begins` (D,) are those of all tokens of the document, even if the windows have
-    only some. An answer has at most `max_answer_length` tokens before it is extended to whole words. Fewer
-    than `top_k` answers are returned only if there are no more. A document without tokens has no answer, not
-    even the impossible one.
+    `starts`, `ends` and `word_begins` (D,) are those of all tokens that the windows have. An answer has at
+    most `max_answer_length` tokens before it is extended to whole words. Fewer than `top_k` answers are
+    returned only if there are no more. A document without tokens has no answer, not even the impossible one.
     """
     if not windows or not len(starts):
         return []

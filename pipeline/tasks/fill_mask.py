@@ -46,8 +46,9 @@ class FillMaskTask:
             ).at("task")
         if tokenizer.encode(mask, add_special_tokens=False).ids != [found]:
             raise OptionError(
-                f"{folder}: expected a tokenizer with {mask} as one token, but it cuts {mask} like any word, so "
-                "no text would have a mask; check split_special_tokens and mask_token in tokenizer_config.json"
+                f"{folder}: expected a tokenizer with {mask} as one token, but it cuts {mask} like any word, "
+                "so no text would have a mask; check split_special_tokens and mask_token in "
+                "tokenizer_config.json"
             ).at("task")
         self._mask: int = found
 

@@ -92,8 +92,10 @@ class QuestionAnsweringTask:
         sequences, text = unit.sequences, unit.items.text
         for first, after in pairwise(sequences.groups.tolist()):
             row = unit.items.rows["text"][sequences.item[first]]
-            begin, end = text.ids.offsets[row : row + 2]
-            windows = [_window(results, sequences, n) for n in range(first, after)]
+            # Words end where the text was cut: whether the rest was tokenized is a matter of speed.
+            begin, end = sequences.start[first], sequences.stop[first:after].max()
+            windows = [_window(results, sequences, n, begin) for n in range(first, after)]
+            begin, end = text.ids.offsets[row] + (begin, end)
             yield best_answers(
                 windows,
                 text.places.starts[begin:end],
@@ -111,11 +113,16 @@ class QuestionAnsweringTask:
         return rows if self._top_k > 1 else next(iter(rows), None)
 
 
-def _window(results: tuple[Ragged, ...], sequences: Sequences, number: int) -> AnswerWindow:
-    """Return a view of a window's logits: of its text, and of its first token, which means no answer."""
+def _window(results: tuple[Ragged, ...], sequences: Sequences, number: int, begin: int) -> AnswerWindow:
+    """Return a view of a window's logits: of its text, and of its first token, which means no answer.
+
+    Tokens are counted from `begin` on.
+    """
     base = sequences.tokens.offsets[number]
     first, last = sequences.start[number], sequences.stop[number]
-    begin = base + sequences.at[number]
+    at = base + sequences.at[number]
     starts, ends = (result.values for result in results)
-    there = slice(begin, begin + last - first)
-    return AnswerWindow(int(first), starts[there], ends[there], float(starts[base]), float(ends[base]))
+    there = slice(at, at + last - first)
+    return AnswerWindow(
+        int(first - begin), starts[there], ends[there], float(starts[base]), float(ends[base])
+    )

@@ -44,14 +44,13 @@ class Reference:
         if drawn.task in ENCODERS:
             kind = SentenceTransformer if drawn.task == "embedding" else SparseEncoder
             self.encoder = kind(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
-            limit = self.encoder.max_seq_length
-            self.encoder.max_seq_length = min(drawn.max_length or limit, limit)
+            self.encoder.max_seq_length = drawn.max_length or self.encoder.max_seq_length
             return
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = CLASSES[drawn.task].from_pretrained(folder, dtype=torch.float32)
         self.model = model.eval()
         stated = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        self.max_length = min(drawn.max_length or stated, stated)
+        self.max_length = drawn.max_length or stated
         self.tokenizer.model_max_length = self.max_length
 
     @torch.no_grad()
@@ -77,10 +76,9 @@ class Reference:
         texts = {"text": text} if pair is None else {"text": text, "text_pair": pair}
         found = pipeline([texts], top_k=None, truncation=True, max_length=self.max_length)[0]
         scores = {x["label"]: x["score"] for x in found}
-        return [scores[name] for name in self.drawn.labels] if self._values() else scores
-
-    def _values(self) -> bool:
-        return self.model.config.problem_type == "regression"
+        if self.model.config.problem_type != "regression":
+            return scores
+        return [scores[name] for _, name in sorted(self.model.config.id2label.items())]
 
     def _zero_shot_classification(self, text: str) -> Any:
         """As the pipeline, but without padding for the longest of the hypotheses."""

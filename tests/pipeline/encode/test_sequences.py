@@ -168,9 +168,12 @@ def test_a_sequence_says_where_its_text_is(
     assert len(found.groups) - 1 == len(with_tokens)
 
 
-def kept_beside(text: int, beside: int, room: int) -> int:
-    """Whole if both fit; else half of the room is left to a shorter text, a quarter to a longer one."""
-    if text + beside <= room:
+def kept_beside(text: int, beside: int, room: int, stride: int | None) -> int:
+    """Whole if both fit; else half of the room is left to a shorter text, a quarter to a longer one.
+
+    Truncation leaves a token only, if there is one.
+    """
+    if text + beside <= room or (stride is None and beside < room):
         return beside
     return min(beside, room - min(text, max(1, room // 2 if beside > text else room // 4)))
 
@@ -204,7 +207,7 @@ def test_windows_of_pairs_hold_one_side_whole_and_lose_nothing_of_the_other(
         offsets = int(texts.offsets[item]) + 1000, int(others.offsets[item]) + 5000
         windowed = int(way == "either" and lengths[item][1] > lengths[item][0])
         assert sides[windowed] == list(range(offsets[windowed] + start, offsets[windowed] + stop))
-        kept = kept_beside(lengths[item][windowed], lengths[item][1 - windowed], room)
+        kept = kept_beside(lengths[item][windowed], lengths[item][1 - windowed], room, stride)
         assert sides[1 - windowed] == list(range(offsets[1 - windowed], offsets[1 - windowed] + kept))
         if all(sides):
             assert (ids.index(sides[0][0]) < ids.index(sides[1][0])) == (way != "text second")
@@ -216,7 +219,7 @@ def test_windows_of_pairs_hold_one_side_whole_and_lose_nothing_of_the_other(
         long = lengths[item][int(way == "either" and lengths[item][1] > lengths[item][0])]
         if stride is None:
             short = sum(lengths[item]) - long
-            long = min(long, room - kept_beside(long, short, room))
+            long = min(long, room - kept_beside(long, short, room, stride))
         assert len(tokens) == long
 
 
