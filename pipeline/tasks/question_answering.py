@@ -67,7 +67,7 @@ class QuestionAnsweringTask:
         """Return the start and end logits (T,)."""
         output = model(packed)
         logits = (x.float().cpu().numpy() for x in (output.start_logits, output.end_logits))
-        return Values(tuple(logits), packed.lengths.numpy())
+        return Values(tuple(logits), packed.lengths.numpy(), logits=True)
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the answers."""

@@ -20,11 +20,42 @@ SecondText = Literal["none", "optional", "required", "list"]
 class Values:
     """The outputs of a batch on the host: arrays whose rows belong to the batch's sequences, in order.
 
-    `counts` (n,) is the number of rows of each sequence; None means one row each.
+    `counts` (n,) is the number of rows of each sequence; None means one row each. `logits`: the arrays are
+    logits, of which minus infinity is a valid one. Its probability is 0.
     """
 
     arrays: tuple[Array, ...]
     counts: Int | None = None
+    logits: bool = False
+
+    @property
+    def finite(self) -> Array | None:
+        """Whether each sequence's values are finite (n,); None if all are.
+
+        Of logits, the largest of each array is finite.
+        """
+        bad = [self._not_finite(array) for array in self.arrays if not _all_finite(array)]
+        return None if not any(each.any() for each in bad) else ~np.logical_or.reduce(bad)
+
+    def _not_finite(self, array: Array) -> Array:
+        """Return which sequences have values of an array that are not finite (n,)."""
+        rows = array.reshape(len(array), -1)
+        if not self.logits:
+            return self._of_sequences(~np.isfinite(rows).all(-1))
+        wrong = self._of_sequences((np.isnan(rows) | np.isposinf(rows)).any(-1))
+        usable = self._of_sequences(np.isfinite(rows).any(-1))
+        return wrong | ~usable
+
+    def _of_sequences(self, of_rows: Array) -> Array:
+        """Return which sequences have a marked row (n,)."""
+        if self.counts is None:
+            return of_rows
+        marked = np.repeat(np.arange(len(self.counts)), self.counts)[of_rows]
+        return np.bincount(marked, minlength=len(self.counts)) > 0
+
+
+def _all_finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 @dataclass(frozen=True, slots=True)
