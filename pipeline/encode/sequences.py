@@ -76,6 +76,11 @@ class Frame:
         """The number of special tokens."""
         return sum(map(len, self.specials))
 
+    @property
+    def highest_type(self) -> int:
+        """The highest token type of the texts and of the special tokens."""
+        return max(chain(self.types, (type_ for each in self.specials for _, type_ in each)), default=0)
+
     def without_types(self) -> "Frame":
         """Return the frame with type 0 everywhere, which a model assumes if it gets no types."""
         specials = tuple(tuple((id_, 0) for id_, _ in each) for each in self.specials)

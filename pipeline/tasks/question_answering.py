@@ -48,7 +48,12 @@ class QuestionAnsweringTask:
         self._max_answer_length: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
         self._impossible = bool(options.get("handle_impossible_answer"))
         asked = max(len(self._questions), 1)
-        self.needs = Needs(second="none" if self._questions else "required", offsets=True, passes=asked)
+        self.needs = Needs(
+            second="none" if self._questions else "required",
+            own_second=bool(self._questions),
+            offsets=True,
+            passes=asked,
+        )
         self.schema = pa.schema([self._field(asked)])
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:

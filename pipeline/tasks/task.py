@@ -77,12 +77,14 @@ class Prepared:
 class Needs:
     """The needs of a task that the stages before it have to meet.
 
-    `windows`: `long_text: window` is possible. `offsets`: the task points into the text. `cuts_longest`: of a
+    `own_second`: each text is read beside texts of the job, such as labels. `windows`: `long_text: window` is
+    possible. `offsets`: the task points into the text. `cuts_longest`: of a
     pair that is too long, the longer text is cut first. `prompt` precedes each text. `passes` is the number
     of sequences per text, `bytes_per_token` the number of bytes written per token: both only size units.
     """
 
     second: SecondText = "none"
+    own_second: bool = False
     windows: bool = True
     offsets: bool = False
     cuts_longest: bool = False

@@ -46,7 +46,7 @@ class ZeroShotClassificationTask:
         self._top_k: int | None = options.get("top_k")
         self._threshold: float = options.get("threshold") or 0.0
         self._combine = options.get("combine") or "mean"
-        self.needs = Needs(passes=len(self._labels))
+        self.needs = Needs(own_second=True, passes=len(self._labels))
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
         """Lay out each text with each hypothesis; the hypothesis stays whole."""
