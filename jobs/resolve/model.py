@@ -25,7 +25,7 @@ from corpusmill.models import (
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.pipeline.checkpoints.find import FoundCheckpoint, find_checkpoint, title
-from corpusmill.pipeline.encode.sequences import Layout
+from corpusmill.pipeline.encode.sequences import Layout, read_template
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
@@ -357,7 +357,8 @@ def _tokenizer(
 ) -> TokenizerSpec:
     checkpoint, needs = loaded.checkpoint, loaded.task_object.needs
     folder, sentence = str(checkpoint.folder), checkpoint.sentence_modules is not None
-    above = ids_above(load_tokenizer(folder, sentence=sentence), checkpoint.vocab_size)
+    own = load_tokenizer(folder, sentence=sentence)
+    above = ids_above(own, checkpoint.vocab_size)
     if above:
         raise CorpusmillError(
             f"{folder}: the tokenizer has {checkpoint.vocab_size + len(above)} tokens, the model "
@@ -372,7 +373,8 @@ def _tokenizer(
         checkpoint.folder.relative_to(loaded.source.folder).as_posix(),
         needs.prompt,
         ("text", "text_pair") if second else ("text",),
-        None if whole else max_length,
+        # Without special tokens, one token more tells that a text was truncated.
+        None if whole else max_length + (not read_template(own).single.size),
         needs.offsets,
         second and needs.cuts_longest,
         sentence,

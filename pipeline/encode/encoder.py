@@ -114,6 +114,8 @@ class Encoder:
             _refused_rows(unit.items, refused),
             self._flops(tokens.lengths),
             count_lengths(tokens.lengths),
+            rows=unit.rows_of(unit.sequences.item),
+            truncated_rows=unit.truncated_rows,
         )
         return Encoded(table, stats)
 

@@ -72,6 +72,17 @@ class Prepared:
         present: Int = np.unique(self.sequences.item)
         return present
 
+    def rows_of(self, items: Int) -> int:
+        """Return the number of rows with one of these items."""
+        marked = np.zeros(len(self.items) + 1, bool)  # the last entry is for rows without an item
+        marked[items] = True
+        return int(marked[self.items.of_row].sum())
+
+    @property
+    def truncated_rows(self) -> int:
+        """The number of rows of which some tokens are in no sequence."""
+        return self.rows_of(self.sequences.item[self.sequences.cut])
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
