@@ -39,7 +39,8 @@ def finite_rows(columns: Sequence[pa.Array]) -> Array:
 def _finite(column: pa.Array) -> Array:
     kind = column.type
     if pa.types.is_floating(kind):
-        return np.isfinite(np.asarray(column.fill_null(0) if column.null_count else column))
+        numbers: Array = np.asarray(column.fill_null(0) if column.null_count else column)
+        return np.asarray(np.isfinite(numbers))
     if pa.types.is_struct(kind):
         return finite_rows(column.flatten())
     finite = np.ones(len(column), bool)

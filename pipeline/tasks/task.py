@@ -39,12 +39,12 @@ class Values:
 
     def _not_finite(self, array: Array) -> Array:
         """Return which sequences have values of an array that are not finite (n,)."""
-        rows = array.reshape(len(array), -1)
+        finite: Array = np.isfinite(array.reshape(len(array), -1))
         if not self.logits:
-            return self._of_sequences(~np.isfinite(rows).all(-1))
-        wrong = self._of_sequences((np.isnan(rows) | np.isposinf(rows)).any(-1))
-        usable = self._of_sequences(np.isfinite(rows).any(-1))
-        return wrong | ~usable
+            return self._of_sequences(np.any(~finite, axis=-1))
+        wrong: Array = ~finite & ~np.isneginf(array.reshape(len(array), -1))
+        unusable = ~self._of_sequences(np.any(finite, axis=-1))
+        return self._of_sequences(np.any(wrong, axis=-1)) | unusable
 
     def _of_sequences(self, of_rows: Array) -> Array:
         """Return which sequences have a marked row (n,)."""
