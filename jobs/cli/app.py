@@ -88,7 +88,8 @@ def run(
         report.report_after_run(result.output)
         if result.rejected:
             rejects = f"{result.output}/rejects"
-            print(f"warning: {result.rejected} row(s) were rejected, see {rejects}", file=sys.stderr)
+            which = "" if result.rows else "all "
+            print(f"warning: {which}{result.rejected} row(s) were rejected, see {rejects}", file=sys.stderr)
         _print(result, printing.run_lines, as_json=as_json)
 
     options = [part for setting in set_ or () for part in ("--set", setting)]

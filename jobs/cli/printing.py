@@ -19,6 +19,10 @@ def run_lines(result: "RunResult") -> Iterator[str]:
         f"{result.rows:,} rows, {result.tokens:,} tokens in {result.units} units{skipped}, "
         f"{result.seconds:.1f} s -> {result.output}"
     )
+    for stage in result.stages:
+        if stage.truncated_rows and stage.rows:
+            rows = f"{stage.truncated_rows:,} of {stage.rows:,} rows"
+            yield f"  {stage.model}: {rows} ({stage.truncated_rows / stage.rows:.1%}) were truncated"
 
 
 def plan_lines(result: "PlanResult") -> Iterator[str]:
@@ -36,6 +40,10 @@ def plan_lines(result: "PlanResult") -> Iterator[str]:
             f"  {model.model} on {model.device} in {model.dtype}: {model.tokens:,} tokens at "
             f"{model.tokens_per_second:,.0f} tokens/s with {model.workers} worker(s): {model.seconds:,.0f} s"
         )
+        if model.truncated_share:
+            yield (
+                f"    about {model.truncated_rows:,} rows ({model.truncated_share:.1%}) would be truncated"
+            )
     cost = "" if result.cost is None else f", costs {result.cost:,.2f}"
     yield (
         f"about {result.seconds:,.0f} s with start-up, {result.worker_hours:.2f} worker-hours{cost}, "

@@ -24,8 +24,18 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _split_at_commas(value: Any) -> Any:
+    """Split a string of labels as the zero-shot pipeline of transformers does."""
+    if not isinstance(value, str):
+        return value
+    return [label.strip() for label in value.split(",") if label.strip()]
+
+
 Names = Annotated[list[str], BeforeValidator(_one_or_many)]
 """A list of strings; a single string stands for a list of one."""
+
+Labels = Annotated[list[str], BeforeValidator(_split_at_commas)]
+"""A list of strings, or one string with commas between them."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)] | int
 Numbers = Number | list[Number]
@@ -69,6 +79,10 @@ class InputConfig(Section):
     on_bad_row: Literal["reject", "fail"] = "reject"
     """What happens to a row that cannot be used: `reject` sets it aside with its reason, `fail` ends the
     job.
+    """
+    stop_if_all_rejected: bool = True
+    """Stop a run whose first units have only rejects, all for one reason: at least 3 units and 16 rows. Set
+    `false` if such an input is right.
     """
     deduplicate: bool = True
     """Compute equal texts of a unit once. The results are the same."""
@@ -194,8 +208,10 @@ class ModelConfig(Section):
     """Longest answer in tokens."""
     handle_impossible_answer: bool | None = None
     """Let "no answer" compete with the answers."""
-    candidate_labels: Annotated[Names, Field(min_length=1)] | None = None
-    """Labels to choose from. Required by zero-shot-classification."""
+    candidate_labels: Annotated[Labels, Field(min_length=1)] | None = None
+    """Labels to choose from: a list, or a string such as `sports, news`, which is split at commas. Required
+    by zero-shot-classification.
+    """
     hypothesis_template: str | None = None
     """Sentence that is tested for each label; `{}` stands for the label."""
     multi_label: bool | None = None

@@ -13,6 +13,7 @@ from corpusmill.jobs.config.schema import JobConfig
 from corpusmill.jobs.driver.dated_outputs import jobs_by_date
 from corpusmill.jobs.driver.events import EventLog
 from corpusmill.jobs.driver.fingerprint import check_same_job, fingerprint
+from corpusmill.jobs.driver.first_units import FirstUnits
 from corpusmill.jobs.driver.owner import Ownership, owning
 from corpusmill.jobs.driver.plan_records import units_of
 from corpusmill.jobs.driver.prepare_output import prepare_output
@@ -106,7 +107,12 @@ def _run(job: ResolvedJob, settings: _Settings) -> RunResult:
             with Progress(tally, enabled=settings.show_progress) as progress:
                 if work.pending:
                     with _engine(job, work, settings, progress, events) as engine:
-                        failures = _process(engine, work, folder, unit_receipts, progress, events, ownership)
+                        first = FirstUnits(
+                            folder, unit_receipts.values(), wanted=job.config.input.stop_if_all_rejected
+                        )
+                        failures = _process(
+                            engine, work, folder, unit_receipts, first, progress, events, ownership
+                        )
                         engine_times = _EngineTimes(engine.worker_seconds, engine.times())
             if failures:
                 raise _UnitsFailed(failures, tally)
@@ -212,6 +218,7 @@ def _process(
     work: Remaining,
     folder: OutputFolder,
     unit_receipts: dict[str, Receipt],
+    first_units: FirstUnits,
     progress: Progress,
     events: EventLog,
     ownership: Ownership,
@@ -228,6 +235,7 @@ def _process(
                 receipt_log.add(outcome.to_line())
                 unit_receipts[outcome.record.unit] = outcome
                 progress.tally.add(outcome)
+                first_units.add(outcome)
                 consecutive_failures = 0
             elif isinstance(outcome, Scaling | WorkerLost | WorkerNote):
                 events.write(EVENTS[type(outcome)], **asdict(outcome))

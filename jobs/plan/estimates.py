@@ -30,7 +30,10 @@ ENCODED_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class ModelEstimate:
-    """A model's tokens, its workers, their rate together, and the seconds that they take."""
+    """A model's tokens, its workers, their rate together, and the seconds that they take.
+
+    `truncated_rows` is projected from the sample; `truncated_share` is their share of the rows with a text.
+    """
 
     model: str
     device: str
@@ -39,6 +42,8 @@ class ModelEstimate:
     tokens: int
     tokens_per_second: float
     seconds: float
+    truncated_rows: int = 0
+    truncated_share: float = 0.0
 
 
 # The size of the output: some sampled rows are encoded and written as a data file in memory.
@@ -74,6 +79,15 @@ class OutputSize:
         return int(data_file(table, record, self._output).nbytes)
 
 
+@dataclass(frozen=True, slots=True)
+class SampledCounts:
+    """A model's tokens for the sampled rows, equal texts once; its rows with a text, and truncated rows."""
+
+    tokens: int
+    rows: int
+    truncated_rows: int
+
+
 @dataclass
 class SampledRows:
     """Sampled blocks of an input of `rows` rows; each model adds its lengths and its results."""
@@ -83,31 +97,43 @@ class SampledRows:
     size: OutputSize
     lengths: list[Lengths] = field(default_factory=list)
 
-    def tokens(self, encoder: Encoder) -> int:
-        """Return a model's tokens for all rows, and add its lengths and results for the sampled ones."""
+    def counts(self, encoder: Encoder) -> SampledCounts:
+        """Return a model's counts for the sampled rows, and add its lengths and results for them."""
         self.size.add(encoder)
-        total, lengths_of_rows = _lengths(encoder, self.blocks)
+        counts, lengths_of_rows = _counts(encoder, self.blocks)
         self.lengths.append(lengths_of_rows)
-        return round(total / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
+        return counts
+
+    def projected(self, count: int) -> int:
+        """Return a count of the sampled rows for all rows."""
+        return round(count / max(sum(block.rows_read for block in self.blocks), 1) * self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredModel:
-    """A model's tokens in the whole input, and the tokens per second of one worker."""
+    """A model's tokens and truncated rows in the whole input, and the tokens per second of one worker."""
 
     model: ModelSpec
     tokens: int
     rate: float
+    truncated_rows: int
+    truncated_share: float
 
 
 def measure_model(model: ModelSpec, sample: SampledRows, rates: Mapping[str, float]) -> MeasuredModel:
     """Return a model's tokens by the sample, and its rate from `rates`, or measured here."""
     encoder = Encoder(model)  # one at a time: it sets the threads of this process
-    tokens = sample.tokens(encoder)
+    counts = sample.counts(encoder)
     rate = rates.get(model.title, rates.get(""))
     if rate is None:
-        rate = _measure_rate(encoder, sample.blocks) if tokens else 0.0
-    return MeasuredModel(model, tokens, rate)
+        rate = _measure_rate(encoder, sample.blocks) if counts.tokens else 0.0
+    return MeasuredModel(
+        model,
+        sample.projected(counts.tokens),
+        rate,
+        sample.projected(counts.truncated_rows),
+        counts.truncated_rows / max(counts.rows, 1),
+    )
 
 
 def estimates(
@@ -157,20 +183,31 @@ def _estimate(each: MeasuredModel, workers: int) -> ModelEstimate:
     seconds = each.tokens / together if together else 0.0
     model = each.model
     return ModelEstimate(
-        model.title, model.device, model.dtype, workers, each.tokens, round(together, 1), round(seconds, 1)
+        model.title,
+        model.device,
+        model.dtype,
+        workers,
+        each.tokens,
+        round(together, 1),
+        round(seconds, 1),
+        each.truncated_rows,
+        round(each.truncated_share, 6),
     )
 
 
-def _lengths(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[int, Lengths]:
-    """Return the tokens that a model computes, equal texts once, and the length of each row's input."""
-    total, of_rows = 0, [np.zeros(0, np.int64)]
+def _counts(encoder: Encoder, blocks: Sequence[UnitBlock]) -> tuple[SampledCounts, Lengths]:
+    """Return a model's counts, and the length of each row's input."""
+    total = rows = truncated = 0
+    of_rows = [np.zeros(0, np.int64)]
     for block in blocks:
         unit = encoder.prepare(block)
         lengths = unit.sequences.tokens.lengths
         total += int(lengths.sum())
+        rows += unit.rows_of(unit.sequences.item)
+        truncated += unit.truncated_rows
         of_item = np.bincount(unit.sequences.item, lengths, len(unit.items)).astype(np.int64)
         of_rows.append(of_item[unit.items.of_row[unit.items.of_row >= 0]])
-    return total, np.concatenate(of_rows)
+    return SampledCounts(total, rows, truncated), np.concatenate(of_rows)
 
 
 def _measure_rate(encoder: Encoder, blocks: Sequence[UnitBlock]) -> float:

@@ -1,6 +1,6 @@
 """Series over time of an output's runs, from `_job/events.jsonl`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ INCIDENTS = ("scaling", "worker_lost", "worker_note", "unit_failed")
 class Timeline:
     """Throughput, each model's queue and workers over time; incidents; the last run's stages.
 
-    `lengths` counts each model's sequences over all runs.
+    `lengths` counts each model's sequences over all runs, `truncated` its truncated rows and its rows.
     """
 
     throughput: list[Series] = field(default_factory=list)
@@ -31,6 +31,7 @@ class Timeline:
     incidents: list[Mark] = field(default_factory=list)
     stages: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
     lengths: dict[str, Counts] = field(default_factory=dict)
+    truncated: dict[str, Counts] = field(default_factory=dict)
 
 
 def read_timeline(folder: OutputFolder) -> Timeline:
@@ -46,19 +47,26 @@ def read_timeline(folder: OutputFolder) -> Timeline:
         found.stages.append(
             (name, tuple(float(stage.get(f"{part}_seconds") or 0.0) for part in SECONDS_KINDS))
         )
-    found.lengths = _lengths(events)
+    found.lengths = _sums(events, lambda record: tuple(record.get("lengths") or ()))
+    found.truncated = _sums(events, _truncated)
     return found
 
 
-def _lengths(events: list[dict[str, Any]]) -> dict[str, Counts]:
+def _truncated(record: dict[str, Any]) -> Counts:
+    """Return the truncated rows and all rows of a model; older versions did not count them."""
+    rows, truncated = record.get("rows"), record.get("truncated_rows")
+    return () if rows is None or truncated is None else (truncated, rows)
+
+
+def _sums(events: list[dict[str, Any]], counts_of: Callable[[dict[str, Any]], Counts]) -> dict[str, Counts]:
     """Add up the last counts of each run's pools; a killed run counts up to its last event."""
     runs: list[dict[str, Counts]] = []
     for event in events:
         if event["event"] == "start":
             runs.append({})
-        for count_lengths in [*(event.get("pools") or []), *(event.get("stages") or [])]:
-            if runs and count_lengths.get("lengths"):
-                runs[-1][_model(count_lengths)] = tuple(count_lengths["lengths"])
+        for record in [*(event.get("pools") or []), *(event.get("stages") or [])]:
+            if runs and (counts := counts_of(record)):
+                runs[-1][_model(record)] = counts
     models = dict.fromkeys(model for run in runs for model in run)
     return {model: sum_counts(run[model] for run in runs if model in run) for model in models}
 

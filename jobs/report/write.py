@@ -85,7 +85,7 @@ def page(folder: OutputFolder, job: dict[str, Any]) -> str:
             output=folder.url,
             state="finished" if folder.exists(folder.manifest) else "not finished",
             made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            tiles=_tiles(folder, counts),
+            tiles=[*_tiles(folder, counts), *_truncated(timeline)],
             sections=[
                 ("The run", "", list(_run_figures(timeline))),
                 ("Results", source, result_figures),
@@ -153,6 +153,13 @@ def _tiles(folder: OutputFolder, counts: pa.Table) -> list[tuple[str, str]]:
         if name in stats:
             tiles.append((label, form.format(stats[name])))
     return tiles
+
+
+def _truncated(timeline: Timeline) -> Iterator[tuple[str, str]]:
+    """Yield the truncated rows of each model that has some."""
+    for model, (truncated, rows) in timeline.truncated.items():
+        if truncated:
+            yield f"rows truncated, {model}", f"{truncated:,} ({truncated / rows:.1%})"
 
 
 def _settings(folder: OutputFolder, job: dict[str, Any]) -> Iterator[tuple[str, str]]:

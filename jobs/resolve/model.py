@@ -25,7 +25,7 @@ from corpusmill.models import (
 from corpusmill.models import OptionError as ModelOptionError
 from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.pipeline.checkpoints.find import FoundCheckpoint, find_checkpoint, title
-from corpusmill.pipeline.encode.sequences import read_template
+from corpusmill.pipeline.encode.sequences import Layout, read_template
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
@@ -110,7 +110,10 @@ def check_model(
         f"{where}.checkpoint", lambda: _tokenizer(config, loaded, longest, where, pairs=pairs)
     )
     if tokenizer is not None and max_length is not None:
-        checks.run(f"{where}.max_length", lambda: _check_special_tokens_fit(tokenizer, max_length, where))
+        layout = checks.run(f"{where}.checkpoint", lambda: _layout(config, tokenizer, max_length))
+        if layout is not None:
+            checks.run(f"{where}.max_length", lambda: _check_room(layout, tokenizer, loaded, where))
+            checks.run(f"{where}.checkpoint", lambda: _check_token_types(layout, tokenizer, loaded, where))
     resolved = None
     if len(checks.problems) == before and not checks.unread and tokenizer is not None and plan is not None:
         notes = (*checkpoint.notes, *plan.notes)
@@ -184,7 +187,7 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
-        (*notes, *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1)),
+        (*notes, *tokenizer_notes(checkpoint, task, pairs=_reads_pairs(tokenizer, task_object.needs))),
     )
 
 
@@ -354,7 +357,8 @@ def _tokenizer(
 ) -> TokenizerSpec:
     checkpoint, needs = loaded.checkpoint, loaded.task_object.needs
     folder, sentence = str(checkpoint.folder), checkpoint.sentence_modules is not None
-    above = ids_above(load_tokenizer(folder, sentence=sentence), checkpoint.vocab_size)
+    own = load_tokenizer(folder, sentence=sentence)
+    above = ids_above(own, checkpoint.vocab_size)
     if above:
         raise CorpusmillError(
             f"{folder}: the tokenizer has {checkpoint.vocab_size + len(above)} tokens, the model "
@@ -369,18 +373,57 @@ def _tokenizer(
         checkpoint.folder.relative_to(loaded.source.folder).as_posix(),
         needs.prompt,
         ("text", "text_pair") if second else ("text",),
-        None if whole else max_length,
+        # Without special tokens, one token more tells that a text was truncated.
+        None if whole else max_length + (not read_template(own).single.size),
         needs.offsets,
         second and needs.cuts_longest,
         sentence,
     )
 
 
-def _check_special_tokens_fit(tokenizer: TokenizerSpec, max_length: int, where: str) -> None:
-    template = read_template(load_tokenizer(tokenizer.folder, sentence=tokenizer.sentence))
-    special_tokens = template.single if tokenizer.columns == ("text",) else template.pair
-    if max_length <= special_tokens.size:
+def _layout(config: ModelConfig, tokenizer: TokenizerSpec, max_length: int) -> Layout:
+    """Return the layout of the model's sequences, as an encoder makes it."""
+    settings = read_settings(tokenizer.folder, sentence=tokenizer.sentence)
+    stride = config.stride if config.long_text == "window" else None
+    return Layout.of(
+        load_tokenizer(tokenizer.folder, sentence=tokenizer.sentence), max_length, stride, settings
+    )
+
+
+def _reads_pairs(tokenizer: TokenizerSpec, needs: Needs) -> bool:
+    return needs.own_second or len(tokenizer.columns) > 1
+
+
+def _check_room(layout: Layout, tokenizer: TokenizerSpec, loaded: _Loaded, where: str) -> None:
+    """Refuse a `max_length` that leaves no room for any text."""
+    needs = loaded.task_object.needs
+    special_tokens = layout.template.pair if _reads_pairs(tokenizer, needs) else layout.template.single
+    room = layout.max_length - special_tokens.size
+    if room < 1 + needs.own_second:
+        beside = " and one token of the job's own text" if needs.own_second else ""
         raise CorpusmillError(
-            f"expected more than {special_tokens.size}, the number of special tokens around a text, "
-            f"got {max_length}"
+            f"expected more than {special_tokens.size + needs.own_second}, the number of special tokens "
+            f"around a text{beside}, got {layout.max_length}"
         ).at(f"{where}.max_length")
+    prompt = len(layout.tokenize([tokenizer.prompt]).values) if tokenizer.prompt else 0
+    if prompt >= room and layout.stride is None and not layout.cut_left:
+        raise CorpusmillError(
+            f"expected fewer than {room} tokens, the room in a sequence of {layout.max_length} tokens, got "
+            f"{prompt}: no text would be read; shorten the prompt, or raise max_length"
+        ).at(f"{where}.prompt")
+
+
+def _check_token_types(layout: Layout, tokenizer: TokenizerSpec, loaded: _Loaded, where: str) -> None:
+    """Refuse token types that the model does not have: it would reject every row."""
+    pairs = _reads_pairs(tokenizer, loaded.task_object.needs)
+    given = (layout.template.pair if pairs else layout.template.single).highest_type
+    available = loaded.checkpoint.config.token_types
+    if not available or given < available:  # a model without types reads none
+        return
+    what, trained = ("the second text of a pair", "pairs") if pairs else ("a text", "such texts")
+    raise CorpusmillError(
+        f"{loaded.checkpoint.folder}: expected at least {given + 1} token types, as the tokenizer gives "
+        f"{what} type {given}, got type_vocab_size {available} in config.json; use a checkpoint that was "
+        f"trained on {trained}, or, if the model was trained without types, set "
+        "model_input_names: [input_ids, attention_mask] in tokenizer_config.json"
+    ).at(f"{where}.checkpoint")

@@ -14,7 +14,8 @@ class EncodeStats:
 
     `refused` maps the rows that the model could not take (counted from the first) to the reasons; their
     results are null. `flops` are the floating-point operations of the encoder without padding. `lengths`
-    counts the sequences by length. `seconds` are those of a worker, 0 if they were not measured.
+    counts the sequences by length. `seconds` are those of a worker, 0 if they were not measured. `rows`
+    counts the rows with a result, and `truncated_rows` those of them that were truncated.
     """
 
     tokens: int
@@ -23,6 +24,8 @@ class EncodeStats:
     flops: float = 0.0
     lengths: Counts = ()
     seconds: float = 0.0
+    rows: int = 0
+    truncated_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,13 @@ from corpusmill.pipeline.checkpoints.find import model_folder
 from corpusmill.pipeline.encode.batch_size import fit_batch_size
 from corpusmill.pipeline.encode.batches import TokenBatch, count_lengths, token_batches
 from corpusmill.pipeline.encode.encoded import Encoded, EncodeStats
-from corpusmill.pipeline.encode.halving import ComputedSequences, RefusedSequence, run_in_halves
+from corpusmill.pipeline.encode.halving import (
+    NOT_FINITE,
+    ComputedSequences,
+    RefusedSequence,
+    refuse_not_finite,
+    run_in_halves,
+)
 from corpusmill.pipeline.encode.items import Items, distinct_items
 from corpusmill.pipeline.encode.overlap import InOrderExecutor
 from corpusmill.pipeline.encode.sequences import Layout
@@ -26,6 +32,7 @@ from corpusmill.pipeline.machine import compute_threads
 from corpusmill.pipeline.ragged import Array, Int, Ragged
 from corpusmill.pipeline.spec import ModelSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
+from corpusmill.pipeline.tasks.columns import finite_rows
 from corpusmill.pipeline.tasks.task import Prepared, Values
 from corpusmill.pipeline.tokenize.settings import read_settings
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
@@ -80,29 +87,35 @@ class Encoder:
         """Return the columns of all rows of a unit; a row without text, or without any token, has nulls.
 
         A batch that fails is halved, down to the rows that are refused. If all texts fail, and at least
-        MANY_FAILURES, the error is ModelFailed.
+        MANY_FAILURES, the error is ModelFailed. Rows whose result is not finite are refused too.
         """
         unit = self.prepare(block)
         return self.finish(block, unit, self.compute(unit))
 
     def finish(self, block: UnitBlock, unit: Prepared, results: BatchResults) -> Encoded:
         """Return the columns of a unit, made on the host from the values of its batches."""
-        computed, refused = results.computed, results.refused
+        refused = dict(results.refused)
         unit = _without_items(unit, refused)
         named = pa.schema([field.with_name(self._spec.prefix + field.name) for field in self._task.schema])
-        columns = (
-            _per_row(self._task.columns(_in_sequence_order(computed), unit), unit)
-            if computed
-            else [pa.nulls(block.rows, field.type) for field in named]
-        )
+        columns = [pa.nulls(block.rows, field.type) for field in named]
+        if results.computed:
+            of_items = self._task.columns(_in_sequence_order(results.computed), unit)
+            finite = finite_rows(of_items)
+            if not finite.all():  # such as a float32 that is beyond the range of float16
+                refused |= dict.fromkeys(unit.present[~finite].tolist(), NOT_FINITE)
+                of_items = [column.filter(pa.array(finite)) for column in of_items]
+                unit = _without_items(unit, refused)
+            columns = _per_row(of_items, unit)
         table = pa.table(columns, schema=named)
         tokens = unit.sequences.tokens
         stats = EncodeStats(
             len(tokens.values),
-            len(computed),
+            len(results.computed),
             _refused_rows(unit.items, refused),
             self._flops(tokens.lengths),
             count_lengths(tokens.lengths),
+            rows=unit.rows_of(unit.sequences.item),
+            truncated_rows=unit.truncated_rows,
         )
         return Encoded(table, stats)
 
@@ -142,14 +155,15 @@ class Encoder:
                     refused[int(unit.sequences.item[found.row])] = found.reason
         if not refused:
             return BatchResults(computed, refused)
-        if MANY_FAILURES <= len(refused) == len(unit.present):
-            raise ModelFailed(f"all {len(refused)} texts of the unit failed: {next(iter(refused.values()))}")
+        failed = [reason for reason in refused.values() if reason != NOT_FINITE]
+        if MANY_FAILURES <= len(failed) == len(unit.present):
+            raise ModelFailed(f"all {len(failed)} texts of the unit failed: {failed[0]}")
         # The other windows of a refused text are left out with it.
         good = ~np.isin(unit.sequences.item, list(refused))
         return BatchResults([found.only(good) for found in computed if good[found.rows].any()], refused)
 
     def _run_batch(self, batch: TokenBatch) -> list[ComputedSequences | RefusedSequence]:
-        return list(run_in_halves(batch, self.values))
+        return [part for found in run_in_halves(batch, self.values) for part in refuse_not_finite(found)]
 
     def values(self, batch: TokenBatch) -> Values:
         """Run one batch through the model."""

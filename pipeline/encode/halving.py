@@ -5,7 +5,7 @@ sequences that may be at fault. A broken device is different: every later batch 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from corpusmill.pipeline.tasks.task import Values
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "failed to allocate")
 DEVICE_LOST = ("cuda error", "device-side assert", "cublas_status_", "cudnn_status_internal_error")
 
+NOT_FINITE = "the model's result is not finite (NaN or infinity)"
+"""The reason of a reject whose result would have a value that is no number."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComputedSequences:
@@ -28,10 +31,15 @@ class ComputedSequences:
 
     def only(self, good: Array) -> "ComputedSequences":
         """Return the values of the sequences n with `good[n]`."""
-        chosen = good[self.rows]
+        return self.kept(good[self.rows])
+
+    def kept(self, chosen: Array) -> "ComputedSequences":
+        """Return the values of some of the sequences: `chosen` (n,) has a truth value for each."""
         counts = np.ones(len(chosen), np.int64) if self.values.counts is None else self.values.counts
         arrays = tuple(array[np.repeat(chosen, counts)] for array in self.values.arrays)
-        return ComputedSequences(self.rows[chosen], Values(arrays, counts[chosen]))
+        return ComputedSequences(
+            self.rows[chosen], replace(self.values, arrays=arrays, counts=counts[chosen])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,22 @@ class RefusedSequence:
 
     row: int
     reason: str
+
+
+def refuse_not_finite(
+    found: ComputedSequences | RefusedSequence,
+) -> Iterator[ComputedSequences | RefusedSequence]:
+    """Yield the sequences of a batch whose values are finite, and refuse the others.
+
+    No operation of a model mixes sequences, so a value that is not finite spoils its own sequence only.
+    """
+    finite = found.values.finite if isinstance(found, ComputedSequences) else None
+    if isinstance(found, RefusedSequence) or finite is None:
+        yield found
+        return
+    if finite.any():
+        yield found.kept(finite)
+    yield from (RefusedSequence(int(row), NOT_FINITE) for row in found.rows[~finite])
 
 
 def run_in_halves(

@@ -6,7 +6,7 @@ neighbours share `stride` tokens, at most half a window.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -14,17 +14,21 @@ from tokenizers import Tokenizer
 
 from corpusmill.pipeline.encode.items import TokenTable
 from corpusmill.pipeline.errors import TokenizerError
-from corpusmill.pipeline.ragged import Int, Ragged, ranges
+from corpusmill.pipeline.ragged import Array, Int, Ragged, ranges
 from corpusmill.pipeline.tokenize.settings import TokenizerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """K windows, those of a text in order: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`."""
+    """K windows, those of a text in order: window k is the tokens `start[k]` to `stop[k]` of text `of[k]`.
+
+    `cut` (K,): some tokens are in no window.
+    """
 
     of: Int
     start: Int
     stop: Int
+    cut: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Sequences:
 
     `tokens` has their ids, `types` (T,) the token types or None. Sequence n belongs to part `part[n]` (a
     question, a label, a choice; else 0) of item `item[n]`. It has the tokens `start[n]` to `stop[n]` of the
-    item's text, and the first of these is at position `at[n]` of the sequence.
+    item's text, and the first of these is at position `at[n]` of the sequence. `cut[n]`: tokens of one of its
+    texts are in no sequence.
     """
 
     tokens: Ragged
@@ -43,6 +48,7 @@ class Sequences:
     start: Int
     stop: Int
     at: Int
+    cut: Array
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -57,7 +63,7 @@ class Sequences:
         """Return some of the sequences, in the order given."""
         where = ranges(self.tokens.offsets[:-1][chosen], self.tokens.lengths[chosen])
         types = None if self.types is None else self.types[where]
-        rest = (self.item, self.part, self.start, self.stop, self.at)
+        rest = (self.item, self.part, self.start, self.stop, self.at, self.cut)
         return Sequences(self.tokens.take(chosen), types, *(values[chosen] for values in rest))
 
 
@@ -75,6 +81,11 @@ class Frame:
     def size(self) -> int:
         """The number of special tokens."""
         return sum(map(len, self.specials))
+
+    @property
+    def highest_type(self) -> int:
+        """The highest token type of the texts and of the special tokens."""
+        return max(chain(self.types, (type_ for each in self.specials for _, type_ in each)), default=0)
 
     def without_types(self) -> "Frame":
         """Return the frame with type 0 everywhere, which a model assumes if it gets no types."""
@@ -139,7 +150,8 @@ class Layout:
             length - each if self.cut_left else np.zeros_like(each)
             for length, each in zip(lengths, kept, strict=True)
         ]
-        windows = Windows(np.arange(len(pairs.item)), starts[0], starts[0] + kept[0])
+        cut = (kept[0] < lengths[0]) | (kept[1] < lengths[1])
+        windows = Windows(np.arange(len(pairs.item)), starts[0], starts[0] + kept[0], cut)
         segments = (
             _Segment(first.ids, pairs.first, starts[0], starts[0] + kept[0]),
             _Segment(second.ids, pairs.second, starts[1], starts[1] + kept[1]),
@@ -157,7 +169,7 @@ class Layout:
         """
         lengths, beside = texts.lengths[pairs.first], other.lengths[pairs.second]
         kept = self._kept_beside(lengths, beside)
-        windows = self._pair_windows(lengths, kept)
+        windows = self._pair_windows(lengths, beside, kept)
         text = _Segment(texts, pairs.first[windows.of], windows.start, windows.stop)
         second = self._whole(other, pairs.second, kept, windows.of)
         return self._pair_sequences(text, second, windows, pairs, text_first=text_first)
@@ -172,7 +184,7 @@ class Layout:
         second_longer = lengths[1] > lengths[0]
         long, short = np.maximum(*lengths), np.minimum(*lengths)
         kept = self._kept_beside(long, short)
-        windows = self._pair_windows(long, kept)
+        windows = self._pair_windows(long, short, kept)
         of, swapped = windows.of, second_longer[windows.of]
         whole = self._whole(first, pairs.first, kept, of), self._whole(second, pairs.second, kept, of)
         text, beside = (
@@ -208,9 +220,11 @@ class Layout:
         start = texts.lengths[rows] - kept if self.cut_left else np.zeros_like(kept)
         return _Segment(texts, rows[of], start[of], (start + kept)[of])
 
-    def _pair_windows(self, lengths: Int, kept: Int) -> Windows:
+    def _pair_windows(self, lengths: Int, beside: Int, kept: Int) -> Windows:
+        """Return the windows of texts, each with `kept` tokens of the text beside it."""
         room = self.max_length - self.template.pair.size - kept  # 0 beside an empty text
-        return cut_windows(lengths, np.maximum(room, 1), self.stride, left=self.cut_left)
+        windows = cut_windows(lengths, np.maximum(room, 1), self.stride, left=self.cut_left)
+        return replace(windows, cut=windows.cut | (kept < beside)[windows.of])
 
     def _pair_sequences(
         self, text: "_Segment", beside: "_Segment", windows: Windows, pairs: "Pairs", *, text_first: bool
@@ -243,12 +257,12 @@ def cut_windows(lengths: Int, room: Int, stride: int | None, *, left: bool = Fal
     if stride is None:
         kept = np.minimum(lengths, room)
         start = lengths - kept if left else np.zeros(len(lengths), np.int64)
-        return Windows(np.arange(len(lengths)), start, start + kept)
+        return Windows(np.arange(len(lengths)), start, start + kept, kept < lengths)
     step = room - np.minimum(stride, room // 2)
     counts = 1 + np.ceil(np.maximum(lengths - room, 0) / step).astype(np.int64)
     of = np.repeat(np.arange(len(lengths)), counts)
     start = ranges(np.zeros(len(counts), np.int64), counts) * step[of]
-    return Windows(of, start, np.minimum(start + room[of], lengths[of]))
+    return Windows(of, start, np.minimum(start + room[of], lengths[of]), np.zeros(len(of), bool))
 
 
 def cut_longest_first(first: Int, second: Int, room: int) -> tuple[Int, Int]:
@@ -306,6 +320,7 @@ def _assemble(
         windows.start[kept],
         windows.stop[kept],
         at[kept],
+        windows.cut[kept],
     )
 
 

@@ -75,6 +75,8 @@ class InlineEngine:
             done_tokens=done,
             left_tokens=left,
             lengths=clock.lengths,
+            rows=clock.rows,
+            truncated_rows=clock.truncated_rows,
         )
 
     def times(self) -> tuple[StageTimes, ...]:

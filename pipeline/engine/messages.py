@@ -63,7 +63,8 @@ class PoolState:
     workers. `queued_tokens`, `in_flight_tokens`, `done_tokens` and `left_tokens` count tokens without special
     tokens and without the overlap of windows. `left_tokens` are queued, or expected from the units read so
     far; None before the first unit. `tokens` and `tokens_per_second` (of the last seconds) count the tokens
-    of the encoded sequences; `lengths` counts these sequences by length. `waiting_share` is the part of the
+    of the encoded sequences; `lengths` counts these sequences by length. `rows` have a result, and
+    `truncated_rows` of them were truncated. `waiting_share` is the part of the
     workers' recent time in which they waited.
     """
 
@@ -84,6 +85,8 @@ class PoolState:
     left_tokens: int | None = None
     pids: tuple[int, ...] = ()
     lengths: Counts = ()
+    rows: int = 0
+    truncated_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

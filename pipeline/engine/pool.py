@@ -209,6 +209,8 @@ class Pool:
             if expected_tokens is None
             else max(0, round(expected_tokens) - self._done_tokens),
             lengths=self.clock.lengths,
+            rows=self.clock.rows,
+            truncated_rows=self.clock.truncated_rows,
             pids=tuple(worker.pid for worker in self.workers if not worker.starting),
         )
 

@@ -23,6 +23,8 @@ class StageTimes:
     padding_share: float | None = None
     product_share: float | None = None
     lengths: Counts | None = None
+    rows: int | None = None
+    truncated_rows: int | None = None
 
     def rounded(self) -> "StageTimes":
         """Return rounded times: milliseconds, tenths of a token per second, three digits of a share."""
@@ -77,7 +79,7 @@ class EncodeClock:
         self.model = model
         self._at: float | None = None
         self._busy = self._waiting = self._blocked = self._startup = 0.0
-        self._units = self.tokens = 0
+        self._units = self.tokens = self.rows = self.truncated_rows = 0
         self._flops = self._product_rate = 0.0
         self.lengths: Counts = ()
         self.worker_seconds = 0.0
@@ -92,6 +94,8 @@ class EncodeClock:
         """Note a work item that was encoded."""
         self.lengths = sum_counts((self.lengths, stats.lengths))
         self.tokens += stats.tokens
+        self.rows += stats.rows
+        self.truncated_rows += stats.truncated_rows
         self._busy += stats.seconds
         self._flops += stats.flops
 
@@ -134,4 +138,6 @@ class EncodeClock:
             padding_share=0.0,
             product_share=self._flops / self._busy / self._product_rate if known else None,
             lengths=self.lengths or None,
+            rows=self.rows,
+            truncated_rows=self.truncated_rows,
         )

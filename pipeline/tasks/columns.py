@@ -1,7 +1,10 @@
 """Arrow columns that several tasks write."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpusmill.pipeline.ragged import Array, Int
 
@@ -25,3 +28,24 @@ def list_array(values: pa.Array, lengths: Int, kind: pa.DataType) -> pa.Array:
     """Cut a flat array into lists of these lengths."""
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=kind)
+
+
+def finite_rows(columns: Sequence[pa.Array]) -> Array:
+    """Return for each row whether all its numbers, at any depth, are finite (N,)."""
+    finite: Array = np.logical_and.reduce([_finite(column) for column in columns])
+    return finite
+
+
+def _finite(column: pa.Array) -> Array:
+    kind = column.type
+    if pa.types.is_floating(kind):
+        numbers: Array = np.asarray(column.fill_null(0) if column.null_count else column)
+        return np.asarray(np.isfinite(numbers))
+    if pa.types.is_struct(kind):
+        return finite_rows(column.flatten())
+    finite = np.ones(len(column), bool)
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        inner = _finite(pc.list_flatten(column))
+        if not inner.all():
+            finite[np.asarray(pc.list_parent_indices(column))[~inner]] = False
+    return finite

@@ -58,7 +58,8 @@ def quantized(vectors: Array, dtype: str, calibration: Calibration | None) -> Ar
         bits: Array = np.packbits(vectors > 0, axis=-1)
         return bits if dtype == "ubinary" else _shifted(bits)
     if calibration is None:
-        return np.asarray(vectors, dtype)
+        with np.errstate(over="ignore"):  # float16: infinity, which is a reject
+            return np.asarray(vectors, dtype)
     low, high = np.array(calibration.low), np.array(calibration.high)
     codes: Array = np.clip(np.rint((vectors - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
     return codes if dtype == "uint8" else _shifted(codes)

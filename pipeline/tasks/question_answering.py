@@ -48,7 +48,12 @@ class QuestionAnsweringTask:
         self._max_answer_length: int = options.get("max_answer_length") or MAX_ANSWER_LENGTH
         self._impossible = bool(options.get("handle_impossible_answer"))
         asked = max(len(self._questions), 1)
-        self.needs = Needs(second="none" if self._questions else "required", offsets=True, passes=asked)
+        self.needs = Needs(
+            second="none" if self._questions else "required",
+            own_second=bool(self._questions),
+            offsets=True,
+            passes=asked,
+        )
         self.schema = pa.schema([self._field(asked)])
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
@@ -67,7 +72,7 @@ class QuestionAnsweringTask:
         """Return the start and end logits (T,)."""
         output = model(packed)
         logits = (x.float().cpu().numpy() for x in (output.start_logits, output.end_logits))
-        return Values(tuple(logits), packed.lengths.numpy())
+        return Values(tuple(logits), packed.lengths.numpy(), logits=True)
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the answers."""

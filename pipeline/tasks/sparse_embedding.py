@@ -46,7 +46,7 @@ class SparseEmbeddingTask:
         """Return the ids and weights of each sequence's words, those above zero."""
         weights = model(packed).weights
         rows, ids = weights.nonzero(as_tuple=True)
-        counts = (weights > 0).sum(-1)
+        counts = (weights != 0).sum(-1)  # as `nonzero` counts NaN
         return Values((ids.cpu().numpy(), weights[rows, ids].cpu().numpy()), counts.cpu().numpy())
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:

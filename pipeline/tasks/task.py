@@ -20,11 +20,42 @@ SecondText = Literal["none", "optional", "required", "list"]
 class Values:
     """The outputs of a batch on the host: arrays whose rows belong to the batch's sequences, in order.
 
-    `counts` (n,) is the number of rows of each sequence; None means one row each.
+    `counts` (n,) is the number of rows of each sequence; None means one row each. `logits`: the arrays are
+    logits, of which minus infinity is a valid one. Its probability is 0.
     """
 
     arrays: tuple[Array, ...]
     counts: Int | None = None
+    logits: bool = False
+
+    @property
+    def finite(self) -> Array | None:
+        """Whether each sequence's values are finite (n,); None if all are.
+
+        Of logits, the largest of each array is finite.
+        """
+        bad = [self._not_finite(array) for array in self.arrays if not _all_finite(array)]
+        return None if not any(each.any() for each in bad) else ~np.logical_or.reduce(bad)
+
+    def _not_finite(self, array: Array) -> Array:
+        """Return which sequences have values of an array that are not finite (n,)."""
+        finite: Array = np.isfinite(array.reshape(len(array), -1))
+        if not self.logits:
+            return self._of_sequences(np.any(~finite, axis=-1))
+        wrong: Array = ~finite & ~np.isneginf(array.reshape(len(array), -1))
+        unusable = ~self._of_sequences(np.any(finite, axis=-1))
+        return self._of_sequences(np.any(wrong, axis=-1)) | unusable
+
+    def _of_sequences(self, of_rows: Array) -> Array:
+        """Return which sequences have a marked row (n,)."""
+        if self.counts is None:
+            return of_rows
+        marked = np.repeat(np.arange(len(self.counts)), self.counts)[of_rows]
+        return np.bincount(marked, minlength=len(self.counts)) > 0
+
+
+def _all_finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +72,30 @@ class Prepared:
         present: Int = np.unique(self.sequences.item)
         return present
 
+    def rows_of(self, items: Int) -> int:
+        """Return the number of rows with one of these items."""
+        marked = np.zeros(len(self.items) + 1, bool)  # the last entry is for rows without an item
+        marked[items] = True
+        return int(marked[self.items.of_row].sum())
+
+    @property
+    def truncated_rows(self) -> int:
+        """The number of rows of which some tokens are in no sequence."""
+        return self.rows_of(self.sequences.item[self.sequences.cut])
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """The needs of a task that the stages before it have to meet.
 
-    `windows`: `long_text: window` is possible. `offsets`: the task points into the text. `cuts_longest`: of a
+    `own_second`: each text is read beside texts of the job, such as labels. `windows`: `long_text: window` is
+    possible. `offsets`: the task points into the text. `cuts_longest`: of a
     pair that is too long, the longer text is cut first. `prompt` precedes each text. `passes` is the number
     of sequences per text, `bytes_per_token` the number of bytes written per token: both only size units.
     """
 
     second: SecondText = "none"
+    own_second: bool = False
     windows: bool = True
     offsets: bool = False
     cuts_longest: bool = False

@@ -63,7 +63,9 @@ class TokenEmbeddingTask:
         if self._normalize:
             states = states / states.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         kind = np.float16 if self._type.value_type == pa.float16() else np.float32
-        return Values((states.cpu().numpy().astype(kind),), packed.lengths.numpy())
+        with np.errstate(over="ignore"):  # infinity, which is a reject
+            vectors = states.cpu().numpy().astype(kind)
+        return Values((vectors,), packed.lengths.numpy())
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the vectors and their places."""

@@ -46,7 +46,7 @@ class ZeroShotClassificationTask:
         self._top_k: int | None = options.get("top_k")
         self._threshold: float = options.get("threshold") or 0.0
         self._combine = options.get("combine") or "mean"
-        self.needs = Needs(passes=len(self._labels))
+        self.needs = Needs(own_second=True, passes=len(self._labels))
 
     def sequences(self, items: Items, layout: Layout) -> Sequences:
         """Lay out each text with each hypothesis; the hypothesis stays whole."""
@@ -57,18 +57,18 @@ class ZeroShotClassificationTask:
         return layout.pairs_cut_text(items.text.ids, hypotheses, pairs)
 
     def values(self, model: Model, packed: PackedTokens) -> Values:
-        """Return (n, 2): the logits of contradiction and entailment."""
-        logits = model(packed).logits.float()[:, [self._contradiction, self._entailment]]
-        return Values((logits.cpu().numpy(),))
+        """Return (n, 2): the logits of contradiction and entailment; (n, 1) if only entailment counts."""
+        used = [self._contradiction, self._entailment] if self._independent else [self._entailment]
+        return Values((model(packed).logits.float()[:, used].cpu().numpy(),), logits=True)
 
     def columns(self, results: tuple[Ragged, ...], unit: Prepared) -> list[pa.Array]:
         """Return the labels."""
         logits = combine(results[0].values, unit.sequences, self._combine)
-        logits = logits.reshape(-1, len(self._labels), 2)
+        logits = logits.reshape(-1, len(self._labels), logits.shape[-1])
         if self._independent:
             scores = 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
         else:
-            exponents = np.exp(logits[..., 1] - logits[..., 1].max(-1, keepdims=True))
+            exponents = np.exp(logits[..., 0] - logits[..., 0].max(-1, keepdims=True))
             scores = exponents / exponents.sum(-1, keepdims=True)
         return [ranked_labels(scores, self._labels, top_k=self._top_k, threshold=self._threshold)]
 

@@ -281,6 +281,27 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         JobConfig.from_yaml(tmp_path / "job.yaml")
 
 
+@pytest.mark.parametrize("labels", ["a, b, c", "a", " a b ,, c d,", ["a, b", "c"], ["a"]])
+def test_labels_in_one_string_are_split_at_commas(tmp_path: Path, labels: str | list[str]) -> None:
+    """As transformers' zero-shot pipeline splits them; from the file and from the command line."""
+    from transformers.pipelines.zero_shot_classification import ZeroShotClassificationArgumentHandler
+
+    expected = ZeroShotClassificationArgumentHandler()._parse_labels(labels)
+    model = {"checkpoint": "x", "task": "zero-shot-classification"}
+    in_file = JobConfig.from_dict(changed(models=[model | {"candidate_labels": labels}]))
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(changed(models=[model])), encoding="utf-8")
+    set_ = JobConfig.from_yaml(path, [f"models.0.candidate_labels={yaml.safe_dump(labels, width=999)}"])
+    assert in_file.models[0].candidate_labels == set_.models[0].candidate_labels == expected
+
+
+@pytest.mark.parametrize("labels", ["", " , ", []])
+def test_no_label_is_a_problem(labels: str | list[str]) -> None:
+    """A string without a label is an empty list."""
+    with pytest.raises(ConfigError, match="candidate_labels"):
+        JobConfig.from_dict(changed(models=[{"checkpoint": "x", "candidate_labels": labels}]))
+
+
 def test_settings_are_laid_over_the_file(tmp_path: Path) -> None:
     """By path, list positions both ways, values as in YAML, sections that the file leaves out."""
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(changed()))

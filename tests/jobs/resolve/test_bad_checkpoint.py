@@ -311,3 +311,96 @@ def test_a_classifier_of_texts_is_no_tagger(workshop: Workshop) -> None:
     assert "got the head of" in result.stderr
     assert "use task: text-classification" in result.stderr
     assert not workshop.output.exists()
+
+
+ONE_TYPE = "expected at least 2 token types, as the tokenizer gives the second text of a pair type 1"
+TYPELESS = {"model_input_names": ["input_ids", "attention_mask"]}
+LABELS = {"candidate_labels": ["a", "b"]}
+NLI = ("entailment", "neutral", "contradiction")
+
+
+@pytest.mark.parametrize(
+    ("task", "made_for", "second", "options"),
+    [
+        ("text-classification", "text-classification", "other", {}),
+        ("next-sentence-prediction", "next-sentence-prediction", "other", {}),
+        ("multiple-choice", "multiple-choice", "choices", {}),
+        ("question-answering", "question-answering", "other", {}),
+        ("question-answering", "question-answering", None, {"questions": ["where"]}),
+        ("zero-shot-classification", "text-classification", None, LABELS),
+    ],
+    ids=lambda x: x if isinstance(x, str) and "-" in x else "",
+)
+def test_pairs_with_a_checkpoint_of_one_type_are_refused(
+    workshop: Workshop, tmp_path: Path, task: str, made_for: str, second: str | None, options: dict[str, Any]
+) -> None:
+    """Its model would reject every row; a tokenizer that gives no types makes them possible."""
+    labels = NLI if task == "zero-shot-classification" else ("a", "b")
+    folder = write_checkpoint(
+        tmp_path / "one", "bert", made_for, width=16, layers=1, labels=labels, type_vocab_size=1
+    )
+    workshop.rows(
+        [{"id": i, "text": f"the house {i}", "other": "it", "choices": ["a", "b"]} for i in range(3)]
+    )
+    model = {"checkpoint": str(folder), "task": task, **options}
+    job = workshop.job(models=[model], input__text_pair=second)
+    for command in ("plan", "run"):
+        result = workshop.cli(command, job)
+        assert result.exit_code == 2
+        assert f"models[0].checkpoint: {folder}: {ONE_TYPE}, got type_vocab_size 1" in result.stderr
+        assert "model_input_names" in result.stderr
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | TYPELESS))
+    result = workshop.cli("run", job)
+    assert result.exit_code == 0, result.stderr
+    assert not workshop.rejects()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "second", "types"),
+    [("bert", None, 1), ("distilbert", "other", None), ("bert", "other", 2)],
+)
+def test_types_that_are_there_or_not_needed_are_no_problem(
+    workshop: Workshop, tmp_path: Path, architecture: str, second: str | None, types: int | None
+) -> None:
+    """Single texts; an architecture without types; as many types as a pair has."""
+    values = {} if types is None else {"type_vocab_size": types}
+    folder = write_checkpoint(
+        tmp_path / "some", architecture, "text-classification", width=16, layers=1, **values
+    )
+    workshop.rows([{"id": 1, "text": "the house", "other": "it"}])
+    result = workshop.cli("run", workshop.job(models=[{"checkpoint": str(folder)}], input__text_pair=second))
+    assert result.exit_code == 0, result.stderr
+    assert not workshop.rejects()
+
+
+@pytest.mark.parametrize(
+    ("made_for", "model", "field", "words"),
+    [
+        (
+            "embedding",
+            {"prompt": "the house " * 3},
+            "prompt",
+            "expected fewer than 6 tokens, the room in a sequence",
+        ),
+        ("embedding", {"prompt": "the house " * 3, "long_text": "window"}, None, ""),
+        ("embedding", {"prompt": "the house"}, None, ""),
+        (
+            "text-classification",
+            {"task": "zero-shot-classification", "max_length": 4, **LABELS},
+            "max_length",
+            "expected more than 4, the number of special tokens around a text and one token of the job's",
+        ),
+        ("text-classification", {"task": "zero-shot-classification", "max_length": 5, **LABELS}, None, ""),
+    ],
+)
+def test_a_sequence_without_room_for_a_text_is_refused(
+    workshop: Workshop, tmp_path: Path, made_for: str, model: dict[str, Any], field: str | None, words: str
+) -> None:
+    """A prompt or special tokens that fill it; windows read what is behind a long prompt."""
+    folder = write_checkpoint(tmp_path / "made", "bert", made_for, width=16, layers=1, labels=NLI)
+    workshop.rows([{"id": 1, "text": "the house"}])
+    result = workshop.cli("run", workshop.job(models=[{"checkpoint": str(folder), "max_length": 8, **model}]))
+    assert result.exit_code == (2 if field else 0), result.stderr
+    if field:
+        assert f"models[0].{field}: {words}" in result.stderr

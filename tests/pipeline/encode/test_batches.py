@@ -26,6 +26,7 @@ def sequences(rows: list[list[int]], *, types: bool = False) -> Sequences:
         zero,
         lengths,
         zero,
+        zero.astype(bool),
     )
 
 

@@ -29,6 +29,7 @@ def windowed(lengths: list[int], room: int, stride: int | None, parts: int = 1) 
         windows.start,
         windows.stop,
         np.full(len(sizes), AROUND),
+        windows.cut,
     )
 
 
