@@ -23,6 +23,7 @@ from corpusmill.models import (
     read_checkpoint,
 )
 from corpusmill.models import OptionError as ModelOptionError
+from corpusmill.models.checkpoints.key_check import key_notes
 from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.pipeline.checkpoints.find import FoundCheckpoint, find_checkpoint, title
 from corpusmill.pipeline.encode.sequences import read_template
@@ -184,7 +185,11 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
-        (*notes, *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1)),
+        (
+            *notes,
+            *key_notes(checkpoint.path, checkpoint.folder, checkpoint.model_type),
+            *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1),
+        ),
     )
 
 
