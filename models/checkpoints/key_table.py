@@ -67,6 +67,11 @@ CONFIG = (
         of="convbert",
     ),
     _honoured("summary_use_proj summary_activation", "the map after that summary", of="convbert"),
+    _idle(
+        "summary_type summary_use_proj summary_activation summary_proj_to_labels",
+        "the class does not read it",
+        of="bert distilbert mobilebert squeezebert",
+    ),
     _refused(
         "summary_proj_to_labels",
         "multiple choice has one score for each choice",
@@ -123,7 +128,6 @@ CONFIG = (
         "sbert_ce_default_activation_function sentence_transformers function_to_apply",
         "function that makes scores of logits",
     ),
-    _honoured("output_hidden_states", "see the page of the task"),
     _honoured("tokenizer_class", "class of the tokenizer, where tokenizer_config.json has none"),
     _honoured("auto_map", "code of the checkpoint is never run: a tokenizer's is refused or noted"),
     _idle("label2id", "it repeats `id2label`"),
@@ -149,9 +153,10 @@ CONFIG = (
     # How a program runs the model.
     _idle("dtype torch_dtype use_bfloat16", "the job's `dtype` decides; stored numbers are read as they are"),
     _idle(
-        "output_attentions return_dict use_return_dict torchscript chunk_size_feed_forward",
-        "it changes how the reference returns or computes the same numbers",
+        "output_hidden_states output_attentions _output_attentions return_dict use_return_dict torchscript",
+        "it changes what the reference returns beside the results",
     ),
+    _idle("chunk_size_feed_forward", "it changes memory use only"),
     _idle(
         "attn_implementation _attn_implementation _attn_implementation_autoset _attn_implementation_internal "
         "_flash_attn_2_enabled use_flash_attention_2 experts_implementation _experts_implementation "
@@ -159,7 +164,6 @@ CONFIG = (
         "transformers.js_config tf_legacy_loss gguf_file",
         "the fastest kernel of this version is used; the numbers differ by rounding",
     ),
-    _idle("_output_attentions", "it changes what the reference returns beside the results"),
     _idle(
         "is_causal sliding_window attention_chunk_size",
         "each token reads all tokens in the classes of these architectures, whatever the value",
@@ -220,11 +224,7 @@ TOKENIZER = (
         "additional_special_tokens extra_special_tokens model_specific_special_tokens *_token",
         "special tokens, which are cut out of a text first",
     ),
-    _refused(
-        "fast_tokenizer_files",
-        "rename the file for your version to tokenizer.json",
-        unless=(["tokenizer.json"], []),
-    ),
+    _honoured("fast_tokenizer_files", "refused where it names another file than tokenizer.json"),
     _refused("init_inputs", "save the tokenizer again with transformers 5", unless=([],)),
     _refused(
         "vocab merges tokenizer_object post_processor tokenizer_truncation tokenizer_padding "
