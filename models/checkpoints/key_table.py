@@ -153,7 +153,7 @@ CONFIG = (
     # How a program runs the model.
     _idle("dtype torch_dtype use_bfloat16", "the job's `dtype` decides; stored numbers are read as they are"),
     _idle(
-        "output_hidden_states output_attentions _output_attentions return_dict use_return_dict torchscript",
+        "output_hidden_states output_attentions _output_attentions return_dict torchscript",
         "it changes what the reference returns beside the results",
     ),
     _idle("chunk_size_feed_forward", "it changes memory use only"),
