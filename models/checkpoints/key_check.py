@@ -57,26 +57,28 @@ def check_keys(root: Path, folder: Path, kind: str) -> None:
 
 
 def key_notes(root: Path, folder: Path, kind: str) -> tuple[str, ...]:
-    """Return a note for each file with unknown keys; refuse the values of tokenizer.json."""
-    return tuple(
-        f"{name}: {', '.join(keys)}: not known to this version, so without effect; docs/checkpoints.md lists "
-        "the known keys"
-        for name, keys in unknown_keys(root, folder, kind).items()
-    )
+    """Return notes about unknown keys, one for each file, and about keys that are always noted.
 
-
-def unknown_keys(root: Path, folder: Path, kind: str) -> dict[str, tuple[str, ...]]:
-    """Return the keys that the table lacks, by file; refuse the values of tokenizer.json."""
-    found: dict[str, list[str]] = {}
+    The values of tokenizer.json are checked here: it is too large to be read more often than once.
+    """
     of_tokenizer = list(_of_tokenizer(folder))
     for stated in of_tokenizer:
         refuse_values(stated.path, stated.values, stated.file, stated.kind, stated.within)
+    notes: list[str] = []
+    unknown: dict[str, list[str]] = {}
     for stated in (*_of_encoder(folder, kind), *of_tokenizer, *_of_sentences(root, folder)):
         name = stated.path.relative_to(root).as_posix()
-        for key in stated.values:
-            if known(stated.file, key, stated.kind) is None:
-                found.setdefault(name, []).append(f"{stated.within}.{key}" if stated.within else key)
-    return {name: tuple(keys) for name, keys in found.items()}
+        for key, value in stated.values.items():
+            row = known(stated.file, key, stated.kind)
+            shown = f"{stated.within}.{key}" if stated.within else key
+            if row is None:
+                unknown.setdefault(name, []).append(shown)
+            elif row.noted and value:
+                notes.append(f"{name}: {shown}: {row.remark}")
+    for name, keys in unknown.items():
+        listed = ", ".join(dict.fromkeys(keys))
+        notes.append(f"{name}: unknown to this version, so without effect: {listed} (docs/checkpoints.md)")
+    return tuple(notes)
 
 
 def _of_encoder(folder: Path, kind: str) -> Iterator[Stated]:

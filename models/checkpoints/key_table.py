@@ -18,6 +18,7 @@ class Keys:
     `remark` is what an honoured key decides, the reason why a key has no effect, or the advice where a value
     is refused. A name may have wildcards. `values` are the only ones that are accepted, beside null; None
     accepts all. `of` are the architectures, or the classes of modules, that have the keys; () means all.
+    `noted`: a run notes the keys, with the remark.
     """
 
     names: tuple[str, ...]
@@ -25,6 +26,7 @@ class Keys:
     remark: str
     values: tuple[object, ...] | None = None
     of: tuple[str, ...] = ()
+    noted: bool = False
 
 
 def _honoured(names: str, decides: str, *, values: tuple[object, ...] | None = None, of: str = "") -> Keys:
@@ -129,7 +131,12 @@ CONFIG = (
         "function that makes scores of logits",
     ),
     _honoured("tokenizer_class", "class of the tokenizer, where tokenizer_config.json has none"),
-    _honoured("auto_map", "code of the checkpoint is never run: a tokenizer's is refused or noted"),
+    Keys(
+        ("auto_map",),
+        "without effect",
+        "code of the checkpoint is never run; transformers' own class is used, as without trust_remote_code",
+        noted=True,
+    ),
     _idle("label2id", "it repeats `id2label`"),
     _idle("_num_labels", "transformers counts `id2label` instead"),
     # Training.
@@ -259,7 +266,13 @@ TOKENIZER = (
         "it belongs to tokenizers of other kinds, whose tokenizer.json states it",
     ),
     _idle("vocab_size", "the vocabulary is counted"),
-    _idle("trust_remote_code _from_auto _from_pipeline gguf_file", "an argument of a call"),
+    _idle("_from_auto _from_pipeline", "an argument of a call"),
+    _refused(
+        "trust_remote_code",
+        "remove it; transformers 5 takes it for a reason to use tokenizer.json whatever the class",
+        unless=(False,),
+    ),
+    _refused("gguf_file", "save the tokenizer beside the model"),
 )
 
 TOKENIZER_JSON = (

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from support.named_tests import all_names
 from support.tiny_checkpoints import CLASS_PREFIXES, write_checkpoint
 from transformers.activations import ACT2FN
 
@@ -330,6 +331,7 @@ ODD_VALUES: dict[str, Any] = {
     "adapters": {"adapters": {"a": "b"}},
     "attention_chunk_size": 2,
     "attn_implementation": "eager",
+    "auto_map": {"AutoModel": "modeling.Own"},
     "base_model_tp_plan": {"encoder": "colwise"},
     "chunk_size_feed_forward": 1,
     "distributed_config": None,
@@ -411,7 +413,6 @@ ELSEWHERE = {
     "id2label": "test_any_number_of_labels",
     "num_labels": "test_missing_labels_are_named_as_transformers_names_them",
     "tokenizer_class": "test_a_folder_gives_the_tokens_of_the_reference",
-    "auto_map": "test_what_cannot_be_built_is_refused_by_name",
 }
 # Keys that the table has for code which another change brings.
 COMING = {"sbert_ce_default_activation_function", "sentence_transformers", "function_to_apply"}
@@ -425,6 +426,7 @@ def keys_of_config(architecture: str, *treatments: str) -> list[str]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_key_that_matters_has_a_folder(architecture: str) -> None:
     """The values of each key that is honoured or refused are tested here or where this says."""
+    assert set(ELSEWHERE.values()) <= all_names()
     cases = [values for name, values in EACH if name == architecture]
     cases += [values for name, values, _ in REFUSED if name in (architecture, "bert")]
     tested = {key for values in cases for key in values} | ELSEWHERE.keys() | COMING

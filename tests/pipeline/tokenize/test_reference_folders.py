@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 import transformers
 from support.laid_out import ids_of, lay_out, types_of
+from support.named_tests import all_names
 from support.nasty_texts import TEXTS, VOCAB
 from support.tiny_checkpoints import write_checkpoint
 from tokenizers import BertWordPieceTokenizer, normalizers
 from transformers import AutoTokenizer
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 
+from corpusmill.models import ConfigError
+from corpusmill.models.checkpoints.key_check import check_keys, key_notes
+from corpusmill.models.checkpoints.key_table import FILES
 from corpusmill.models.checkpoints.sentence_modules import TRANSFORMER_FILES
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
@@ -57,6 +61,32 @@ def truncating(direction: str) -> dict[str, Any]:
             "pad_token": "[PAD]",
         },
     }
+
+
+def keys_of(file: str, *treatments: str) -> set[str]:
+    rows = FILES[file].keys
+    return {key for row in rows for key in row.names if row.treatment in treatments}
+
+
+IDLE = sorted(keys_of("tokenizer", "without effect"))
+ODD_VALUES: dict[str, Any] = {
+    "chat_control_tokens": ["<ent>"],
+    "files_loaded": ["vocab.txt"],
+    "max_length": 5,
+    "pad_to_multiple_of": 8,
+    "pad_token_type_id": 1,
+    "padding_side": "left",
+    "sp_model_kwargs": {"enable_sampling": True},
+    "stride": 2,
+    "unk_id": 3,
+    "vocab_size": 7,
+}
+
+
+def odd_value(key: str) -> Any:
+    """A value that is not the default, of a key without effect."""
+    true = ("add_", "clean_", "is_", "local_", "spaces_", "trim_", "use_", "legacy", "from_", "fix_")
+    return ODD_VALUES.get(key, key.startswith(true) or "odd")
 
 
 def added(word: str, **flags: bool) -> dict[str, Any]:
@@ -131,6 +161,14 @@ EITHER = {
     ),
     "added_tokens.json": Folder(files={"added_tokens": {"HELLO": VOCAB.index("HELLO")}}),
     "not padded on the left": Folder({"padding_side": "left"}),
+    "model-specific tokens": Folder({"model_specific_special_tokens": {"ent_token": "<ent>"}}),
+    "model-specific tokens beside others": Folder(
+        {"model_specific_special_tokens": {"ent_token": "<ent>"}, "hello_token": "HELLO"}
+    ),
+    "tokens of two lists": Folder(
+        {"extra_special_tokens": ["<ent>"], "additional_special_tokens": ["HELLO"], "eos_token": "</s>"}
+    ),
+    "keys without effect": Folder({key: odd_value(key) for key in IDLE}),
 }
 VOCABULARY_ONLY = {
     "blank last line": Folder(vocab=LINES + "\n\n"),
@@ -252,6 +290,76 @@ def test_what_cannot_be_built_is_refused_by_name(
     """With the file that states it, and the way out."""
     with pytest.raises(TokenizerError, match=message):
         load_tokenizer(str(folder.write(tmp_path, *kinds)))
+
+
+REFUSED_VALUES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"init_inputs": [["a"]]}, r"init_inputs: expected \[\], got"),
+    ({"trust_remote_code": True}, "trust_remote_code: expected False, got True, .*; remove it"),
+    ({"gguf_file": "a.gguf"}, "gguf_file: expected no such key"),
+    *(
+        ({key: value}, f"{key}: expected no such key, got .*; save the tokenizer again")
+        for key, value in {
+            "vocab": {"a": 0},
+            "merges": ["a b"],
+            "tokenizer_object": {},
+            "post_processor": {},
+            "tokenizer_truncation": {"direction": "left"},
+            "tokenizer_padding": {},
+            "_json_truncation": {},
+            "_json_padding": {},
+        }.items()
+    ),
+)
+
+
+@pytest.mark.parametrize(("config", "message"), REFUSED_VALUES, ids=[str(case) for case, _ in REFUSED_VALUES])
+def test_values_that_would_make_another_tokenizer_are_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    """Before anything is built; null is as good as no key."""
+    with pytest.raises(ConfigError, match=rf"tokenizer_config\.json: {message}"):
+        check_keys(Folder(config).write(tmp_path, *BOTH), tmp_path, "bert")
+    Folder(dict.fromkeys(config)).write(tmp_path)
+    check_keys(tmp_path, tmp_path, "bert")
+
+
+def test_a_tokenizer_that_cuts_at_random_is_refused(tmp_path: Path) -> None:
+    """Dropout of merges is for training; zero is none."""
+    for dropout in (0.1, 0.0, None):
+        model = {"type": "BPE", "dropout": dropout, "unk_token": "a", "vocab": {"a": 0}, "merges": []}
+        Folder(GENERIC, sections={"model": model}).write(tmp_path, "tokenizer.json")
+        if dropout:
+            with pytest.raises(ConfigError, match=r"tokenizer\.json: model\.dropout: .* 0\.1.*cuts texts at"):
+                key_notes(tmp_path, tmp_path, "bert")
+        else:
+            assert key_notes(tmp_path, tmp_path, "bert") == ()
+
+
+# Keys whose values other tests change, by the name of the test.
+ELSEWHERE = {
+    "clean_text": "test_text_that_is_not_to_be_cleaned_keeps_control_characters",
+    "never_split": "test_words_that_are_never_split_stay_whole",
+    "wordpieces_prefix": "test_another_prefix_begins_the_later_pieces",
+    "model": "test_a_folder_gives_the_tokens_of_the_reference",
+    "normalizer": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "pre_tokenizer": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "post_processor": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "*_token": "test_added_tokens_are_those_of_transformers",
+}
+
+
+def test_every_key_that_matters_has_a_folder() -> None:
+    """The values of each key that is honoured or refused are tested here or where this says."""
+    assert set(ELSEWHERE.values()) <= all_names()
+    folders = [case[0] for case in CASES] + [folder for folder, *_ in REFUSED.values()]
+    tested = set(ELSEWHERE) | {key for config, _ in REFUSED_VALUES for key in config}
+    for folder in folders:
+        special = folder.files.get("special_tokens_map", {})
+        tested |= {*(folder.config or {}), *folder.sections, *special}
+    matter = set().union(
+        *(keys_of(name, "honoured", "refused") for name in ("tokenizer", "tokenizer_json", "special_tokens"))
+    )
+    assert matter - tested == set()
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
