@@ -101,12 +101,12 @@ def test_unknown_keys_are_noted_once(workshop: Workshop, copied: Path) -> None:
     (copied / "config.json").write_text(json.dumps(config))
     note = "config.json: unknown to this version, so without effect: gap_size"
     assert workshop.cli("inspect", copied).stdout.count(note) == 1
+    workshop.numbered(9)
     job = workshop.job(models=[{"checkpoint": str(copied)}])
     for command in ("plan", "run"):
         result = workshop.cli(command, job)
         assert (result.exit_code, result.stderr.count(note)) == (0, 1), result.output
-    (events,) = Path(workshop.fields()["output"]["path"]).glob("_job/events.jsonl")
-    assert events.read_text().count(note) == 1
+    assert (workshop.output / "_job/events.jsonl").read_text().count(note) == 1
 
 
 def test_missing_weights_are_said(workshop: Workshop, copied: Path) -> None:
