@@ -15,6 +15,19 @@ MODULE_FILES = {"Router": "router_config.json"}
 """Configuration of a module, where it is not config.json."""
 
 
+ARGUMENTS = {
+    "config_args": "config_arguments",
+    "config_kwargs": "config_arguments",
+    "model_args": "model_arguments",
+    "model_kwargs": "model_arguments",
+    "tokenizer_args": "tokenizer_arguments",
+    "processor_kwargs": "tokenizer_arguments",
+}
+"""Keys of the Transformer's file whose values are objects with keys of their own."""
+COMPONENTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+"""The parts of tokenizer.json that have a kind."""
+
+
 @dataclass(frozen=True)
 class Stated:
     """An object in a file of a checkpoint, and the part of the table that has its keys.
@@ -90,6 +103,24 @@ def _of_tokenizer(folder: Path) -> Iterator[Stated]:
     for stated in _read(folder / FILES["tokenizer_json"].name, "tokenizer_json", ""):
         yield stated
         yield from _part(stated, "model", "tokenizer_model")
+        for part in COMPONENTS:
+            values = stated.values.get(part)
+            if part == "model" and isinstance(values, dict):
+                values = {"type": values.get("type")}  # not its vocabulary
+            kinds = dict.fromkeys(_kinds(values))
+            yield Stated(stated.path, kinds, FILES["tokenizer_kinds"], part, f"{part}.type")
+
+
+def _kinds(part: Any) -> Iterator[str]:
+    """Yield the kinds of a part of a tokenizer and, for a sequence, of its parts."""
+    if isinstance(part, dict):
+        if isinstance(part.get("type"), str):
+            yield part["type"]
+        for inner in part.values():
+            yield from _kinds(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _kinds(inner)
 
 
 def _of_sentences(root: Path, folder: Path) -> Iterator[Stated]:
@@ -102,8 +133,8 @@ def _of_sentences(root: Path, folder: Path) -> Iterator[Stated]:
         if (folder / name).is_file():
             for stated in _read(folder / name, "transformer", ""):
                 yield stated
-                yield from _part(stated, "model_args", "model_arguments")
-                yield from _part(stated, "model_kwargs", "model_arguments")
+                for key, part in ARGUMENTS.items():
+                    yield from _part(stated, key, part)
             break
     for module in _objects(read_json(listing)):
         yield Stated(listing, module, FILES["modules"], "")

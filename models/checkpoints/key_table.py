@@ -5,7 +5,7 @@ versions and other tools left in published checkpoints.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Treatment = Literal["honoured", "without effect", "refused"]
@@ -116,6 +116,7 @@ CONFIG = (
     _refused("pruned_heads", "save the model with its heads removed in transformers 4", unless=({},)),
     _refused("quantization_config", "use the checkpoint before its quantization, with dtype: int8 if wanted"),
     _refused("per_layer_config", "all layers have one configuration here"),
+    _refused("text_config", ANOTHER),
     _refused("configuration_files", "rename the file for your version to config.json"),
     _refused("transformers_weights", "rename the weights to model.safetensors and remove the key"),
     # Heads and labels.
@@ -127,9 +128,10 @@ CONFIG = (
         values=("single_label_classification", "multi_label_classification", "regression"),
     ),
     _honoured(
-        "sbert_ce_default_activation_function sentence_transformers function_to_apply",
+        "sbert_ce_default_activation_function sentence_transformers",
         "function that makes scores of logits",
     ),
+    _idle("function_to_apply", "transformers reads it only where there is no label"),
     _honoured("tokenizer_class", "class of the tokenizer, where tokenizer_config.json has none"),
     Keys(
         ("auto_map",),
@@ -137,7 +139,7 @@ CONFIG = (
         "code of the checkpoint is never run; transformers' own class is used, as without trust_remote_code",
         noted=True,
     ),
-    _idle("label2id", "it repeats `id2label`"),
+    _honoured("label2id", "which label is the entailment, in zero-shot classification"),
     _idle("_num_labels", "transformers counts `id2label` instead"),
     # Training.
     _idle(
@@ -175,7 +177,11 @@ CONFIG = (
         "is_causal sliding_window attention_chunk_size",
         "each token reads all tokens in the classes of these architectures, whatever the value",
     ),
-    _idle("layer_types mtp_layer_types", "the classes of these architectures do not read it"),
+    _idle(
+        "layer_types mtp_layer_types head_dim num_heads embed_dim embedding_dim projection_dim num_features",
+        "the classes of these architectures do not read it",
+    ),
+    _idle("hidden_dim", "the class does not read it", of=BERT_SIZES),
     _idle(
         "pad_token_id bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id unk_token_id "
         "eos_token_ids decoder_start_token_id",
@@ -260,10 +266,18 @@ TOKENIZER = (
     _idle("chat_template response_template response_schema chat_control_tokens", "only chats use it"),
     _idle("processor_class slow_tokenizer_class transformers_version _commit_hash", "a note"),
     _idle("add_bos_token add_eos_token", "the special tokens are those of tokenizer.json, or BERT's"),
+    _honoured(
+        "add_prefix_space keep_accents split_by_punct",
+        "for the classes of other families; refused where tokenizer.json contradicts it",
+    ),
     _idle(
-        "add_prefix_space trim_offsets errors unk_id sp_model_kwargs legacy from_slow fix_mistral_regex "
+        "trim_offsets errors unk_id sp_model_kwargs legacy from_slow fix_mistral_regex "
         "_spm_precompiled_charsmap continuing_subword_prefix end_of_word_suffix",
         "it belongs to tokenizers of other kinds, whose tokenizer.json states it",
+    ),
+    _idle(
+        "special_tokens_pattern token_type_ids_pattern token_type_ids_include_special_tokens",
+        "only slow tokenizers read it",
     ),
     _idle("vocab_size", "the vocabulary is counted"),
     _idle("_from_auto _from_pipeline", "an argument of a call"),
@@ -275,13 +289,12 @@ TOKENIZER = (
     _refused("gguf_file", "save the tokenizer beside the model"),
 )
 
+BY_CLASS = "for classes that are loaded from the file; BERT's classes have their own, as in transformers 5"
+
 TOKENIZER_JSON = (
-    _honoured("model", "the vocabulary; for generic classes the whole algorithm"),
+    _honoured("model", "the vocabulary; for classes that are loaded from the file the whole algorithm"),
     _honoured("added_tokens", "tokens that are cut out of a text first"),
-    _honoured(
-        "normalizer pre_tokenizer post_processor",
-        "for generic classes; BERT's classes have their own, as in transformers 5",
-    ),
+    _honoured("normalizer pre_tokenizer post_processor", BY_CLASS),
     _honoured("truncation", "its direction, where `truncation_side` is absent"),
     _idle("padding", "nothing is padded"),
     _idle("decoder", "only turning tokens into text reads it"),
@@ -293,9 +306,35 @@ TOKENIZER_MODEL = (
     _honoured(
         "continuing_subword_prefix end_of_word_suffix max_input_chars_per_word fuse_unk byte_fallback "
         "ignore_merges",
-        "for generic classes; BERT's classes have their own, as in transformers 5",
+        BY_CLASS,
     ),
     _refused("dropout", "it cuts texts at random; set it to null", unless=(0, 0.0)),
+)
+
+TOKENIZER_KINDS = (
+    _honoured("BPE Unigram WordLevel WordPiece", "algorithm; noted where it is not BERT's", of="model"),
+    _honoured(
+        "BertNormalizer ByteLevel Lowercase NFC NFD NFKC NFKD Nmt Precompiled Prepend Replace Sequence Strip "
+        "StripAccents",
+        BY_CLASS,
+        of="normalizer",
+    ),
+    _honoured(
+        "BertPreTokenizer ByteLevel CharDelimiterSplit Digits FixedLength Metaspace Punctuation Sequence "
+        "Split UnicodeScripts Whitespace WhitespaceSplit",
+        BY_CLASS,
+        of="pre_tokenizer",
+    ),
+    _honoured(
+        "BertProcessing ByteLevel RobertaProcessing Sequence TemplateProcessing",
+        BY_CLASS,
+        of="post_processor",
+    ),
+    _idle(
+        "BPEDecoder ByteFallback ByteLevel CTC Fuse Metaspace Replace Sequence Strip WordPiece",
+        "only turning tokens into text reads it",
+        of="decoder",
+    ),
 )
 
 SPECIAL_TOKENS_MAP = (
@@ -311,9 +350,6 @@ ADDED_TOKENS = (
 
 TEXT = "text"
 FORWARD = "forward"
-TRUST = ({"trust_remote_code": True}, {"trust_remote_code": False})
-"""sentence-transformers drops this from the file."""
-
 TRANSFORMER = (
     _honoured("max_seq_length", "longest sequence of `max_length: auto`"),
     _honoured("do_lower_case", "whether texts are lower-cased before the tokenizer"),
@@ -329,8 +365,7 @@ TRANSFORMER = (
         ),
     ),
     _honoured("module_output_name", "name of the result", values=("token_embeddings", "scores")),
-    _refused("config_args config_kwargs", "write these values into config.json", unless=({}, *TRUST)),
-    _honoured("model_args model_kwargs", "arguments of loading, below"),
+    _honoured("config_args config_kwargs model_args model_kwargs", "arguments of loading, below"),
     _refused("processing_kwargs", "set max_length in the job and remove the key", unless=({},)),
     _refused(
         "query_expansion query_length document_length",
@@ -339,15 +374,31 @@ TRANSFORMER = (
     _idle("unpad_inputs backend", "nothing is padded, and the weights are safetensors"),
 )
 
+OF_LOADING = _idle(
+    "cache_dir code_revision force_download local_files_only proxies revision subfolder token "
+    "trust_remote_code",
+    "sentence-transformers replaces or drops it, or it tells from where to load",
+)
+
+TOKENIZER_ARGUMENTS = (
+    _refused("tokenizer_type", "state the class as tokenizer_class in tokenizer_config.json"),
+    _refused("mistral_format", "remove it", unless=(False,)),
+    _idle("tokenizer_class", "the class is that of tokenizer_config.json"),
+    OF_LOADING,
+)
+_OF_ARGUMENTS = {name for row in TOKENIZER_ARGUMENTS for name in row.names}
+
 MODEL_ARGUMENTS = (
     _idle(
         "attn_implementation device_map low_cpu_mem_usage use_safetensors", "it tells how to load the model"
     ),
     _idle("torch_dtype dtype", "the job's `dtype` decides"),
     _idle("add_pooling_layer", "the pooler is loaded where the task reads it"),
-    _idle("trust_remote_code", "sentence-transformers drops this from the file"),
+    OF_LOADING,
     _refused("*", "remove it, or write its value into config.json"),
 )
+
+CONFIG_ARGUMENTS = (OF_LOADING, _refused("*", "write its value into config.json"))
 
 SENTENCE_TRANSFORMERS = (
     _honoured("prompts default_prompt_name", "text before each text, where the job has no `prompt`"),
@@ -385,6 +436,7 @@ MODULE = (
     _honoured("pooling_strategy activation_function", "weights of words", of="SpladePooling"),
     _idle("chunk_size", "it changes memory use only", of="SpladePooling"),
     _honoured("in_features out_features bias activation_function use_residual", "the projection", of="Dense"),
+    _idle("init_weight init_bias", "the stored weights count", of="Dense"),
     _honoured(
         "module_input_name module_output_name",
         "the vectors that are read and written; others than those of the place in the chain are refused",
@@ -404,15 +456,23 @@ ADAPTER = (
 
 @dataclass(frozen=True)
 class File:
-    """The keys of one file. `inside` is the object in it that has them; "" is the whole file."""
+    """The keys of one file. `inside` is the object in it that has them; "" is the whole file.
+
+    `listed` are the rows that the page shows, where it shows the others elsewhere.
+    """
 
     name: str
     keys: tuple[Keys, ...]
     inside: str = ""
+    listed: tuple[Keys, ...] = ()
 
     @property
     def title(self) -> str:
         return f"{self.name}: {self.inside}" if self.inside else self.name
+
+
+def _without(row: Keys, names: set[str]) -> Keys:
+    return replace(row, names=tuple(name for name in row.names if name not in names))
 
 
 FILES: Mapping[str, File] = {
@@ -420,10 +480,23 @@ FILES: Mapping[str, File] = {
     "tokenizer": File("tokenizer_config.json", TOKENIZER),
     "tokenizer_json": File("tokenizer.json", TOKENIZER_JSON),
     "tokenizer_model": File("tokenizer.json", TOKENIZER_MODEL, "model"),
+    "tokenizer_kinds": File("tokenizer.json", TOKENIZER_KINDS, "type"),
     "special_tokens": File("special_tokens_map.json", SPECIAL_TOKENS_MAP),
     "added_tokens": File("added_tokens.json", ADDED_TOKENS),
     "transformer": File("sentence_bert_config.json", TRANSFORMER),
-    "model_arguments": File("sentence_bert_config.json", MODEL_ARGUMENTS, "model_args"),
+    "tokenizer_arguments": File(
+        "sentence_bert_config.json",
+        (*TOKENIZER_ARGUMENTS, *(_without(row, _OF_ARGUMENTS) for row in TOKENIZER)),
+        "processor_kwargs, beside keys of tokenizer_config.json",
+        listed=TOKENIZER_ARGUMENTS,
+    ),
+    "model_arguments": File("sentence_bert_config.json", MODEL_ARGUMENTS, "model_kwargs"),
+    "config_arguments": File(
+        "sentence_bert_config.json",
+        (*(row for row in CONFIG if row.treatment == "without effect" and not row.of), *CONFIG_ARGUMENTS),
+        "config_kwargs, beside keys without effect of config.json",
+        listed=CONFIG_ARGUMENTS,
+    ),
     "sentence_transformers": File("config_sentence_transformers.json", SENTENCE_TRANSFORMERS),
     "modules": File("modules.json", MODULES),
     "module": File("config.json of a module", MODULE),

@@ -290,6 +290,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("bert", {"pruned_heads": {"0": [1]}}, "pruned_heads: expected {}, got"),
     ("bert", {"quantization_config": {}}, "quantization_config: expected no such key, got {}"),
     ("bert", {"per_layer_config": {"0": {}}}, "per_layer_config: expected no such key"),
+    ("bert", {"text_config": {}}, "text_config: expected no such key, got {}"),
     ("bert", {"configuration_files": ["config.4.0.0.json"]}, "configuration_files: .*; rename the file"),
     ("bert", {"transformers_weights": "other.safetensors"}, "transformers_weights: .*; rename the w"),
     ("bert", {"problem_type": "ranking"}, "problem_type: expected 'single_label_classification' or"),
@@ -335,9 +336,11 @@ ODD_VALUES: dict[str, Any] = {
     "base_model_tp_plan": {"encoder": "colwise"},
     "chunk_size_feed_forward": 1,
     "distributed_config": None,
+    "embed_dim": 6,
     "embedding_size": 5,
     "experts_implementation": "eager",
     "fusion_config": None,
+    "head_dim": 2,
     "hidden_act": "relu",
     "initializer_range": 0.5,
     "intermediate_size": 5,
@@ -347,6 +350,7 @@ ODD_VALUES: dict[str, Any] = {
     "layer_norm_eps": 0.3,
     "layer_types": ["full_attention", "full_attention"],
     "mtp_layer_types": ["full_attention"],
+    "num_heads": 3,
     "position_embedding_type": "relative_key",
     "sliding_window": 2,
     "task_specific_params": {"text-generation": {"max_length": 3}},
@@ -411,11 +415,12 @@ ELSEWHERE = {
     "num_attention_heads": "test_distilberts_other_names_override_its_own",
     "tie_word_embeddings": "test_an_untied_output_matrix_is_its_own",
     "id2label": "test_any_number_of_labels",
+    "label2id": "test_zero_shot_takes_entailment_from_label2id",
     "num_labels": "test_missing_labels_are_named_as_transformers_names_them",
     "tokenizer_class": "test_a_folder_gives_the_tokens_of_the_reference",
 }
 # Keys that the table has for code which another change brings.
-COMING = {"sbert_ce_default_activation_function", "sentence_transformers", "function_to_apply"}
+COMING = {"sbert_ce_default_activation_function", "sentence_transformers"}
 
 
 def keys_of_config(architecture: str, *treatments: str) -> list[str]:

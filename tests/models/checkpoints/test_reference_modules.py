@@ -175,10 +175,20 @@ REFUSED_VALUES: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "sentence_bert_config",
         {"config_kwargs": {"num_hidden_layers": 1}},
-        "config_kwargs: .*into config.json",
+        r"config_kwargs\.num_hidden_layers: .*into config.json",
     ),
-    ("sentence_bert_config", {"config_args": {"num_hidden_layers": 1}}, "config_args: .*into config.json"),
+    (
+        "sentence_bert_config",
+        {"config_args": {"num_hidden_layers": 1}},
+        r"config_args\.num_hidden_layers: .*into config.json",
+    ),
     ("sentence_bert_config", {"model_kwargs": {"variant": "fp16"}}, r"model_kwargs\.variant: .*; remove it"),
+    (
+        "sentence_bert_config",
+        {"tokenizer_args": {"tokenizer_type": "roberta"}},
+        r"tokenizer_args\.tokenizer_type: .*; state the class",
+    ),
+    ("sentence_bert_config", {"processor_kwargs": {"gguf_file": "a"}}, r"processor_kwargs\.gguf_file: "),
     ("sentence_bert_config", {"model_args": {"variant": "fp16"}}, r"model_args\.variant: .*; remove it"),
     (
         "sentence_bert_config",
@@ -207,7 +217,10 @@ HONOURED_VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sentence_bert_config", {"processor_kwargs": {"model_max_length": 6}}),
     ("sentence_bert_config", {"model_args": {"attn_implementation": "eager", "add_pooling_layer": False}}),
     ("sentence_bert_config", {"model_kwargs": {"dtype": "float32"}}),
-    ("sentence_bert_config", {"config_kwargs": {"trust_remote_code": True}, "unpad_inputs": False}),
+    (
+        "sentence_bert_config",
+        {"config_kwargs": {"trust_remote_code": True, "use_cache": False}, "unpad_inputs": False},
+    ),
     ("sentence_bert_config", {"query_length": None, "processing_kwargs": {}}),
     ("sentence_bert_config", {"transformer_task": "feature-extraction"}),
     ("config_sentence_transformers", {"truncate_dim": 7}),

@@ -7,6 +7,7 @@ limit. Where we differ on purpose, the folder is refused or noted by name.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.settings import (
     BERT_CLASSES,
+    CLASS_SETTINGS,
     FILE_CLASSES,
     GENERIC_CLASSES,
     SENTENCE_FILES,
@@ -345,6 +347,10 @@ ELSEWHERE = {
     "pre_tokenizer": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
     "post_processor": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
     "*_token": "test_added_tokens_are_those_of_transformers",
+    **dict.fromkeys(
+        ("add_prefix_space", "keep_accents", "split_by_punct"),
+        "test_a_setting_of_such_a_class_is_that_of_its_file",
+    ),
 }
 
 
@@ -429,6 +435,26 @@ def test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote(tmp_path
     assert_the_same(tmp_path, theirs, longest=1000)
 
 
+@pytest.mark.parametrize("value", [False, True])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [(name, setting) for name, settings in CLASS_SETTINGS.items() for setting in settings],
+)
+def test_a_setting_of_such_a_class_is_that_of_its_file(
+    tmp_path: Path, name: str, setting: str, value: bool
+) -> None:
+    """The reference follows the setting, so one that the file contradicts is refused."""
+    kind = tokenizer_class_from_name(name)
+    MADE[name](partial(kind, **{setting: value})).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert_the_same(tmp_path, AutoTokenizer.from_pretrained(tmp_path), longest=300)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: not value}))
+    load_tokenizer.cache_clear()
+    with pytest.raises(TokenizerError, match=rf"{setting}: expected {value}, as in .*, got {not value}"):
+        load_tokenizer(str(tmp_path))
+
+
 @pytest.mark.parametrize("kind", ["BertTokenizer", "DistilBertTokenizer"])
 def test_a_folder_that_the_reference_saved_is_read_alike(tmp_path: Path, kind: str) -> None:
     """Of every BERT class, with settings that are not the defaults."""
@@ -451,6 +477,10 @@ SENTENCE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "limit": ({"max_seq_length": 9}, {"model_max_length": 20}),
     "no limit": ({"max_seq_length": None}, {"model_max_length": 20}),
     "arguments": ({"tokenizer_args": {"do_lower_case": False, "truncation_side": "left"}}, {}),
+    "arguments without effect": (
+        {"tokenizer_args": {"tokenizer_class": "DistilBertTokenizer", "use_fast": False, "revision": "x"}},
+        {},
+    ),
     "new name of the arguments": ({"processor_kwargs": {"strip_accents": False}}, {}),
     "limit among the arguments": (
         {"max_seq_length": 9, "tokenizer_args": {"model_max_length": 11}},
