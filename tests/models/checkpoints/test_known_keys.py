@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tokenizers
 import transformers
+from support.named_tests import all_names
 from support.tiny_checkpoints import CLASS_PREFIXES, write_checkpoint
 
 from corpusmill.models.architectures import ARCHITECTURES
@@ -458,6 +459,58 @@ def test_every_key_that_sentence_transformers_writes_is_known(tmp_path: Path) ->
     for name, model in models.items():
         model.save(str(tmp_path / name), create_model_card=False)
         assert unknown(tmp_path / name) == [], name
+
+
+# The tests that show what a key does. Other tests of this kind are beside the cases of their files.
+
+KINDS_TEST = "test_a_generic_tokenizer_may_have_parts_of_every_kind"
+PROVED = {
+    "added_tokens": {"*": "test_added_tokens_are_those_of_transformers"},
+    "adapter": {"*": "test_an_adapter_beside_a_model"},
+    "config_arguments": {"*": "test_values_that_would_give_other_vectors_are_refused"},
+    "model_arguments": {"*": "test_values_that_would_give_other_vectors_are_refused"},
+    "module": {
+        "activation_function": "test_modules_act_as_in_sentence_transformers",
+        "bias": "test_modules_act_as_in_sentence_transformers",
+        "dimension": "test_modules_act_as_in_sentence_transformers",
+        "in_features": "test_modules_act_as_in_sentence_transformers",
+        "include_prompt": "test_prompts_that_would_be_ignored_are_refused",
+        "module_input_name": "test_modules_act_as_in_sentence_transformers",
+        "module_output_name": "test_modules_act_as_in_sentence_transformers",
+        "out_features": "test_modules_act_as_in_sentence_transformers",
+        "parameters": "test_a_route_is_chosen_as_by_encode",
+        "pooling_mode": "test_modules_act_as_in_sentence_transformers",
+        "pooling_mode_*": "test_old_flags_and_new_names_of_pooling",
+        "pooling_strategy": "test_sparse_weights",
+        "structure": "test_a_route_is_chosen_as_by_encode",
+        "types": "test_a_route_is_chosen_as_by_encode",
+        "use_residual": "test_modules_act_as_in_sentence_transformers",
+    },
+    "modules": {
+        "path": "test_the_transformer_may_have_a_folder_of_its_own",
+        "type": "test_other_modules_are_refused_by_name",
+    },
+    "router": dict.fromkeys(
+        ("allow_empty_key", "default_route", "route_mappings"), "test_a_route_is_chosen_as_by_encode"
+    ),
+    "tokenizer_arguments": {
+        "mistral_format": "test_values_that_would_give_other_vectors_are_refused",
+        "tokenizer_type": "test_values_that_would_give_other_vectors_are_refused",
+    },
+    "tokenizer_model": {
+        **{key: KINDS_TEST for row in FILES["tokenizer_model"].keys for key in row.names},
+        "dropout": "test_a_tokenizer_that_cuts_at_random_is_refused",
+    },
+}
+
+
+@pytest.mark.parametrize("file", PROVED)
+def test_every_key_that_matters_is_shown_by_a_test(file: str) -> None:
+    """Those of config.json, tokenizers and sentence-transformers' settings have their cases elsewhere."""
+    rows = FILES[file].listed or FILES[file].keys
+    matter = {key for row in rows for key in row.names if row.treatment != "without effect"}
+    assert PROVED[file].keys() == matter
+    assert set(PROVED[file].values()) <= all_names()
 
 
 # Keys that older versions and other programs have written.

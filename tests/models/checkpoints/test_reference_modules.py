@@ -188,6 +188,11 @@ REFUSED_VALUES: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"tokenizer_args": {"tokenizer_type": "roberta"}},
         r"tokenizer_args\.tokenizer_type: .*; state the class",
     ),
+    (
+        "sentence_bert_config",
+        {"tokenizer_args": {"mistral_format": True}},
+        r"tokenizer_args\.mistral_format: ",
+    ),
     ("sentence_bert_config", {"processor_kwargs": {"gguf_file": "a"}}, r"processor_kwargs\.gguf_file: "),
     ("sentence_bert_config", {"model_args": {"variant": "fp16"}}, r"model_args\.variant: .*; remove it"),
     (
@@ -223,6 +228,7 @@ HONOURED_VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("sentence_bert_config", {"query_length": None, "processing_kwargs": {}}),
     ("sentence_bert_config", {"transformer_task": "feature-extraction"}),
+    ("1_Pooling/config", {"embedding_dimension": 99}),
     ("config_sentence_transformers", {"truncate_dim": 7}),
     ("config_sentence_transformers", {"model_type": "SentenceTransformer"}),
     (

@@ -18,7 +18,14 @@ from support.laid_out import ids_of, lay_out, types_of
 from support.named_tests import all_names
 from support.nasty_texts import TEXTS, VOCAB
 from support.tiny_checkpoints import write_checkpoint
-from tokenizers import BertWordPieceTokenizer, normalizers
+from tokenizers import (
+    BertWordPieceTokenizer,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import AutoTokenizer
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 
@@ -433,6 +440,84 @@ def test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote(tmp_path
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert type(theirs).__name__ == name
     assert_the_same(tmp_path, theirs, longest=1000)
+
+
+WORDS = {word: index for index, word in enumerate(VOCAB)}
+SEPARATED = ("[SEP]", WORDS["[SEP]"]), ("[CLS]", WORDS["[CLS]"])
+TEMPLATE = processors.TemplateProcessing(
+    single="[CLS] $A [SEP]", pair="[CLS] $A [SEP]:1 [SEP] $B:2 [SEP]:2", special_tokens=list(SEPARATED)
+)
+BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=True)
+KINDS: dict[str, tuple[Any, ...]] = {
+    "normalizer": (
+        normalizers.BertNormalizer(lowercase=False),
+        normalizers.ByteLevel(),
+        normalizers.Lowercase(),
+        normalizers.NFC(),
+        normalizers.NFD(),
+        normalizers.NFKC(),
+        normalizers.NFKD(),
+        normalizers.Nmt(),
+        normalizers.Prepend("x"),
+        normalizers.Replace("a", "the "),
+        normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()]),
+        normalizers.Strip(),
+        normalizers.StripAccents(),
+    ),
+    "pre_tokenizer": (
+        pre_tokenizers.BertPreTokenizer(),
+        BYTE_LEVEL,
+        pre_tokenizers.CharDelimiterSplit("e"),
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.FixedLength(3),
+        pre_tokenizers.Metaspace(prepend_scheme="first"),
+        pre_tokenizers.Punctuation("isolated"),
+        pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()]),
+        pre_tokenizers.Split(" ", "merged_with_next"),
+        pre_tokenizers.UnicodeScripts(),
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.WhitespaceSplit(),
+    ),
+    "post_processor": (
+        processors.BertProcessing(*SEPARATED),
+        processors.ByteLevel(),
+        processors.RobertaProcessing(*SEPARATED),
+        processors.Sequence([processors.ByteLevel(), TEMPLATE]),
+        TEMPLATE,
+    ),
+    "model": (
+        models.BPE(WORDS, [], unk_token="[UNK]"),
+        models.Unigram([(word, -1.0 - index / 100) for index, word in enumerate(VOCAB)], unk_id=1),
+        models.WordLevel(WORDS, unk_token="[UNK]"),
+        models.WordPiece(WORDS, unk_token="[UNK]", max_input_chars_per_word=4),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("component", "part"),
+    [(component, part) for component, parts in KINDS.items() for part in parts],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_generic_tokenizer_may_have_parts_of_every_kind(tmp_path: Path, component: str, part: Any) -> None:
+    """They run as they are in the file."""
+    tokenizer = Tokenizer(models.WordPiece(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = (
+        pre_tokenizers.Whitespace(),
+        KINDS["post_processor"][0],
+    )
+    setattr(tokenizer, component, part)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    Folder(GENERIC | BERT_NAMES | {"model_input_names": WITH_TYPES}).write(tmp_path)
+    assert_the_same(tmp_path, AutoTokenizer.from_pretrained(tmp_path), longest=300)
+
+
+def test_every_kind_of_a_part_is_run() -> None:
+    """But Precompiled, whose table comes out of a model of sentencepiece."""
+    for component, parts in KINDS.items():
+        rows = [row for row in FILES["tokenizer_kinds"].keys if component in row.of]
+        kinds = {name for row in rows for name in row.names}
+        assert kinds - {type(part).__name__ for part in parts} <= {"Precompiled"}
 
 
 @pytest.mark.parametrize("value", [False, True])
