@@ -174,7 +174,7 @@ CONFIG = (
         "the fastest kernel of this version is used; the numbers differ by rounding",
     ),
     _idle(
-        "is_causal sliding_window attention_chunk_size",
+        "is_causal use_bidirectional_attention sliding_window attention_chunk_size",
         "each token reads all tokens in the classes of these architectures, whatever the value",
     ),
     _idle(
