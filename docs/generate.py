@@ -209,7 +209,7 @@ def checkpoints() -> str:
         some = any(row.of for row in rows)
         lines += [
             f"\n## {file.title}\n",
-            f"| key |{' of |' if some else ''} | |",
+            f"| key |{' of |' if some else ''} treatment | meaning, reason or advice |",
             f"|---|{'---|' if some else ''}---|---|",
         ]
         for row in rows:

@@ -8,12 +8,9 @@ from typing import Any
 
 from corpusmill.models.checkpoints.config_fields import inside, read_json, unexpected
 from corpusmill.models.checkpoints.key_table import FILES, File, Keys
+from corpusmill.models.checkpoints.routes import ROUTER_FILES, ROUTERS
 from corpusmill.models.checkpoints.sentence_modules import TRANSFORMER_FILES
 from corpusmill.models.errors import ConfigError
-
-MODULE_FILES = {"Router": "router_config.json"}
-"""Configuration of a module, where it is not config.json."""
-
 
 ARGUMENTS = {
     "config_args": "config_arguments",
@@ -143,9 +140,11 @@ def _of_sentences(root: Path, folder: Path) -> Iterator[Stated]:
 
 def _of_module(root: Path, class_name: str, folder: str, listing: Path) -> Iterator[Stated]:
     kind = class_name.rpartition(".")[2]
-    path = inside(root, folder, named_by=listing) / MODULE_FILES.get(kind, "config.json")
-    if not folder or not any(kind in row.of for row in FILES["module"].keys):
+    if not any(kind in row.of for row in FILES["module"].keys) or (not folder and kind not in ROUTERS):
         return
+    where = inside(root, folder, named_by=listing)
+    names = ROUTER_FILES if kind in ROUTERS else ("config.json",)
+    path = next((where / name for name in names if (where / name).is_file()), where / names[0])
     for stated in _read(path, "module", kind):
         yield stated
         yield from _part(stated, "parameters", "router")

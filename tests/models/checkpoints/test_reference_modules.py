@@ -13,6 +13,7 @@ from support.tiny_checkpoints import write_checkpoint
 from torch import nn
 
 from corpusmill.models import ConfigError, OptionError, PackedTokens, load_model, read_checkpoint
+from corpusmill.models.checkpoints.key_check import key_notes
 from corpusmill.models.checkpoints.key_table import FILES
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
 
@@ -342,6 +343,25 @@ def test_a_route_is_chosen_as_by_encode(
     torch.testing.assert_close(ours(folder, route), theirs(folder, task=task), rtol=0, atol=2e-5)
     (note,) = read_checkpoint(folder, route=route).notes
     assert "of its Router; it also has" in note
+
+
+@pytest.mark.parametrize("write", [routed, projected])
+def test_unknown_keys_of_modules_in_a_router_are_noted(
+    plain: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """In the folders of its routes, be the Router in a folder of its own or not."""
+    folder = write(plain, tmp_path)
+    for kind in ("Pooling", "Dense"):
+        for path in folder.glob(f"**/*_{kind}/config.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"gap": 1}))
+    notes = key_notes(folder, read_checkpoint(folder).folder, "bert")
+    paths = [
+        path.relative_to(folder).as_posix()
+        for path in folder.glob("**/*.json")
+        if '"gap"' in path.read_text()
+    ]
+    assert len(paths) > 1
+    assert sorted(note.partition(": ")[0] for note in notes) == sorted(paths)
 
 
 def test_an_older_asym(plain: Path, tmp_path: Path) -> None:
