@@ -105,6 +105,9 @@ def check_model(
         return None
     task_object = loaded.task_object
     plan = checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint, config.ignore_tensors))
+    keys = checks.run(
+        f"{where}.checkpoint", lambda: key_notes(checkpoint.path, checkpoint.folder, checkpoint.model_type)
+    )
     checks.run(f"{where}.long_text", lambda: _check_windows(config, task, task_object, where))
     longest = max_length or checkpoint.max_positions
     tokenizer = checks.run(
@@ -114,7 +117,7 @@ def check_model(
         checks.run(f"{where}.max_length", lambda: _check_special_tokens_fit(tokenizer, max_length, where))
     resolved = None
     if len(checks.problems) == before and not checks.unread and tokenizer is not None and plan is not None:
-        notes = (*checkpoint.notes, *plan.notes)
+        notes = (*checkpoint.notes, *plan.notes, *(keys or ()))
         resolved = checks.run(
             f"{where}.checkpoint",
             lambda: _resolve(
@@ -185,11 +188,7 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
-        (
-            *notes,
-            *key_notes(checkpoint.path, checkpoint.folder, checkpoint.model_type),
-            *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1),
-        ),
+        (*notes, *tokenizer_notes(checkpoint, task, pairs=len(tokenizer.columns) > 1)),
     )
 
 
