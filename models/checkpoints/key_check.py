@@ -81,9 +81,9 @@ def key_notes(root: Path, folder: Path, kind: str) -> tuple[str, ...]:
         for key, value in stated.values.items():
             row = known(stated.file, key, stated.kind)
             shown = f"{stated.within}.{key}" if stated.within else key
-            if row is None:
+            if row is None and value is not None:
                 unknown.setdefault(name, []).append(shown)
-            elif row.noted and value:
+            elif row is not None and row.noted and value:
                 notes.append(f"{name}: {shown}: {row.remark}")
     for name, keys in unknown.items():
         listed = ", ".join(dict.fromkeys(keys))
@@ -104,7 +104,7 @@ def _of_tokenizer(folder: Path) -> Iterator[Stated]:
             values = stated.values.get(part)
             if part == "model" and isinstance(values, dict):
                 values = {"type": values.get("type")}  # not its vocabulary
-            kinds = dict.fromkeys(_kinds(values))
+            kinds = dict.fromkeys(_kinds(values), True)
             yield Stated(stated.path, kinds, FILES["tokenizer_kinds"], part, f"{part}.type")
 
 

@@ -118,7 +118,7 @@ NOTES: dict[str, tuple[Change, dict[str, Any], str]] = {
         "the mask is spelled <mask>, not [MASK]",
     ),
     "unknown keys": (
-        stated("config.json", gap_size=0, hidden_dropout_prob=0.3, net_structure_type=0),
+        stated("config.json", gap_size=0, hidden_dropout_prob=0.3, net_structure_type=0, gone=None),
         {},
         "config.json: unknown to this version, so without effect: gap_size, net_structure_type",
     ),
