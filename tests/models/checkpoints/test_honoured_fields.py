@@ -397,6 +397,19 @@ def test_a_key_without_effect_changes_nothing(
         torch.testing.assert_close(mine["logits"], wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_key_without_effect_changes_no_head(
+    tmp_path: Path, reference: Any, results: Any, expected: Any, architecture: str
+) -> None:
+    """The numbers of every head are those of transformers, whose dtype is left as it is."""
+    keys = set(keys_of_config(architecture, "without effect")) - KEPT - {"dtype", "torch_dtype", "label2id"}
+    for task in HEADS.keys() - ARCHITECTURES[architecture].lacks:
+        folder = write_checkpoint(tmp_path / task, architecture, task)
+        changed(folder, **{key: odd_value(key) for key in keys if "." not in key})
+        assert_same(folder, reference, results, expected, task)
+
+
 # Keys of which transformers warns, or which it needs as they are.
 KEPT = {"transformers_version", "rope_scaling", "rope_theta", "rope_parameters"}
 # Keys whose values other tests change, by the name of the test.
