@@ -1,8 +1,9 @@
-"""Write the pages that are made from the program: the job file and the command line.
+"""Write the pages that are made from the program: the job file, the command line and the checkpoints.
 
 `python docs/generate.py` writes them; tests/docs/test_generated.py fails while one is out of date.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer.main
 from corpusmill.jobs.cli.app import app
 from corpusmill.jobs.cli.plain_help import plain_text
 from corpusmill.jobs.config.fields import job_fields
+from corpusmill.models.checkpoints.key_table import FILES, Keys
 from corpusmill.pipeline.tasks import TASKS
 
 DOCS = Path(__file__).parent
@@ -64,6 +66,99 @@ With `--json` a command prints one JSON object on standard output. Logs and prog
 `NO_COLOR=1` turns colours off.
 """
 
+CHECKPOINTS = """# Checkpoints
+
+A job gives the answer that the checkpoint's own library gives for the folder: transformers 5.23, and
+sentence-transformers 6.2 for a folder with `modules.json`. If a key of its files cannot be honoured, the job
+is refused before it starts.
+
+Every known key of a checkpoint's files is in one of the tables below:
+
+- **honoured**: the key counts as in the reference. Where values are listed, any other value is refused.
+- **without effect**: the key does not change the result, neither here nor in the reference. The reason is
+  beside it.
+- **refused**: the key changes the result in a way that this version does not support. What to do is beside
+  it. Where values are listed, they are accepted.
+
+A key that is null counts as absent. A key that is in no table is noted by `inspect`, `plan` and `run`, and
+has no effect.
+
+```sh
+corpusmill inspect sections
+```
+
+## Other versions, and differences on purpose
+
+| where | the reference | here | test |
+|---|---|---|---|
+"""
+
+DIFFERENCES = (
+    (
+        "[question-answering](tasks/question-answering.md)",
+        "The pipeline of transformers 4.57 adds up the scores of equal answers. Version 5 has none.",
+        "The scores are those of transformers 4.48 to 4.52: equal answers count once, with the best score.",
+        "test_one_window_gives_the_answers_of_transformers",
+    ),
+    (
+        "[token-classification](tasks/token-classification.md): accents",
+        "A span ends before a combining accent that the tokenizer strips from its last letter.",
+        "The accent belongs to its letter, and to the span.",
+        "test_places_are_those_of_transformers_but_for_stripped_marks",
+    ),
+    (
+        "token-classification: BIOES, BILOU",
+        "The pipeline knows B- and I- only: E-x, S-x, L-x and U-x are read like I-x.",
+        "E- and L- end a span, S- and U- are spans of one piece, if the label set has these prefixes.",
+        "test_spans_written_in_a_scheme_are_read_back",
+    ),
+    (
+        "token-classification: labels with a dash",
+        "A label is cut at its first dash: `E-mail` becomes `mail`.",
+        "A type without one of those prefixes keeps its whole name.",
+        "test_a_prefix_counts_where_the_label_set_uses_it_as_one",
+    ),
+    (
+        "token-classification: `aggregation` by words",
+        "A token that is longer or shorter than its text counts as a later piece of the word before. With "
+        "`strip_accents` this is every Korean word.",
+        "The tokenizer's own words count.",
+        "test_words_are_the_tokenizers_where_a_token_is_longer_than_its_text",
+    ),
+    (
+        "[zero-shot-classification](tasks/zero-shot-classification.md): `multi_label`",
+        "The first label is the contradiction, or the last one where the first is the entailment.",
+        "The label whose name begins with `contradict` counts; the place decides only without one.",
+        "test_zero_shot_takes_its_verdicts_from_the_labels_names",
+    ),
+    (
+        "padding",
+        "MobileBERT and ConvBERT give other results in a padded batch ([exactness](exactness.md)). With "
+        "`padding_side: left` all architectures do: positions count from the first padding.",
+        "The result is that of the sequence alone.",
+        "test_a_field_counts_as_in_transformers",
+    ),
+    (
+        "`dtype` in config.json",
+        "transformers 5 computes in this dtype.",
+        "The `dtype` of the job decides.",
+        "test_a_key_without_effect_changes_nothing",
+    ),
+    (
+        "`position_embedding_type`",
+        "transformers 4 reads `relative_key` for BERT, version 5 ignores it.",
+        "It is refused: the weights were trained with version 4.",
+        "test_a_value_that_cannot_be_honoured_is_refused",
+    ),
+    (
+        "`never_split`, `clean_text`, `wordpieces_prefix`",
+        "transformers 5 ignores them.",
+        "They count as in transformers 4 ([tokenizers](exactness.md#tokenizers)).",
+        "test_words_that_are_never_split_stay_whole",
+    ),
+)
+"""Where it is, what the reference does, what this version does, and the test that shows it."""
+
 
 def job_file() -> str:
     """Return the page of the job file."""
@@ -103,6 +198,33 @@ def task_options(fields: list[Any]) -> Iterator[str]:
         )
         values = field.values.removesuffix(" or `null`").removesuffix(", `null`")
         yield f"| `{field.path}` | {cell(values)} | {tasks} | {cell(field.description)} |"
+
+
+def checkpoints() -> str:
+    """Return the page of the keys of a checkpoint's files."""
+    lines = [MADE.format("models/checkpoints/key_table.py"), CHECKPOINTS.rstrip()]
+    lines += [f"| {where} | {theirs} | {ours} | `{test}` |" for where, theirs, ours, test in DIFFERENCES]
+    for file in FILES.values():
+        rows = file.listed or file.keys
+        some = any(row.of for row in rows)
+        lines += [
+            f"\n## {file.title}\n",
+            f"| key |{' of |' if some else ''} treatment | meaning, reason or advice |",
+            f"|---|{'---|' if some else ''}---|---|",
+        ]
+        for row in rows:
+            keys = ", ".join(f"`{name}`" for name in row.names)
+            of = f" {', '.join(row.of)} |" if some else ""
+            lines.append(f"| {keys} |{of} {treatment(row)} | {cell(row.remark)} |")
+    return "\n".join(lines)
+
+
+def treatment(row: Keys) -> str:
+    """Return a row's treatment, with the values that it depends on."""
+    if not row.values:
+        return row.treatment
+    shown = ", ".join(f"`{value}`" for value in dict.fromkeys(map(json.dumps, row.values)))
+    return f"{row.treatment}: {shown}" if row.treatment == "honoured" else f"refused, except {shown}"
 
 
 def cell(text: str) -> str:
@@ -151,7 +273,7 @@ def usage(part: Any) -> str:
     return names if part.is_flag else f"{names} {part.metavar or part.type.name.upper()}".replace("|", "\\|")
 
 
-PAGES = {"job-file.md": job_file, "command-line.md": command_line}
+PAGES = {"job-file.md": job_file, "command-line.md": command_line, "checkpoints.md": checkpoints}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

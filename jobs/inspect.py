@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from corpusmill.jobs.resolve.tokenizer_notes import tokenizer_notes
 from corpusmill.models import Checkpoint, ModelError, OptionError, check_tensors, read_checkpoint
+from corpusmill.models.checkpoints.key_check import key_notes
 from corpusmill.models.checkpoints.safetensors_headers import read_headers
 from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
@@ -81,6 +82,9 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
     sentence = checkpoint.sentence_modules is not None
     stated = _value_or_problem(lambda: model_max_length(str(checkpoint.folder)), problems)
     own = _value_or_problem(lambda: model_max_length(str(checkpoint.folder), sentence=sentence), [])
+    keys = _value_or_problem(
+        lambda: key_notes(checkpoint.path, checkpoint.folder, checkpoint.model_type), problems
+    )
     return Inspection(
         checkpoint=url,
         source=source.source,
@@ -105,6 +109,7 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
         notes=(
             *checkpoint.notes,
             *(plan.notes if plan is not None else ()),
+            *(keys or ()),
             *_notes(checkpoint, task or checkpoint.default_job_task),
         ),
     )

@@ -23,6 +23,7 @@ from corpusmill.models import (
     read_checkpoint,
 )
 from corpusmill.models import OptionError as ModelOptionError
+from corpusmill.models.checkpoints.key_check import key_notes
 from corpusmill.models.cpu.int8 import has_int8_products
 from corpusmill.pipeline.checkpoints.find import FoundCheckpoint, find_checkpoint, title
 from corpusmill.pipeline.encode.sequences import Layout, read_template
@@ -104,6 +105,9 @@ def check_model(
         return None
     task_object = loaded.task_object
     plan = checks.run(f"{where}.checkpoint", lambda: check_tensors(checkpoint, config.ignore_tensors))
+    keys = checks.run(
+        f"{where}.checkpoint", lambda: key_notes(checkpoint.path, checkpoint.folder, checkpoint.model_type)
+    )
     checks.run(f"{where}.long_text", lambda: _check_windows(config, task, task_object, where))
     longest = max_length or checkpoint.max_positions
     tokenizer = checks.run(
@@ -116,7 +120,7 @@ def check_model(
             checks.run(f"{where}.checkpoint", lambda: _check_token_types(layout, tokenizer, loaded, where))
     resolved = None
     if len(checks.problems) == before and not checks.unread and tokenizer is not None and plan is not None:
-        notes = (*checkpoint.notes, *plan.notes)
+        notes = (*checkpoint.notes, *plan.notes, *(keys or ()))
         resolved = checks.run(
             f"{where}.checkpoint",
             lambda: _resolve(

@@ -38,10 +38,6 @@ class BertConfig:
     def from_hf(cls, raw: dict[str, Any]) -> Self:
         """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
-        fields.only("position_embedding_type", "absolute")
-        fields.only("is_decoder", False)
-        fields.only("add_cross_attention", False)
-        fields.only("pruned_heads", {})
         fields.divisible("hidden_size", by="num_attention_heads")
         return cls(
             vocab_size=fields.size("vocab_size"),

@@ -60,9 +60,6 @@ class ConvBertConfig:
     def from_hf(cls, raw: dict[str, Any]) -> Self:
         """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
-        fields.only("is_decoder", False)
-        fields.only("add_cross_attention", False)
-        fields.only("pruned_heads", {})
         width, inner = fields.size("hidden_size"), fields.size("intermediate_size")
         ratio, all_heads = fields.get_size("head_ratio", 2), fields.size("num_attention_heads")
         heads = max(1, all_heads // ratio)
@@ -107,10 +104,7 @@ class ConvBertConfig:
 
 def _choice(fields: Fields) -> Summary:
     """Return how multiple choice summarises a sequence: its last token, unless the config names another."""
-    fields.only("summary_type", *SUMMARY_TYPES)
     mapped = fields.get("summary_use_proj", False)
-    if mapped:
-        fields.only("summary_proj_to_labels", False)
     return Summary(
         pooling=SUMMARY_TYPES[fields.get("summary_type", "last")],
         linear=mapped,

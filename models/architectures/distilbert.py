@@ -21,6 +21,8 @@ from corpusmill.models.packed import PackedTokens
 from corpusmill.models.request import EncoderRequest
 
 EPS = 1e-12
+# transformers reads these names too, and they take the place of its own.
+OTHER_NAMES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class DistilBertConfig:
     @classmethod
     def from_hf(cls, raw: dict[str, Any]) -> Self:
         """Read transformers' names, with its defaults for the optional ones."""
-        fields = Fields(raw)
-        fields.only("pruned_heads", {})
+        others = {ours: raw[name] for name, ours in OTHER_NAMES.items() if raw.get(name) is not None}
+        fields = Fields({**raw, **others})
         fields.divisible("dim", by="n_heads")
         return cls(
             vocab_size=fields.size("vocab_size"),

@@ -62,8 +62,6 @@ class MobileBertConfig:
     def from_hf(cls, raw: dict[str, Any]) -> Self:
         """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
-        fields.only("pruned_heads", {})
-        fields.only("normalization_type", "no_norm", "layer_norm")
         bottleneck = fields.get("use_bottleneck", True)
         narrow_field = "intra_bottleneck_size" if bottleneck else "hidden_size"
         config = cls(
@@ -87,6 +85,9 @@ class MobileBertConfig:
             pooler_map=fields.get("classifier_activation", True),
         )
         config.check(narrow_field)
+        if fields.get_size("true_hidden_size", config.narrow) != config.narrow:
+            wanted = f"expected {narrow_field} ({config.narrow}), or no such key"
+            raise ConfigError(f"true_hidden_size: {wanted}, got {raw['true_hidden_size']}")
         return config
 
     def check(self, narrow_field: str) -> None:

@@ -49,7 +49,6 @@ class SqueezeBertConfig:
     def from_hf(cls, raw: dict[str, Any]) -> Self:
         """Read transformers' names, with its defaults for the optional ones."""
         fields = Fields(raw)
-        fields.only("pruned_heads", {})
         fields.divisible("hidden_size", by="num_attention_heads")
         width, inner = fields.size("hidden_size"), fields.size("intermediate_size")
         if fields.get_size("embedding_size", 768) != width:

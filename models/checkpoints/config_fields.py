@@ -1,7 +1,7 @@
 """Values of a checkpoint's JSON files, with errors that name the field."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
@@ -56,9 +56,7 @@ class Fields:
         """Refuse any value but these; null and an absent key are accepted."""
         value = self.raw.get(name)
         if value is not None and value not in allowed:
-            listed = " or ".join(repr(choice) for choice in allowed)
-            wanted = f"expected {listed}" if allowed else "expected no such key"
-            raise ConfigError(f"{name}: {wanted}, got {value!r}, which this version does not support")
+            raise ConfigError(unexpected(name, allowed, value))
 
     def divisible(self, name: str, *, by: str) -> None:
         """Refuse a width that is not a multiple of the number of heads."""
@@ -101,6 +99,12 @@ def located(path: Path) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def unexpected(name: str, allowed: Sequence[object], value: object) -> str:
+    """Return the message about a value that is not one of those allowed."""
+    wanted = f"expected {' or '.join(map(repr, allowed))}" if allowed else "expected no such key"
+    return f"{name}: {wanted}, got {value!r}, which this version does not support"
 
 
 def positive(name: str, value: int, *, at_most: int) -> int:

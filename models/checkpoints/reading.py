@@ -10,13 +10,13 @@ from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
 from corpusmill.models.checkpoints.config_fields import Fields, located, read_object
 from corpusmill.models.checkpoints.embedding_plan import PLAIN, EmbeddingOptions, plan_embedding
 from corpusmill.models.checkpoints.foreign_files import foreign_file, foreign_folder
+from corpusmill.models.checkpoints.key_check import check_keys
 from corpusmill.models.checkpoints.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.checkpoints.spec import Architecture
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
 from corpusmill.models.heads import HEADS
 
 MOST_LABELS = 1 << 20
-PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
 def read_checkpoint(
@@ -51,9 +51,10 @@ def _describe(
     raw = _read_config(folder)
     with located(folder / "config.json"):
         architecture, labels = _architecture(raw), _labels(raw)
-        config, classes = architecture.config(raw), _classes(raw)
-        Fields(raw).only("problem_type", *PROBLEM_TYPES)
-        Fields(raw).only("quantization_config")
+        classes = _classes(raw)
+    check_keys(root, folder, architecture.model_type)
+    with located(folder / "config.json"):
+        config = architecture.config(raw)
         tied = Fields(raw).get("tie_word_embeddings", True)
     own = _sentence_task(sentence) if sentence else _task_of(classes)
     chosen = _known_task(own, classes) if task is None else _known_task(task, ())

@@ -12,7 +12,7 @@ from corpusmill.models.errors import ConfigError, OptionError
 ROUTERS = ("Router", "Asym")
 DOCUMENTS = ("document", "doc", "passage", "corpus")
 """Names of the route for documents, the first that there is."""
-FILES = ("router_config.json", "config.json")
+ROUTER_FILES = ("router_config.json", "config.json")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def all_modules(root: Path, folder: str) -> list[tuple[str, str]]:
 
 def _listing(root: Path, folder: str) -> Path:
     return next(
-        (path for name in FILES if (path := root / folder / name).is_file()), root / folder / FILES[0]
+        (path for name in ROUTER_FILES if (path := root / folder / name).is_file()),
+        root / folder / ROUTER_FILES[0],
     )
 
 

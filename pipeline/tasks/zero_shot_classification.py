@@ -41,7 +41,7 @@ class ZeroShotClassificationTask:
         self._hypotheses = _hypotheses(
             options.get("hypothesis_template") or "This example is {}.", self._labels
         )
-        self._entailment, self._contradiction = _entailment_ids(checkpoint.labels)
+        self._entailment, self._contradiction = _entailment_ids(checkpoint.labels, checkpoint.raw_config)
         self._independent = bool(options.get("multi_label")) or len(self._labels) == 1
         self._top_k: int | None = options.get("top_k")
         self._threshold: float = options.get("threshold") or 0.0
@@ -91,10 +91,14 @@ def _hypotheses(template: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(template.replace("{}", label) for label in labels)
 
 
-def _entailment_ids(labels: tuple[str, ...]) -> tuple[int, int]:
-    """Return the ids of entailment and contradiction."""
+def _entailment_ids(labels: tuple[str, ...], config: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the ids of entailment, which `label2id` names first, as in transformers, and contradiction."""
     lowered = [label.lower() for label in labels]
-    entailment = next((i for i, label in enumerate(lowered) if label.startswith("entail")), None)
+    stated = config.get("label2id") if config.get("id2label") else None
+    ids = [(str(name).lower(), index) for name, index in stated.items()] if isinstance(stated, dict) else []
+    ids = [(name, index) for name, index in ids if index in range(len(labels))]
+    named_first = [*ids, *zip(lowered, range(len(labels)), strict=True)]
+    entailment = next((index for name, index in named_first if name.startswith("entail")), None)
     if entailment is None or len(labels) < 2:
         raise OptionError(
             "zero-shot-classification needs a checkpoint trained on entailment: expected labels of which one "

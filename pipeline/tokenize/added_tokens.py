@@ -15,6 +15,8 @@ from corpusmill.pipeline.tokenize.settings import TokenizerSettings, read_json
 
 NAMED_TOKENS = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 
+STANDARD_NAMES = (*NAMED_TOKENS, "bos_token", "eos_token")
+
 
 @dataclass(frozen=True)
 class AddedTokens:
@@ -70,13 +72,23 @@ def _tokens_of_older_files(folder: str, special: set[str]) -> Iterator[tuple[int
 
 
 def _other_special_tokens(config: dict[str, Any]) -> list[Any]:
-    """Return the special tokens without the named ones: from lists, and from keys such as `my_token`."""
+    """Return the special tokens without the named ones: from lists, and from keys such as `my_token`.
+
+    As in transformers 5, `model_specific_special_tokens` counts where no other key names such tokens.
+    """
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     own = [
         value
         for name, value in config.items()
         if name.endswith("_token") and name not in NAMED_TOKENS and isinstance(value, (str, dict))
     ]
+    named = any(
+        name.endswith("_token") and name not in STANDARD_NAMES and isinstance(value, str)
+        for name, value in config.items()
+    )
+    specific = config.get("model_specific_special_tokens")
+    if isinstance(specific, dict) and not named and not isinstance(extra, dict):
+        own += specific.values()
     return [*(extra.values() if isinstance(extra, dict) else extra), *own]
 
 

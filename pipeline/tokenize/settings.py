@@ -40,6 +40,16 @@ FILE_CLASSES = GENERIC_CLASSES | {
     "XLMRobertaTokenizer": False,
 }
 """The classes whose tokenizer.json is loaded without changes: whether they give token types."""
+CLASS_SETTINGS = {
+    "AlbertTokenizer": ("do_lower_case", "keep_accents", "add_prefix_space"),
+    "CamembertTokenizer": ("add_prefix_space",),
+    "DebertaV2Tokenizer": ("do_lower_case", "split_by_punct", "add_prefix_space"),
+    "GPT2Tokenizer": ("add_prefix_space",),
+    "MPNetTokenizer": ("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
+    "RobertaTokenizer": ("add_prefix_space",),
+    "XLMRobertaTokenizer": ("add_prefix_space",),
+}
+"""The settings of these classes that transformers 5 builds a tokenizer from, beside its tokenizer.json."""
 SENTENCE_FILES = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")

@@ -21,12 +21,14 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.tokenize.added_tokens import AddedTokens, added_tokens
 from corpusmill.pipeline.tokenize.settings import (
+    CLASS_SETTINGS,
     FILE_CLASSES,
     TokenizerSettings,
     read_json,
@@ -124,12 +126,51 @@ def _from_json(settings: TokenizerSettings) -> Tokenizer:
         or model.get("type", "WordPiece") != "WordPiece"
         or not isinstance(model["vocab"], dict)
     ):
+        _check_stated(settings, content)
         return _from_whole_file(path, added)
     if name.startswith(("ConvBert", "DPR")):
         normalizer = content.get("normalizer") or {}
         stated = {ours: normalizer[theirs] for ours, theirs in SETTINGS.items() if theirs in normalizer}
         added = replace(added, config=stated | added.config)
     return _bert_tokenizer(model["vocab"], added)
+
+
+def _check_stated(settings: TokenizerSettings, content: dict[str, Any]) -> None:
+    """Refuse a setting of a class that its tokenizer.json contradicts: transformers 5 follows the setting."""
+    in_file = _settings_in(content)
+    for name in CLASS_SETTINGS.get(settings.class_name, ()):
+        value = settings.config.get(name)
+        if value is not None and value != in_file.get(name, value):
+            raise TokenizerError(
+                f"{settings.folder}/tokenizer_config.json: {name}: expected {in_file[name]}, as in "
+                f"tokenizer.json, got {value}; correct the wrong one, or save the tokenizer again"
+            )
+
+
+def _settings_in(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the parts of a tokenizer.json stand for."""
+    rules = {part["type"]: part for part in _parts(content.get("normalizer"), "normalizers")}
+    splits = {part["type"]: part for part in _parts(content.get("pre_tokenizer"), "pretokenizers")}
+    bert, level, space = rules.get("BertNormalizer"), splits.get("ByteLevel"), splits.get("Metaspace")
+    found: dict[str, Any] = {
+        "do_lower_case": "Lowercase" in rules,
+        "keep_accents": "StripAccents" not in rules,
+        "split_by_punct": "Punctuation" in splits,
+    }
+    if bert is not None:
+        found |= {ours: bert.get(theirs) for ours, theirs in SETTINGS.items()}
+    if level is not None:
+        found["add_prefix_space"] = level.get("add_prefix_space")
+    elif space is not None:
+        found["add_prefix_space"] = space.get("prepend_scheme", "always") == "always"
+    return found
+
+
+def _parts(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
+    """Return the parts of a sequence, or the part alone."""
+    if part is None:
+        return []
+    return [each for step in part[inner] for each in _parts(step, inner)] if inner in part else [part]
 
 
 def _from_whole_file(path: str, added: AddedTokens) -> Tokenizer:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import typer.main
+from support.named_tests import all_names
 
 from corpusmill.jobs.cli.app import app
 from corpusmill.jobs.cli.plain_help import plain_text
@@ -26,7 +27,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["job-file.md", "command-line.md"])
+@pytest.mark.parametrize("page", ["job-file.md", "command-line.md", "checkpoints.md"])
 def test_a_generated_page_is_up_to_date(page: str) -> None:
     """`make docs` writes it again."""
     pages = generator().PAGES
@@ -35,7 +36,12 @@ def test_a_generated_page_is_up_to_date(page: str) -> None:
 
 def test_every_page_of_the_generator_is_looked_at() -> None:
     """A new one has to be listed above."""
-    assert set(generator().PAGES) == {"job-file.md", "command-line.md"}
+    assert set(generator().PAGES) == {"job-file.md", "command-line.md", "checkpoints.md"}
+
+
+def test_every_difference_from_the_reference_is_shown_by_a_test() -> None:
+    """The page names it."""
+    assert {test for *_, test in generator().DIFFERENCES} <= all_names()
 
 
 def test_every_field_has_a_description_in_whole_sentences() -> None:

@@ -13,6 +13,7 @@ from corpusmill.pipeline.tasks import TASKS
 
 TASK_PAGES = {task: f"tasks/{task}.md" for task in TASKS}
 PAGES = [
+    "checkpoints.md",
     "operations.md",
     "schedules.md",
     "report.md",

@@ -95,6 +95,20 @@ def test_what_is_missing_is_said(workshop: Workshop, copied: Path, command: list
         assert (found["unused"], found["tokenizer"], len(found["problems"])) == (None, None, 3)
 
 
+def test_unknown_keys_are_noted_once(workshop: Workshop, copied: Path) -> None:
+    """By inspect, plan and run, which also records the note."""
+    config = json.loads((copied / "config.json").read_text()) | {"gap_size": 0}
+    (copied / "config.json").write_text(json.dumps(config))
+    note = "config.json: unknown to this version, so without effect: gap_size"
+    assert workshop.cli("inspect", copied).stdout.count(note) == 1
+    workshop.numbered(9)
+    job = workshop.job(models=[{"checkpoint": str(copied)}])
+    for command in ("plan", "run"):
+        result = workshop.cli(command, job)
+        assert (result.exit_code, result.stderr.count(note)) == (0, 1), result.output
+    assert (workshop.output / "_job/events.jsonl").read_text().count(note) == 1
+
+
 def test_missing_weights_are_said(workshop: Workshop, copied: Path) -> None:
     """With the foreign files that are there."""
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")

@@ -117,6 +117,21 @@ NOTES: dict[str, tuple[Change, dict[str, Any], str]] = {
         {"task": "fill-mask"},
         "the mask is spelled <mask>, not [MASK]",
     ),
+    "unknown keys": (
+        stated("config.json", gap_size=0, hidden_dropout_prob=0.3, net_structure_type=0, gone=None),
+        {},
+        "config.json: unknown to this version, so without effect: gap_size, net_structure_type",
+    ),
+    "unknown key of a tokenizer": (
+        stated(do_lower_kase=True),
+        {},
+        "tokenizer_config.json: unknown to this version, so without effect: do_lower_kase",
+    ),
+    "code of its own": (
+        stated("config.json", auto_map={"AutoModel": "modeling.OwnModel"}),
+        {},
+        "config.json: auto_map: code of the checkpoint is never run",
+    ),
 }
 
 

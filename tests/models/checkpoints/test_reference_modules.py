@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from support.named_tests import all_names
 from support.tiny_checkpoints import write_checkpoint
 from torch import nn
 
 from corpusmill.models import ConfigError, OptionError, PackedTokens, load_model, read_checkpoint
-from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer
+from corpusmill.models.checkpoints.key_check import key_notes
+from corpusmill.models.checkpoints.key_table import FILES
+from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
 
 st = pytest.importorskip("sentence_transformers", reason="sentence-transformers is the reference here")
 modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
 
 TEXTS = ["the water runs to the old house", "good", "they watch it all night and the water runs ."]
+CASED = [text.title() for text in TEXTS]
 Chain = Callable[[Path], list[nn.Module]]
 
 
@@ -166,6 +170,134 @@ def test_output_hidden_states_changes_no_vector(plain: Path, tmp_path: Path) -> 
     torch.testing.assert_close(ours(folder), theirs(folder), rtol=0, atol=1e-5)
 
 
+# Keys of the files, each with a value.
+
+REFUSED_VALUES: tuple[tuple[str, dict[str, Any], str], ...] = (
+    (
+        "sentence_bert_config",
+        {"config_kwargs": {"num_hidden_layers": 1}},
+        r"config_kwargs\.num_hidden_layers: .*into config.json",
+    ),
+    (
+        "sentence_bert_config",
+        {"config_args": {"num_hidden_layers": 1}},
+        r"config_args\.num_hidden_layers: .*into config.json",
+    ),
+    ("sentence_bert_config", {"model_kwargs": {"variant": "fp16"}}, r"model_kwargs\.variant: .*; remove it"),
+    (
+        "sentence_bert_config",
+        {"tokenizer_args": {"tokenizer_type": "roberta"}},
+        r"tokenizer_args\.tokenizer_type: .*; state the class",
+    ),
+    (
+        "sentence_bert_config",
+        {"tokenizer_args": {"mistral_format": True}},
+        r"tokenizer_args\.mistral_format: ",
+    ),
+    ("sentence_bert_config", {"processor_kwargs": {"gguf_file": "a"}}, r"processor_kwargs\.gguf_file: "),
+    ("sentence_bert_config", {"model_args": {"variant": "fp16"}}, r"model_args\.variant: .*; remove it"),
+    (
+        "sentence_bert_config",
+        {"processing_kwargs": {"text": {"max_length": 4}}},
+        "processing_kwargs: .*max_l",
+    ),
+    ("sentence_bert_config", {"query_expansion": {"length": 4}}, "query_expansion: .* late interaction"),
+    ("sentence_bert_config", {"query_length": 4}, "query_length: .* late interaction"),
+    ("sentence_bert_config", {"document_length": 4}, "document_length: .* late interaction"),
+    (
+        "sentence_bert_config",
+        {"modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}}},
+        "modality_config: expected {'text'.*pooler_output",
+    ),
+    (
+        "sentence_bert_config",
+        {"module_output_name": "sentence_embedding"},
+        "module_output_name: expected 'to",
+    ),
+    ("config_sentence_transformers", {"model_type": "MultiVectorEncoder"}, "model_type: expected 'Sentence"),
+)
+HONOURED_VALUES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("sentence_bert_config", {"max_seq_length": 5}),
+    ("sentence_bert_config", {"do_lower_case": True}),
+    ("sentence_bert_config", {"tokenizer_args": {"do_lower_case": False}}),
+    ("sentence_bert_config", {"processor_kwargs": {"model_max_length": 6}}),
+    ("sentence_bert_config", {"model_args": {"attn_implementation": "eager", "add_pooling_layer": False}}),
+    ("sentence_bert_config", {"model_kwargs": {"dtype": "float32"}}),
+    (
+        "sentence_bert_config",
+        {"config_kwargs": {"trust_remote_code": True, "use_cache": False}, "unpad_inputs": False},
+    ),
+    ("sentence_bert_config", {"query_length": None, "processing_kwargs": {}}),
+    ("sentence_bert_config", {"transformer_task": "feature-extraction"}),
+    ("1_Pooling/config", {"embedding_dimension": 99}),
+    ("config_sentence_transformers", {"truncate_dim": 7}),
+    ("config_sentence_transformers", {"model_type": "SentenceTransformer"}),
+    (
+        "config_sentence_transformers",
+        {
+            "similarity_fn_name": "dot",
+            "keep_in_fp32_modules": ["x"],
+            "query_prefix": "[Q] ",
+            "document_prefix": "[D] ",
+            "skiplist_words": ["."],
+            "__version__": {"sentence_transformers": "2.2.2"},
+        },
+    ),
+)
+# Keys whose values other tests change, by the name of the test.
+ELSEWHERE = {
+    "prompts": "test_vectors",
+    "default_prompt_name": "test_vectors",
+    "max_active_dims": "test_sparse_weights",
+    "tokenizer_name_or_path": "test_a_tokenizer_elsewhere_is_refused",
+}
+# Keys that the table has for code which another change brings.
+COMING = {"activation_fn"}
+
+
+def restated(folder: Path, name: str, values: dict[str, Any]) -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "values", "message"), REFUSED_VALUES)
+def test_values_that_would_give_other_vectors_are_refused(
+    plain: Path, tmp_path: Path, name: str, values: dict[str, Any], message: str
+) -> None:
+    """With what to do; sentence-transformers itself would read them."""
+    folder = restated(written([encoder(plain), modules.Pooling(32)], tmp_path), name, values)
+    with pytest.raises(ConfigError, match=rf"{name}\.json: {message}"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("name", "values"), HONOURED_VALUES)
+def test_values_count_as_in_sentence_transformers(
+    plain: Path, tmp_path: Path, name: str, values: dict[str, Any]
+) -> None:
+    """Or have no effect there either."""
+    folder = restated(written([encoder(plain), modules.Pooling(32)], tmp_path), name, values)
+    tokenizer = load_tokenizer(str(folder), sentence=True)
+    limit = model_max_length(str(folder), sentence=True)
+    tokenizer.enable_truncation(min(limit or 128, 128))
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(CASED)]
+    tokenizer.no_truncation()
+    vectors = load_model(folder)(PackedTokens.from_sequences(ids)).embeddings
+    reference = st.SentenceTransformer(str(folder), device="cpu")
+    expected = reference.encode(CASED, convert_to_tensor=True)
+    torch.testing.assert_close(vectors, expected, rtol=0, atol=1e-5)
+
+
+def test_every_key_that_matters_has_a_folder() -> None:
+    """Of the Transformer's file and the settings; the modules have their chains above."""
+    assert set(ELSEWHERE.values()) <= all_names()
+    tested = ELSEWHERE.keys() | COMING | {key for _, values in HONOURED_VALUES for key in values}
+    tested |= {key for _, values, _ in REFUSED_VALUES for key in values}
+    for name in ("transformer", "sentence_transformers"):
+        rows = [row for row in FILES[name].keys if row.treatment != "without effect"]
+        assert {key for row in rows for key in row.names} - tested == set()
+
+
 # Routers.
 
 
@@ -211,6 +343,25 @@ def test_a_route_is_chosen_as_by_encode(
     torch.testing.assert_close(ours(folder, route), theirs(folder, task=task), rtol=0, atol=2e-5)
     (note,) = read_checkpoint(folder, route=route).notes
     assert "of its Router; it also has" in note
+
+
+@pytest.mark.parametrize("write", [routed, projected])
+def test_unknown_keys_of_modules_in_a_router_are_noted(
+    plain: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """In the folders of its routes, be the Router in a folder of its own or not."""
+    folder = write(plain, tmp_path)
+    for kind in ("Pooling", "Dense"):
+        for path in folder.glob(f"**/*_{kind}/config.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"gap": 1}))
+    notes = key_notes(folder, read_checkpoint(folder).folder, "bert")
+    paths = [
+        path.relative_to(folder).as_posix()
+        for path in folder.glob("**/*.json")
+        if '"gap"' in path.read_text()
+    ]
+    assert len(paths) > 1
+    assert sorted(note.partition(": ")[0] for note in notes) == sorted(paths)
 
 
 def test_an_older_asym(plain: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tasks that read two texts a row: next sentence, multiple choice, zero-shot labels of the job's own."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,29 @@ def test_zero_shot_takes_its_verdicts_from_the_labels_names(checkpoint: Checkpoi
         for folder in (one, other)
     ]
     assert scores[0] == pytest.approx(1 - scores[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "stated", [{"entailment": 2, "maybe": 1, "no": 0}, {"ENTAIL": 1, "entailment": 0}, {"no": 0}, {}], ids=str
+)
+def test_zero_shot_takes_entailment_from_label2id(
+    checkpoint: Checkpoints, model: Model, stated: dict[str, int]
+) -> None:
+    """As the pipeline does, also where `id2label` says otherwise; without such a label `id2label` counts."""
+    labels = ["water", "a good book"]
+    folder = checkpoint("text-classification", labels=NLI)
+    config = json.loads((folder / "config.json").read_text()) | {"label2id": stated}
+    (folder / "config.json").write_text(json.dumps(config))
+    spec = model(folder, "zero-shot-classification", candidate_labels=labels)
+    found = {row["label"]: row["score"] for row in encoded(spec, text=["the water"])["labels"][0].as_py()}
+    if not any(name.lower().startswith("entail") for name in stated):
+        (folder / "config.json").write_text(json.dumps(config | {"label2id": {"entailment": 0}}))
+    pipeline = ZeroShotClassificationPipeline(
+        model=AutoModelForSequenceClassification.from_pretrained(folder).eval(),
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+    )
+    expected = pipeline("the water", candidate_labels=labels)
+    assert found == pytest.approx(dict(zip(expected["labels"], expected["scores"], strict=True)), abs=1e-5)
 
 
 @pytest.mark.parametrize(

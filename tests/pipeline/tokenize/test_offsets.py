@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.laid_out import spec_of, text_block, tokenized
-from transformers import AutoTokenizer
+from support.tiny_checkpoints import VOCABULARY, write_checkpoint
+from transformers import AutoTokenizer, TokenClassificationPipeline
 
 Checkpoints = Callable[..., Path]
 
@@ -118,3 +120,21 @@ def test_texts_are_kept_where_spans_are_cut_out_of_them(checkpoint: Checkpoints)
     plain = tokenized(block, spec_of(folder))
     assert "text" not in plain.tables
     assert plain.tables[f"{spec_of(folder).key}.text"].column_names == ["ids"]
+
+
+def test_words_are_the_tokenizers_where_a_token_is_longer_than_its_text(tmp_path: Path) -> None:
+    """A Korean syllable without accents is three signs: the reference takes it for a piece of a word."""
+    syllable = unicodedata.normalize("NFD", "\ud55c")
+    folder = write_checkpoint(tmp_path, "bert", "base", vocab=(*VOCABULARY, syllable))
+    text = "good \ud55c water"
+    spec = spec_of(folder, offsets=True)
+    assert tokenized(text_block([text]), spec).tables[f"{spec.key}.text"]["begins"].to_pylist() == [
+        [True] * 3
+    ]
+    pipeline = object.__new__(TokenClassificationPipeline)
+    pipeline.tokenizer = AutoTokenizer.from_pretrained(folder)
+    encoding = pipeline.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    pieces_of_theirs = pipeline.gather_pre_entities(
+        text, encoding["input_ids"], np.zeros((3, 2)), encoding["offset_mapping"], np.zeros(3), "first"
+    )
+    assert [piece["is_subword"] for piece in pieces_of_theirs] == [False, True, False]

@@ -7,6 +7,7 @@ limit. Where we differ on purpose, the folder is refused or noted by name.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,29 @@ from typing import Any
 import pytest
 import transformers
 from support.laid_out import ids_of, lay_out, types_of
+from support.named_tests import all_names
 from support.nasty_texts import TEXTS, VOCAB
 from support.tiny_checkpoints import write_checkpoint
-from tokenizers import BertWordPieceTokenizer, normalizers
+from tokenizers import (
+    BertWordPieceTokenizer,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import AutoTokenizer
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 
+from corpusmill.models import ConfigError
+from corpusmill.models.checkpoints.key_check import check_keys, key_notes
+from corpusmill.models.checkpoints.key_table import FILES
 from corpusmill.models.checkpoints.sentence_modules import TRANSFORMER_FILES
 from corpusmill.pipeline.errors import TokenizerError
 from corpusmill.pipeline.tokenize.early_cut import EarlyCut
 from corpusmill.pipeline.tokenize.settings import (
     BERT_CLASSES,
+    CLASS_SETTINGS,
     FILE_CLASSES,
     GENERIC_CLASSES,
     SENTENCE_FILES,
@@ -57,6 +70,32 @@ def truncating(direction: str) -> dict[str, Any]:
             "pad_token": "[PAD]",
         },
     }
+
+
+def keys_of(file: str, *treatments: str) -> set[str]:
+    rows = FILES[file].keys
+    return {key for row in rows for key in row.names if row.treatment in treatments}
+
+
+IDLE = sorted(keys_of("tokenizer", "without effect"))
+ODD_VALUES: dict[str, Any] = {
+    "chat_control_tokens": ["<ent>"],
+    "files_loaded": ["vocab.txt"],
+    "max_length": 5,
+    "pad_to_multiple_of": 8,
+    "pad_token_type_id": 1,
+    "padding_side": "left",
+    "sp_model_kwargs": {"enable_sampling": True},
+    "stride": 2,
+    "unk_id": 3,
+    "vocab_size": 7,
+}
+
+
+def odd_value(key: str) -> Any:
+    """A value that is not the default, of a key without effect."""
+    true = ("add_", "clean_", "is_", "local_", "spaces_", "trim_", "use_", "legacy", "from_", "fix_")
+    return ODD_VALUES.get(key, key.startswith(true) or "odd")
 
 
 def added(word: str, **flags: bool) -> dict[str, Any]:
@@ -131,6 +170,14 @@ EITHER = {
     ),
     "added_tokens.json": Folder(files={"added_tokens": {"HELLO": VOCAB.index("HELLO")}}),
     "not padded on the left": Folder({"padding_side": "left"}),
+    "model-specific tokens": Folder({"model_specific_special_tokens": {"ent_token": "<ent>"}}),
+    "model-specific tokens beside others": Folder(
+        {"model_specific_special_tokens": {"ent_token": "<ent>"}, "hello_token": "HELLO"}
+    ),
+    "tokens of two lists": Folder(
+        {"extra_special_tokens": ["<ent>"], "additional_special_tokens": ["HELLO"], "eos_token": "</s>"}
+    ),
+    "keys without effect": Folder({key: odd_value(key) for key in IDLE}),
 }
 VOCABULARY_ONLY = {
     "blank last line": Folder(vocab=LINES + "\n\n"),
@@ -254,6 +301,80 @@ def test_what_cannot_be_built_is_refused_by_name(
         load_tokenizer(str(folder.write(tmp_path, *kinds)))
 
 
+REFUSED_VALUES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"init_inputs": [["a"]]}, r"init_inputs: expected \[\], got"),
+    ({"trust_remote_code": True}, "trust_remote_code: expected False, got True, .*; remove it"),
+    ({"gguf_file": "a.gguf"}, "gguf_file: expected no such key"),
+    *(
+        ({key: value}, f"{key}: expected no such key, got .*; save the tokenizer again")
+        for key, value in {
+            "vocab": {"a": 0},
+            "merges": ["a b"],
+            "tokenizer_object": {},
+            "post_processor": {},
+            "tokenizer_truncation": {"direction": "left"},
+            "tokenizer_padding": {},
+            "_json_truncation": {},
+            "_json_padding": {},
+        }.items()
+    ),
+)
+
+
+@pytest.mark.parametrize(("config", "message"), REFUSED_VALUES, ids=[str(case) for case, _ in REFUSED_VALUES])
+def test_values_that_would_make_another_tokenizer_are_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    """Before anything is built; null is as good as no key."""
+    with pytest.raises(ConfigError, match=rf"tokenizer_config\.json: {message}"):
+        check_keys(Folder(config).write(tmp_path, *BOTH), tmp_path, "bert")
+    Folder(dict.fromkeys(config)).write(tmp_path)
+    check_keys(tmp_path, tmp_path, "bert")
+
+
+def test_a_tokenizer_that_cuts_at_random_is_refused(tmp_path: Path) -> None:
+    """Dropout of merges is for training; zero is none."""
+    for dropout in (0.1, 0.0, None):
+        model = {"type": "BPE", "dropout": dropout, "unk_token": "a", "vocab": {"a": 0}, "merges": []}
+        Folder(GENERIC, sections={"model": model}).write(tmp_path, "tokenizer.json")
+        if dropout:
+            with pytest.raises(ConfigError, match=r"tokenizer\.json: model\.dropout: .* 0\.1.*cuts texts at"):
+                key_notes(tmp_path, tmp_path, "bert")
+        else:
+            assert key_notes(tmp_path, tmp_path, "bert") == ()
+
+
+# Keys whose values other tests change, by the name of the test.
+ELSEWHERE = {
+    "clean_text": "test_text_that_is_not_to_be_cleaned_keeps_control_characters",
+    "never_split": "test_words_that_are_never_split_stay_whole",
+    "wordpieces_prefix": "test_another_prefix_begins_the_later_pieces",
+    "model": "test_a_folder_gives_the_tokens_of_the_reference",
+    "normalizer": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "pre_tokenizer": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "post_processor": "test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote",
+    "*_token": "test_added_tokens_are_those_of_transformers",
+    **dict.fromkeys(
+        ("add_prefix_space", "keep_accents", "split_by_punct"),
+        "test_a_setting_of_such_a_class_is_that_of_its_file",
+    ),
+}
+
+
+def test_every_key_that_matters_has_a_folder() -> None:
+    """The values of each key that is honoured or refused are tested here or where this says."""
+    assert set(ELSEWHERE.values()) <= all_names()
+    folders = [case[0] for case in CASES] + [folder for folder, *_ in REFUSED.values()]
+    tested = set(ELSEWHERE) | {key for config, _ in REFUSED_VALUES for key in config}
+    for folder in folders:
+        special = folder.files.get("special_tokens_map", {})
+        tested |= {*(folder.config or {}), *folder.sections, *special}
+    matter = set().union(
+        *(keys_of(name, "honoured", "refused") for name in ("tokenizer", "tokenizer_json", "special_tokens"))
+    )
+    assert matter - tested == set()
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
 def test_a_git_lfs_pointer_is_named_for_what_it_is(tmp_path: Path, name: str) -> None:
     """In place of any of the files."""
@@ -321,6 +442,104 @@ def test_a_class_with_other_rules_is_loaded_from_the_file_that_it_wrote(tmp_path
     assert_the_same(tmp_path, theirs, longest=1000)
 
 
+WORDS = {word: index for index, word in enumerate(VOCAB)}
+SEPARATED = ("[SEP]", WORDS["[SEP]"]), ("[CLS]", WORDS["[CLS]"])
+TEMPLATE = processors.TemplateProcessing(
+    single="[CLS] $A [SEP]", pair="[CLS] $A [SEP]:1 [SEP] $B:2 [SEP]:2", special_tokens=list(SEPARATED)
+)
+BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=True)
+KINDS: dict[str, tuple[Any, ...]] = {
+    "normalizer": (
+        normalizers.BertNormalizer(lowercase=False),
+        normalizers.ByteLevel(),
+        normalizers.Lowercase(),
+        normalizers.NFC(),
+        normalizers.NFD(),
+        normalizers.NFKC(),
+        normalizers.NFKD(),
+        normalizers.Nmt(),
+        normalizers.Prepend("x"),
+        normalizers.Replace("a", "the "),
+        normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()]),
+        normalizers.Strip(),
+        normalizers.StripAccents(),
+    ),
+    "pre_tokenizer": (
+        pre_tokenizers.BertPreTokenizer(),
+        BYTE_LEVEL,
+        pre_tokenizers.CharDelimiterSplit("e"),
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.FixedLength(3),
+        pre_tokenizers.Metaspace(prepend_scheme="first"),
+        pre_tokenizers.Punctuation("isolated"),
+        pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()]),
+        pre_tokenizers.Split(" ", "merged_with_next"),
+        pre_tokenizers.UnicodeScripts(),
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.WhitespaceSplit(),
+    ),
+    "post_processor": (
+        processors.BertProcessing(*SEPARATED),
+        processors.ByteLevel(),
+        processors.RobertaProcessing(*SEPARATED),
+        processors.Sequence([processors.ByteLevel(), TEMPLATE]),
+        TEMPLATE,
+    ),
+    "model": (
+        models.BPE(WORDS, [], unk_token="[UNK]"),
+        models.Unigram([(word, -1.0 - index / 100) for index, word in enumerate(VOCAB)], unk_id=1),
+        models.WordLevel(WORDS, unk_token="[UNK]"),
+        models.WordPiece(WORDS, unk_token="[UNK]", max_input_chars_per_word=4),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("component", "part"),
+    [(component, part) for component, parts in KINDS.items() for part in parts],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_generic_tokenizer_may_have_parts_of_every_kind(tmp_path: Path, component: str, part: Any) -> None:
+    """They run as they are in the file."""
+    tokenizer = Tokenizer(models.WordPiece(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = (
+        pre_tokenizers.Whitespace(),
+        KINDS["post_processor"][0],
+    )
+    setattr(tokenizer, component, part)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    Folder(GENERIC | BERT_NAMES | {"model_input_names": WITH_TYPES}).write(tmp_path)
+    assert_the_same(tmp_path, AutoTokenizer.from_pretrained(tmp_path), longest=300)
+
+
+def test_every_kind_of_a_part_is_run() -> None:
+    """But Precompiled, whose table comes out of a model of sentencepiece."""
+    for component, parts in KINDS.items():
+        rows = [row for row in FILES["tokenizer_kinds"].keys if component in row.of]
+        kinds = {name for row in rows for name in row.names}
+        assert kinds - {type(part).__name__ for part in parts} <= {"Precompiled"}
+
+
+@pytest.mark.parametrize("value", [False, True])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [(name, setting) for name, settings in CLASS_SETTINGS.items() for setting in settings],
+)
+def test_a_setting_of_such_a_class_is_that_of_its_file(
+    tmp_path: Path, name: str, setting: str, value: bool
+) -> None:
+    """The reference follows the setting, so one that the file contradicts is refused."""
+    kind = tokenizer_class_from_name(name)
+    MADE[name](partial(kind, **{setting: value})).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert_the_same(tmp_path, AutoTokenizer.from_pretrained(tmp_path), longest=300)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: not value}))
+    load_tokenizer.cache_clear()
+    with pytest.raises(TokenizerError, match=rf"{setting}: expected {value}, as in .*, got {not value}"):
+        load_tokenizer(str(tmp_path))
+
+
 @pytest.mark.parametrize("kind", ["BertTokenizer", "DistilBertTokenizer"])
 def test_a_folder_that_the_reference_saved_is_read_alike(tmp_path: Path, kind: str) -> None:
     """Of every BERT class, with settings that are not the defaults."""
@@ -343,6 +562,10 @@ SENTENCE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "limit": ({"max_seq_length": 9}, {"model_max_length": 20}),
     "no limit": ({"max_seq_length": None}, {"model_max_length": 20}),
     "arguments": ({"tokenizer_args": {"do_lower_case": False, "truncation_side": "left"}}, {}),
+    "arguments without effect": (
+        {"tokenizer_args": {"tokenizer_class": "DistilBertTokenizer", "use_fast": False, "revision": "x"}},
+        {},
+    ),
     "new name of the arguments": ({"processor_kwargs": {"strip_accents": False}}, {}),
     "limit among the arguments": (
         {"max_seq_length": 9, "tokenizer_args": {"model_max_length": 11}},
