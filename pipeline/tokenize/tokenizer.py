@@ -30,6 +30,7 @@ from corpusmill.pipeline.tokenize.added_tokens import AddedTokens, added_tokens
 from corpusmill.pipeline.tokenize.settings import (
     CLASS_SETTINGS,
     FILE_CLASSES,
+    OTHER_FILES,
     TokenizerSettings,
     read_json,
     read_settings,
@@ -72,12 +73,29 @@ def tokenizer_digest(folder: str, *, sentence: bool = False) -> str:
     return digest.hexdigest()
 
 
-@functools.lru_cache(maxsize=16)
 def load_tokenizer(folder: str, *, sentence: bool = False) -> Tokenizer:
-    """Load a tokenizer, without padding and truncation.
+    """Load a tokenizer, without padding and truncation; anew only if its files have changed.
 
     `sentence`: the folder is one of sentence-transformers, whose own settings count.
     """
+    return _loaded(folder, sentence, _stamp(folder))
+
+
+def _stamp(folder: str) -> tuple[tuple[int, int] | None, ...]:
+    """Return what changes if one of the files is written again: a program may save a checkpoint twice."""
+    found: list[tuple[int, int] | None] = []
+    for name in (*FILES, *OTHER_FILES):
+        try:
+            stat = os.stat(os.path.join(folder, name))
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(folder: str, sentence: bool, _stamp: tuple[tuple[int, int] | None, ...]) -> Tokenizer:
     settings = read_settings(folder, sentence=sentence)
     settings.check()
     tokenizer = _load(settings)

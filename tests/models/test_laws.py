@@ -17,6 +17,8 @@ BOUNDARIES = {"cu_seqlens", "key_mask", "lengths", "max_length", "runs", "split"
 MAY_READ_MAX_LENGTH = {"model.py"}
 # Beside `ops`: the batch itself, and the kernels that `ops` chooses on a GPU.
 LOOK_ACROSS = {"packed.py", "gpu/attention_kernels.py", "gpu/window_kernels.py"}
+# A table of names, which it splits.
+LOOK_ACROSS |= {"checkpoints/key_table.py"}
 # What entries of a table are made of.
 SHARED = {"__init__", "losses", "parts"}
 

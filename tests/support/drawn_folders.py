@@ -377,7 +377,7 @@ def _dense_chain(modules: Values) -> list[nn.Module]:
     pooling = dense.Pooling(
         WIDTH, modules.get("pooling", "mean"), include_prompt=modules.get("include_prompt", True)
     )
-    width, steps = pooling.get_sentence_embedding_dimension(), []
+    width, steps = pooling.get_embedding_dimension(), []
     for step in modules.get("steps", ()):
         if step == "Dense":
             function = FUNCTIONS[modules.get("function", 0)]()

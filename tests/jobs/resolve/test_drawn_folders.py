@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from support.drawn_folders import DrawnFolder, drawn_folders, write_folder
 from support.reference_answers import AnyBest, Reference, choices, of_row
 from support.running import encoded
@@ -49,6 +49,7 @@ def compare(architecture: str, tmp_path: Path, *, folders: int, number: int = 0)
         max_examples=folders,
         database=None,
         deadline=None,
+        phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(drawn=drawn_folders(architecture))

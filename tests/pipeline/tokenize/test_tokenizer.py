@@ -206,3 +206,11 @@ def test_convberts_class_obeys_its_settings_like_the_others(
     """Transformers 5 takes its tokenizer.json as it is, and ignores a stated do_lower_case; 4 obeyed it."""
     folder = write(tmp_path, "tokenizer.json", {"tokenizer_class": "ConvBertTokenizer"} | stated)
     assert ("HELLO" in tokens(folder, "The HELLO")) == cased
+
+
+def test_a_folder_that_is_written_again_has_its_new_tokenizer(tmp_path: Path) -> None:
+    """Within one program too: a notebook saves a checkpoint after each change of it."""
+    for word in ("water", "house", "film"):
+        (tmp_path / "vocab.txt").write_text("\n".join(("[PAD]", "[UNK]", "[CLS]", "[SEP]", word)))
+        assert load_tokenizer(str(tmp_path)).token_to_id(word) == 4
+    assert load_tokenizer(str(tmp_path)) is load_tokenizer(str(tmp_path))
