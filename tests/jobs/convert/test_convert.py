@@ -46,6 +46,7 @@ def test_there_is_a_checkpoint_for_every_class() -> None:
     assert wanted <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_transformers_answers_as_the_framework_did(name: str, tmp_path: Path) -> None:
     """The result loads with no key missing and none left over."""

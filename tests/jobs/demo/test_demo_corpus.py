@@ -104,6 +104,7 @@ def test_shards_read_in_order_are_the_corpus(tmp_path: Path, shards: int) -> Non
     assert sorted((tmp_path / "new").iterdir()) == paths
 
 
+@pytest.mark.slow
 def test_each_text_has_the_spans_that_the_tagger_should_find(tmp_path: Path) -> None:
     """Offsets are code points, as `corpusmill evaluate` needs them."""
     (path,) = write_jsonl([Document("m", "n", "𝛑: ValueError, see PEP 8.")], tmp_path, shards=1)

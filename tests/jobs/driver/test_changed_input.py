@@ -81,6 +81,7 @@ def three(request: pytest.FixtureRequest, workshop: Workshop) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("units", [1, 4])
 def test_the_units_of_a_changed_file_fail_and_the_others_are_done(

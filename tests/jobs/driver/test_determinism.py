@@ -89,6 +89,7 @@ def test_unit_sizes_change_rounding_only(workshop: Workshop, both: dict[str, Any
     same_to_rounding(rows(one), rows(run(workshop, "other", input__rows_per_unit=size, **both)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_limit_of_openmp_changes_no_result(workshop: Workshop, limit: str) -> None:
     """More threads than `OMP_THREAD_LIMIT` would leave parts of the products undefined.

@@ -78,6 +78,7 @@ WRITES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", WRITES.values(), ids=WRITES)
 def test_a_store_that_fails_is_said_in_words_and_the_same_command_continues(
     workshop: Workshop, job: Path, fault: Fault

@@ -230,6 +230,7 @@ def started(workshop: Workshop, job: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_while_the_first_works(workshop: Workshop) -> None:
     """Exit code 1, one line with the owner; the first ends as if alone."""
     workshop.numbered(80)

@@ -238,6 +238,7 @@ def test_endless_throttling_is_said_in_words(
     assert stored() == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("refusal", "part"),
     [(EXPIRED, ""), (EXPIRED, "/out/"), (EXPIRED, "/in/"), (DENIED, "/in/"), (DENIED, "prefix=in")],

@@ -139,6 +139,7 @@ def test_on_a_store_in_memory(workshop: Workshop, memory: Any, spelling: Spellin
     expect_own_rows(twice(JobConfig.from_dict(job)), "jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["s3", pytest.param("s3a", marks=pytest.mark.slow)])
 def test_in_s3(workshop: Workshop, s3: Proxy, scheme: str) -> None:
     """`s3://` and `s3a://` name the same objects."""

@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("checkpoints")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_units_batches_and_equal_texts_change_no_result(workshop: Workshop, folder: Path, task: str) -> None:
     """Beyond rounding; where the task takes windows, texts of several."""

@@ -164,6 +164,7 @@ def test_a_run_that_is_killed_has_failed_and_the_next_one_continues(office: Offi
     assert verify(str(office.folder / "out")).rows == ROWS
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_added_while_it_serves_is_run(office: Office) -> None:
     """And one that is removed is not."""
     office.add("--name", "gone")

@@ -118,6 +118,7 @@ def test_the_changes_are_those_of_the_database() -> None:
     assert {HOUR / 2, HOUR, 2 * HOUR} <= moves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cron", "minutes", "hours"),
     [

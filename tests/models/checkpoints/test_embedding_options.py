@@ -107,6 +107,7 @@ def test_a_checkpoint_stored_without_its_pooler_refuses_it(checkpoints: Checkpoi
         embed(checkpoints("bert", "fill-mask"), pooling="pooler")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("layer", [0, 1, 2, 3, -1, -2, -3, -4])
 def test_a_layer_is_that_of_hidden_states(

@@ -144,6 +144,7 @@ def test_a_field_counts_as_in_transformers(
     assert_same(tmp_path, reference, results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_all_activations")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("activation", LESS_USUAL)
@@ -156,6 +157,7 @@ def test_usual_activations(
     assert_same(tmp_path, reference, results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_all_activations")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(
@@ -166,6 +168,7 @@ def test_every_activation(
     assert_same(tmp_path, reference, results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("labels", [1, 7])
 @pytest.mark.parametrize("task", ["text-classification", "token-classification", "multiple-choice"])

@@ -51,6 +51,7 @@ def as_on_a_gpu(
     return loading.load_model(folder, task, dtype=dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_layout_keeps_every_models_function(

@@ -52,6 +52,7 @@ def batch_of(lengths: tuple[int, ...], *, types: bool = True, seed: int = 0) -> 
     return PackedTokens.from_sequences(ids, kinds if types else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "task"), CELLS)
 @pytest.mark.parametrize("slots", [False, True])
 def test_padded_batches_give_the_same(

@@ -21,6 +21,7 @@ HOURS = {
 PARAMETERS = [pytest.param(make, marks=pytest.mark.slow if make is thousand else ()) for make in TRACES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", PARAMETERS)
 def test_ours_is_as_fast_and_costs_less(make: Callable[[], Trace]) -> None:
     """Within 10 % of the fastest; worker-hours within 5 % of Ray's default, below the fixed pool's."""

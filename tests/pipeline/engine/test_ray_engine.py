@@ -43,6 +43,7 @@ def when_running(monkeypatch: pytest.MonkeyPatch, action: Any) -> Iterator[list[
     yield done
 
 
+@pytest.mark.slow
 def test_ray_and_inline_give_the_same_bytes(job: dict[str, Any], undisturbed: dict[str, bytes]) -> None:
     """Two pools, three files, rejects and nulls: every data file equals that of the inline executor."""
     result = run(JobConfig.from_dict(job))

@@ -180,6 +180,7 @@ NESTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize("column", ["text", "other"])
 def test_deep_nesting_is_a_reject_or_not_looked_at(tmp_path: Path, value: bytes, column: str) -> None:

@@ -120,6 +120,7 @@ def units(draw: Callable[..., Any], labels: int) -> ScoredTokens:
     return scored([np.array(each, np.float32).reshape(-1, labels) / 8 for each in rows], begins)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("labels", LABEL_SETS, ids=" ".join)
 def test_spans_are_those_of_transformers(labels: tuple[str, ...], aggregation: str) -> None:

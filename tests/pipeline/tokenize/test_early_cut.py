@@ -121,6 +121,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("normalizer", "added"), CASES, ids=str)
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=3), limit=st.integers(1, 40))

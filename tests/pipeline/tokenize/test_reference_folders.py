@@ -240,6 +240,7 @@ def assert_the_same(
         assert list(filter(None, expected["attention_mask"])) == [[1] * len(each) for each in ids]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "kinds"), [case[:2] for case in CASES], ids=[case[2] for case in CASES])
 def test_a_folder_gives_the_tokens_of_the_reference(
     tmp_path: Path, folder: Folder, kinds: tuple[str, ...]
@@ -520,6 +521,7 @@ def test_every_kind_of_a_part_is_run() -> None:
         assert kinds - {type(part).__name__ for part in parts} <= {"Precompiled"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [False, True])
 @pytest.mark.parametrize(
     ("name", "setting"),
@@ -596,6 +598,7 @@ def test_sentence_transformers_settings_of_the_tokenizer_count(
     assert_the_same(folder, AutoTokenizer.from_pretrained(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stated", "config"), SENTENCE.values(), ids=SENTENCE)
 def test_sentence_transformers_itself_agrees(
     tmp_path: Path, stated: dict[str, Any], config: dict[str, Any]
