@@ -183,7 +183,7 @@ def ray_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.exhaustive), 0.1])
 def test_a_ray_run_on_s3(
     workshop: Workshop,

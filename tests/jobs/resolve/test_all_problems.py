@@ -147,7 +147,7 @@ def test_a_fault_is_one_problem(workshop: Workshop, name: str) -> None:
     check([name], workshop)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_pair_of_faults_is_reported_in_one_run(workshop: Workshop) -> None:
     """No fault hides another one, whichever two they are."""
     for pair in combinations(FAULTS, 2):

@@ -78,7 +78,7 @@ def test_a_reader_stays_within_its_share_of_the_store(
     assert UNIT < most < 0.75 * STORE
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "units_a_share", [0.5, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (2, 5))]
 )

@@ -191,7 +191,7 @@ def test_a_signal_ends_a_run_that_the_printed_command_continues(
     assert data_files(job) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_path: Path) -> None:
     """Ray's processes are stopped and do not answer: the watchdog ends them and the driver."""
     job["input"]["rows_per_unit"] = 2

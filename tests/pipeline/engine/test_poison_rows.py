@@ -130,7 +130,7 @@ def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     assert rejects(job)[20]["reason"].endswith(", encoded alone")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_kind_of_poison_at_once(poisoned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """First row, last row, neighbours, both units, both models: exactly these are refused."""
     words = {0: "horse", 1: "fish", 30: "tree", 44: "mountain", 45: "fish", 60: "school", 89: "horse"}
@@ -168,7 +168,7 @@ def test_a_crash_fails_the_unit_where_bad_rows_are_failures(
     assert len(list((Path(job["output"]["path"]) / "data").iterdir())) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_model_that_crashes_on_everything_ends_the_job(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

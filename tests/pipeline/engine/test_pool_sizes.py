@@ -10,7 +10,7 @@ from corpusmill.jobs import JobConfig, run
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_pools_of_any_size_write_the_same_bytes(job: dict[str, Any], tmp_path: Path) -> None:
     """One worker a model against three and two, each of one thread."""
     written = []

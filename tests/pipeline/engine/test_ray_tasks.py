@@ -17,7 +17,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_and_inline_give_every_kind_of_result_alike(job: dict[str, Any], tmp_path: Path) -> None:
     """To the byte, with equal texts, nulls and rejects."""

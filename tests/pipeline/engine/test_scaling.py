@@ -51,7 +51,7 @@ def true_tokens(corpus: Path, tokenizer: Path) -> int:
     return total
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_pools_follow_their_own_queues(
     job: dict[str, Any],
     undisturbed: dict[str, bytes],
