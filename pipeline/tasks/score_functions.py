@@ -41,8 +41,8 @@ def score_notes(checkpoint: Checkpoint, task: str | None, given: str | None = No
     if given is not None or task not in ("text-classification", "reranking"):
         return ()
     if stated is None:
-        raw = "raw scores: no activation is stated; sentence-transformers would apply a sigmoid"
-        return (f"{raw} (function_to_apply)",) if task == "reranking" else ()
+        note = "scores are raw: the checkpoint states no activation; sentence-transformers applies a sigmoid"
+        return (f"{note} (function_to_apply)",) if task == "reranking" else ()
     if stated.function is None:
         return (_unknown(checkpoint),)
     if task == "reranking" or stated.function == _of_pipeline(checkpoint):
