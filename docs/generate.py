@@ -132,6 +132,18 @@ DIFFERENCES = (
         "test_zero_shot_takes_its_verdicts_from_the_labels_names",
     ),
     (
+        "[reranking](tasks/reranking.md): no stated activation",
+        "`CrossEncoder` applies a sigmoid to a single score.",
+        "The score is raw, which keeps the order of high scores; a note reports it.",
+        "test_a_checkpoint_that_states_nothing",
+    ),
+    (
+        "cross-encoders: an activation that is not run",
+        "`CrossEncoder` warns, and applies a sigmoid to a single score, nothing to several.",
+        "It is refused, unless the job sets `function_to_apply`.",
+        "test_another_activation_is_refused_by_name",
+    ),
+    (
         "padding",
         "MobileBERT and ConvBERT give other results in a padded batch ([exactness](exactness.md)). With "
         "`padding_side: left` all architectures do: positions count from the first padding.",

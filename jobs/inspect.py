@@ -17,6 +17,7 @@ from corpusmill.models.checkpoints.safetensors_headers import read_headers
 from corpusmill.models.checkpoints.sentence_modules import Dense, LayerNorm, VectorStep
 from corpusmill.pipeline.checkpoints.find import find_checkpoint
 from corpusmill.pipeline.errors import CorpusmillError
+from corpusmill.pipeline.tasks.score_functions import score_notes
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
 
 T = TypeVar("T")
@@ -110,6 +111,7 @@ def inspect_checkpoint(url: str, task: str | None = None) -> Inspection:
             *checkpoint.notes,
             *(plan.notes if plan is not None else ()),
             *(keys or ()),
+            *score_notes(checkpoint, task or checkpoint.default_job_task),
             *_notes(checkpoint, task or checkpoint.default_job_task),
         ),
     )
@@ -202,6 +204,8 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
         return ()
     if modules.splade is not None:
         pooling = f"splade {modules.splade.strategy}, {modules.splade.logarithms} logarithm(s)"
+    elif modules.classifier:
+        pooling = "cross-encoder"
     else:
         pooling = f"pooling {'+'.join(modules.pooling)}"
     return (

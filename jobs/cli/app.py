@@ -170,6 +170,13 @@ def evaluate(
         float | None,
         typer.Option(metavar="P", help="Multi-label: the lowest score that counts as a label; default: 0.5."),
     ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Reranking: the kept column that names a row's query; default: the job's text column.",
+        ),
+    ] = None,
     as_json: JSON = False,
     debug: DEBUG = False,
 ) -> None:
@@ -182,7 +189,9 @@ def evaluate(
         from corpusmill.jobs.evaluate import evaluate as evaluate_output
         from corpusmill.jobs.evaluate.evaluation import evaluation_lines
 
-        result = evaluate_output(output, labels, model=model, pairs=pairs, threshold=threshold)
+        result = evaluate_output(
+            output, labels, model=model, pairs=pairs, threshold=threshold, queries=queries
+        )
         _print(result, evaluation_lines, as_json=as_json)
 
     _guarded(act, debug=debug)

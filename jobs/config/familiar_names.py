@@ -89,11 +89,10 @@ FAMILIAR_TASKS: dict[str, tuple[str, ...]] = {
     "mlm": ("fill-mask",),
     "mask-filling": ("fill-mask",),
     "nsp": ("next-sentence-prediction",),
-    "rerank": ("reranking", "text-classification"),
-    "reranker": ("reranking", "text-classification"),
-    "reranking": ("text-classification",),
-    "text-ranking": ("reranking", "text-classification"),
-    "cross-encoder": ("reranking", "text-classification"),
+    "rerank": ("reranking",),
+    "reranker": ("reranking",),
+    "text-ranking": ("reranking",),
+    "cross-encoder": ("reranking",),
 }
 """Name in other tools -> the tasks here, the best first; the message names the first that exists."""
 

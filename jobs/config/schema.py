@@ -67,8 +67,8 @@ class InputConfig(Section):
     text: str
     """Column with the text."""
     text_pair: str | None = None
-    """Second column, for tasks that read pairs: the question for question-answering, the second text for pair
-    classification, lists of choices for multiple-choice.
+    """Second column, for tasks that read pairs: the question for question-answering, the passage for
+    reranking, the second text for pair classification, lists of choices for multiple-choice.
     """
     keep: Names = Field(default_factory=list)
     """Columns to copy to the output, in this order, with their types. `"*"` copies all."""
@@ -170,9 +170,13 @@ class ModelConfig(Section):
     """
     threshold: Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0, le=1)] | None = None
     """Least score of a label that is listed."""
+    function_to_apply: Literal["none", "sigmoid", "softmax"] | None = None
+    """Function from the model's outputs to scores; `none` writes raw scores. Default: the activation that
+    the checkpoint states, else as in transformers' pipeline; reranking: else `none`.
+    """
     combine: Literal["mean", "max", "first"] | None = None
     """How vectors and class scores of windows are combined. Default: `mean`, weighted with the windows'
-    lengths.
+    lengths; reranking: `max`.
     """
     pooling: Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken", "pooler"] | None = (
         None
@@ -191,7 +195,7 @@ class ModelConfig(Section):
     dimension.
     """
     prompt: str | None = None
-    """Text to put before each text. Default: the checkpoint's own prompt."""
+    """Text to put before each text, or the first of a pair. Default: the checkpoint's own prompt."""
     route: str | None = None
     """Route of a checkpoint with sentence-transformers' Router, such as `query`. Default: the route for
     documents.

@@ -33,10 +33,10 @@ LABELS_SHOWN = 5
 class SingleLabelScores:
     """Scores of one label per row: accuracy, F1, the confusion matrix and the cross-entropy."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, probabilities: bool = True) -> None:
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._known: set[str] = set()
-        self._loss = MeanLoss()
+        self._loss = MeanLoss(known=probabilities)
 
     def add(self, rows: pa.Table) -> None:
         """Count pairs of gold and predicted label; integer labels are ids of the checkpoint's labels."""
@@ -94,13 +94,20 @@ def _single(request: Request, column: str) -> Scoring:
     )
     if not ids and not is_text(request.label_type):
         raise request.refuse_labels("strings, or integers that are ids of the checkpoint's labels,")
-    return Scoring(column, SingleLabelScores(), score=request.column("score"))
+    scorer = SingleLabelScores(probabilities=_writes_probabilities(request))
+    return Scoring(column, scorer, score=request.column("score"))
+
+
+def _writes_probabilities(request: Request) -> bool:
+    """Return False if the job chose raw scores; those of a checkpoint's choice are seen by their range."""
+    return request.model.options.get("function_to_apply") != "none"
 
 
 def _first(request: Request, column: str) -> Scoring:
     if not is_text(request.label_type):
         raise request.refuse_labels("strings")
-    return Scoring(column, SingleLabelScores(), predictions=null_where_empty)
+    scorer = SingleLabelScores(probabilities=_writes_probabilities(request))
+    return Scoring(column, scorer, predictions=null_where_empty)
 
 
 def null_where_empty(lists: pa.Array) -> pa.Array:
@@ -161,6 +168,7 @@ def multi_label(request: Request, column: str) -> Scoring:
         raise EvaluateError(f"expected a score from 0 to 1, got {threshold}").at("--threshold")
     options = request.model.options
     lists_all = options.get("top_k") is None and not options.get("threshold")
+    lists_all = lists_all and _writes_probabilities(request)
     return Scoring(column, MultiLabelScores(threshold, lists_all=lists_all), uses=("threshold",))
 
 

@@ -13,6 +13,7 @@ from corpusmill.jobs.evaluate.choices import multiple_choice, next_sentence
 from corpusmill.jobs.evaluate.classification import text_classification, zero_shot
 from corpusmill.jobs.evaluate.finished import FinishedOutput, choose_model, open_finished
 from corpusmill.jobs.evaluate.masks import fill_mask
+from corpusmill.jobs.evaluate.ranking import reranking
 from corpusmill.jobs.evaluate.request import Metrics, Request, Scoring
 from corpusmill.jobs.evaluate.retrieval import embedding
 from corpusmill.jobs.evaluate.spans import token_classification
@@ -26,6 +27,7 @@ SCORINGS: Mapping[str, Callable[[Request], Scoring]] = {
     "multiple-choice": multiple_choice,
     "next-sentence-prediction": next_sentence,
     "question-answering": question_answering,
+    "reranking": reranking,
     "text-classification": text_classification,
     "token-classification": token_classification,
     "zero-shot-classification": zero_shot,
@@ -68,13 +70,14 @@ def evaluate(
     model: str | None = None,
     pairs: str | None = None,
     threshold: float | None = None,
+    queries: str | None = None,
 ) -> Evaluation:
     """Evaluate one model's predictions; raise EvaluateError, or OutputError for an unfinished output."""
     extra("sklearn.metrics", "evaluate")  # before anything is read
     finished = open_finished(output)
     chosen = choose_model(finished.models, model)
-    _check_columns(finished, {"--labels": labels, "--pairs": pairs})
-    request = Request(finished, chosen, labels, pairs, threshold)
+    _check_columns(finished, {"--labels": labels, "--pairs": pairs, "--queries": queries})
+    request = Request(finished, chosen, labels, pairs, threshold, queries)
     scoring = _scoring(request)
     counts = _score(request, scoring)
     if not counts.evaluated:
@@ -106,7 +109,7 @@ def _scoring(request: Request) -> Scoring:
     if task not in SCORINGS:
         raise EvaluateError(f"expected predictions of {', '.join(SCORINGS)}, got {task}").at("--model")
     scoring = SCORINGS[task](request)
-    for argument in ("pairs", "threshold"):
+    for argument in ("pairs", "threshold", "queries"):
         if getattr(request, argument) is not None and argument not in scoring.uses:
             raise EvaluateError(
                 f"the scores of column {scoring.column!r} of {task} do not use it; leave it out"
@@ -132,7 +135,8 @@ def _score(request: Request, scoring: Scoring) -> _RowCounts:
 
 def _rows(request: Request, scoring: Scoring) -> Iterator[pa.Table]:
     """Yield each file's rows under the column names of `Scorer.add`."""
-    optional = {"pair": request.pairs, "score": scoring.score}
+    query = request.query_column() if "queries" in scoring.uses else None
+    optional = {"pair": request.pairs, "score": scoring.score, "query": query}
     named = {name: column for name, column in optional.items() if column is not None}
     for table in request.output.tables([scoring.column, request.labels, *named.values()]):
         rows = {

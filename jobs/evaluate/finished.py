@@ -27,13 +27,17 @@ class FinishedModel:
 
 @dataclass(frozen=True)
 class FinishedOutput:
-    """A finished output. `units` are in the manifest's order; `kept` are the columns of the input."""
+    """A finished output. `units` are in the manifest's order.
+
+    `kept` are the columns of the input that it has; `text` is the text column, kept or not.
+    """
 
     folder: OutputFolder
     models: tuple[FinishedModel, ...]
     kept: tuple[str, ...]
     schema: pa.Schema
     units: tuple[str, ...]
+    text: str
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield these columns of each data file."""
@@ -57,7 +61,9 @@ def open_finished(url: str) -> FinishedOutput:
         raise OutputError(f"{folder.url}: expected data files, got a manifest that names none")
     units = tuple(manifest["unit"].to_pylist())
     schema = _read_with_sink(folder, units[0], lambda sink, stream: sink.schema(stream))
-    return FinishedOutput(folder, _models(folder, job), tuple(job["input.keep"]), schema, units)
+    return FinishedOutput(
+        folder, _models(folder, job), tuple(job["input.keep"]), schema, units, job["input.text"]
+    )
 
 
 def _models(folder: OutputFolder, job: Mapping[str, Any]) -> tuple[FinishedModel, ...]:

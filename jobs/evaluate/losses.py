@@ -1,7 +1,7 @@
 """Transformers' training losses, computed from the probabilities in an output.
 
-A job writes probabilities, not logits: of all labels, or only of the best ones. A loss is null if a row lacks
-a probability that it needs.
+A job writes probabilities of all labels, or only of the best ones. A loss is null if a row lacks a
+probability that it needs, or has raw scores instead.
 """
 
 from typing import Any
@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 
 from corpusmill.jobs.evaluate.answers import list_items
 
+ROUNDING = 1e-3
+"""The most by which a probability that was written can be above 1."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Replaces a probability of 0, with which one wrong row would make the loss infinite; as in scikit-learn."""
 
 
 class MeanLoss:
-    """The mean of -log p over all added probabilities, in float64; None if one of them is null."""
+    """The mean of -log p over all added probabilities, in float64; None if one is null or out of range."""
 
     def __init__(self, *, known: bool = True) -> None:
         self._known = known
@@ -29,6 +31,7 @@ class MeanLoss:
         self._known = self._known and not probabilities.null_count
         if self._known:
             stored: np.ndarray[Any, Any] = probabilities.cast(pa.float64()).to_numpy()
+            self._known = bool(np.all((stored >= -ROUNDING) & (stored <= 1 + ROUNDING)))
             p = np.clip(stored, SMALLEST_PROBABILITY, 1.0)
             self._sum -= float(np.log(p).sum())
             self._count += len(p)

@@ -17,13 +17,18 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Request:
-    """One model and the label column `labels` of an output; `pairs` is the column that names pairs."""
+    """One model and the label column `labels` of an output.
+
+    `pairs` is the column that names pairs, `queries` the one that names the query of a row; None means the
+    column of the job's texts.
+    """
 
     output: FinishedOutput
     model: FinishedModel
     labels: str
     pairs: str | None = None
     threshold: float | None = None
+    queries: str | None = None
 
     @property
     def label_type(self) -> pa.DataType:
@@ -41,6 +46,16 @@ class Request:
             f"{self.model.task}, got {', '.join(present)}"
         ).at("--model")
 
+    def query_column(self) -> str:
+        """Return the column that names the query of each row; refuse an output that did not keep it."""
+        column = self.output.text if self.queries is None else self.queries
+        if column not in self.output.kept:
+            raise EvaluateError(
+                f"expected a column that names the query of each row; the job did not keep its text column "
+                f"{column!r}. Name another one that it kept ({', '.join(self.output.kept) or 'it kept none'})"
+            ).at("--queries")
+        return column
+
     def refuse_labels(self, expected: str) -> EvaluateError:
         """Return the error for a label column of the wrong type."""
         return EvaluateError(
@@ -52,7 +67,7 @@ class Scorer(Protocol):
     """An accumulator of rows, which keeps as little of them as it can and computes metrics at the end."""
 
     def add(self, rows: pa.Table) -> None:
-        """Add rows with `prediction` and `label`, and with `score` and `pair` if `Scoring` names them."""
+        """Add rows with `prediction` and `label`; with `score`, `pair` and `query` if the task uses them."""
 
     def metrics(self) -> Metrics:
         """Return the metrics of all added rows, of which there is at least one."""

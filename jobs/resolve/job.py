@@ -32,6 +32,15 @@ from corpusmill.pipeline.output.sinks import SINKS
 from corpusmill.pipeline.spec import InputSpec, OutputSpec, PipelineSpec
 from corpusmill.pipeline.storage import StoredFile, absolute
 
+SECOND_COLUMNS = {
+    "multiple-choice": "the choices, lists of texts",
+    "reranking": (
+        "the passages; if the checkpoint classifies or rates single texts, set the model's task to "
+        "text-classification"
+    ),
+}
+"""The contents of `input.text_pair`, where that is not simply a second text."""
+
 
 @dataclass(frozen=True)
 class ResolvedJob:
@@ -319,5 +328,5 @@ def _check_pairs(models: Sequence[CheckedModel | None], config: InputConfig, che
     if not config.text_pair:
         for model in checked:
             if model.needs.second in ("required", "list"):
-                what = "the choices, lists of texts" if model.needs.second == "list" else "the second text"
+                what = SECOND_COLUMNS.get(model.task, "the second text")
                 checks.add("input.text_pair", f"is required by {model.task}: name the column with {what}")

@@ -30,6 +30,7 @@ from corpusmill.pipeline.encode.sequences import Layout, read_template
 from corpusmill.pipeline.errors import CorpusmillError, OptionError
 from corpusmill.pipeline.spec import ModelSpec, PoolSpec, TokenizerSpec
 from corpusmill.pipeline.tasks import TASKS, embedding_options
+from corpusmill.pipeline.tasks.score_functions import score_notes
 from corpusmill.pipeline.tasks.task import Needs, Task
 from corpusmill.pipeline.tokenize.settings import read_settings
 from corpusmill.pipeline.tokenize.tokenizer import (
@@ -191,7 +192,11 @@ def _resolve(
         task_object.needs,
         _columns(config, task_object),
         dtype.reason,
-        (*notes, *tokenizer_notes(checkpoint, task, pairs=_reads_pairs(tokenizer, task_object.needs))),
+        (
+            *notes,
+            *score_notes(checkpoint, task, loaded.options.get("function_to_apply")),
+            *tokenizer_notes(checkpoint, task, pairs=_reads_pairs(tokenizer, task_object.needs)),
+        ),
     )
 
 

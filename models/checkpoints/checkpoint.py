@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.embedding_plan import EmbeddingPlan
+from corpusmill.models.checkpoints.score_activation import ScoreActivation
 from corpusmill.models.checkpoints.sentence_modules import SentenceModules
 from corpusmill.models.checkpoints.sentence_pooling import Splade
 from corpusmill.models.checkpoints.spec import EncoderConfig, HeadParts
@@ -26,8 +27,9 @@ class Checkpoint:
     checkpoint's own, `embedding` for a plain encoder, None for a head this version does not know. `labels`
     are in order of their ids. `tied`: words are predicted with the word vectors. `embedding_plan` is how
     `embedding` would make vectors, the caller's options included. `parameters` leaves a pooler out that the
-    task has no need of. `max_seq_length` is the limit that sentence-transformers' files set, or None. `notes`
-    are messages for the user about choices that the folder leaves open.
+    task has no need of. `max_seq_length` is the limit that sentence-transformers' files set, or None.
+    `score_activation` is what a cross-encoder states for its scores. `notes` are messages for the user about
+    choices that the folder leaves open.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Checkpoint:
     sentence_modules: SentenceModules | None
     embedding_plan: EmbeddingPlan
     parameters: int
+    score_activation: ScoreActivation | None = None
     notes: tuple[str, ...] = ()
 
     @property

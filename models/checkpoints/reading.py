@@ -11,6 +11,7 @@ from corpusmill.models.checkpoints.config_fields import Fields, located, read_ob
 from corpusmill.models.checkpoints.embedding_plan import PLAIN, EmbeddingOptions, plan_embedding
 from corpusmill.models.checkpoints.foreign_files import foreign_file, foreign_folder
 from corpusmill.models.checkpoints.key_check import check_keys
+from corpusmill.models.checkpoints.score_activation import read_score_activation
 from corpusmill.models.checkpoints.sentence_modules import SentenceModules, read_sentence_modules
 from corpusmill.models.checkpoints.spec import Architecture
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
@@ -56,7 +57,7 @@ def _describe(
     with located(folder / "config.json"):
         config = architecture.config(raw)
         tied = Fields(raw).get("tie_word_embeddings", True)
-    own = _sentence_task(sentence) if sentence else _task_of(classes)
+    own = sentence.task if sentence else _task_of(classes)
     chosen = _known_task(own, classes) if task is None else _known_task(task, ())
     with located(folder / "config.json"):
         _check_head(chosen, architecture, labels)
@@ -64,7 +65,7 @@ def _describe(
     with located(root):
         plan = plan_embedding(
             options,
-            PLAIN if sentence is None or sentence.splade else sentence,
+            sentence if sentence is not None and sentence.task == "embedding" else PLAIN,
             width=config.width,
             layers=config.layers,
             pooler=architecture.heads(config).pooler is not None,
@@ -75,7 +76,7 @@ def _describe(
         model_type=architecture.model_type,
         architectures=classes,
         task=chosen,
-        default_job_task=None if own is None else HEADS[own].job_task,
+        default_job_task=None if own is None else _job_task(own, labels, raw.get("problem_type")),
         config=config,
         raw_config=raw,
         labels=labels,
@@ -84,6 +85,7 @@ def _describe(
         sentence_modules=sentence,
         embedding_plan=plan,
         parameters=0,
+        score_activation=read_score_activation(root, raw, modular=sentence is not None),
         notes=tuple(_notes(raw, sentence, labels)),
     )
 
@@ -130,8 +132,11 @@ def _task_of(classes: tuple[str, ...]) -> str | None:
     return next((task for ending, task in endings if classes[0].endswith(ending)), None)
 
 
-def _sentence_task(sentence: SentenceModules) -> str:
-    return "sparse-embedding" if sentence.splade else "embedding"
+def _job_task(own: str, labels: tuple[str, ...], problem_type: str | None) -> str:
+    """Return the default task of a job; a classifier of one output without a name of its own reranks."""
+    if own == "text-classification" and labels == ("LABEL_0",) and problem_type is None:
+        return "reranking"
+    return HEADS[own].job_task
 
 
 def _known_task(task: str | None, classes: tuple[str, ...]) -> str:

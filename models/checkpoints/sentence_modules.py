@@ -1,7 +1,7 @@
 """The modules of sentence-transformers files after the encoder: pooling, projections, normalization.
 
-A sparse encoder has a SpladePooling over the scores of words instead. A Router has a chain of modules for
-each kind of text; the chain of one route is read.
+A sparse encoder has a SpladePooling over the scores of words instead, a cross-encoder a classifier's head.
+A Router has a chain of modules for each kind of text; the chain of one route is read.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ TRANSFORMER_FILES = tuple(
 STEP_KINDS = ("Dense", "Normalize", "LayerNorm", "Dropout")
 KINDS = ("Transformer", "Pooling", *STEP_KINDS)
 SPARSE_KINDS = ("MLMTransformer", "SpladePooling")
+CLASSIFICATION = "sequence-classification"
 OF_TOKENS, OF_TEXTS = "token_embeddings", "sentence_embedding"
 SETTINGS = "config_sentence_transformers.json"
 PACKAGE = "sentence_transformers."
@@ -73,10 +74,10 @@ VectorStep = Dense | Normalize | LayerNorm
 class SentenceModules:
     """The modules after the encoder: `pooling` modes are concatenated in order, then the steps applied.
 
-    `token_steps` come before the pooling. A sparse encoder has a `splade` and none of these. `route` is the
-    route of a Router that these modules are, and `routes` are all. `include_prompt`: the pooling counts the
-    prompt's tokens. `truncate_dim` is the number of leading dimensions to keep, and `max_active_dims` the
-    number of words of a sparse vector; None keeps all.
+    `token_steps` come before the pooling. A sparse encoder has a `splade` and none of these, and neither
+    has a cross-encoder, a `classifier`. `route` is the route of a Router that these modules are, and `routes`
+    are all. `include_prompt`: the pooling counts the prompt's tokens. `truncate_dim` is the number of leading
+    dimensions to keep, and `max_active_dims` the number of words of a sparse vector; None keeps all.
     """
 
     transformer: str
@@ -90,6 +91,14 @@ class SentenceModules:
     include_prompt: bool = True
     truncate_dim: int | None = None
     max_active_dims: int | None = None
+    classifier: bool = False
+
+    @property
+    def task(self) -> str:
+        """The head that these modules are."""
+        if self.classifier:
+            return "text-classification"
+        return "embedding" if self.splade is None else "sparse-embedding"
 
     def token_width(self, width: int) -> int:
         """Return the width of the token vectors that are pooled."""
@@ -125,6 +134,8 @@ def read_sentence_modules(root: Path, route: str | None = None) -> SentenceModul
         return None
     modules, chosen = _chain(root, listing, route)
     kinds = [kind for kind, _ in modules]
+    if kinds[:1] == ["Transformer"] and _classifies(root / modules[0][1]):
+        return _cross_encoder(root, listing, modules)
     _check_chain(kinds, listing)
     place = kinds.index("SpladePooling" if "SpladePooling" in kinds else "Pooling")
     transformer, pooling = modules[0][1], root / modules[place][1] / "config.json"
@@ -143,6 +154,27 @@ def read_sentence_modules(root: Path, route: str | None = None) -> SentenceModul
         include_prompt=sparse or bool(read_object(pooling).get("include_prompt", True)),
         truncate_dim=settings["truncate_dim"],
         max_active_dims=settings["max_active_dims"],
+    )
+
+
+def _classifies(transformer: Path) -> bool:
+    return _transformer_fields(transformer)[1].raw.get("transformer_task") == CLASSIFICATION
+
+
+def _cross_encoder(root: Path, listing: Path, modules: list[tuple[str, str]]) -> SentenceModules:
+    """Return the record of a folder that a CrossEncoder saves since sentence-transformers 5.4."""
+    (_, transformer), *later = modules
+    if later:
+        raise ConfigError(
+            f"{listing}: expected nothing after a Transformer with transformer_task: {CLASSIFICATION}, got "
+            f"{', '.join(kind for kind, _ in later)}, which this version does not run there"
+        )
+    return SentenceModules(
+        transformer=transformer,
+        pooling=(),
+        steps=(),
+        max_seq_length=_max_seq_length(root / transformer),
+        classifier=True,
     )
 
 

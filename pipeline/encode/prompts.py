@@ -1,6 +1,7 @@
 """The prompt before each text: that of the job, or the checkpoint's default of sentence-transformers.
 
-sentence-transformers reads a default prompt for the kind of vectors that the folder's modules make.
+sentence-transformers reads a default prompt for the kind of model that the folder's modules make: one of
+vectors, of sparse vectors, or a cross-encoder, where it precedes the first text of a pair.
 """
 
 import json
@@ -14,9 +15,9 @@ UNSET = ("query", "document")
 
 
 def prompt_of(checkpoint: Checkpoint, given: str | None) -> str:
-    """Return the prompt of a job's embeddings; `given` None means the checkpoint's default, if any."""
+    """Return the prompt of a job's texts; `given` None means the checkpoint's default, if any."""
     own = checkpoint.sentence_modules
-    theirs = own is not None and (own.splade is not None) == (checkpoint.task == "sparse-embedding")
+    theirs = own is not None and own.task == checkpoint.task
     prompt = given if given is not None else _default(checkpoint.path) if theirs else ""
     if prompt and theirs and own is not None and not own.include_prompt:
         raise OptionError(

@@ -12,6 +12,7 @@ from corpusmill.pipeline.tasks.fill_mask import FillMaskTask
 from corpusmill.pipeline.tasks.multiple_choice import MultipleChoiceTask
 from corpusmill.pipeline.tasks.next_sentence_prediction import NextSentencePredictionTask
 from corpusmill.pipeline.tasks.question_answering import QuestionAnsweringTask
+from corpusmill.pipeline.tasks.reranking import RerankingTask
 from corpusmill.pipeline.tasks.sparse_embedding import SparseEmbeddingTask
 from corpusmill.pipeline.tasks.task import Task
 from corpusmill.pipeline.tasks.text_classification import TextClassificationTask
@@ -24,6 +25,7 @@ TASKS: dict[str, type[Task]] = {
     "token-embedding": TokenEmbeddingTask,
     "sparse-embedding": SparseEmbeddingTask,
     "text-classification": TextClassificationTask,
+    "reranking": RerankingTask,
     "zero-shot-classification": ZeroShotClassificationTask,
     "token-classification": TokenClassificationTask,
     "question-answering": QuestionAnsweringTask,

@@ -42,7 +42,7 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     tables: dict[str, pa.Table] = {}
     counts: dict[str, int] = {}
     for spec in tokenization.tokenizers:
-        of_column = {name: _token_table(columns[name], spec) for name in spec.columns}
+        of_column = {name: _token_table(columns[name], spec, _prompt(name, spec)) for name in spec.columns}
         counts[spec.key] = sum(_count_tokens(table, columns[name]) for name, table in of_column.items())
         if spec.lengths and len(of_column) > 1:
             of_column = _with_lengths(of_column, columns, spec)
@@ -53,10 +53,15 @@ def tokenize(block: UnitBlock, tokenization: Tokenization) -> UnitBlock:
     return block.tokenized(inputs, tables, counts)
 
 
-def _token_table(column: DistinctTexts, spec: TokenizerSpec) -> pa.Table:
+def _prompt(name: str, spec: TokenizerSpec) -> str:
+    """Return the prompt of a column: of a pair, only the first text has one."""
+    return spec.prompt if name == "text" else ""
+
+
+def _token_table(column: DistinctTexts, spec: TokenizerSpec, prompt: str) -> pa.Table:
     """Tokenize the distinct values of a column."""
     tokenizer = load_tokenizer(tokenizer_folder(spec), sentence=spec.sentence)
-    texts = [spec.prompt + text for text in column.values] if spec.prompt else column.values
+    texts = [prompt + text for text in column.values] if prompt else column.values
     fields: dict[str, list[Any]] = {"ids": []}
     if spec.offsets:
         fields |= {"starts": [], "ends": [], "begins": []}
@@ -85,7 +90,8 @@ def _with_lengths(
         doubtful = texts_of_marked_pairs(columns["text"], columns["text_pair"], cut["text"], cut["text_pair"])
         limit = limit * COUNT_GROWTH if len(doubtful["text"]) else None
         for name, values in doubtful.items():
-            texts = [spec.prompt + columns[name].values[i] for i in values.tolist()]
+            prompt = _prompt(name, spec)
+            texts = [prompt + columns[name].values[i] for i in values.tolist()]
             counted = replace(spec, limit=limit, offsets=False)
             lengths[name][values] = [
                 len(encoding.ids[:limit]) for encoding in _encodings(tokenizer, texts, counted)

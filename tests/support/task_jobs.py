@@ -19,6 +19,7 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     },
     "sparse-embedding": {"sparse": pa.list_(pa.struct([("token_id", pa.int32()), ("weight", pa.float32())]))},
     "text-classification": {"label": pa.dictionary(pa.int32(), pa.string()), "score": pa.float32()},
+    "reranking": {"score": pa.float32()},
     "zero-shot-classification": {"labels": RANKED},
     "token-classification": {
         "spans": pa.list_(
@@ -39,8 +40,10 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
 MADE_FOR = {
     "token-embedding": "base",
     "sparse-embedding": "fill-mask",
+    "reranking": "text-classification",
     "zero-shot-classification": "text-classification",
 }
+LABELS = {"zero-shot-classification": NLI, "reranking": ("LABEL_0",)}
 OPTIONS: dict[str, dict[str, Any]] = {"zero-shot-classification": {"candidate_labels": ["house", "water"]}}
 SINGLE = [task for task in TASKS if task != "multiple-choice"]
 """Tasks whose second column, if they have one, holds texts."""
@@ -58,7 +61,7 @@ def rows(task: str, count: int = 20) -> list[dict[str, Any]]:
 
 
 def reads_pairs(task: str) -> bool:
-    return task in ("next-sentence-prediction", "multiple-choice", "question-answering")
+    return task in ("next-sentence-prediction", "multiple-choice", "question-answering", "reranking")
 
 
 def model_of(task: str, folder: Path, architecture: str = "bert", **options: Any) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def model_of(task: str, folder: Path, architecture: str = "bert", **options: Any
     In float32: `auto` may come out differently from test to test.
     """
     if not folder.exists():
-        labels = {"labels": NLI} if task == "zero-shot-classification" else {}
+        labels = {"labels": LABELS[task]} if task in LABELS else {}
         write_checkpoint(folder, architecture, MADE_FOR.get(task, task), **labels)
     named = {"checkpoint": str(folder), "task": task, "dtype": "float32"}
     return {**named, **OPTIONS.get(task, {}), **options}

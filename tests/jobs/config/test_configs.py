@@ -19,12 +19,13 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 JOBS = sorted(CONFIGS.glob("*.yaml"))
 HEADS = {
     "zero-shot-classification": "text-classification",
+    "reranking": "text-classification",
     "embedding": "embedding",
     "sparse-embedding": "sparse-embedding",
 }
 TEXTS = ["the house by the river in the north", "they run", "a wonderful film with good music " * 40]
 USES = {"embedding", "text-classification", "token-classification", "question-answering", "sparse-embedding"}
-USES |= {"zero-shot-classification"}
+USES |= {"zero-shot-classification", "reranking"}
 
 
 def write_input(path: str, columns: list[str], text: str, folder: Path) -> str:
@@ -49,7 +50,11 @@ def write_input(path: str, columns: list[str], text: str, folder: Path) -> str:
 def tiny(model: ModelConfig, folder: Path) -> str:
     """Writes a small checkpoint for a model's task."""
     task = model.task or ""
-    labels = ("entailment", "neutral", "contradiction") if task.startswith("zero") else ("neg", "pos")
+    named = {
+        "zero-shot-classification": ("entailment", "neutral", "contradiction"),
+        "reranking": ("LABEL_0",),
+    }
+    labels = named.get(task, ("neg", "pos"))
     more: dict[str, Any] = {"sentence_transformers": task == "embedding"}
     write_checkpoint(folder, "distilbert", HEADS.get(task, task), width=16, layers=1, labels=labels, **more)
     return str(folder)
@@ -69,6 +74,7 @@ def test_a_job_does_its_work(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     config = JobConfig.from_yaml(path)
     fields = config.model_dump(by_alias=True, exclude_unset=True)
     columns = [*config.input.keep, config.input.text]
+    columns += [config.input.text_pair] if config.input.text_pair else []
     fields["input"]["path"] = [
         write_input(one, columns, config.input.text, tmp_path / "in") for one in config.input.path
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.task_jobs import COLUMNS, MADE_FOR, NLI, OPTIONS, SINGLE, reads_pairs, rows, same
+from support.task_jobs import COLUMNS, LABELS, MADE_FOR, OPTIONS, SINGLE, reads_pairs, rows, same
 from support.tiny_checkpoints import write_checkpoint
 from workshop import Workshop, read_output
 
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     written: dict[Any, Path] = {}
 
     def make(architecture: str, head: str, **options: Any) -> Path:
-        key = (architecture, head, *options)
+        key = (architecture, head, *options.values())
         if key not in written:
             written[key] = write_checkpoint(tmp_path_factory.mktemp("made"), architecture, head, **options)
         return written[key]
@@ -64,7 +64,7 @@ def test_a_tasks_columns_are_the_contracts(
     workshop: Workshop, checkpoint: Callable[..., Path], task: str
 ) -> None:
     """Names and types, with the model's prefix; windows where the task takes them."""
-    labels = {"labels": NLI} if task == "zero-shot-classification" else {}
+    labels = {"labels": LABELS[task]} if task in LABELS else {}
     folder = checkpoint("bert", MADE_FOR.get(task, task), **labels)
     workshop.rows(rows(task))
     pair = {"input__text_pair": "other"} if reads_pairs(task) else {}
@@ -92,10 +92,10 @@ def test_tasks_that_read_texts_whole_take_no_windows(
 
 
 def test_all_tasks_in_one_pass(workshop: Workshop, checkpoint: Callable[..., Path]) -> None:
-    """Ten models, one tokenizer: each gives what it gives in a job of its own."""
+    """All models, one tokenizer: each gives what it gives in a job of its own."""
     named = {}
     for task in SINGLE:
-        labels = {"labels": NLI} if task == "zero-shot-classification" else {}
+        labels = {"labels": LABELS[task]} if task in LABELS else {}
         folder = checkpoint("bert", MADE_FOR.get(task, task), **labels)
         named[task] = {"checkpoint": str(folder), "task": task, "dtype": "float32", **OPTIONS.get(task, {})}
     workshop.rows(rows("embedding"))

@@ -12,9 +12,14 @@ from corpusmill.pipeline.tasks import TASKS
 MAX_LENGTH = 16
 BOOK = 19_000
 """Tokens of a long document."""
-ROOM = {"question-answering": 11, "multiple-choice": 12, "next-sentence-prediction": 12}
+ROOM = {"question-answering": 11, "multiple-choice": 12, "next-sentence-prediction": 12, "reranking": 12}
 """Tokens of a text that fit beside `[CLS]`, `[SEP]`s and what stands with the text, where that is not 14."""
-SECOND = {"question-answering": "who is", "multiple-choice": ["night"], "next-sentence-prediction": "night"}
+SECOND = {
+    "question-answering": "who is",
+    "multiple-choice": ["night"],
+    "next-sentence-prediction": "night",
+    "reranking": "night",
+}
 """What stands beside each text."""
 EMPTY: dict[str, Any] = {
     "token_embeddings": [],

@@ -240,7 +240,7 @@ def test_tasks_that_no_label_measures_are_refused(workshop: Workshop, tmp_path: 
     assert (code, line) == (2, f"error: --model: expected predictions of {', '.join(SCORINGS)}, got {task}\n")
 
 
-@pytest.mark.parametrize("argument", [("--pairs", "gold"), ("--threshold", "0.3")])
+@pytest.mark.parametrize("argument", [("--pairs", "gold"), ("--threshold", "0.3"), ("--queries", "gold")])
 def test_an_argument_that_a_task_does_not_use_is_refused(
     workshop: Workshop, output: str, argument: tuple[str, str]
 ) -> None:
@@ -259,6 +259,7 @@ def test_an_argument_that_a_task_does_not_use_is_refused(
         ("token-classification", {"spans": spans([])}),
         ("question-answering", {"answer": [{"text": "a"}]}),
         ("embedding", {"embedding": vectors([[1.0]], pa.float32())}),
+        ("reranking", {"score": pa.array([1.0], pa.float32())}),
         ("multiple-choice", {"choice": [1], "scores": [[0.5, 0.5]]}),
         ("next-sentence-prediction", {"is_next": [True], "score": [0.5]}),
         ("fill-mask", {"predictions": [[[{"token": "a"}]]]}),

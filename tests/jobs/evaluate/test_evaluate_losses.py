@@ -115,3 +115,17 @@ def test_a_score_of_0_is_not_infinitely_wrong(tmp_path: Path) -> None:
     found = loss(tmp_path, "text-classification", columns)
     rows = np.array([[1.0, 0.0], [1.0, 0.0]], np.float32)
     assert found == pytest.approx(log_loss(["b", "a"], rows, labels=["a", "b"]))
+
+
+@pytest.mark.parametrize("score", [0.25, 3.5, -2.0])
+@pytest.mark.parametrize("options", [{}, {"function_to_apply": "none"}], ids=["the checkpoint's", "none"])
+def test_raw_scores_have_no_loss(tmp_path: Path, score: float, options: dict[str, str]) -> None:
+    """The job's choice is known; that of a cross-encoder is seen by scores that are no probabilities."""
+    columns = {"gold": ["bad", "good"], **single_labels(["bad", "good"], ["bad", "good"], 0.5, score)}
+    listed = {
+        "gold": ["bad", "good"],
+        "labels": ranked({"bad": 0.5, "good": 0.1}, {"bad": 0.2, "good": score}),
+    }
+    for i, (given, more) in enumerate([(columns, {}), (listed, {"top_k": None}), (listed, {})]):
+        found = loss(tmp_path / str(i), "text-classification", given, **options, **more)
+        assert (found is None) == (bool(options) or score != 0.25)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.task_jobs import MADE_FOR, NLI, OPTIONS, reads_pairs
+from support.task_jobs import LABELS, MADE_FOR, NLI, OPTIONS, reads_pairs
 from support.tiny_checkpoints import VOCABULARY, write_checkpoint
 
 from corpusmill.models.cpu.int8 import has_int8_products
@@ -90,7 +90,7 @@ def test_only_the_rows_at_fault_are_refused(
 ) -> None:
     """All in one batch; with windows, one window at fault refuses its whole text."""
     options = dict(given)
-    labels = NLI if task == "zero-shot-classification" else options.pop("labels", ("neg", "pos"))
+    labels = LABELS.get(task) or options.pop("labels", ("neg", "pos"))
     if options.get("output_dtype") in ("int8", "uint8"):
         options["calibration"] = [-1.0, 1.0]
     options |= OPTIONS.get(task, {})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.task_jobs import MADE_FOR, NLI, OPTIONS, reads_pairs
+from support.task_jobs import LABELS, MADE_FOR, OPTIONS, reads_pairs
 
 from corpusmill.pipeline.blocks import UnitBlock
 from corpusmill.pipeline.encode.encoder import Encoder
@@ -25,6 +25,7 @@ TEXTS = [None, "", *(WORD * count for count in (1, 5, 8, 9, 11, 12, 13, 14, 15, 
 SECOND = ["it runs" if i % 2 else f"{WORD * 14}" for i in range(len(TEXTS))]
 PAIRS: dict[str, list[list[str]]] = {
     "text-classification": [[second] for second in SECOND],
+    "reranking": [[second] for second in SECOND],
     "next-sentence-prediction": [[second] for second in SECOND],
     "question-answering": [[second] for second in SECOND],
     "multiple-choice": [["it", second] for second in SECOND],
@@ -51,7 +52,7 @@ def test_a_row_is_truncated_if_its_tokens_do_not_fit(
     checkpoint: Checkpoints, model: Model, task: str
 ) -> None:
     """One of its pairs is enough; a row without text counts nowhere."""
-    labels = {"labels": NLI} if task == "zero-shot-classification" else {}
+    labels = {"labels": LABELS[task]} if task in LABELS else {}
     folder = checkpoint(MADE_FOR.get(task, task), **labels)
     tokenizer = load_tokenizer(str(folder))
     expected = 0
