@@ -135,6 +135,7 @@ FILES: dict[str, Sequence[Any]] = {
 SIDES: tuple[tuple[str, ...], ...] = (("tokenizer.json", "vocab.txt"), ("tokenizer.json",), ("vocab.txt",))
 POOLING = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", ("mean", "cls"))
 FUNCTIONS = (nn.Tanh, nn.Identity, nn.ReLU, nn.GELU, nn.Sigmoid)
+SCORES = (nn.Identity, nn.Sigmoid, nn.Tanh)
 PROMPTS = {"query": "find the ", "passage": ""}
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 NLI = ("entailment", "neutral", "contradiction")
@@ -142,6 +143,7 @@ HEADS = {
     "text-classification": ("neg",),
     "token-classification": LABELS,
     "zero-shot-classification": NLI,
+    "reranking": ("LABEL_0",),
 }
 """The labels of a checkpoint for a task, from the first on."""
 ENCODERS = ("embedding", "sparse-embedding")
@@ -189,6 +191,7 @@ def drawn_folders(architecture: str) -> Draw:
         "multiple-choice",
         "next-sentence-prediction",
         "token-embedding",
+        "reranking",
         *ENCODERS,
     ]
     return st.sampled_from([task for task in tasks if task not in LATER.get(architecture, ())]).flatmap(
@@ -214,6 +217,7 @@ def _of_task(architecture: str, task: str) -> Draw:
         "question-answering": st.just(True),
         "multiple-choice": st.just(True),
         "next-sentence-prediction": st.just(True),
+        "reranking": st.just(True),
     }.get(task, st.just(False))
     labels, problem = st.just(HEADS.get(task, ("neg", "pos"))), st.none()
     if task == "text-classification":
@@ -301,6 +305,9 @@ def _modules(task: str) -> Draw:
                 "max_active_dims": st.just(4),
             }
         )
+    elif task == "reranking":  # always stated: without, sentence-transformers applies a sigmoid
+        optional = library | {"activation": st.sampled_from(range(len(SCORES)))}
+        return st.fixed_dictionaries({}, optional=optional).map(_with_prompts)
     else:
         return st.none()
     return st.none() | st.fixed_dictionaries({}, optional=optional).map(_with_prompts)
@@ -315,6 +322,7 @@ def write_folder(drawn: DrawnFolder, folder: Path) -> Path:
     """Write the folder with the reference libraries, then the stated settings."""
     head = {
         "zero-shot-classification": "text-classification",
+        "reranking": "text-classification",
         "sparse-embedding": "fill-mask",
         "token-embedding": "base",
     }
@@ -361,6 +369,11 @@ def _write_modules(task: str, modules: Values, folder: Path) -> None:
     if task == "embedding":
         chain: list[nn.Module] = [dense.Transformer(str(folder)), *_dense_chain(modules)]
         model: Any = sentence_transformers.SentenceTransformer(modules=chain, device="cpu", **settings)
+    elif task == "reranking":
+        function = SCORES[modules.get("activation", 0)]()
+        model = sentence_transformers.CrossEncoder(
+            str(folder), device="cpu", activation_fn=function, **settings
+        )
     else:
         pooling = sparse.SpladePooling(modules.get("strategy", "max"), modules.get("activation", "relu"))
         chain = [sparse.Transformer(str(folder), transformer_task="fill-mask"), pooling]

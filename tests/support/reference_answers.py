@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from support.drawn_folders import ENCODERS, DrawnFolder
 
 transformers.utils.logging.set_verbosity_error()
@@ -41,6 +41,10 @@ class Reference:
 
     def __init__(self, drawn: DrawnFolder, folder: Path) -> None:
         self.drawn, self.options = drawn, drawn.options or {}
+        if drawn.task == "reranking":
+            self.scorer = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+            self.scorer.max_length = drawn.max_length or self.scorer.max_length
+            return
         if drawn.task in ENCODERS:
             kind = SentenceTransformer if drawn.task == "embedding" else SparseEncoder
             self.encoder = kind(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
@@ -146,6 +150,9 @@ class Reference:
         output, _ = self._logits(text, pair, "longest_first")
         return output.logits.softmax(-1)[0, 0].item()
 
+    def _reranking(self, text: str, pair: str) -> Any:
+        return float(self.scorer.predict([(text, pair)])[0])
+
     def _embedding(self, text: str) -> Any:
         return self.encoder.encode([text])[0].tolist()
 
@@ -182,6 +189,7 @@ OF_ROW: dict[str, Callable[[dict[str, Any]], Any]] = {
     "fill-mask": lambda row: [[x["score"] for x in mask] for mask in row["predictions"]],
     "multiple-choice": lambda row: row["scores"],
     "next-sentence-prediction": lambda row: row["score"],
+    "reranking": lambda row: row["score"],
     "token-embedding": lambda row: [
         row["token_embeddings"],
         [[x["start"], x["end"]] for x in row["token_offsets"]],
