@@ -216,7 +216,7 @@ def started(job: Path, *options: str, code: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_full_disk_under_ray(workshop: Workshop, small_disk: Path) -> None:
     """Committers in processes of their own say the same."""
     workshop.numbered(400)

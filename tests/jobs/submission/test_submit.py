@@ -57,7 +57,7 @@ def test_a_wrong_token_is_said(desk: Desk, head: Head) -> None:
     assert "refuses this user's token" in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_id_of_ones_own_is_used_once(desk: Desk, head: Head) -> None:
     """A command that is repeated does not start a second job."""
     options = ("job.yaml", "--address", head.address, "--installed", "--id", "nightly-2026-11-26")
@@ -102,7 +102,7 @@ def test_a_job_that_fails_says_why(desk: Desk, head: Head) -> None:
     assert f"{made}: failed" in desk.call("status", made).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_status_outlives_its_cluster(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:
     """By the output alone: succeeded where it is finished, stopped where the cluster took the job with it."""
     head = start_head(tmp_path_factory.mktemp("short-lived"))
@@ -146,7 +146,7 @@ def test_a_wheel_travels_with_the_job(desk: Desk, head: Head, tmp_path: Path) ->
     assert "9.9.9.post7" in wheel.name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_pages_commands_run(head: Head, tmp_path: Path) -> None:
     """docs/submission.md, with this head's address."""
     run_page("index.md", tmp_path)
@@ -173,7 +173,7 @@ def test_rays_exporter_shows_the_pools(desk: Desk, head: Head) -> None:
     assert any('model="' in line and line.startswith("ray_corpusmill_workers{") for line in lines), lines
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_without_an_address_leaves_the_machines_own_cluster_alone(desk: Desk, head: Head) -> None:
     """Where a head runs on this machine, too, a run starts a cluster of its own and ends it."""
     environment = {**os.environ, "RAY_TMPDIR": str(head.temporary)}
@@ -184,7 +184,7 @@ def test_a_run_without_an_address_leaves_the_machines_own_cluster_alone(desk: De
     assert "submissions" in desk.json("list", "--address", head.address)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_node_that_does_not_see_the_output_is_named_in_the_log_and_the_status(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

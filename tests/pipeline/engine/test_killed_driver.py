@@ -129,7 +129,7 @@ def test_a_killed_run_continues_to_the_same_bytes(job: dict[str, Any], tmp_path:
     assert left_of(path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_streams_and_a_users_own_packages(job: dict[str, Any], tmp_path: Path) -> None:
     """One JSON object on standard output, nothing of Ray's, beside a user's `models/` and `jobs/`."""
     for name in ("models", "jobs", "pipeline"):
@@ -208,7 +208,7 @@ def test_an_end_that_ray_holds_up_comes_all_the_same(job: dict[str, Any], tmp_pa
     assert left_of(path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)]

@@ -30,7 +30,7 @@ run(JobConfig.from_dict(json.loads(sys.argv[1])))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_row_that_takes_all_memory_is_refused_alone(job: dict[str, Any], tmp_path: Path) -> None:
     """After two deaths of its own; every other row is kept."""
     rows = [

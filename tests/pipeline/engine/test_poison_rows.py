@@ -101,7 +101,7 @@ def test_rows_that_fail_or_do_not_fit_in_memory_are_refused_without_a_death(
     assert events(job, "worker_lost") == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not answer is killed and replaced until the row is found."""
     job = poisoned({44: "mountain"})
@@ -113,7 +113,7 @@ def test_a_row_that_hangs_its_worker_is_refused_alone(poisoned: Any, monkeypatch
     assert {event["reason"] for event in events(job, "worker_lost")} == {"took longer than 2 seconds"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("word", [pytest.param("horse", marks=pytest.mark.exhaustive), "mountain"])
 def test_a_worker_at_two_units_at_once_costs_the_one_beside_nothing(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch, word: str
@@ -153,7 +153,7 @@ def test_a_unit_of_nothing_but_poison(poisoned: Any, monkeypatch: pytest.MonkeyP
     assert result.units == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_crash_fails_the_unit_where_bad_rows_are_failures(
     poisoned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def test_an_output_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "output.path", str(elsewhere / "out"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_input_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +93,7 @@ def test_an_input_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "input.path", str(elsewhere / "a.jsonl"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_checkpoint_folder_that_a_node_does_not_share_is_refused(
     nodes: Nodes, job: dict[str, Any], elsewhere: Path, tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_checkpoint_folder_that_a_node_does_not_share_is_refused(
     check_refused(run(nodes, job, tmp_path), job, "models[].checkpoint", str(elsewhere))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_folders_that_all_nodes_share_are_used(
     nodes: Nodes, job: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
