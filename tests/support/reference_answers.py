@@ -43,7 +43,7 @@ class Reference:
         self.drawn, self.options = drawn, drawn.options or {}
         if drawn.task == "reranking":
             self.scorer = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
-            self.scorer.max_length = drawn.max_length or self.scorer.max_length
+            self.scorer.max_seq_length = drawn.max_length or self.scorer.max_seq_length
             return
         if drawn.task in ENCODERS:
             kind = SentenceTransformer if drawn.task == "embedding" else SparseEncoder

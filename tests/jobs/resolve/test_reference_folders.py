@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentence_transformers as st
 import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers.sentence_transformer import modules as dense_modules
+from sentence_transformers.sparse_encoder import modules
 from support.running import encoded
 from support.tiny_checkpoints import write_checkpoint
 
@@ -14,10 +17,6 @@ from corpusmill.jobs.convert import convert
 from corpusmill.jobs.resolve.model import model_spec
 from corpusmill.models import ConfigError, read_checkpoint
 from corpusmill.pipeline.checkpoints.find import digest
-
-st = pytest.importorskip("sentence_transformers", reason="sentence-transformers is the reference here")
-modules = pytest.importorskip("sentence_transformers.sparse_encoder.modules")
-dense_modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
 
 TEXTS = ["the water runs to the old house", "good", "they watch it all night"]
 

@@ -427,9 +427,10 @@ def test_every_key_that_transformers_writes_is_known(tmp_path: Path, architectur
 
 def test_every_key_that_sentence_transformers_writes_is_known(tmp_path: Path) -> None:
     """Of all modules that run, and of all kinds of models."""
-    library = pytest.importorskip("sentence_transformers")
-    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
-    sparse = pytest.importorskip("sentence_transformers.sparse_encoder.modules")
+    import sentence_transformers as library  # seconds that other tests of this file save
+    from sentence_transformers.sentence_transformer import modules
+    from sentence_transformers.sparse_encoder import modules as sparse
+
     words = str(write_checkpoint(tmp_path / "words", "bert", "fill-mask", width=16, layers=1))
     encoder = modules.Transformer(words, max_seq_length=9, do_lower_case=True, unpad_inputs=False)
     routes = {

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentence_transformers as st
 import torch
+from sentence_transformers.sentence_transformer import modules
 from support.named_tests import all_names
 from support.tiny_checkpoints import write_checkpoint
 from torch import nn
@@ -16,9 +18,6 @@ from corpusmill.models import ConfigError, OptionError, PackedTokens, load_model
 from corpusmill.models.checkpoints.key_check import key_notes
 from corpusmill.models.checkpoints.key_table import FILES
 from corpusmill.pipeline.tokenize.tokenizer import load_tokenizer, model_max_length
-
-st = pytest.importorskip("sentence_transformers", reason="sentence-transformers is the reference here")
-modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
 
 TEXTS = ["the water runs to the old house", "good", "they watch it all night and the water runs ."]
 CASED = [text.title() for text in TEXTS]

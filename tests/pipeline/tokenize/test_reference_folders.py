@@ -604,7 +604,8 @@ def test_sentence_transformers_itself_agrees(
     tmp_path: Path, stated: dict[str, Any], config: dict[str, Any]
 ) -> None:
     """With the tokenizer of the loaded model."""
-    library = pytest.importorskip("sentence_transformers")
+    import sentence_transformers as library  # seconds that other tests of this file save
+
     folder = write_checkpoint(
         tmp_path, "bert", "embedding", width=16, layers=1, vocab=VOCAB, sentence_transformers=True
     )
