@@ -24,6 +24,8 @@ REFUSED_ON_PURPOSE = (
     "its pooling leaves out the prompt (include_prompt: false)",
     "like any word, so no text would have a mask",
 )
+NO_ROOM = "Truncation error: Sequence to truncate too short"
+"""What the reference raises for a label that leaves a text no room; here the label is cut (docs/tasks.md)."""
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -71,6 +73,8 @@ def outcome(drawn: DrawnFolder, folder: Path) -> str:
             return "both refuse"
         if any(reason in str(ours) for reason in REFUSED_ON_PURPOSE):
             return "refused on purpose"
+    if isinstance(ours, list) and NO_ROOM in repr(theirs):
+        return "room for a part here only"
     if isinstance(ours, Exception) or isinstance(theirs, Exception):
         found: str | None = f"the reference: {theirs!r}; ours: {ours!r}"
     else:
