@@ -93,6 +93,7 @@ def fields(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "output_format"), FORMATS)
 @pytest.mark.parametrize("spelling", LOCAL.values(), ids=list(LOCAL))
 def test_a_second_run_reads_nothing_of_the_first(

@@ -134,6 +134,7 @@ def name_of(value: Any) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # MobileBERT's, where it has no rest
 @pytest.mark.parametrize(("architecture", "values"), EACH, ids=name_of)
 def test_a_field_counts_as_in_transformers(

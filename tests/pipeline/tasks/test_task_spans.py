@@ -142,6 +142,7 @@ ALPHABET = st.sampled_from(
 ENCODERS: dict[str, Encoder] = {}
 
 
+@pytest.mark.slow
 @settings(max_examples=20, derandomize=True, deadline=None)
 @given(parts=st.lists(st.lists(ALPHABET, max_size=30).map("".join), min_size=1, max_size=6))
 def test_a_span_is_what_stands_at_its_place(checkpoint: Checkpoints, model: Model, parts: list[str]) -> None:

@@ -112,6 +112,7 @@ def words(folder: Path, text: str, top_k: int) -> list[list[tuple[int, float]]]:
     return [list(zip(found.indices.tolist(), found.values.tolist(), strict=True)) for found in best]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_k", [None, 2])
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "mobilebert", "squeezebert", "convbert"])
 def test_masks_are_filled_as_by_the_reference(

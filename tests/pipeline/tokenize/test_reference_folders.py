@@ -588,6 +588,7 @@ def sentence_reference(folder: Path, stated: dict[str, Any]) -> Any:
     return theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stated", "config"), SENTENCE.values(), ids=SENTENCE)
 def test_sentence_transformers_settings_of_the_tokenizer_count(
     tmp_path: Path, stated: dict[str, Any], config: dict[str, Any]

@@ -282,7 +282,7 @@ SECOND = {"texts": WORD, "lists": st.none() | st.lists(st.integers(0, 9), max_si
 def test_of_a_pair_that_is_cut_on_both_sides_it_is_known_which_is_longer(
     folder: Path, kind: str, prompt: str, data: st.DataObject, limit: int | None, deduplicate: bool
 ) -> None:
-    """Of single texts and of each text of a list; of other texts they are what is kept of them."""
+    """Of single texts and each text of a list; of others they are what is kept. The first has the prompt."""
     rows = data.draw(st.lists(st.tuples(WORD, SECOND[kind]), max_size=6))
     first = [None if count is None else "of " * count for count, _ in rows]
     listed = [second if second is None or kind == "lists" else [second] for _, second in rows]
@@ -304,7 +304,7 @@ def test_of_a_pair_that_is_cut_on_both_sides_it_is_known_which_is_longer(
         text, other = (int(items.rows[name][item]) for name in spec.columns)
         others = table.lists.take(np.array([other])).values.tolist() if kind == "lists" else [other]
         whole = count + bool(prompt)
-        for number, beside in zip(others, (c + bool(prompt) for c in counts), strict=True):
+        for number, beside in zip(others, counts, strict=True):
             lengths = int(items.text.lengths[text]), int(table.lengths[number])
             if limit is not None and min(whole, beside) >= limit:
                 # A text may be counted further than this partner needs, where another one needs it.
