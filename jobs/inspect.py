@@ -204,8 +204,8 @@ def _modules(checkpoint: Checkpoint) -> tuple[str, ...]:
         return ()
     if modules.splade is not None:
         pooling = f"splade {modules.splade.strategy}, {modules.splade.logarithms} logarithm(s)"
-    elif modules.classifier:
-        pooling = "cross-encoder"
+    elif modules.classifier and not modules.pooling:
+        pooling = "the classifier's scores"
     else:
         pooling = f"pooling {'+'.join(modules.pooling)}"
     return (

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.embedding_plan import EmbeddingPlan
 from corpusmill.models.checkpoints.score_activation import ScoreActivation
-from corpusmill.models.checkpoints.sentence_modules import SentenceModules
+from corpusmill.models.checkpoints.sentence_modules import Dense, SentenceModules
 from corpusmill.models.checkpoints.sentence_pooling import Splade
 from corpusmill.models.checkpoints.spec import EncoderConfig, HeadParts
 from corpusmill.models.heads import HEADS
@@ -103,14 +103,16 @@ class Checkpoint:
 def skeleton(checkpoint: Checkpoint, *, pooler: bool) -> nn.ModuleDict:
     """Return the encoder and head with shapes but no storage (torch's meta device)."""
     architecture = ARCHITECTURES[checkpoint.model_type]
+    plan = checkpoint.embedding_plan
+    first = plan.steps[0] if plan.scores and plan.steps and not plan.pooling else None
     parts = HeadParts(
         design=architecture.heads(checkpoint.config),
         vocab_size=checkpoint.vocab_size,
         width=checkpoint.width,
-        labels=len(checkpoint.labels),
+        labels=first.in_features if isinstance(first, Dense) else len(checkpoint.labels),
         problem_type=checkpoint.problem_type,
         pooler=pooler,
-        embedding=checkpoint.embedding_plan,
+        embedding=plan,
         splade=checkpoint.splade,
     )
     with torch.device("meta"), _Unfilled():

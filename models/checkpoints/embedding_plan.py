@@ -47,6 +47,8 @@ class EmbeddingPlan:
     """The state after `layer` layers, `pooling` modes of it side by side, then the steps in order.
 
     `token_steps` change the state of each token before the pooling; `token_width` is its width then.
+    `scores`: the last step gives the scores of a cross-encoder, not a vector. Without a pooling, the steps
+    change the scores of the checkpoint's own head.
     """
 
     layer: int
@@ -55,6 +57,7 @@ class EmbeddingPlan:
     dimension: int
     token_steps: tuple[VectorStep, ...] = ()
     token_width: int = 0
+    scores: bool = False
 
     @property
     def normalized(self) -> bool:
@@ -85,6 +88,19 @@ def plan_embedding(
         dimension=dimension,
         token_steps=own.token_steps,
         token_width=token_width,
+    )
+
+
+def plan_scores(own: SentenceModules, *, width: int, layers: int, labels: int) -> EmbeddingPlan:
+    """Return the plan of a cross-encoder's scores; `labels` is the number of its own head, if it has one."""
+    return EmbeddingPlan(
+        layer=layers,
+        pooling=own.pooling,
+        steps=own.steps,
+        dimension=own.scores(width, labels),
+        token_steps=own.token_steps,
+        token_width=own.token_width(width),
+        scores=True,
     )
 
 

@@ -8,12 +8,18 @@ from typing import Any
 from corpusmill.models.architectures import ARCHITECTURES
 from corpusmill.models.checkpoints.checkpoint import Checkpoint, skeleton
 from corpusmill.models.checkpoints.config_fields import Fields, located, read_object
-from corpusmill.models.checkpoints.embedding_plan import PLAIN, EmbeddingOptions, plan_embedding
+from corpusmill.models.checkpoints.embedding_plan import (
+    PLAIN,
+    EmbeddingOptions,
+    EmbeddingPlan,
+    plan_embedding,
+    plan_scores,
+)
 from corpusmill.models.checkpoints.foreign_files import foreign_file, foreign_folder
 from corpusmill.models.checkpoints.key_check import check_keys
 from corpusmill.models.checkpoints.score_activation import read_score_activation
 from corpusmill.models.checkpoints.sentence_modules import SentenceModules, read_sentence_modules
-from corpusmill.models.checkpoints.spec import Architecture
+from corpusmill.models.checkpoints.spec import Architecture, EncoderConfig
 from corpusmill.models.errors import CheckpointError, ConfigError, OptionError
 from corpusmill.models.heads import HEADS
 
@@ -62,14 +68,11 @@ def _describe(
     with located(folder / "config.json"):
         _check_head(chosen, architecture, labels)
     _check_options(options, chosen)
+    pooler = architecture.heads(config).pooler is not None
     with located(root):
-        plan = plan_embedding(
-            options,
-            sentence if sentence is not None and sentence.task == "embedding" else PLAIN,
-            width=config.width,
-            layers=config.layers,
-            pooler=architecture.heads(config).pooler is not None,
-        )
+        plan = _plan(chosen, options, sentence, config=config, labels=len(labels), pooler=pooler)
+        if sentence is not None and sentence.classifier and sentence.steps:
+            labels = _unnamed(sentence.scores(config.width, len(labels)))
     return Checkpoint(
         path=root,
         folder=folder,
@@ -88,6 +91,22 @@ def _describe(
         score_activation=read_score_activation(root, raw, modular=sentence is not None),
         notes=tuple(_notes(raw, sentence, labels)),
     )
+
+
+def _plan(
+    task: str,
+    options: EmbeddingOptions,
+    sentence: SentenceModules | None,
+    *,
+    config: EncoderConfig,
+    labels: int,
+    pooler: bool,
+) -> EmbeddingPlan:
+    """Return the plan of vectors or, for a classifier of modules, that of its scores."""
+    if sentence is not None and sentence.classifier and task == sentence.task:
+        return plan_scores(sentence, width=config.width, layers=config.layers, labels=labels)
+    own = sentence if sentence is not None and sentence.task == "embedding" else PLAIN
+    return plan_embedding(options, own, width=config.width, layers=config.layers, pooler=pooler)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -175,7 +194,7 @@ def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
     number = Fields(raw).get_size("num_labels", 2, at_most=MOST_LABELS)
     counted = raw.get("num_labels") is not None and isinstance(named, dict)
     if not named or (counted and number != len(named)):
-        return tuple(f"LABEL_{index}" for index in range(number))
+        return _unnamed(number)
     try:
         by_id = {int(index): str(name) for index, name in named.items()}
     except (AttributeError, ValueError):
@@ -183,3 +202,7 @@ def _labels(raw: dict[str, Any]) -> tuple[str, ...]:
     if sorted(by_id) != list(range(len(by_id))):
         raise ConfigError(f"id2label: expected the ids 0 to {len(by_id) - 1}, got {sorted(by_id)}")
     return tuple(by_id[index] for index in range(len(by_id)))
+
+
+def _unnamed(number: int) -> tuple[str, ...]:
+    return tuple(f"LABEL_{index}" for index in range(number))

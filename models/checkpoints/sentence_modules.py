@@ -37,7 +37,7 @@ STEP_KINDS = ("Dense", "Normalize", "LayerNorm", "Dropout")
 KINDS = ("Transformer", "Pooling", *STEP_KINDS)
 SPARSE_KINDS = ("MLMTransformer", "SpladePooling")
 CLASSIFICATION = "sequence-classification"
-OF_TOKENS, OF_TEXTS = "token_embeddings", "sentence_embedding"
+OF_TOKENS, OF_TEXTS, SCORES = "token_embeddings", "sentence_embedding", "scores"
 SETTINGS = "config_sentence_transformers.json"
 PACKAGE = "sentence_transformers."
 
@@ -74,9 +74,10 @@ VectorStep = Dense | Normalize | LayerNorm
 class SentenceModules:
     """The modules after the encoder: `pooling` modes are concatenated in order, then the steps applied.
 
-    `token_steps` come before the pooling. A sparse encoder has a `splade` and none of these, and neither
-    has a cross-encoder, a `classifier`. `route` is the route of a Router that these modules are, and `routes`
-    are all. `include_prompt`: the pooling counts the prompt's tokens. `truncate_dim` is the number of leading
+    `token_steps` come before the pooling. A sparse encoder has a `splade` and none of these. `classifier`:
+    the last step writes scores, those of a cross-encoder; without a pooling, the steps begin with the scores
+    of the Transformer's own head. `route` is the route of a Router that these modules are, and `routes` are
+    all. `include_prompt`: the pooling counts the prompt's tokens. `truncate_dim` is the number of leading
     dimensions to keep, and `max_active_dims` the number of words of a sparse vector; None keeps all.
     """
 
@@ -108,6 +109,10 @@ class SentenceModules:
         """Return the width of the vectors; refuse a projection that does not fit the one before."""
         return _width_after(self.steps, self.token_width(width) * len(self.pooling))
 
+    def scores(self, width: int, labels: int) -> int:
+        """Return the number of scores of a cross-encoder whose own head, if it has one, has these labels."""
+        return self.dimension(width) if self.pooling else _width_after(self.steps, labels)
+
 
 def _width_after(steps: tuple[VectorStep, ...], width: int) -> int:
     for step in steps:
@@ -135,18 +140,20 @@ def read_sentence_modules(root: Path, route: str | None = None) -> SentenceModul
     modules, chosen = _chain(root, listing, route)
     kinds = [kind for kind, _ in modules]
     if kinds[:1] == ["Transformer"] and _classifies(root / modules[0][1]):
-        return _cross_encoder(root, listing, modules)
+        return _with_own_head(root, modules)
     _check_chain(kinds, listing)
     place = kinds.index("SpladePooling" if "SpladePooling" in kinds else "Pooling")
     transformer, pooling = modules[0][1], root / modules[place][1] / "config.json"
     sparse = kinds[place] == "SpladePooling"
     _check_transformer(root / transformer, kinds[0], words=sparse)
-    settings = _settings(root)
+    settings, later = _settings(root), modules[place + 1 :]
+    classifier = any(kind == "Dense" and _writes_scores(root / folder) for kind, folder in later)
     return SentenceModules(
         transformer=transformer,
         pooling=() if sparse else read_pooling(pooling),
         token_steps=_steps(root, modules[1:place], vectors=OF_TOKENS),
-        steps=_steps(root, modules[place + 1 :], vectors=OF_TEXTS),
+        steps=(_steps_to_scores if classifier else _steps)(root, later, vectors=OF_TEXTS),
+        classifier=classifier,
         max_seq_length=_max_seq_length(root / transformer),
         splade=read_splade(pooling) if sparse else None,
         route=chosen.name if chosen else None,
@@ -161,21 +168,37 @@ def _classifies(transformer: Path) -> bool:
     return _transformer_fields(transformer)[1].raw.get("transformer_task") == CLASSIFICATION
 
 
-def _cross_encoder(root: Path, listing: Path, modules: list[tuple[str, str]]) -> SentenceModules:
+def _writes_scores(folder: Path) -> bool:
+    return read_object(folder / "config.json").get("module_output_name") == SCORES
+
+
+def _with_own_head(root: Path, modules: list[tuple[str, str]]) -> SentenceModules:
     """Return the record of a folder that a CrossEncoder saves since sentence-transformers 5.4."""
     (_, transformer), *later = modules
-    if later:
-        raise ConfigError(
-            f"{listing}: expected nothing after a Transformer with transformer_task: {CLASSIFICATION}, got "
-            f"{', '.join(kind for kind, _ in later)}, which this version does not run there"
-        )
     return SentenceModules(
         transformer=transformer,
         pooling=(),
-        steps=(),
+        steps=_steps_to_scores(root, later, vectors=SCORES),
         max_seq_length=_max_seq_length(root / transformer),
         classifier=True,
     )
+
+
+def _steps_to_scores(root: Path, modules: list[tuple[str, str]], *, vectors: str) -> tuple[VectorStep, ...]:
+    """Read the modules that make scores; after the first Dense that writes them, each must change them."""
+    steps: list[VectorStep] = []
+    for kind, folder in modules:
+        if kind == "Dense" and _writes_scores(root / folder):
+            steps.append(_dense(root, folder, vectors=vectors, written=SCORES))
+            vectors = SCORES
+        elif vectors == SCORES:
+            raise ConfigError(
+                f"{root / folder / 'config.json'}: expected a Dense that reads and writes {SCORES}, got "
+                f"{kind}, which this version does not run after scores"
+            )
+        elif kind != "Dropout":
+            steps.append(READERS[kind](root, folder, vectors=vectors))
+    return tuple(steps)
 
 
 def _chain(root: Path, listing: Path, route: str | None) -> tuple[list[tuple[str, str]], Route | None]:
@@ -246,11 +269,11 @@ def _steps(root: Path, modules: list[tuple[str, str]], *, vectors: str) -> tuple
     )
 
 
-def _dense(root: Path, folder: str, *, vectors: str) -> Dense:
+def _dense(root: Path, folder: str, *, vectors: str, written: str | None = None) -> Dense:
     path = root / folder / "config.json"
     fields = Fields(read_object(path))
     with located(path):
-        _check_vectors(fields, vectors)
+        _check_vectors(fields, vectors, written)
         return Dense(
             folder=folder,
             in_features=fields.size("in_features"),
@@ -283,12 +306,15 @@ READERS: Mapping[str, Callable[..., VectorStep]] = {
 }
 
 
-def _check_vectors(fields: Fields, vectors: str) -> None:
-    """Refuse a module that reads or writes other vectors than those of its place in the chain."""
+def _check_vectors(fields: Fields, vectors: str, written: str | None = None) -> None:
+    """Refuse a module that reads other vectors than those of its place in the chain, or writes others.
+
+    `written` are those to write; None means the same.
+    """
     names = {"module_input_name": OF_TEXTS, **fields.raw}
     names["module_output_name"] = fields.raw.get("module_output_name") or names["module_input_name"]
-    for name in ("module_input_name", "module_output_name"):
-        Fields(names).only(name, vectors)
+    Fields(names).only("module_input_name", vectors)
+    Fields(names).only("module_output_name", written or vectors)
 
 
 def _settings(root: Path) -> dict[str, int | None]:

@@ -176,9 +176,9 @@ def _second_names(checkpoint: Checkpoint, architecture: Architecture) -> dict[st
 
 def _step_groups(checkpoint: Checkpoint, shapes: dict[str, Shape]) -> Iterator[_Group]:
     """Yield the weights of sentence-transformers' modules, each from its own folder."""
-    if checkpoint.task != "embedding":
-        return
     plan = checkpoint.embedding_plan
+    if checkpoint.task != "embedding" and not plan.scores:
+        return
     for place, steps in (("head.token_steps.", plan.token_steps), ("head.steps.", plan.steps)):
         for index, step in enumerate(steps):
             if isinstance(step, Dense | LayerNorm):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from sentence_transformers.sentence_transformer import modules
 from support.running import encoded
 from support.tiny_checkpoints import write_checkpoint
 from torch import nn
@@ -71,7 +72,7 @@ def ours(folder: Path, task: str | None = None, **options: Any) -> Any:
     """A job's scores (n, labels)."""
     if task != "reranking":
         options = {"top_k": None, "task": "text-classification", **options}
-    spec = model_spec(str(folder), pairs=True, dtype="float32", device="cpu", **options)
+    spec = model_spec(str(folder), pairs=True, **{"dtype": "float32", "device": "cpu", **options})
     rows = encoded(spec, text=QUERIES, text_pair=PASSAGES)
     if rows.column_names == ["score"]:
         return rows["score"].to_numpy()[:, None]
@@ -268,3 +269,82 @@ def test_an_encoder_is_still_one(tmp_path: Path, plain: Callable[[int], Path]) -
         for one in (folder, plain(1))
     )
     assert found == expected
+
+
+# Modules after the Transformer.
+
+SCORES: dict[str, Any] = {"module_input_name": "scores", "module_output_name": "scores"}
+TOKENS: dict[str, Any] = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+
+
+def dense(*sizes: int, output: str = "scores", **options: Any) -> Any:
+    """A projection whose weights are large enough to show."""
+    module = modules.Dense(*sizes, **{"module_output_name": output, **options})
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        parameter.data.normal_(0.1, 0.5, generator=generator)
+    return module
+
+
+CHAINS: dict[str, tuple[int, Callable[[], list[nn.Module]]]] = {
+    "a projection of scores": (1, lambda: [dense(3, 1, activation_function=nn.Identity(), **SCORES)]),
+    "two of them": (2, lambda: [dense(3, 5, **SCORES), dense(5, 2, use_residual=True, **SCORES)]),
+    "of a pooled vector": (1, lambda: [modules.Pooling(32, "cls"), dense(32, 1)]),
+    "of all steps": (
+        3,
+        lambda: [
+            dense(32, 32, **TOKENS),
+            modules.Pooling(32, "mean"),
+            modules.LayerNorm(32),
+            dense(32, 8, output="sentence_embedding", activation_function=nn.GELU()),
+            modules.Dropout(),
+            modules.Normalize(),
+            dense(8, 4),
+            dense(4, 3, bias=False, **SCORES),
+        ],
+    ),
+}
+
+
+def chained(plain: Callable[[int], Path], base: Path, folder: Path, case: str) -> Path:
+    """A folder with a chain of modules, on the head of a classifier or on an encoder."""
+    chain = CHAINS[case][1]()
+    own_head = not any(isinstance(module, modules.Pooling) for module in chain)
+    task = "sequence-classification" if own_head else "feature-extraction"
+    first = modules.Transformer(str(plain(3) if own_head else base), transformer_task=task)
+    CrossEncoder(modules=[first, *chain], device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_modules_after_the_transformer_make_the_scores(
+    tmp_path: Path, plain: Callable[[int], Path], case: str
+) -> None:
+    """Of the classifier's scores, or of a pooled vector; the last one has the labels."""
+    base = write_checkpoint(tmp_path / "base", "bert", "base")
+    folder = chained(plain, base, tmp_path / "chain", case)
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.labels == tuple(f"LABEL_{i}" for i in range(CHAINS[case][0]))
+    assert checkpoint.default_job_task == ("reranking" if CHAINS[case][0] == 1 else "text-classification")
+    np.testing.assert_allclose(ours(folder), theirs(folder), **EXACT)
+    np.testing.assert_allclose(ours(folder, dtype="bfloat16"), theirs(folder), rtol=0, atol=0.1)
+    assert not inspect_checkpoint(str(folder)).problems
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [
+        (lambda: [dense(4, 1, **SCORES)], "1_Dense/config.json: in_features: expected 3, got 4"),
+        (lambda: [modules.Normalize()], "expected a Dense that reads and writes scores, got Normalize"),
+    ],
+    ids=["width", "kind"],
+)
+def test_modules_that_do_not_fit_are_refused(
+    tmp_path: Path, plain: Callable[[int], Path], chain: Callable[[], list[nn.Module]], message: str
+) -> None:
+    """Before anything runs."""
+    first = modules.Transformer(str(plain(3)), transformer_task="sequence-classification")
+    made = CrossEncoder(modules=[first, *chain()], device="cpu")
+    made.save(str(tmp_path), create_model_card=False)
+    with pytest.raises(ConfigError, match=message):
+        model_spec(str(tmp_path), pairs=True)
