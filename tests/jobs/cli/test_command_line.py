@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.interrupts import interrupts_heard
 from typer.testing import CliRunner
 from workshop import Workshop
 
@@ -81,14 +82,10 @@ def test_ctrl_c_exits_with_130_and_the_same_command_continues(workshop: Workshop
     workshop.numbered(4000)
     job = workshop.job(input__rows_per_unit=4)
     command = [COMMAND, "run", str(job), "--executor", "inline"]
-    # A test run in the background may have inherited an ignored Ctrl-C.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupts_heard():
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=workshop.folder
         )
-    finally:
-        signal.signal(signal.SIGINT, heard)
     data, deadline = workshop.output / "data", time.monotonic() + 60
     while not (data.exists() and len(os.listdir(data)) > 2) and time.monotonic() < deadline:
         time.sleep(0.02)

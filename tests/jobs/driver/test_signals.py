@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.interrupts import interrupts_heard
 from workshop import Workshop
 
 LONGEST = 60.0
@@ -157,12 +158,8 @@ def waiting(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start a process of this code and yield it once it waits; end it in any case."""
     command = [sys.executable, "-c", START + code, *arguments]
     pipe = subprocess.PIPE
-    # A test run in the background may have inherited an ignored Ctrl-C.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupts_heard():
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
     with process:
         try:
             assert process.stdout is not None

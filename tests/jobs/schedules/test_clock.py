@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.interrupts import interrupts_heard
 
 from corpusmill.jobs.driver.signals import GRACE
 from corpusmill.jobs.schedules import execution, serve
@@ -202,12 +203,8 @@ def test_serving_can_be_stopped_when_clocks_go_back(tmp_path: Path, number: int,
     """From one o'clock UTC on, when it is two o'clock in Berlin for the second time."""
     store = added(tmp_path, AUTUMN, schedule("nightly", "0 2 * * *"))
     command = [sys.executable, "-P", "-c", PROGRAM, str(store.path)]
-    # A shell's background processes ignore Ctrl-C, and so would this one after them.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupts_heard():
         started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
     with started as process:
         assert process.stderr is not None
         watchdog = threading.Timer(60, process.kill)

@@ -17,6 +17,7 @@ import pytest
 import ray
 import yaml
 from support import marked_processes
+from support.interrupts import interrupts_heard
 
 from corpusmill.jobs import JobConfig, run
 
@@ -36,9 +37,7 @@ def write_job(job: dict[str, Any], folder: Path) -> Path:
 
 def start(path: Path, *options: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start `corpusmill run` in its own process group."""
-    # A test run in the background may have inherited an ignored Ctrl-C.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupts_heard():
         return subprocess.Popen(
             [COMMAND, "run", str(path), *options],
             stdout=subprocess.PIPE,
@@ -48,8 +47,6 @@ def start(path: Path, *options: str, cwd: Path | None = None) -> subprocess.Pope
             start_new_session=True,
             env={**os.environ, MARK: str(path)},
         )
-    finally:
-        signal.signal(signal.SIGINT, heard)
 
 
 def left_of(path: Path) -> list[psutil.Process]:
